@@ -1,0 +1,25 @@
+"""Audio-visual learning with frozen vision transformers (STG-CMA, CVPR-W 2024).
+
+>>> import stgcma
+>>> model = stgcma.build_model("ave-demo")
+>>> model = stgcma.load_model("RUN")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .model import build_model, load_model
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "build_model", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import; `stgcma --help` must not wait for it.
+    if name in ("build_model", "load_model"):
+        from . import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m stgcma` is the `stgcma` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,54 @@
+"""How `stgcma` talks: results on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+def message(text: str) -> None:
+    """Writes one line for a person to stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def stderr_console() -> Console:
+    """A rich console on stderr, made when asked for, so that it sees today's stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def progress(unit: str) -> Progress:
+    """A progress bar on stderr with count, `unit`/s, time left, and a free `note` field.
+
+    Add tasks with `add_task(description, total=..., note="")`. In a pipe nothing is drawn but the last state.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {unit}/s" if speed else f"– {unit}/s", style="progress.data.speed")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=stderr_console(),
+    )
