@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The offline stage: raw clips become samples in shards."""

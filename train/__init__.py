@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Training and evaluation on shards."""

@@ -1,1 +1,16 @@
-"""Placeholder."""
+"""The collections that can be preprocessed, one file each."""
+
+from __future__ import annotations
+
+from ...errors import InputError
+from ..specification import CollectionReader
+from . import ave, folder
+
+READERS: dict[str, CollectionReader] = {"ave": ave.read, "folder": folder.read}
+
+
+def reader(name: str) -> CollectionReader:
+    """The reader of the collection `name`. Raises InputError listing the known ones."""
+    if name not in READERS:
+        raise InputError(f"collection {name!r} is not known; choose from {', '.join(sorted(READERS))}")
+    return READERS[name]

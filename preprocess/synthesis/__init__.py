@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Small collections made of nothing, as real encoded videos in the layouts that the authors ship."""

@@ -1,0 +1,281 @@
+"""The command line: one thin command a verb. The work is done in the rooms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import message
+from .errors import InputError, StgcmaError, TooManyFailuresError
+
+if TYPE_CHECKING:
+    from .chain import DemoResult
+    from .preprocess.pipeline import Outcome
+
+app = typer.Typer(
+    name="stgcma",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Raw videos to trained audio-visual adapters: preprocess, train, evaluate.",
+)
+
+
+class Modality(StrEnum):
+    """What a model perceives."""
+
+    AV = "av"
+    AV_NOFUSION = "av-nofusion"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class Split(StrEnum):
+    """A part of a collection."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class MissingAudio(StrEnum):
+    """What becomes of a clip without an audio stream."""
+
+    QUARANTINE = "quarantine"
+    SILENCE = "silence"
+
+
+def main() -> None:
+    """Runs the command line; an error that a user can meet becomes one line and its exit status."""
+    try:
+        app()
+    except StgcmaError as error:
+        message(f"stgcma: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        message("stgcma: interrupted; the same command goes on from here")
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    workdir: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("demo"),
+    clips: Annotated[int, typer.Option(help="Clips to synthesise.", min=10)] = 160,
+    seed: Annotated[int, typer.Option(help="Seed of the collection.")] = 0,
+    compare: Annotated[bool, typer.Option("--compare", help="Also train on sight alone and on sound alone.")] = False,
+) -> None:
+    """Synthesise, preprocess, train, evaluate and report, on a CPU in minutes.
+
+    Example: stgcma demo --workdir demo --compare
+    """
+    from . import chain
+
+    _show_demo(chain.demo(workdir, clips=clips, seed=seed, compare=compare))
+
+
+@app.command()
+def synthesize(
+    collection: Annotated[str, typer.Argument(help="The layout to write: ave.")],
+    raw: Annotated[Path, typer.Argument(help="A new folder.", metavar="RAW")],
+    clips: Annotated[int, typer.Option(help="Number of videos.")] = 160,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same labels and clips.")] = 0,
+    workers: Annotated[int, typer.Option(help="Encoding processes.", min=1)] = 2,
+) -> None:
+    """Make a small collection of real encoded videos in the layout that its authors ship.
+
+    Example: stgcma synthesize ave RAW --clips 40 --seed 1
+    """
+    from .preprocess.synthesis import ave
+
+    if collection != "ave":
+        raise InputError(f"collection {collection!r} cannot be synthesised; choose from ave")
+    ave.synthesize(raw, clips=clips, seed=seed, workers=workers)
+    typer.echo(f"{clips} clips in {raw}")
+
+
+@app.command()
+def preprocess(
+    collection: Annotated[str, typer.Argument(help="ave, or folder for RAW/CLASS/*.mp4.")],
+    raw: Annotated[Path, typer.Argument(help="The collection's folder.", metavar="RAW")],
+    out: Annotated[Path, typer.Argument(help="The shard directory to make.", metavar="OUT")],
+    features: Annotated[str, typer.Option(help="Fbanks to make: clip, swin or clip,swin.")] = "clip,swin",
+    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 2,
+    decoder: Annotated[str, typer.Option(help="Video decoder.")] = "auto",
+    missing_audio: Annotated[
+        MissingAudio, typer.Option(help="What becomes of a clip without sound.")
+    ] = MissingAudio.QUARANTINE,
+    limit: Annotated[int | None, typer.Option(help="Make at most this many clips.")] = None,
+    max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
+    allow_links: Annotated[bool, typer.Option("--allow-links", help="Follow links out of RAW.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard what OUT holds.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Decode every clip of a collection into frames and log-mel features, in WebDataset shards.
+
+    Interrupted at any moment, the same command goes on where it stopped.
+
+    Example: stgcma preprocess ave AVE_Dataset shards --features clip --workers 8
+    """
+    from .preprocess.pipeline import Options
+    from .preprocess.pipeline import preprocess as run
+
+    allowed = _share(max_failed)
+    options = Options(
+        features=tuple(dict.fromkeys(name.strip() for name in features.split(","))),
+        workers=workers,
+        decoder=decoder,
+        missing_audio=missing_audio.value,
+        allow_links=allow_links,
+        limit=limit,
+        overwrite=overwrite,
+    )
+    outcome = run(collection, raw, out, options)
+    _show_outcome(outcome, out, as_json=json_)
+    if outcome.failed_share > allowed:
+        raise TooManyFailuresError(
+            f"{outcome.quarantined} of {outcome.written + outcome.quarantined} clips were quarantined, "
+            f"more than --max-failed {max_failed}; see {out / 'quarantine.parquet'}"
+        )
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(help="The shard directory.", metavar="OUT")],
+    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
+    run: Annotated[Path, typer.Option(help="The run folder to make.", metavar="RUN")],
+    modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train adapters and head on shards; the backbone stays frozen.
+
+    Example: stgcma train shards --preset ave-demo --run run --set optim.epochs=5
+    """
+    import dataclasses
+
+    from .train.config import load_preset
+    from .train.loop import train as fit
+
+    config = load_preset(preset, set_, modality=modality.value if modality else None)
+    summary = dataclasses.asdict(fit(out, run, config, overwrite=overwrite))
+    if json_:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    typer.echo(
+        f"epoch {summary['best_epoch']} of {summary['epochs']} chosen: {summary['best_accuracy']:.1%} on "
+        f"{config.train.select_on}; {summary['trainable_parameters']:,} of {summary['total_parameters']:,} parameters "
+        f"trained, {summary['clips_per_second']:.1f} clips/s, {_mebibytes(summary['peak_memory_bytes'])} at most, "
+        f"{summary['seconds']:.0f} s"
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")],
+    shards: Annotated[Path | None, typer.Option(help="Other shards than the run was trained on.")] = None,
+    split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Score a trained run on a split of its shards.
+
+    Example: stgcma evaluate run --split test --json
+    """
+    from .train.evaluation import evaluate as score
+
+    result = score(run, split=split.value, shards=shards)
+    if json_:
+        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    rows = [(name, "–" if share is None else f"{share:.1%}") for name, share in result["by_class"].items()]
+    majority = result["majority"]
+    rows.append((f"always {majority['class']}", f"{majority['accuracy']:.1%}"))
+    rows.append((f"accuracy on {result['clips']} {split.value} clips", f"{result['accuracy']:.1%}"))
+    _table(("class", "seconds right"), rows)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Evaluated runs; the page shows the first.", metavar="RUN…")],
+) -> None:
+    """Write a self-contained HTML page of a run, with other runs' scores beside it.
+
+    Example: stgcma report run-av run-video run-audio
+    """
+    from .train.report import write_report
+
+    typer.echo(str(write_report(runs)))
+
+
+@app.command()
+def presets() -> None:
+    """List the presets that `stgcma train` knows.
+
+    Example: stgcma presets
+    """
+    from .train.config import preset_names
+
+    for name in preset_names():
+        typer.echo(name)
+
+
+def _share(text: str) -> float:
+    """Reads `5%` or `0.05`."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"--max-failed is {text!r}, must be a share such as 5% or 0.05")
+    return value
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def _show_outcome(outcome: Outcome, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        content = {"out": str(out), "counts": outcome.info.counts, "failures": outcome.failures}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    if outcome.was_complete:
+        message(f"{out} was complete already")
+    failures = ", ".join(f"{count} {reason}" for reason, count in sorted(outcome.failures.items()))
+    typer.echo(f"{outcome.written} clips written, {outcome.quarantined} quarantined{f' ({failures})' if failures else ''}")
+
+
+def _show_demo(result: DemoResult) -> None:
+    rows: list[tuple[str, ...]] = []
+    for run in result.runs:
+        summary = run.summary
+        rows.append(
+            (
+                run.modality,
+                f"{run.result['accuracy']:.1%}",
+                f"{run.result['majority']['accuracy']:.1%}",
+                f"{summary.trainable_parameters:,} / {summary.total_parameters:,}",
+                f"{summary.clips_per_second:.1f}",
+                _mebibytes(summary.peak_memory_bytes),
+            )
+        )
+    _table(("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows)
+    typer.echo(f"page: {result.page}")
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)

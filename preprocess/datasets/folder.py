@@ -1,0 +1,78 @@
+"""Any folder of clips sorted by class: `RAW/CLASS/….mp4`, or `RAW/{train,val,test}/CLASS/….mp4`.
+
+Every second of a clip carries the class of its folder. Without split folders each class is divided 80/10/10
+by a hash of the paths, so that a clip's split does not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from ...errors import InputError
+from ...shards.schema import SPLITS
+from ..specification import ClipSpecification, Collection, Sampling
+
+BACKGROUND = "Background"
+SECONDS = 10
+SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"})
+
+
+def read(raw: Path) -> Collection:
+    """Finds the clips under `raw`. Raises InputError when there is none."""
+    top = sorted(path.name for path in raw.iterdir() if path.is_dir())
+    split_folders = bool(top) and set(top) <= set(SPLITS)
+    files = sorted(path.relative_to(raw) for path in raw.rglob("*") if path.is_file())
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    depth = 3 if split_folders else 2
+    clips = [path for path in videos if len(path.parts) >= depth]
+    if not clips:
+        shape = "RAW/SPLIT/CLASS/*.mp4" if split_folders else "RAW/CLASS/*.mp4"
+        raise InputError(f"{raw} holds no videos as {shape} ({len(files)} other files); one folder a class is expected")
+    by_class: dict[str, list[Path]] = {}
+    for path in clips:
+        by_class.setdefault(path.parts[depth - 2], []).append(path)
+    classes = tuple(sorted(by_class))
+    specifications = [
+        ClipSpecification(
+            key=_key(path),
+            split=path.parts[0] if split_folders else split,
+            source=path.as_posix(),
+            labels=(classes.index(name),) * SECONDS,
+            fields={"category": name},
+        )
+        for name in classes
+        for path, split in _divide(by_class[name])
+    ]
+    findings = []
+    if ignored := len(files) - len(clips):
+        findings.append(f"{ignored} files are not clips in a class folder and were left out")
+    return Collection(
+        name="folder",
+        task="ave",
+        sampling=SAMPLING,
+        classes=(*classes, BACKGROUND),
+        clips=tuple(sorted(specifications, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
+        findings=tuple(findings),
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _key(path: Path) -> str:
+    """The path with every other character replaced, and a hash that keeps it unique."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.with_suffix("").as_posix())
+    return f"{name[-60:]}-{_digest(path)[:10]}"
+
+
+def _divide(paths: list[Path]) -> list[tuple[Path, str]]:
+    """Each path with its split: of n clips, n/10 rounded (one at least, when n ≥ 3) go to val and to test."""
+    ranked = sorted(paths, key=_digest)
+    share = max(round(len(ranked) / 10), 1) if len(ranked) >= 3 else 0
+    splits = ["test"] * share + ["val"] * share
+    splits += ["train"] * (len(ranked) - len(splits))
+    return list(zip(ranked, splits, strict=True))

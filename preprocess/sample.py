@@ -1,0 +1,132 @@
+"""One raw clip to one sample: frames, log-mel energies and labels as the members of a shard."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..shards.schema import Sample
+from .audio import SAMPLE_RATE_HZ, read_waveform
+from .fbank import audio_windows, log_mel
+from .media import ClipError, MediaInfo, probe
+from .paths import resolve_source
+from .specification import (
+    FBANK_KINDS,
+    FRAME_PIXELS,
+    JPEG_QUALITY,
+    ClipSpecification,
+    FeatureSettings,
+    Sampling,
+)
+from .video import Frames, at_seconds, evenly, read_frames
+
+
+@dataclass(frozen=True)
+class SampleMaker:
+    """Makes samples of a collection under fixed settings. Picklable: it travels to the worker processes.
+
+    Attributes:
+        raw: the collection's folder.
+        settings: what decides the samples' bytes.
+        decoder: the video decoder, or `auto`.
+        missing_audio: `quarantine` a clip without sound, or give it `silence`.
+        allow_links: whether clips may be links that lead out of `raw`.
+    """
+
+    raw: Path
+    settings: FeatureSettings
+    decoder: str = "auto"
+    missing_audio: Literal["quarantine", "silence"] = "quarantine"
+    allow_links: bool = False
+
+    def __call__(self, clip: ClipSpecification) -> Sample:
+        """Decodes `clip`. Raises ClipError with the reason when it cannot be made."""
+        if clip.problem is not None:
+            raise ClipError(*clip.problem)
+        path = resolve_source(self.raw, clip.source, allow_links=self.allow_links)
+        info = probe(path)
+        frames = self._frames(path, info)
+        waveform, has_audio = self._waveform(path, info)
+        members = dict(jpeg_members(frames, self.settings.sampling))
+        sums = {}
+        for feature in self.settings.fbanks:
+            kind = FBANK_KINDS[feature]
+            windows = audio_windows(
+                waveform, count=self.settings.sampling.windows, seconds=self.settings.sampling.window_seconds
+            )
+            features = np.stack([log_mel(window, kind) for window in windows])
+            members[f"{kind.name}.npy"] = npy_bytes(features)
+            sums[kind.name] = _sums(features)
+        if clip.labels:
+            members["label.npy"] = npy_bytes(np.array(clip.labels, dtype=np.int16))
+        return Sample(
+            key=clip.key,
+            members=members,
+            fields=clip.fields,
+            source=clip.source,
+            seconds=round(info.duration_seconds, 6),
+            fps=round(info.video.fps, 6) if info.video else 0.0,
+            has_audio=has_audio,
+            decoder=frames.decoder,
+            warnings=() if has_audio else ("no audio stream: silence was put in its place",),
+            fbank_sums=sums,
+        )
+
+    def _frames(self, path: Path, info: MediaInfo) -> Frames:
+        sampling = self.settings.sampling
+
+        def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+            if sampling.frame_times == "evenly":
+                return evenly(times, sampling.frames)
+            return at_seconds(times, np.arange(sampling.frames) + 15 / 16)
+
+        return read_frames(path, choose, decoder=self.decoder, info=info)
+
+    def _waveform(self, path: Path, info: MediaInfo) -> tuple[npt.NDArray[np.float32], bool]:
+        if info.audio is None and self.missing_audio == "silence":
+            return np.zeros(round(info.duration_seconds * SAMPLE_RATE_HZ), dtype=np.float32), False
+        waveform = read_waveform(path, info=info)
+        shortest = round(0.025 * SAMPLE_RATE_HZ)
+        if len(waveform) < shortest:
+            raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
+        return waveform, True
+
+
+def jpeg_members(frames: Frames, sampling: Sampling) -> list[tuple[str, bytes]]:
+    """The frames at 224×224 as JPEG: (`frame_00.jpg`, bytes), …"""
+    from PIL import Image
+
+    members = []
+    for number, pixels in enumerate(frames.images):
+        image = fit(Image.fromarray(pixels), sampling.resize)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+        members.append((f"frame_{number:02d}.jpg", buffer.getvalue()))
+    return members
+
+
+def fit(image: Any, resize: str) -> Any:
+    """A Pillow image at 224×224: `crop` (short side to 224, then the centre) or `squash`. Bicubic."""
+    from PIL import Image, ImageOps
+
+    size = (FRAME_PIXELS, FRAME_PIXELS)
+    if resize == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def npy_bytes(array: npt.NDArray[Any]) -> bytes:
+    """The array as a `.npy` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
+    values = features.astype(np.float64)
+    return float(values.sum()), float((values * values).sum()), values.size

@@ -1,0 +1,104 @@
+"""Reading shards: one clip by its place in the manifest, or a whole shard as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import StgcmaError
+from .schema import SHARD_FOLDER, ClipRecord
+
+
+@dataclass(frozen=True)
+class ClipPlace:
+    """Where a clip lies: the bytes `[offset_bytes, offset_bytes + size_bytes)` of a shard."""
+
+    key: str
+    shard: str
+    offset_bytes: int
+    size_bytes: int
+    sha256: str
+
+
+def clip_places(records: Sequence[ClipRecord]) -> list[ClipPlace]:
+    """Where each clip of the manifest lies. `records` are all rows of their shards, in manifest order."""
+    places = []
+    for shard, rows in itertools.groupby(records, key=lambda record: record.shard):
+        offset = 0
+        for row in rows:
+            places.append(ClipPlace(row.key, shard, offset, row.bytes, row.sha256))
+            offset += row.bytes
+    return places
+
+
+class ClipReader:
+    """Reads clips of a shard directory by place, keeping the last shard open.
+
+    Reading by place makes the order of clips a free choice (a function of seed and epoch, not of the number
+    of workers), while neighbours in that order mostly lie in the same shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shard = ""
+        self._stream: BinaryIO | None = None
+
+    def read(self, place: ClipPlace, *, check: bool = False) -> dict[str, bytes]:
+        """The members of the clip at `place`: suffix (`frame_00.jpg`) to bytes.
+
+        `check` compares the bytes with the manifest's hash. Raises StgcmaError naming the shard when it is
+        missing, cut, or holds something else.
+        """
+        extent = self._read_extent(place)
+        if check and hashlib.sha256(extent).hexdigest() != place.sha256:
+            raise StgcmaError(f"{self._path(place.shard)}: {place.key} is damaged, its hash is not the manifest's")
+        clips = list(read_tar(io.BytesIO(extent), where=str(self._path(place.shard))))
+        if len(clips) != 1 or clips[0][0] != place.key:
+            found = ", ".join(key for key, _ in clips) or "nothing"
+            raise StgcmaError(f"{self._path(place.shard)}: found {found} at the place of {place.key}")
+        return clips[0][1]
+
+    def close(self) -> None:
+        """Closes the open shard."""
+        if self._stream is not None:
+            self._stream.close()
+        self._shard, self._stream = "", None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "_shard": "", "_stream": None}
+
+    def _path(self, shard: str) -> Path:
+        return self.folder / SHARD_FOLDER / shard
+
+    def _read_extent(self, place: ClipPlace) -> bytes:
+        if self._stream is None or place.shard != self._shard:
+            self.close()
+            try:
+                self._stream = self._path(place.shard).open("rb")
+            except FileNotFoundError:
+                raise StgcmaError(f"{self._path(place.shard)} is missing, the manifest names it") from None
+            self._shard = place.shard
+        self._stream.seek(place.offset_bytes)
+        extent = self._stream.read(place.size_bytes)
+        if len(extent) != place.size_bytes:
+            raise StgcmaError(f"{self._path(place.shard)} is cut: it ends within {place.key}")
+        return extent
+
+
+def read_tar(stream: BinaryIO, *, where: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The clips in a tar stream: (key, suffix to bytes). Raises StgcmaError naming `where` on damage."""
+    import tarfile
+
+    from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+    try:
+        files = ({**file, "__url__": where} for file in tar_file_iterator(stream))
+        for sample in group_by_keys(files):
+            yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
+    except (tarfile.TarError, ValueError) as error:
+        raise StgcmaError(f"{where} is not a readable shard: {error}") from None

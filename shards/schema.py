@@ -1,0 +1,180 @@
+"""The shard directory's records: the one place that names their fields.
+
+A directory holds `dataset.json`, `manifest.parquet`, `quarantine.parquet` and `shards/SPLIT-000000.tar`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "val", "test")
+DATASET_FILE = "dataset.json"
+MANIFEST_FILE = "manifest.parquet"
+QUARANTINE_FILE = "quarantine.parquet"
+SHARD_FOLDER = "shards"
+
+# A plain tar header holds 100 bytes of name; the longest member suffix is 16.
+MAX_KEY_CHARACTERS = 80
+_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_CHARACTERS}}}")
+
+
+def is_valid_key(key: str) -> bool:
+    """Whether `key` can name a clip's members in a shard."""
+    return _KEY.fullmatch(key) is not None
+
+
+def shard_name(split: str, index: int) -> str:
+    """The file name of a split's shard, e.g. `train-000003.tar`."""
+    return f"{split}-{index:06d}.tar"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip, ready to be written.
+
+    Attributes:
+        key: matches `[A-Za-z0-9_-]+`, unique in its collection.
+        members: member suffix (`frame_00.jpg`) to the member's bytes; `json` is added by the writer.
+        fields: the task's own fields of `KEY.json`.
+        source: the media file, relative to the raw folder.
+        seconds: the clip's length.
+        fps: average frames a second; 0 when there is no video stream.
+        has_audio: whether the sound is real (not stand-in silence).
+        decoder: what decoded the frames, with its version.
+        warnings: what a user should know of this clip, one line each.
+        fbank_sums: fbank name to (sum, sum of squares, count) over its values, for the audio statistics.
+    """
+
+    key: str
+    members: dict[str, bytes]
+    fields: dict[str, Any]
+    source: str
+    seconds: float
+    fps: float
+    has_audio: bool
+    decoder: str
+    warnings: tuple[str, ...] = ()
+    fbank_sums: dict[str, tuple[float, float, int]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not is_valid_key(self.key):
+            raise ValueError(f"key is {self.key!r}, must match {_KEY.pattern}")
+        if "json" in self.members:
+            raise ValueError(f"members of {self.key} hold 'json', which the writer makes")
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """A row of `manifest.parquet`: one written clip, in the order of the shards.
+
+    `bytes` is what the clip's members take in the shard, tar headers and padding included, so that a clip
+    starts where the clips before it in the shard end. `sha256` is the hash of exactly those bytes.
+    """
+
+    key: str
+    split: str
+    shard: str
+    bytes: int
+    sha256: str
+    source: str
+    seconds: float
+    fps: float
+    has_audio: bool
+    decoder: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QuarantineRecord:
+    """A row of `quarantine.parquet`: one clip that was not written."""
+
+    key: str
+    source: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class AudioStatistics:
+    """Mean and standard deviation of the log-mel energies of the training clips, over all values."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset.json` says.
+
+    Attributes:
+        name: the collection, e.g. `ave`.
+        task: the task it is made for: `ave`, `avs` or `avqa`.
+        features: the settings that decide the samples' bytes.
+        classes: class names in label order (AVE: background last).
+        counts: split to `{"written": n, "quarantined": n}`.
+        audio: fbank name to its statistics over the training clips.
+        versions: tool name to version.
+        plan_sha256: hash of the planned clips (keys, splits, sources, labels).
+        vocabulary: question words and answers (`music-avqa`), else empty.
+    """
+
+    name: str
+    task: str
+    features: dict[str, Any]
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    audio: dict[str, AudioStatistics]
+    versions: dict[str, str]
+    plan_sha256: str
+    vocabulary: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what decides the samples' content: collection, features, classes, plan."""
+        return fingerprint(
+            {
+                "name": self.name,
+                "features": self.features,
+                "classes": list(self.classes),
+                "plan": self.plan_sha256,
+                "format_version": self.format_version,
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `dataset.json`."""
+        return dataclasses.asdict(self) | {"fingerprint": self.fingerprint}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], *, where: str) -> DatasetInfo:
+        """Reads what `to_json` wrote. Raises InputError naming `where` for another format."""
+        version = content.get("format_version")
+        if version != FORMAT_VERSION:
+            raise InputError(f"{where}: format_version is {version!r}, this stgcma reads {FORMAT_VERSION}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        if missing := sorted(known - set(content)):
+            raise InputError(f"{where}: not a dataset.json of stgcma, it lacks {', '.join(missing)}")
+        values = {name: content[name] for name in known}
+        values["classes"] = tuple(values["classes"])
+        values["audio"] = {name: AudioStatistics(**stats) for name, stats in values["audio"].items()}
+        return cls(**values)
+
+
+def canonical_json(content: Any) -> bytes:
+    """JSON whose bytes depend on the content alone: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def fingerprint(content: Any) -> str:
+    """SHA-256 of the canonical JSON of `content`."""
+    return hashlib.sha256(canonical_json(content)).hexdigest()

@@ -1,0 +1,80 @@
+"""Writing one shard: the members of a clip side by side in a plain tar."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from .files import published
+from .schema import ClipRecord, Sample, canonical_json, shard_name
+
+
+def write_shard(folder: Path, split: str, index: int, samples: Iterable[Sample]) -> list[ClipRecord]:
+    """Writes `samples` as shard `index` of `split` into `folder`; returns the manifest's rows.
+
+    The shard appears under its name once the last sample is written, and not at all when there is none. Its
+    bytes depend on the samples alone.
+    """
+    samples = iter(samples)
+    first = next(samples, None)
+    if first is None:
+        return []
+    name = shard_name(split, index)
+    records = []
+    with published(folder / name) as stream:
+        for sample in itertools.chain([first], samples):
+            extent = clip_bytes(sample, split, name)
+            stream.write(extent)
+            records.append(_record(sample, split, name, extent))
+        stream.write(end_of_archive(sum(record.bytes for record in records)))
+    return records
+
+
+def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
+    """The tar members of one clip, headers and padding included."""
+    import webdataset
+
+    description = {
+        **sample.fields,
+        "key": sample.key,
+        "split": split,
+        "shard": shard,
+        "source": sample.source,
+        "seconds": sample.seconds,
+        "fps": sample.fps,
+        "has_audio": sample.has_audio,
+        "decoder": sample.decoder,
+        "warnings": list(sample.warnings),
+    }
+    buffer = io.BytesIO()
+    writer = webdataset.TarWriter(buffer, encoder=False, mtime=0, user="", group="", mode=0o644)
+    writer.write({"__key__": sample.key, "json": canonical_json(description), **sample.members})
+    size = writer.tarstream.offset
+    writer.close()
+    return buffer.getvalue()[:size]
+
+
+def end_of_archive(size: int) -> bytes:
+    """What closes a tar of `size` bytes: two empty blocks, then zeros up to a whole record."""
+    closing = 2 * tarfile.BLOCKSIZE
+    return bytes(closing + -(size + closing) % tarfile.RECORDSIZE)
+
+
+def _record(sample: Sample, split: str, shard: str, extent: bytes) -> ClipRecord:
+    return ClipRecord(
+        key=sample.key,
+        split=split,
+        shard=shard,
+        bytes=len(extent),
+        sha256=hashlib.sha256(extent).hexdigest(),
+        source=sample.source,
+        seconds=sample.seconds,
+        fps=sample.fps,
+        has_audio=sample.has_audio,
+        decoder=sample.decoder,
+        warnings=sample.warnings,
+    )

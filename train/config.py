@@ -1,0 +1,128 @@
+"""What a run is made of: presets, the schema that they must meet, and `--set` on top."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import InputError
+
+_PRESET_FOLDER = Path(__file__).parent / "presets"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """How clips are read. The fbanks are normalised as `(x − mean) / (2·std)`."""
+
+    # None: as measured on the training clips, from dataset.json.
+    fbank_mean: float | None = None
+    fbank_std: float | None = Field(default=None, gt=0)
+    workers: int = Field(default=1, ge=0)
+
+
+class OptimConfig(_Section):
+    """Adam with two learning rates, warm-up and cosine (paper, Table 9)."""
+
+    adapter_lr: float = Field(gt=0)
+    task_lr: float = Field(gt=0)
+    minimal_lr: float = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(default=20, ge=1)
+    warmup_epochs: int = Field(default=2, ge=0)
+    betas: tuple[float, float] = (0.95, 0.999)
+    weight_decay: float = Field(default=5e-7, ge=0)
+
+
+class TrainConfig(_Section):
+    """How the run goes."""
+
+    seed: int = Field(default=0, ge=0)
+    select_on: Literal["val", "test"] = "val"
+
+
+class RunConfig(_Section):
+    """A run's whole configuration, as it lies in the run folder.
+
+    `model` holds what differs from the architecture preset of the same name.
+    """
+
+    preset: str
+    task: Literal["ave"]
+    model: dict[str, Any] = Field(default_factory=dict)
+    data: DataConfig = DataConfig()
+    optim: OptimConfig
+    train: TrainConfig = TrainConfig()
+
+
+def preset_names() -> list[str]:
+    """The presets that can be trained."""
+    return sorted(path.stem for path in _PRESET_FOLDER.glob("*.yaml"))
+
+
+def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> RunConfig:
+    """The configuration of preset `name` with `settings` (`section.key=value`) and `model` overrides on top.
+
+    Raises InputError listing the known presets, the nearest key, or every value at fault.
+    """
+    if name not in preset_names():
+        raise InputError(f"preset {name!r} is not known; choose from {', '.join(preset_names())}")
+    content = yaml.safe_load((_PRESET_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    content["preset"] = name
+    content.setdefault("model", {}).update({key: value for key, value in model.items() if value is not None})
+    for setting in settings or []:
+        _apply(content, setting)
+    return parse(content, where=f"preset {name}")
+
+
+def parse(content: dict[str, Any], *, where: str) -> RunConfig:
+    """Checks `content` against the schema. Raises InputError naming `where` and all that is wrong."""
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}, got {fault['input']!r}"
+            for fault in error.errors()
+        )
+        raise InputError(f"{where}: {faults}") from None
+
+
+def _apply(content: dict[str, Any], setting: str) -> None:
+    """Applies one `section.key=value`; the value is read as YAML."""
+    path, equals, text = setting.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not (equals and dot and key):
+        raise InputError(f"--set {setting!r} must look like section.key=value, e.g. optim.adapter_lr=1e-4")
+    sections = {name: field.annotation for name, field in RunConfig.model_fields.items()}
+    kind = sections.get(section)
+    if section == "model":
+        known = None
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        known = list(kind.model_fields)
+    else:
+        raise InputError(f"--set {path}: no section {section!r}{_suggest(section, ['model', 'data', 'optim', 'train'])}")
+    if known is not None and key not in known:
+        raise InputError(f"--set {path}: {section} has no {key!r}{_suggest(key, known)}")
+    content.setdefault(section, {})[key] = _value(text)
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        # YAML 1.1 reads 1e-4 as a word.
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(known)}"
