@@ -1,1 +1,20 @@
-"""Placeholder."""
+"""The STG-CMA model: a frozen image transformer, adapted in time, space and across modalities."""
+
+from __future__ import annotations
+
+from .build import build_from_config, build_model
+from .checkpoint import load_model, save_checkpoint
+from .config import ModelConfig
+from .network import STGCMA
+from .presets import PRESET_NAMES, preset_config
+
+__all__ = [
+    "PRESET_NAMES",
+    "STGCMA",
+    "ModelConfig",
+    "build_from_config",
+    "build_model",
+    "load_model",
+    "preset_config",
+    "save_checkpoint",
+]

@@ -1,0 +1,126 @@
+"""The model: an encoder with a task head, and the checks on what goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .clip import ClipEncoder
+from .config import ModelConfig
+from .encoder import Encoder
+from .head_ave import AveHead
+
+
+class STGCMA(nn.Module):
+    """A frozen image transformer that adapters taught time, sound and their exchange.
+
+    Make one with `build_model` or `load_model`. `encoder` holds the backbone and everything with the
+    adapter learning rate, `head` the task head.
+    """
+
+    def __init__(self, config: ModelConfig, *, backbone_device: str = "cpu") -> None:
+        """Builds the architecture; the frozen weights are empty until `build.fill_backbone` fills them."""
+        super().__init__()
+        self.config = config
+        self.backbone_source: dict[str, Any] = {}
+        self.encoder: Encoder = _encoder(config, backbone_device)
+        self.head = _head(config)
+        self.encoder.freeze()
+
+    def forward(
+        self,
+        *,
+        video: Tensor | None = None,
+        audio: Tensor | None = None,
+        question: Tensor | None = None,
+        negative: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Runs the model on `B` clips.
+
+        Args:
+            video: `[B, T, 3, 224, 224]`, RGB, ImageNet mean/std normalised.
+            audio: `[B, T, F, M]`, normalised log-mel energies.
+            question: `[B, 14]` int64 word ids, 0 = padding (AVQA).
+            negative: `[B, T, 3, 224, 224]`, frames of other clips (AVQA, training only).
+
+        Returns:
+            AVE: `logits` `[B, T, C]`. AVS: `mask_logits` `[B, T, 1, 224, 224]`. AVQA: `answer_logits`
+            `[B, answers]`, and with `negative` also `match_positive` and `match_negative` `[B·T, 2]`.
+
+        Raises:
+            InputError: an input is missing, not taken by this model, or of the wrong shape or dtype.
+        """
+        given = {"video": video, "audio": audio, "question": question, "negative": negative}
+        inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None})
+        encoded = self.encoder(inputs)
+        result: dict[str, Tensor] = self.head(encoded)
+        return result
+
+    def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
+        """What is trained: `head` is the task head, `adapter` everything else; names are stable."""
+        return {
+            "adapter": {f"encoder.{name}": p for name, p in self.encoder.trained()},
+            "head": {f"head.{name}": p for name, p in self.head.named_parameters()},
+        }
+
+    def frozen_tensors(self) -> dict[str, Tensor]:
+        """The frozen weights, by name."""
+        return {name: p for name, p in self.named_parameters() if not p.requires_grad}
+
+    def backbone_tensors(self) -> dict[str, Tensor]:
+        """The frozen weights that nothing else determines.
+
+        The audio parts are derived from the backbone, unless an imported checkpoint brought its own.
+        """
+        whole = self.backbone_source.get("kind") == "imported"
+        return {n: p for n, p in self.frozen_tensors().items() if whole or n.startswith("encoder.backbone.")}
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """What an adapter checkpoint holds: the trained parameters and the head's buffers."""
+        tensors: dict[str, Tensor] = {}
+        for group in self.parameter_groups().values():
+            tensors.update(group)
+        tensors.update({f"head.{name}": buffer for name, buffer in self.head.named_buffers()})
+        return tensors
+
+
+def _encoder(config: ModelConfig, device: str) -> Encoder:
+    if config.backbone == "clip":
+        return ClipEncoder(config, device=device)
+    raise InputError(f"backbone: {config.backbone!r} is not built yet")
+
+
+def _head(config: ModelConfig) -> nn.Module:
+    return AveHead(config)
+
+
+def check_inputs(config: ModelConfig, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Refuses inputs that are missing, not wanted, or of the wrong shape or dtype; returns the rest."""
+    shapes = config.input_shapes()
+    if unwanted := [name for name in given if name not in shapes]:
+        raise InputError(f"{unwanted[0]}: given, but this {config.task} model takes {', '.join(shapes)}")
+    batch = None
+    for name, shape in shapes.items():
+        if name not in given:
+            if name == "negative":
+                continue
+            raise InputError(f"{name}: missing, expected a tensor {_show(shape)}")
+        tensor = given[name]
+        actual = tuple(tensor.shape)
+        batch = actual[0] if batch is None and actual else batch
+        if actual != (batch, *shape[1:]) or batch == 0:
+            wanted = shape if batch in (None, 0) or actual == () else (batch, *shape[1:])
+            raise InputError(f"{name}: shape {_show(actual)}, expected {_show(wanted)}")
+        integers = tensor.dtype == torch.int64
+        if integers != (name == "question") or not (integers or tensor.is_floating_point()):
+            wanted_dtype = "int64" if name == "question" else "float32"
+            raise InputError(f"{name}: dtype {str(tensor.dtype)[6:]}, expected {wanted_dtype}")
+    return dict(given)
+
+
+def _show(shape: tuple[int | str, ...]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

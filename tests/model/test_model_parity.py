@@ -1,0 +1,64 @@
+"""The outputs and gradients of the authors' release, to the last digits that float32 keeps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from stgcma.model import ModelConfig, build_from_config
+from stgcma.model.reference_names import reference_names
+
+# file: relative tolerance of a single gradient norm. AVS: the signs of a few ReLU inputs near zero differ
+# between any two orders of summation.
+FILES = {"ave_clip_fusion": 1e-3, "ave_clip_audio_only": 1e-3}
+
+
+def config_of(parity) -> ModelConfig:
+    given = parity.config
+    clip = given["backbone"] == "clip"
+    return ModelConfig(
+        task=given["task"],
+        backbone=given["backbone"],
+        width=given["embed_dim"],
+        depths=(given["layers"],) if clip else given["depths"],
+        heads=given["heads"],
+        patch=given.get("patch", 4),
+        audio_shape=(102, 128) if clip else (224, 224),
+        adapter_ratio=given["adapter_ratio"],
+        frames=given["frames"],
+        modality=parity.modality,
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_parity(helpers, name):
+    parity = helpers.load_parity(name)
+    model = build_from_config(config_of(parity)).eval()
+    names = reference_names(model.config)
+    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    with torch.no_grad():
+        for theirs, ours in names.items():
+            own[ours].copy_(helpers.draw_entry(theirs, parity.entries[theirs]).reshape(own[ours].shape))
+
+    outputs = model(**parity.inputs)
+    assert set(outputs) == set(parity.outputs)
+    loss = torch.zeros(())
+    for key, expected in parity.outputs.items():
+        output = outputs[key].reshape(expected["shape"])
+        sample = output.detach().flatten()[:: expected["stride"]]
+        assert (sample - parity.samples[key]).norm() <= 2e-5 * parity.samples[key].norm()
+        assert output.detach().norm().item() == pytest.approx(expected["norm"], rel=2e-5)
+        loss = loss + (output * helpers.draw("probe." + key, expected["shape"])).sum()
+    loss.backward()
+
+    theirs_of = {ours: theirs for theirs, ours in names.items()}
+    trained = {theirs_of[n]: p for group in model.parameter_groups().values() for n, p in group.items()}
+    assert set(trained) == set(parity.grad_norm)
+    for entry, parameter in trained.items():
+        assert parameter.grad.norm().item() == pytest.approx(parity.grad_norm[entry], rel=FILES[name]), entry
+    total = math.hypot(*(p.grad.norm().item() for p in trained.values()))
+    assert total == pytest.approx(math.hypot(*parity.grad_norm.values()), rel=1e-3)
+
+    unread = sum(math.prod(parity.entries[entry]) for entry in parity.unused_trainable)
+    assert sum(p.numel() for p in trained.values()) + unread == parity.trainable_parameters
