@@ -36,7 +36,9 @@ class DemoResult:
     page: Path
 
 
-def demo(workdir: Path, *, clips: int = DEMO_CLIPS, seed: int = DEMO_SEED, compare: bool = False) -> DemoResult:
+def demo(
+    workdir: Path, *, clips: int = DEMO_CLIPS, seed: int = DEMO_SEED, compare: bool = False
+) -> DemoResult:
     """Synthesises a collection, preprocesses it, trains on it, scores on its test split, writes the page.
 
     With `compare`, the same is trained on sight alone and on sound alone. What `workdir` holds already of

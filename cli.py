@@ -68,7 +68,9 @@ def demo(
     workdir: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("demo"),
     clips: Annotated[int, typer.Option(help="Clips to synthesise.", min=10)] = 160,
     seed: Annotated[int, typer.Option(help="Seed of the collection.")] = 0,
-    compare: Annotated[bool, typer.Option("--compare", help="Also train on sight alone and on sound alone.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also train on sight alone and on sound alone.")
+    ] = False,
 ) -> None:
     """Synthesise, preprocess, train, evaluate and report, on a CPU in minutes.
 
@@ -151,7 +153,8 @@ def train(
     run: Annotated[Path, typer.Option(help="The run folder to make.", metavar="RUN")],
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -204,7 +207,9 @@ def evaluate(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Evaluated runs; the page shows the first.", metavar="RUN…")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Evaluated runs; the page shows the first.", metavar="RUN…")
+    ],
 ) -> None:
     """Write a self-contained HTML page of a run, with other runs' scores beside it.
 
@@ -250,7 +255,9 @@ def _show_outcome(outcome: Outcome, out: Path, *, as_json: bool) -> None:
     if outcome.was_complete:
         message(f"{out} was complete already")
     failures = ", ".join(f"{count} {reason}" for reason, count in sorted(outcome.failures.items()))
-    typer.echo(f"{outcome.written} clips written, {outcome.quarantined} quarantined{f' ({failures})' if failures else ''}")
+    typer.echo(
+        f"{outcome.written} clips written, {outcome.quarantined} quarantined{f' ({failures})' if failures else ''}"
+    )
 
 
 def _show_demo(result: DemoResult) -> None:
@@ -267,7 +274,9 @@ def _show_demo(result: DemoResult) -> None:
                 _mebibytes(summary.peak_memory_bytes),
             )
         )
-    _table(("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows)
+    _table(
+        ("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows
+    )
     typer.echo(f"page: {result.page}")
 
 

@@ -87,7 +87,8 @@ def run_local(
     threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=open_pool)
     try:
         futures = [
-            threads.submit(lambda task: make_shard(task, make, pools.mine, folder, on_clip), task) for task in tasks
+            threads.submit(lambda task: make_shard(task, make, pools.mine, folder, on_clip), task)
+            for task in tasks
         ]
         for future in as_completed(futures):
             yield future.result()

@@ -64,7 +64,9 @@ class ShardResult:
         return cls(
             split=content["split"],
             index=content["index"],
-            written=tuple(ClipRecord(**{**row, "warnings": tuple(row["warnings"])}) for row in content["written"]),
+            written=tuple(
+                ClipRecord(**{**row, "warnings": tuple(row["warnings"])}) for row in content["written"]
+            ),
             quarantined=tuple(QuarantineRecord(**row) for row in content["quarantined"]),
             sums={name: (sums[0], sums[1], sums[2]) for name, sums in content["sums"].items()},
         )
@@ -155,7 +157,9 @@ def open_output(path: Path) -> Iterator[OutputFolder]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"OUT {path} is being written by another process; wait for it or choose another") from None
+            raise InputError(
+                f"OUT {path} is being written by another process; wait for it or choose another"
+            ) from None
         stream.write(str(os.getpid()))
         stream.flush()
         try:

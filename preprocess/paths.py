@@ -20,5 +20,7 @@ def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path
     if not path.is_file():
         raise ClipError("missing", f"{source} is not in the raw folder")
     if not allow_links and not path.resolve().is_relative_to(raw.resolve()):
-        raise ClipError("unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links")
+        raise ClipError(
+            "unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links"
+        )
     return path

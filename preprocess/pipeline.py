@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from ..console import message, progress
 from ..errors import InputError
 from ..shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
 from ..shards.schema import SPLITS, AudioStatistics, DatasetInfo, Sample
+from ..versions import package_versions
 from .datasets import reader
 from .engines import Limits, ShardTask, run_local
 from .media import ClipError
@@ -102,7 +102,8 @@ def preprocess(name: str, raw: Path, out: Path, options: Options) -> Outcome:
     versions = tool_versions()
     with open_output(out) as output:
         output.begin(
-            make_plan(collection.name, features, collection.plan_sha256, versions), overwrite=options.overwrite
+            make_plan(collection.name, features, collection.plan_sha256, versions),
+            overwrite=options.overwrite,
         )
         if output.is_complete():
             output.end()
@@ -145,8 +146,8 @@ def plan_shards(clips: tuple[ClipSpecification, ...]) -> list[ShardTask]:
 
 def tool_versions() -> dict[str, str]:
     """Versions of the tools that write the shards."""
-    packages = ("stgcma", "torch", "torchaudio", "numpy", "pillow", "webdataset", "pyarrow")
-    return {name: importlib.metadata.version(name) for name in packages} | decoder_versions()
+    packages = package_versions("torch", "torchaudio", "numpy", "pillow", "webdataset", "pyarrow")
+    return packages | decoder_versions()
 
 
 def _make_shards(

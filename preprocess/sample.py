@@ -51,7 +51,8 @@ class SampleMaker:
         path = resolve_source(self.raw, clip.source, allow_links=self.allow_links)
         info = probe(path)
         frames = self._frames(path, info)
-        waveform, has_audio = self._waveform(path, info)
+        seconds = info.claimed_end_seconds or float(frames.times_seconds[-1])
+        waveform, has_audio = self._waveform(path, info, seconds)
         members = dict(jpeg_members(frames, self.settings.sampling))
         sums = {}
         for feature in self.settings.fbanks:
@@ -69,8 +70,8 @@ class SampleMaker:
             members=members,
             fields=clip.fields,
             source=clip.source,
-            seconds=round(info.duration_seconds, 6),
-            fps=round(info.video.fps, 6) if info.video else 0.0,
+            seconds=round(seconds, 6),
+            fps=round(info.video.fps_average or 0.0, 6) if info.video else 0.0,
             has_audio=has_audio,
             decoder=frames.decoder,
             warnings=() if has_audio else ("no audio stream: silence was put in its place",),
@@ -79,17 +80,15 @@ class SampleMaker:
 
     def _frames(self, path: Path, info: MediaInfo) -> Frames:
         sampling = self.settings.sampling
-
-        def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-            if sampling.frame_times == "evenly":
-                return evenly(times, sampling.frames)
-            return at_seconds(times, np.arange(sampling.frames) + 15 / 16)
-
+        if sampling.frame_times == "evenly":
+            choose = evenly(sampling.frames)
+        else:
+            choose = at_seconds(np.arange(sampling.frames) + 15 / 16)
         return read_frames(path, choose, decoder=self.decoder, info=info)
 
-    def _waveform(self, path: Path, info: MediaInfo) -> tuple[npt.NDArray[np.float32], bool]:
+    def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
         if info.audio is None and self.missing_audio == "silence":
-            return np.zeros(round(info.duration_seconds * SAMPLE_RATE_HZ), dtype=np.float32), False
+            return np.zeros(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32), False
         waveform = read_waveform(path, info=info)
         shortest = round(0.025 * SAMPLE_RATE_HZ)
         if len(waveform) < shortest:

@@ -76,7 +76,10 @@ def _arrow_schema(kind: type) -> Any:
         "tuple[str, ...]": pyarrow.list_(pyarrow.string()),
     }
     return pyarrow.schema(
-        [pyarrow.field(field.name, types[str(field.type)], nullable=False) for field in dataclasses.fields(kind)]
+        [
+            pyarrow.field(field.name, types[str(field.type)], nullable=False)
+            for field in dataclasses.fields(kind)
+        ]
     )
 
 

@@ -56,7 +56,9 @@ class ClipReader:
         """
         extent = self._read_extent(place)
         if check and hashlib.sha256(extent).hexdigest() != place.sha256:
-            raise StgcmaError(f"{self._path(place.shard)}: {place.key} is damaged, its hash is not the manifest's")
+            raise StgcmaError(
+                f"{self._path(place.shard)}: {place.key} is damaged, its hash is not the manifest's"
+            )
         clips = list(read_tar(io.BytesIO(extent), where=str(self._path(place.shard))))
         if len(clips) != 1 or clips[0][0] != place.key:
             found = ", ".join(key for key, _ in clips) or "nothing"
@@ -99,6 +101,9 @@ def read_tar(stream: BinaryIO, *, where: str) -> Iterator[tuple[str, dict[str, b
     try:
         files = ({**file, "__url__": where} for file in tar_file_iterator(stream))
         for sample in group_by_keys(files):
-            yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
+            yield (
+                sample["__key__"],
+                {name: data for name, data in sample.items() if not name.startswith("__")},
+            )
     except (tarfile.TarError, ValueError) as error:
         raise StgcmaError(f"{where} is not a readable shard: {error}") from None

@@ -29,13 +29,17 @@ def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percen
         down = _TOP + (1 - value / highest) * (_HEIGHT - _TOP - _BOTTOM)
         return round(across, 1), round(down, 1)
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_description(title, series, percent))}">']
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_description(title, series, percent))}">'
+    ]
     parts.append(f'<text x="{_LEFT}" y="18" class="chart-title">{escape(title)}</text>')
     for tick in range(_TICKS + 1):
         value = highest * tick / _TICKS
         _, y = point(x[0], value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{_format(value, percent)}</text>')
+        parts.append(
+            f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{_format(value, percent)}</text>'
+        )
     for at in sorted({x[0], x[len(x) // 2], x[-1]}):
         across, _ = point(at, 0)
         parts.append(f'<text class="tick" text-anchor="middle" x="{across}" y="{_HEIGHT - 14}">{at}</text>')
@@ -43,7 +47,9 @@ def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percen
     for number, (line, end) in enumerate(zip(series, ends, strict=True)):
         points = " ".join(f"{a},{b}" for a, b in map(point, x, line.values))
         parts.append(f'<polyline class="line line-{number}" points="{points}"/>')
-        parts.append(f'<text class="name line-{number}" x="{_WIDTH - _RIGHT + 6}" y="{end + 4}">{escape(line.name)}</text>')
+        parts.append(
+            f'<text class="name line-{number}" x="{_WIDTH - _RIGHT + 6}" y="{end + 4}">{escape(line.name)}</text>'
+        )
     parts.append("</svg>")
     return "".join(parts)
 
@@ -54,7 +60,8 @@ def _format(value: float, percent: bool) -> str:
 
 def _description(title: str, series: Sequence[Series], percent: bool) -> str:
     ends = "; ".join(
-        f"{line.name} from {_format(line.values[0], percent)} to {_format(line.values[-1], percent)}" for line in series
+        f"{line.name} from {_format(line.values[0], percent)} to {_format(line.values[-1], percent)}"
+        for line in series
     )
     return f"{title}: {ends}"
 

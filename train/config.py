@@ -106,7 +106,9 @@ def _apply(content: dict[str, Any], setting: str) -> None:
     elif isinstance(kind, type) and issubclass(kind, BaseModel):
         known = list(kind.model_fields)
     else:
-        raise InputError(f"--set {path}: no section {section!r}{_suggest(section, ['model', 'data', 'optim', 'train'])}")
+        raise InputError(
+            f"--set {path}: no section {section!r}{_suggest(section, ['model', 'data', 'optim', 'train'])}"
+        )
     if known is not None and key not in known:
         raise InputError(f"--set {path}: {section} has no {key!r}{_suggest(key, known)}")
     content.setdefault(section, {})[key] = _value(text)

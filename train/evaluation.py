@@ -64,7 +64,9 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Path | None = None)
     dataset = ClipDataset(folder, split, config.data, audio_shape=model.config.audio_shape)
     classes = dataset.info.classes
     if len(classes) != model.config.classes:
-        raise InputError(f"{folder} has {len(classes)} classes, the model of {run_path} has {model.config.classes}")
+        raise InputError(
+            f"{folder} has {len(classes)} classes, the model of {run_path} has {model.config.classes}"
+        )
     loader, _ = make_loader(dataset, config.optim.batch_size, seed=None, workers=config.data.workers)
     metric = SecondsAccuracy(len(classes))
     with progress("clips") as bar:

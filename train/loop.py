@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import platform
 import resource
@@ -19,6 +18,7 @@ from ..console import message, progress
 from ..errors import InputError, StgcmaError
 from ..model import build_model, save_checkpoint
 from ..shards.manifest import read_dataset
+from ..versions import package_versions
 from .config import OptimConfig, RunConfig
 from .data import ClipDataset, make_loader
 from .evaluation import forward, pick_device, score
@@ -57,7 +57,9 @@ def train(shards: Path, run_path: Path, config: RunConfig, *, overwrite: bool = 
     selection = ClipDataset(shards, config.train.select_on, config.data, audio_shape=model.config.audio_shape)
     run = RunFolder.create(run_path, overwrite=overwrite)
     run.write_config(config)
-    run.write_json("run.json", {"shards": str(shards.resolve()), "data_fingerprint": info.fingerprint, **_about(model)})
+    run.write_json(
+        "run.json", {"shards": str(shards.resolve()), "data_fingerprint": info.fingerprint, **_about(model)}
+    )
     with progress("clips") as bar:
         return _Trainer(model, config, run, training, selection, device).fit(bar)
 
@@ -126,7 +128,9 @@ class _Trainer:
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise StgcmaError(f"the loss is {value} at step {self.step}, on the clips {', '.join(batch.keys)}")
+                raise StgcmaError(
+                    f"the loss is {value} at step {self.step}, on the clips {', '.join(batch.keys)}"
+                )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -172,12 +176,10 @@ def make_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Adam:
 
 
 def _about(model: nn.Module) -> dict[str, Any]:
-    packages = ("stgcma", "torch", "timm", "numpy")
     return {
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "total_parameters": sum(p.numel() for p in model.parameters()),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version()} | package_versions("torch", "timm", "numpy"),
     }
 
 

@@ -54,19 +54,23 @@ def write_report(runs: list[Path], *, split: str = "test") -> Path:
     results = [folder.read_json(f"evaluation-{split}.json") for folder in folders]
     main = folders[0]
     classes = list(results[0]["by_class"])
-    page = _environment().get_template("report.html.j2").render(
-        title=f"{main.read_config().preset} · {main.path.resolve().name}",
-        config=(main.path / "config.yaml").read_text(encoding="utf-8"),
-        about=main.read_json("run.json"),
-        split=split,
-        scores=[
-            {"run": folder.path.name, "result": result, "about": folder.read_json("run.json")}
-            for folder, result in zip(folders, results, strict=True)
-        ],
-        charts=curves(main),
-        classes=classes,
-        hues=[round(360 * index / max(len(classes) - 1, 1)) for index in range(len(classes))],
-        clips=clip_views(main, Path(results[0]["shards"]), split),
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=f"{main.read_config().preset} · {main.path.resolve().name}",
+            config=(main.path / "config.yaml").read_text(encoding="utf-8"),
+            about=main.read_json("run.json"),
+            split=split,
+            scores=[
+                {"run": folder.path.name, "result": result, "about": folder.read_json("run.json")}
+                for folder, result in zip(folders, results, strict=True)
+            ],
+            charts=curves(main),
+            classes=classes,
+            hues=[round(360 * index / max(len(classes) - 1, 1)) for index in range(len(classes))],
+            clips=clip_views(main, Path(results[0]["shards"]), split),
+        )
     )
     publish(main.report, page.encode())
     return main.report

@@ -1,11 +1,11 @@
 """A run folder: the configuration that ran, what it measured, the weights that came of it.
 
-    RUN/config.yaml          the resolved configuration
-    RUN/run.json             shards and their fingerprint, versions, parameter counts
-    RUN/metrics.jsonl        a line an epoch
-    RUN/checkpoints/best/    the epoch that the selection split prefers; `last/` the newest
-    RUN/evaluation-SPLIT.json
-    RUN/report.html
+RUN/config.yaml          the resolved configuration
+RUN/run.json             shards and their fingerprint, versions, parameter counts
+RUN/metrics.jsonl        a line an epoch
+RUN/checkpoints/best/    the epoch that the selection split prefers; `last/` the newest
+RUN/evaluation-SPLIT.json
+RUN/report.html
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class RunFolder:
         """An existing run. Raises InputError when `path` is none, or has no trained checkpoint yet."""
         run = cls(path)
         if not (path / "config.yaml").is_file():
-            raise InputError(f"RUN {path} is not a run folder: it has no config.yaml; make one with `stgcma train`")
+            raise InputError(
+                f"RUN {path} is not a run folder: it has no config.yaml; make one with `stgcma train`"
+            )
         if not run.best.is_dir():
             raise InputError(f"RUN {path} has no checkpoint yet: its training did not finish an epoch")
         return run

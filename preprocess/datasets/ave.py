@@ -57,7 +57,9 @@ def read(raw: Path) -> Collection:
 def read_rows(path: Path) -> list[Annotation]:
     """The rows of an annotation or split file, the header line left out."""
     if not path.is_file():
-        raise InputError(f"{path} is missing; RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
+        raise InputError(
+            f"{path} is missing; RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it"
+        )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

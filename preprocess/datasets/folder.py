@@ -17,7 +17,9 @@ from ..specification import ClipSpecification, Collection, Sampling
 BACKGROUND = "Background"
 SECONDS = 10
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"}
+)
 
 
 def read(raw: Path) -> Collection:
@@ -30,7 +32,9 @@ def read(raw: Path) -> Collection:
     clips = [path for path in videos if len(path.parts) >= depth]
     if not clips:
         shape = "RAW/SPLIT/CLASS/*.mp4" if split_folders else "RAW/CLASS/*.mp4"
-        raise InputError(f"{raw} holds no videos as {shape} ({len(files)} other files); one folder a class is expected")
+        raise InputError(
+            f"{raw} holds no videos as {shape} ({len(files)} other files); one folder a class is expected"
+        )
     by_class: dict[str, list[Path]] = {}
     for path in clips:
         by_class.setdefault(path.parts[depth - 2], []).append(path)

@@ -122,9 +122,7 @@ def _write_script(video: str, event: int, length: int, rng: np.random.Generator)
 def render(script: Script, folder: Path) -> None:
     """Encodes the clip of `script` as `folder/ID.mp4`."""
     rng = np.random.default_rng(script.seed)
-    encode(
-        folder / f"{script.video}.mp4", _paint(script, rng), _sound(script, rng), pixels=PIXELS, fps=FPS
-    )
+    encode(folder / f"{script.video}.mp4", _paint(script, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
 
 
 def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
