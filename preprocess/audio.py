@@ -1,0 +1,59 @@
+"""The sound of a clip, as one waveform that starts when its first picture is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ffmpeg_process import ffmpeg_executable, ffmpeg_input, run_ffmpeg
+from .media import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
+
+__all__ = ["SAMPLE_RATE_HZ", "ffmpeg_executable", "read_waveform"]
+
+SAMPLE_RATE_HZ = 16000
+
+# How much sound after the claimed end is still read. Bounds the silence that a wild timestamp asks for.
+_BEYOND_CLAIM_SECONDS = 60.0
+
+
+def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.float32]:
+    """The first audio stream of `path`: float32 [n] in [-1, 1], mono, 16 kHz, clip time [0, n / 16000).
+
+    Sound before the first picture is cut, a late start and gaps of more than 0.1 s are filled with zeros. The
+    channels are mixed so that full scale in all of them stays full scale. The mean is left in.
+
+    Raises `ClipError`: those of `probe`, 'no-audio', 'empty', 'truncated' when the sound ends more than 0.5 s
+    before the container does; `DamageError` when some of it does not decode.
+    """
+    info = probe(path) if info is None else info
+    if info.audio is None:
+        raise ClipError("no-audio", "the file has no audio stream")
+    stream = ffmpeg_input(path)[str(info.audio.index)]
+    output = stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=_filters(info))
+    written, failure = run_ffmpeg(output)
+    waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
+    # A file that was cut also fails to decode at the cut; that it is cut is the better thing to say.
+    check_coverage(info, "sound", len(waveform) / SAMPLE_RATE_HZ)
+    if failure is not None:
+        raise DamageError("unreadable", f"its sound does not decode: {failure}")
+    if len(waveform) == 0:
+        raise ClipError("empty", "the audio stream holds no sound")
+    if not np.isfinite(waveform).all():
+        raise DamageError("unreadable", "its sound decodes to numbers that are not finite")
+    return waveform
+
+
+def _filters(info: MediaInfo) -> str:
+    claimed = info.claimed_end_seconds
+    end = MAX_DURATION_SECONDS if claimed is None else claimed + _BEYOND_CLAIM_SECONDS
+    return ",".join(
+        [
+            f"asetpts=PTS-({info.clip_start_seconds!r})/TB",
+            f"atrim=start=0:end={end!r}",
+            # async=1 puts every sample at its timestamp; first_pts=0 fills up to a late start. Without
+            # rematrix_maxval, floating-point stereo would be mixed 3 dB louder than 16-bit stereo.
+            f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:ochl=mono:osf=flt:rematrix_maxval=1",
+        ]
+    )

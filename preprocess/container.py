@@ -1,0 +1,109 @@
+"""Opening media files as what they should be: single local files of known formats, of sane sizes."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+from .reasons import ClipError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_PIXELS = 8192 * 8192
+MAX_SIDE = 16384
+
+# Demuxers of self-contained files. Playlists and scripts (hls, dash, concat, sdp, image2, ...) can name other
+# files or hosts, so that they are absent. av.open() refuses everything that is not listed.
+DEMUXERS = (
+    "mov",
+    "matroska",
+    "avi",
+    "mpegts",
+    "mpeg",
+    "flv",
+    "asf",
+    "ogg",
+    "wav",
+    "mp3",
+    "flac",
+    "aac",
+    "ivf",
+    "nut",
+)
+
+
+def check_file(path: Path) -> None:
+    """Raises `ClipError` unless `path` is a regular file with bytes in it. A FIFO would block its reader."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ClipError("missing", f"no such file: {shown(path)}") from None
+    except (OSError, ValueError) as error:
+        raise ClipError("unreadable", f"{shown(path)}: {error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ClipError("unreadable", f"not a regular file: {shown(path)}")
+    if status.st_size == 0:
+        raise ClipError("empty", f"the file has no bytes: {shown(path)}")
+
+
+def file_url(path: Path) -> str:
+    """`path` as FFmpeg reads it literally: no leading `-`, no `a:b` taken for a protocol."""
+    return f"file:{path.absolute()}"
+
+
+def open_container(path: Path) -> Any:
+    """Opens `path` with PyAV as a self-contained local file; close it, or use it in `with`.
+
+    Raises `ClipError('missing' | 'empty' | 'unreadable' | 'out-of-memory')`.
+    """
+    import av
+
+    check_file(path)
+    try:
+        return av.open(
+            file_url(path),
+            options={"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)},
+            metadata_errors="replace",
+        )
+    except av.error.FFmpegError as error:
+        raise decoding_error(error, f"cannot be opened: {shown(path)}") from error
+
+
+def decoding_error(error: Exception, what: str) -> ClipError:
+    """The `ClipError` for an error of PyAV's while doing `what`."""
+    if isinstance(error, MemoryError):
+        return ClipError("out-of-memory", what)
+    return ClipError("unreadable", f"{what} ({getattr(error, 'strerror', None) or error})")
+
+
+def video_stream(container: Any) -> Any | None:
+    """The first video stream that is not an attached picture (cover art), or None."""
+    from av.stream import Disposition
+
+    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+
+
+def prepare_decoder(stream: Any) -> Any:
+    """The codec context of `stream`, in one thread (so that what is asked per packet holds), with a size cap.
+
+    Raises `ClipError('unreadable')` when there is no decoder for the stream.
+    """
+    context = stream.codec_context
+    if context is None:
+        raise ClipError("unreadable", f"no decoder for {stream.type} stream {stream.index}")
+    context.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    return context
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises `ClipError('too-large')` for pictures that no clip has."""
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise ClipError("too-large", f"pictures of {width}x{height}, at most {MAX_PIXELS} pixels are read")
+
+
+def shown(path: Path) -> str:
+    """`path` for a message, in one line."""
+    # Names need not be UTF-8; messages must be.
+    return str(path).encode("utf-8", "backslashreplace").decode()

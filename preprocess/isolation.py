@@ -1,0 +1,238 @@
+"""Runs work on hostile files in child processes that may hang, abort or eat memory.
+
+The processes are pebble's: the parent kills those that miss their deadline, even when they hold the GIL, and
+replaces those that died. Added here: a memory cap, death with the parent, retries, and results in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import multiprocessing
+import os
+import resource
+import select
+import signal
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..errors import StgcmaError
+from .reasons import ClipError
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+_OUT_OF_MEMORY_STATUS = 77  # of a child that ran out of memory and ended itself; no signal, no shell's code
+_OUT_OF_MEMORY_TRIES = 2  # the second is in a fresh process, which no earlier clip has left full
+_IN_FLIGHT_PER_WORKER = 4
+
+
+class IsolatedPool:
+    """Child processes for work that may kill them. Use it in `with`, from one thread.
+
+    workers: how many processes.
+    timeout_seconds: a try that takes longer is killed, and not repeated.
+    memory_bytes: what a process may allocate beyond what it has after `imports` (Linux: RLIMIT_DATA). Each
+        program that it starts may have as much.
+    tries: how often an item is tried that kills its process (at most twice when it runs out of memory).
+    imports: modules to load in every process before the cap is set. torch alone reserves 800 MB.
+
+    Raises `ValueError` for numbers that are not positive.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        timeout_seconds: float,
+        memory_bytes: int,
+        tries: int = 3,
+        imports: Sequence[str] = (),
+    ) -> None:
+        for name, value in (
+            ("workers", workers),
+            ("timeout_seconds", timeout_seconds),
+            ("memory_bytes", memory_bytes),
+            ("tries", tries),
+        ):
+            if value <= 0:
+                raise ValueError(f"{name} is {value}, it must be positive")
+        self.workers = workers
+        self.timeout_seconds = timeout_seconds
+        self.memory_bytes = memory_bytes
+        self.tries = tries
+        self.imports = tuple(imports)
+        self._pool: ProcessPool | None = None
+
+    def __enter__(self) -> IsolatedPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all child processes, whatever they are doing."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
+
+    def map(
+        self, function: Callable[[Item], Outcome], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Outcome | ClipError]]:
+        """Yields `(item, function(item))` in the order of `items`, or `(item, ClipError)` where it failed.
+
+        `function` is importable, `items` and results can be pickled; `items` are taken as they are needed. An
+        exception that is no `ClipError` counts as 'crashed', except `StgcmaError`, which is raised here: it
+        is about the request, not about one clip.
+        """
+        waiting: deque[_Task[Item]] = deque()
+        source = iter(items)
+        try:
+            while True:
+                while len(waiting) < self.workers * _IN_FLIGHT_PER_WORKER:
+                    try:
+                        item = next(source)
+                    except StopIteration:
+                        break
+                    waiting.append(_Task(item, self._submit(function, item)))
+                if not waiting:
+                    return
+                yield waiting[0].item, self._outcome(function, waiting[0])
+                waiting.popleft()
+        finally:
+            for task in waiting:
+                task.future.cancel()
+
+    def _submit(self, function: Callable[[Item], Outcome], item: Item) -> Future[_Answer]:
+        from pebble import ProcessPool
+
+        if self._pool is not None and not self._pool.active:
+            self.close()  # its pipes broke; start over
+        if self._pool is None:
+            self._pool = ProcessPool(
+                max_workers=self.workers,
+                initializer=_enter_child,
+                initargs=(self.memory_bytes, self.imports),
+                context=multiprocessing.get_context("spawn"),
+            )
+        answer: Future[_Answer] = self._pool.schedule(
+            _attempt, args=(function, item), timeout=self.timeout_seconds
+        )
+        return answer
+
+    def _outcome(self, function: Callable[[Item], Outcome], task: _Task[Item]) -> Outcome | ClipError:
+        from pebble import ProcessExpired
+
+        for number in range(1, self.tries + 1):
+            try:
+                answer = task.future.result()
+            except TimeoutError:
+                return ClipError("timeout", f"not done after {self.timeout_seconds:g} s")
+            except ProcessExpired as error:
+                failure = _death(error.exitcode, number)
+                if failure.reason == "out-of-memory" and number >= _OUT_OF_MEMORY_TRIES:
+                    return failure
+            except BrokenProcessPool as error:
+                failure = ClipError("crashed", f"its process could not be reached, {number} times: {error}")
+            else:
+                if isinstance(answer.error, StgcmaError):
+                    raise answer.error
+                result: Outcome | ClipError = answer.error or answer.result
+                return result
+            if number < self.tries:
+                task.future = self._submit(function, task.item)
+        return failure
+
+
+@dataclass
+class _Task(Generic[Item]):
+    item: Item
+    future: Future[_Answer]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a child sends back: exceptions only of kinds that are known to survive the way."""
+
+    result: Any = None
+    error: ClipError | StgcmaError | None = None
+
+
+def _death(status: int, number: int) -> ClipError:
+    if status == _OUT_OF_MEMORY_STATUS:
+        return ClipError("out-of-memory", f"needed more memory than it may have, {number} times")
+    how = f"ended with status {status}"
+    if status < 0:
+        with contextlib.suppress(ValueError):  # a real-time signal has no name
+            how = f"was ended by {signal.Signals(-status).name}"
+    return ClipError("crashed", f"its process {how}, {number} times")
+
+
+def _attempt(function: Callable[[Any], Any], item: Any) -> _Answer:
+    """In the child: one try."""
+    try:
+        return _Answer(result=function(item))
+    except MemoryError:
+        # This process may be left with what it hoarded. The next one is clean.
+        os._exit(_OUT_OF_MEMORY_STATUS)
+    except (ClipError, StgcmaError) as error:
+        return _Answer(error=error)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+        return _Answer(error=ClipError("crashed", message))
+
+
+def _enter_child(memory_bytes: int, imports: Sequence[str]) -> None:
+    """In the child, before its first task."""
+    # Pebble lets a terminated process tidy up, in Python, which one that holds the GIL never does.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name in imports:
+        importlib.import_module(name)
+    if sys.platform.startswith("linux"):
+        # Not RLIMIT_AS: torch reserves gigabytes of addresses that it never touches.
+        limit = _data_bytes() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def _data_bytes() -> int:
+    """What counts against RLIMIT_DATA at present, proc_pid_status(5)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end this process with SIGIO when the parent's end of the pipe between them closes.
+
+    PR_SET_PDEATHSIG would tie it to the *thread* that started it. What runs here need not cooperate.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(fcntl, "F_SETOWN"):
+        return
+    pipe = int(parent.sentinel)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    gone = select.poll()
+    gone.register(pipe, select.POLLHUP)
+    if gone.poll(0):  # it died before the kernel was asked
+        os._exit(1)

@@ -1,0 +1,166 @@
+"""What a media file says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .container import check_size, decoding_error, open_container, prepare_decoder, shown, video_stream
+from .reasons import REASONS, ClipError, DamageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["REASONS", "AudioFacts", "ClipError", "DamageError", "MediaInfo", "VideoFacts", "probe"]
+
+COVERAGE_TOLERANCE_SECONDS = 0.5
+MAX_DURATION_SECONDS = 4 * 3600.0
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """The first video stream that is not a cover picture. Sizes are those before rotation."""
+
+    index: int
+    codec: str
+    width: int
+    height: int
+    fps_average: float | None
+    rotation_degrees: int  # counter-clockwise turn that sets the picture upright: 0, 90, 180 or 270
+    start_seconds: float  # of the first shown picture, on the container's clock
+    pixel_format: str
+    interlaced: bool
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """The first audio stream."""
+
+    index: int
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    start_seconds: float  # on the container's clock
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What the header of a media file claims. Nothing here is checked against the data."""
+
+    path: Path
+    container: str
+    start_seconds: float  # earliest time of any stream, on the container's clock
+    duration_seconds: float | None  # None when the container does not tell
+    video: VideoFacts | None
+    audio: AudioFacts | None
+
+    @property
+    def clip_start_seconds(self) -> float:
+        """Clip time 0 on the container's clock: the first shown picture, or the first sound without one."""
+        stream = self.video or self.audio
+        return stream.start_seconds if stream else self.start_seconds
+
+    @property
+    def claimed_end_seconds(self) -> float | None:
+        """Where the container claims to end, in clip time; None when it does not tell."""
+        if self.duration_seconds is None:
+            return None
+        return self.start_seconds + self.duration_seconds - self.clip_start_seconds
+
+
+def check_coverage(info: MediaInfo, what: str, covered_seconds: float) -> None:
+    """Raises `ClipError('truncated')` when `what` ends at `covered_seconds`, in clip time, too early."""
+    claimed = info.claimed_end_seconds
+    if claimed is not None and covered_seconds < claimed - COVERAGE_TOLERANCE_SECONDS:
+        raise ClipError(
+            "truncated", f"{what} ends at {covered_seconds:.2f} s, the container claims {claimed:.2f} s"
+        )
+
+
+def probe(path: Path) -> MediaInfo:
+    """Reads the header of `path`, and its first picture for rotation and true size.
+
+    Raises `ClipError`: 'missing', 'empty', 'unreadable', 'too-large', 'out-of-memory'.
+    """
+    import av
+
+    with open_container(path) as container:
+        try:
+            video = _video_facts(container, path)
+            audio = _audio_facts(container)
+        except av.error.FFmpegError as error:
+            raise decoding_error(error, f"the first picture does not decode: {shown(path)}") from error
+        if video is None and audio is None:
+            raise ClipError("unreadable", f"neither picture nor sound in it: {shown(path)}")
+        duration = None if container.duration is None else container.duration / av.time_base
+        if duration is not None and duration > MAX_DURATION_SECONDS:
+            raise ClipError(
+                "too-large", f"it claims {duration:.0f} s, at most {MAX_DURATION_SECONDS:.0f} s is read"
+            )
+        start = container.start_time
+        return MediaInfo(
+            path=path,
+            container=container.format.name,
+            start_seconds=0.0 if start is None else start / av.time_base,
+            duration_seconds=duration,
+            video=video,
+            audio=audio,
+        )
+
+
+def _video_facts(container: Any, path: Path) -> VideoFacts | None:
+    stream = video_stream(container)
+    if stream is None:
+        return None
+    context = prepare_decoder(stream)
+    check_size(context.width, context.height)
+    picture = _first_picture(container.demux(stream), context)
+    if picture is None:
+        raise ClipError("unreadable", f"no picture decodes: {shown(path)}")
+    check_size(picture.width, picture.height)
+    rate = stream.average_rate
+    return VideoFacts(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        width=picture.width,
+        height=picture.height,
+        fps_average=float(rate) if rate else None,
+        rotation_degrees=round(picture.rotation / 90) * 90 % 360,
+        start_seconds=_start_seconds(stream, container),
+        pixel_format=picture.format.name,
+        interlaced=bool(picture.interlaced_frame) or context.field_order > 1,  # 0 unknown, 1 progressive
+    )
+
+
+def _first_picture(packets: Iterable[Any], context: Any) -> Any | None:
+    # Draining after a packet saves decoding the ones that reordering would wait for.
+    for packet in packets:
+        if packet.size and packet.is_keyframe:
+            pictures = [*context.decode(packet), *context.decode(None)]
+            if pictures:
+                return pictures[0]
+            context.flush_buffers()
+    return None
+
+
+def _audio_facts(container: Any) -> AudioFacts | None:
+    if not container.streams.audio:
+        return None
+    stream = container.streams.audio[0]
+    context = stream.codec_context
+    return AudioFacts(
+        index=stream.index,
+        codec=context.codec.canonical_name if context else "unknown",
+        sample_rate_hz=(context.sample_rate or 0) if context else 0,
+        channels=(context.channels or 0) if context else 0,
+        start_seconds=_start_seconds(stream, container),
+    )
+
+
+def _start_seconds(stream: Any, container: Any) -> float:
+    import av
+
+    if stream.start_time is not None and stream.time_base:
+        return float(stream.start_time * stream.time_base)
+    return 0.0 if container.start_time is None else float(container.start_time / av.time_base)

@@ -1,0 +1,62 @@
+"""Decoding with the `ffmpeg` executable: everything is decoded, the chosen frames are written out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ffmpeg_process import ffmpeg_input, run_ffmpeg
+from ..media import ClipError, DamageError, MediaInfo, probe
+from .frames import Choose, Frames, check_bytes, chosen_indices, upright
+from .timeline import read_timeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "ffmpeg"
+
+
+def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames:
+    """The frames of `path` that `choose` picks from all its presentation times, upright.
+
+    The frames are found by the timestamps that ffmpeg's own decoder gives them. Raises `ClipError`: those of
+    `probe`, 'no-video', 'truncated', 'too-large', 'unsupported' when packets lack timestamps; `DamageError`
+    where a picture up to the last chosen one does not decode; `ValueError` when `choose` answers nonsense.
+    """
+    info = probe(path) if info is None else info
+    if info.video is None:
+        raise ClipError("no-video", "the file has no video stream")
+    timeline = read_timeline(info)
+    if not timeline.complete:
+        raise ClipError(
+            "unsupported", "some packets have no timestamps, ffmpeg's frames cannot be told apart"
+        )
+    times = timeline.times_seconds
+    indices = chosen_indices(choose, times)
+    unique, rows = np.unique(indices, return_inverse=True)
+    check_bytes(len(unique), info.video.width, info.video.height)
+
+    wanted = "+".join(f"eq(pts,{pts})" for pts in timeline.visible[unique])
+    # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
+    # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
+    output = ffmpeg_input(path, noautorotate=None)[str(info.video.index)].output(
+        "pipe:",
+        format="rawvideo",
+        vcodec="rawvideo",
+        fps_mode="passthrough",
+        vf=f"settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor,format=rgb24",
+        **{"frames:v": len(unique)},
+    )
+    written, failure = run_ffmpeg(output.global_args("-xerror"))
+    if failure is not None:
+        raise DamageError("unreadable", f"its pictures do not decode: {failure}")
+    expected = len(unique) * info.video.height * info.video.width * 3
+    if len(written) != expected:
+        raise ClipError(
+            "unreadable", f"ffmpeg wrote {len(written)} bytes for {len(unique)} frames, not {expected}"
+        )
+    images = np.frombuffer(written, dtype=np.uint8).reshape(
+        len(unique), info.video.height, info.video.width, 3
+    )
+    return Frames(upright(images[rows], info.video.rotation_degrees), times[indices], NAME)

@@ -1,0 +1,238 @@
+"""Sparse decoding with PyAV: only what the chosen frames need is decoded.
+
+The stream is demuxed once for all timestamps. From each group of pictures that holds a chosen frame, the
+packets up to the last chosen one are decoded, and pictures that no other refers to are skipped unless they
+are chosen themselves (`skip_frame`). The frames are those of a full decode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..container import check_size, decoding_error, open_container, prepare_decoder
+from ..media import ClipError, DamageError, MediaInfo, check_coverage, probe
+from .frames import Choose, Frames, check_bytes, chosen_indices, upright
+from .timeline import MISSING, Timeline, read_timeline, require_video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "pyav"
+
+# Decoders that read `skip_frame` at every packet and drop exactly the pictures that nothing refers to. dav1d
+# reads it once, when it is opened.
+SKIPPING_DECODERS = ("h264", "hevc", "mpeg4", "vp8", "vp9")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with each packet [P], in decoding order.
+
+    decode: bool [P]; restart: bool [P], start afresh here; wanted: bool [P], its picture is a chosen one.
+    """
+
+    decode: NDArray[np.bool_]
+    restart: NDArray[np.bool_]
+    wanted: NDArray[np.bool_]
+
+
+def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames:
+    """The frames of `path` that `choose` picks from all its presentation times, upright.
+
+    Raises `ClipError`: those of `probe`, 'no-video', 'truncated', 'too-large'; `DamageError` where a needed
+    picture does not decode; `ValueError` when `choose` answers nonsense.
+    """
+    info = probe(path) if info is None else info
+    if info.video is None:
+        raise ClipError("no-video", "the file has no video stream")
+    timeline = read_timeline(info)
+    if timeline.complete:
+        found = _sparse(info, timeline, choose)
+        if found is not None:
+            return found
+    return _exhaustive(info, timeline, choose)
+
+
+def make_plan(timeline: Timeline, wanted_pts: NDArray[np.int64]) -> Plan:
+    """The fewest packets that yield the pictures shown at `wanted_pts`, each of which `timeline` holds.
+
+    Decoding starts at a key picture that is shown no later than the wanted one: pictures that are decoded
+    after a key picture but shown before it (open groups of pictures) need the group before.
+    """
+    count = len(timeline.pts)
+    decode, restart = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    wanted = np.isin(timeline.pts, wanted_pts) & timeline.shown
+    keys = np.flatnonzero(timeline.key)
+    done = 0  # packets before this one are decided
+    for target in np.flatnonzero(wanted):
+        if target < done:
+            continue
+        earlier = keys[(keys <= target) & (timeline.pts[keys] <= timeline.pts[target])]
+        start = int(earlier[-1]) if len(earlier) else 0
+        if start > done:
+            restart[start] = True
+        else:
+            start = done
+        decode[start : target + 1] = True
+        done = int(target) + 1
+    return Plan(decode, restart, wanted)
+
+
+def can_skip(codec: str, extradata: bytes | None) -> bool:
+    """Whether `skip_frame` leaves all other pictures of the stream as they are.
+
+    HEVC's pictures without references are so within their temporal layer only: the stream must say, in its
+    hvcC record (ISO/IEC 14496-15, 8.3.3.1: numTemporalLayers, byte 21), that it has a single layer.
+    """
+    if codec != "hevc":
+        return codec in SKIPPING_DECODERS
+    return (
+        extradata is not None and len(extradata) > 21 and extradata[0] == 1 and (extradata[21] >> 3) & 7 == 1
+    )
+
+
+def _sparse(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames | None:
+    """None when a chosen picture did not come out although nothing failed (packets that show no picture)."""
+    times = timeline.times_seconds
+    indices = chosen_indices(choose, times)
+    wanted_pts = timeline.visible[np.unique(indices)]
+    collector = _Collector(info, wanted_pts)
+    plan = make_plan(timeline, wanted_pts)
+    for picture in _decode_planned(info, plan):
+        collector.take(picture.pts, picture)
+    if not collector.complete:
+        return None
+    return collector.frames(timeline.visible[indices], times[indices])
+
+
+def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
+    import av
+
+    with open_container(info.path) as container:
+        stream = require_video(container)
+        context = prepare_decoder(stream)
+        skips = can_skip(context.codec.canonical_name, context.extradata)
+        last = int(np.flatnonzero(plan.decode)[-1])
+        index, started = 0, False
+        try:
+            for packet in container.demux(stream):
+                if not packet.size or packet.is_corrupt:
+                    continue
+                if index > last:
+                    break
+                if plan.decode[index]:
+                    if plan.restart[index] and started:
+                        yield from _sound(context.decode(None))
+                        context.flush_buffers()
+                    context.skip_frame = "NONREF" if skips and not plan.wanted[index] else "DEFAULT"
+                    yield from _sound(context.decode(packet))
+                    started = True
+                index += 1
+            yield from _sound(context.decode(None))
+        except av.error.FFmpegError as error:
+            raise _damage(error) from error
+
+
+def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:
+    """Decodes all, twice: for the presentation times, which the packets do not tell, then for the frames."""
+    pts = np.asarray([picture.pts for picture in _decode_all(info)], dtype=np.int64)
+    shown = pts[pts != MISSING]
+    if len(shown) == 0:
+        raise ClipError(
+            "unreadable", "none of its pictures has a presentation time" if len(pts) else "no picture decodes"
+        )
+    length = timeline.end - int(timeline.visible[-1]) if len(timeline.visible) else 0
+    exact = Timeline(
+        pts=shown,
+        shown=np.ones(len(shown), dtype=bool),
+        key=np.ones(len(shown), dtype=bool),
+        end=int(shown.max()) + length,
+        time_base=timeline.time_base,
+    )
+    times = exact.times_seconds
+    check_coverage(info, "picture", float(exact.seconds(exact.end)))
+    indices = chosen_indices(choose, times)
+    collector = _Collector(info, exact.visible[np.unique(indices)])
+    for picture in _decode_all(info):
+        collector.take(picture.pts, picture)
+    if not collector.complete:
+        raise ClipError("unreadable", "the same file decodes to other pictures the second time")
+    return collector.frames(exact.visible[indices], times[indices])
+
+
+def _decode_all(info: MediaInfo) -> Iterator[Any]:
+    import av
+
+    with open_container(info.path) as container:
+        stream = require_video(container)
+        context = prepare_decoder(stream)
+        try:
+            for packet in container.demux(stream):
+                yield from _sound(context.decode(packet if packet.size else None))
+        except av.error.FFmpegError as error:
+            raise _damage(error) from error
+
+
+def _sound(pictures: list[Any]) -> list[Any]:
+    """`pictures`; raises `DamageError` when the decoder had to make up parts of one."""
+    for picture in pictures:
+        if picture.is_corrupt:
+            raise DamageError("unreadable", f"the picture at {picture.time} s is damaged")
+    return pictures
+
+
+def _damage(error: Exception) -> ClipError:
+    found = decoding_error(error, "its pictures do not decode")
+    return found if found.reason != "unreadable" else DamageError(found.reason, found.message)
+
+
+class _Collector:
+    """Converts the wanted pictures to RGB as they come, and puts them in the order of the request."""
+
+    def __init__(self, info: MediaInfo, wanted_pts: NDArray[np.int64]) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._rows = {int(pts): row for row, pts in enumerate(wanted_pts)}
+        self._missing = set(self._rows)
+        self._images: NDArray[np.uint8] | None = None
+        self._reformatter = VideoReformatter()
+        self._rotation_degrees = info.video.rotation_degrees if info.video else 0
+
+    @property
+    def complete(self) -> bool:
+        return not self._missing
+
+    def take(self, pts: int | None, picture: Any) -> None:
+        """Keeps `picture` when it is wanted. Raises `ClipError` when its size is unlike the others'."""
+        from av.video.reformatter import Interpolation
+
+        if pts not in self._missing:
+            return
+        self._missing.discard(pts)
+        height, width = picture.height, picture.width
+        if self._images is None:
+            check_size(width, height)
+            check_bytes(len(self._rows), width, height)
+            self._images = np.empty((len(self._rows), height, width, 3), dtype=np.uint8)
+        if (height, width) != self._images.shape[1:3]:
+            was = f"{self._images.shape[2]}x{self._images.shape[1]}"
+            raise ClipError("unreadable", f"the picture's size changes from {was} to {width}x{height}")
+        # Nothing is scaled. POINT takes the chroma sample as it is, as FFmpeg does by itself for 8-bit
+        # pictures; for others it would interpolate, differently in different versions.
+        rgb = self._reformatter.reformat(
+            picture, format="rgb24", interpolation=Interpolation.POINT, threads=1
+        )
+        self._images[self._rows[pts]] = rgb.to_ndarray()
+
+    def frames(self, pts: NDArray[np.int64], times_seconds: NDArray[np.float64]) -> Frames:
+        """The frames at `pts` [M], each of which was taken."""
+        if self._images is None:
+            raise ValueError("no picture was taken")
+        rows = [self._rows[int(value)] for value in pts]
+        images = self._images if rows == list(range(len(self._images))) else self._images[rows]
+        return Frames(upright(images, self._rotation_degrees), times_seconds, NAME)

@@ -1,0 +1,133 @@
+"""When each picture of a stream is shown: read from the packets, without decoding them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..container import open_container, video_stream
+from ..media import MAX_DURATION_SECONDS, ClipError, MediaInfo, check_coverage
+
+MISSING = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The packets [P] of one video stream in the order in which they are decoded.
+
+    pts: int64 [P], presentation times in units of `time_base`; `MISSING` where the container has none.
+    shown: bool [P], False before or after what an edit list shows.
+    key: bool [P], whether decoding can start there.
+    end: int, the end (open) of the last shown picture, in units of `time_base`.
+    """
+
+    pts: NDArray[np.int64]
+    shown: NDArray[np.bool_]
+    key: NDArray[np.bool_]
+    end: int
+    time_base: Fraction
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture that is shown has a presentation time."""
+        return bool(np.all(self.pts[self.shown] != MISSING))
+
+    @property
+    def edited(self) -> bool:
+        """Whether an edit list hides some pictures."""
+        return not bool(self.shown.all())
+
+    @property
+    def open_groups(self) -> bool:
+        """Whether some picture is decoded after a key picture but shown before it (it needs both groups)."""
+        latest_key = np.maximum.accumulate(np.where(self.key, self.pts, MISSING))
+        return bool(np.any(self.shown & (self.pts < latest_key)))
+
+    @cached_property
+    def visible(self) -> NDArray[np.int64]:
+        """The presentation times of the shown pictures, ascending, each once."""
+        return np.unique(self.pts[self.shown & (self.pts != MISSING)])
+
+    def seconds(self, pts: NDArray[np.int64] | int) -> Any:
+        """`pts` in clip time: the first shown picture is at 0."""
+        start = self.visible[0] if len(self.visible) else 0
+        since_start = (np.asarray(pts, dtype=np.int64) - start).astype(np.float64)
+        return since_start * self.time_base.numerator / self.time_base.denominator
+
+    @property
+    def times_seconds(self) -> NDArray[np.float64]:
+        """float64 [N], ascending, 0 for the first."""
+        return np.asarray(self.seconds(self.visible), dtype=np.float64)
+
+
+def read_timeline(info: MediaInfo) -> Timeline:
+    """Demuxes the video stream of `info.path` once. The pictures must cover the claimed duration.
+
+    Raises `ClipError`: 'no-video', 'empty', 'truncated', 'unreadable'.
+    """
+    import av
+
+    failure: Exception | None = None
+    pts: list[int] = []
+    shown: list[bool] = []
+    key: list[bool] = []
+    durations: list[int] = []
+    with open_container(info.path) as container:
+        stream = require_video(container)
+        time_base = Fraction(stream.time_base)
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_corrupt:
+                    pts.append(MISSING if packet.pts is None else packet.pts)
+                    shown.append(not packet.is_discard)
+                    key.append(packet.is_keyframe)
+                    durations.append(packet.duration or 0)
+        except av.error.FFmpegError as error:
+            failure = error  # whether the file is cut or broken shows in how far it came
+    timeline = _timeline(pts, shown, key, durations, time_base)
+    if len(timeline.pts) == 0 or not timeline.shown.any():
+        raise ClipError("empty", "the video stream holds no pictures")
+    if len(timeline.visible):
+        _check_span(timeline)
+        check_coverage(info, "picture", float(timeline.seconds(timeline.end)))
+    if failure is not None:
+        raise ClipError("unreadable", f"the container is damaged ({failure})") from failure
+    return timeline
+
+
+def _check_span(timeline: Timeline) -> None:
+    # In Python's integers: damaged timestamps can lie further apart than int64 reaches.
+    span = (timeline.end - int(timeline.visible[0])) * timeline.time_base
+    if span > MAX_DURATION_SECONDS:
+        raise ClipError(
+            "too-large",
+            f"its pictures span {float(span):.3g} s, at most {MAX_DURATION_SECONDS:.0f} s is read",
+        )
+
+
+def require_video(container: Any) -> Any:
+    """The video stream of an open container; raises `ClipError('no-video')`."""
+    stream = video_stream(container)
+    if stream is None or not stream.time_base:
+        raise ClipError("no-video", "the file has no video stream")
+    return stream
+
+
+def _timeline(
+    pts: list[int], shown: list[bool], key: list[bool], durations: list[int], time_base: Fraction
+) -> Timeline:
+    times = np.asarray(pts, dtype=np.int64)
+    visible = np.asarray(shown, dtype=bool)
+    last_duration, last = 0, 0
+    known = visible & (times != MISSING)
+    if known.any():
+        ordered = np.unique(times[known])
+        last = int(ordered[-1])
+        gap = int(np.median(np.diff(ordered))) if len(ordered) > 1 else 0
+        last_duration = max(gap, int(np.asarray(durations)[known & (times == last)].max()))
+    return Timeline(times, visible, np.asarray(key, dtype=bool), last + last_duration, time_base)
