@@ -46,6 +46,10 @@ class Encoder(nn.Module, ABC):
     def forward(self, inputs: Mapping[str, Tensor]) -> Encoded:
         """Encodes `video` `[B, T, 3, H, W]` and/or `audio` `[B, T, F, M]`."""
 
+    def encode_frozen(self, video: Tensor) -> Tensor:
+        """Frames through the frozen backbone alone; only Swin is ever asked."""
+        raise NotImplementedError(f"{type(self).__name__} encodes no frames without adapters")
+
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The trained parameters, by name."""
         for prefix, module in self.trained_modules().items():

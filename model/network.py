@@ -13,6 +13,9 @@ from .clip import ClipEncoder
 from .config import ModelConfig
 from .encoder import Encoder
 from .head_ave import AveHead
+from .head_avqa import AvqaHead
+from .head_avs import AvsHead
+from .swin import SwinEncoder
 
 
 class STGCMA(nn.Module):
@@ -57,7 +60,12 @@ class STGCMA(nn.Module):
         given = {"video": video, "audio": audio, "question": question, "negative": negative}
         inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None})
         encoded = self.encoder(inputs)
-        result: dict[str, Tensor] = self.head(encoded)
+        result: dict[str, Tensor]
+        if isinstance(self.head, AvqaHead):
+            other = self.encoder.encode_frozen(negative) if negative is not None else None
+            result = self.head(encoded, inputs["question"], other)
+        else:
+            result = self.head(encoded)
         return result
 
     def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
@@ -91,11 +99,12 @@ class STGCMA(nn.Module):
 def _encoder(config: ModelConfig, device: str) -> Encoder:
     if config.backbone == "clip":
         return ClipEncoder(config, device=device)
-    raise InputError(f"backbone: {config.backbone!r} is not built yet")
+    return SwinEncoder(config, device=device)
 
 
 def _head(config: ModelConfig) -> nn.Module:
-    return AveHead(config)
+    heads: dict[str, type[nn.Module]] = {"ave": AveHead, "avs": AvsHead, "avqa": AvqaHead}
+    return heads[config.task](config)
 
 
 def check_inputs(config: ModelConfig, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -111,9 +120,10 @@ def check_inputs(config: ModelConfig, given: Mapping[str, Tensor]) -> dict[str, 
             raise InputError(f"{name}: missing, expected a tensor {_show(shape)}")
         tensor = given[name]
         actual = tuple(tensor.shape)
-        batch = actual[0] if batch is None and actual else batch
-        if actual != (batch, *shape[1:]) or batch == 0:
-            wanted = shape if batch in (None, 0) or actual == () else (batch, *shape[1:])
+        if batch is None and len(actual) == len(shape) and actual[0] > 0:
+            batch = actual[0]
+        if batch is None or actual != (batch, *shape[1:]):
+            wanted = shape if batch is None else (batch, *shape[1:])
             raise InputError(f"{name}: shape {_show(actual)}, expected {_show(wanted)}")
         integers = tensor.dtype == torch.int64
         if integers != (name == "question") or not (integers or tensor.is_floating_point()):

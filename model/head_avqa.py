@@ -1,0 +1,117 @@
+"""AVQA: the answer to a question about a clip, and which frames belong to the sound (MUSIC-AVQA)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .config import ModelConfig
+from .encoder import Encoded
+
+WIDTH = 512
+AUDIO_WIDTH = 128
+HEADS = 4
+DROPOUT = 0.1
+
+
+class AvqaHead(nn.Module):
+    """Grounds the sound in every frame, lets the question attend over time, and answers.
+
+    With frames of other clips as `negative`, it also says which frames match the sound; that is trained
+    beside the answer, so that the grounding learns where to look.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.video = nn.Linear(config.feature_width, WIDTH)
+        self.audio = nn.Linear(config.feature_width, AUDIO_WIDTH)
+        self.sound = nn.Sequential(nn.Linear(AUDIO_WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+        self.ground = nn.Linear(2 * WIDTH, WIDTH)
+        self.match = nn.Sequential(
+            nn.Linear(2 * WIDTH, WIDTH),
+            nn.ReLU(),
+            nn.Linear(WIDTH, 256),
+            nn.ReLU(),
+            nn.Linear(256, 128),
+            nn.ReLU(),
+            nn.Linear(128, 2),
+        )
+        self.question = QuestionEncoder(config.vocabulary)
+        self.attend_video = QuestionAttention()
+        self.attend_audio = QuestionAttention()
+        self.fusion = nn.Linear(2 * WIDTH, WIDTH)
+        self.answer = nn.Linear(WIDTH, config.answers)
+
+    def forward(self, encoded: Encoded, question: Tensor, negative: Tensor | None) -> dict[str, Tensor]:
+        """Answers.
+
+        Args:
+            encoded: the encoder's output for the clip.
+            question: word ids `[B, 14]`.
+            negative: frozen tokens `[B, T, N, D]` of other clips' frames, or None.
+
+        Returns:
+            `answer_logits` `[B, answers]`; with `negative` also `match_positive` and `match_negative`
+            `[B·T, 2]`, the clips one after the other.
+        """
+        # A linear layer and a mean commute; the mean first is N times less work.
+        sound = self.sound(self.audio(encoded.pooled["audio"]))
+        visual = self._ground(encoded.tokens["video"], sound)
+        q = self.question(question)
+        heard = self.attend_audio(q, sound) + sound.mean(1)
+        seen = self.attend_video(q, visual) + visual.mean(1)
+        fused = self.fusion(torch.tanh(torch.cat([heard, seen], dim=-1)))
+        result = {"answer_logits": self.answer(torch.tanh(fused * q))}
+        if negative is not None:
+            result["match_positive"] = self._match(sound, visual)
+            result["match_negative"] = self._match(sound, self._ground(negative, sound))
+        return result
+
+    def _ground(self, tokens: Tensor, sound: Tensor) -> Tensor:
+        """What is seen where the sound comes from: `[B, T, N, D]`, `[B, T, 512]` → `[B, T, 512]`."""
+        visual = self.video(tokens)
+        normed = functional.normalize(visual, dim=-1)
+        weights = (normed @ functional.normalize(sound, dim=-1)[..., None]).softmax(dim=2)
+        grounded = (weights * normed).sum(2)
+        both = torch.cat([visual.mean(2), grounded], dim=-1)
+        return self.ground(torch.tanh(both))  # type: ignore[no-any-return]
+
+    def _match(self, sound: Tensor, visual: Tensor) -> Tensor:
+        logits: Tensor = self.match(torch.cat([sound, visual], dim=-1).flatten(0, 1))
+        return logits
+
+
+class QuestionEncoder(nn.Module):
+    """Embedding, LSTM, one vector per question. The LSTM reads the padding too, as the release's does."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, WIDTH)
+        self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True)
+        self.project = nn.Linear(2 * WIDTH, WIDTH)
+
+    def forward(self, question: Tensor) -> Tensor:
+        """Word ids `[B, words]` → `[B, 512]`."""
+        _, (hidden, cell) = self.lstm(torch.tanh(self.embedding(question)))
+        q: Tensor = self.project(torch.tanh(torch.cat([hidden[0], cell[0]], dim=-1)))
+        return q
+
+
+class QuestionAttention(nn.Module):
+    """The question attends over the time steps of one modality; a small feed-forward network follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, HEADS, dropout=DROPOUT, batch_first=True)
+        self.linear1 = nn.Linear(WIDTH, WIDTH)
+        self.linear2 = nn.Linear(WIDTH, WIDTH)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, q: Tensor, steps: Tensor) -> Tensor:
+        """`[B, 512]`, `[B, T, 512]` → `[B, 512]`."""
+        # Without weights to return, torch's module takes the fused kernel.
+        x = self.attention(q[:, None], steps, steps, need_weights=False)[0][:, 0]
+        inner = self.linear2(self.dropout(functional.relu(self.linear1(x))))
+        return self.norm(x + self.dropout(inner))  # type: ignore[no-any-return]
