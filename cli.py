@@ -169,15 +169,15 @@ def train(
     from .train.loop import train as fit
 
     config = load_preset(preset, set_, modality=modality.value if modality else None)
-    summary = dataclasses.asdict(fit(out, run, config, overwrite=overwrite))
+    summary = fit(out, run, config, overwrite=overwrite)
     if json_:
-        typer.echo(json.dumps(summary, indent=2))
+        typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
     typer.echo(
-        f"epoch {summary['best_epoch']} of {summary['epochs']} chosen: {summary['best_accuracy']:.1%} on "
-        f"{config.train.select_on}; {summary['trainable_parameters']:,} of {summary['total_parameters']:,} parameters "
-        f"trained, {summary['clips_per_second']:.1f} clips/s, {_mebibytes(summary['peak_memory_bytes'])} at most, "
-        f"{summary['seconds']:.0f} s"
+        f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.best_accuracy:.1%} on "
+        f"{config.train.select_on}; {summary.trainable_parameters:,} of {summary.total_parameters:,} "
+        f"parameters trained, {summary.clips_per_second:.1f} clips/s, "
+        f"{_mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
 
 
@@ -255,9 +255,8 @@ def _show_outcome(outcome: Outcome, out: Path, *, as_json: bool) -> None:
     if outcome.was_complete:
         message(f"{out} was complete already")
     failures = ", ".join(f"{count} {reason}" for reason, count in sorted(outcome.failures.items()))
-    typer.echo(
-        f"{outcome.written} clips written, {outcome.quarantined} quarantined{f' ({failures})' if failures else ''}"
-    )
+    reasons = f" ({failures})" if failures else ""
+    typer.echo(f"{outcome.written} clips written, {outcome.quarantined} quarantined{reasons}")
 
 
 def _show_demo(result: DemoResult) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from ..shards.schema import QuarantineRecord, Sample
 from ..shards.writer import write_shard
 from .isolation import IsolatedPool
-from .media import ClipError
 from .output import ShardResult
+from .reasons import ClipError
 from .sample import SampleMaker
 from .specification import ClipSpecification
+
+# Loaded before a decoding process takes its first clip: torch alone takes seconds.
+IMPORTS = ("av", "numpy", "PIL.Image", "torch", "torchaudio.compliance.kaldi")
 
 OnClip = Callable[[ClipSpecification, "Sample | ClipError"], None]
 
@@ -75,25 +78,30 @@ def run_local(
     on_clip: OnClip,
 ) -> Iterator[ShardResult]:
     """Makes the shards of `tasks` with `workers` decoding processes, yielding each as it is finished."""
-    pools = threading.local()
-    opened: list[IsolatedPool] = []
+    own = threading.local()
+    pools: list[IsolatedPool] = []
 
     def open_pool() -> None:
-        pools.mine = IsolatedPool(
-            1, timeout_seconds=limits.timeout_seconds, memory_bytes=limits.memory_bytes, tries=limits.tries
+        own.pool = IsolatedPool(
+            1,
+            timeout_seconds=limits.timeout_seconds,
+            memory_bytes=limits.memory_bytes,
+            tries=limits.tries,
+            imports=IMPORTS,
         )
-        opened.append(pools.mine)
+        pools.append(own.pool)
 
+    # A thread a decoding process: it waits, and writes the tar.
     threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=open_pool)
     try:
         futures = [
-            threads.submit(lambda task: make_shard(task, make, pools.mine, folder, on_clip), task)
+            threads.submit(lambda task: make_shard(task, make, own.pool, folder, on_clip), task)
             for task in tasks
         ]
         for future in as_completed(futures):
             yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
-        for pool in opened:
+        for pool in pools:
             pool.close()
         threads.shutdown(wait=True)

@@ -75,6 +75,7 @@ class IsolatedPool:
         self.tries = tries
         self.imports = tuple(imports)
         self._pool: ProcessPool | None = None
+        self._closed = False
 
     def __enter__(self) -> IsolatedPool:
         return self
@@ -85,7 +86,14 @@ class IsolatedPool:
         self.close()
 
     def close(self) -> None:
-        """Ends all child processes, whatever they are doing."""
+        """Ends all child processes, whatever they are doing, and the `map` that waits for them.
+
+        Any thread may call it.
+        """
+        self._closed = True
+        self._stop()
+
+    def _stop(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.stop()  # type: ignore[no-untyped-call]
@@ -121,8 +129,10 @@ class IsolatedPool:
     def _submit(self, function: Callable[[Item], Outcome], item: Item) -> Future[_Answer]:
         from pebble import ProcessPool
 
+        if self._closed:
+            raise StgcmaError("decoding was stopped")
         if self._pool is not None and not self._pool.active:
-            self.close()  # its pipes broke; start over
+            self._stop()  # its pipes broke; start over
         if self._pool is None:
             self._pool = ProcessPool(
                 max_workers=self.workers,
@@ -154,7 +164,7 @@ class IsolatedPool:
                     raise answer.error
                 result: Outcome | ClipError = answer.error or answer.result
                 return result
-            if number < self.tries:
+            if number < self.tries or self._closed:
                 task.future = self._submit(function, task.item)
         return failure
 
@@ -202,6 +212,7 @@ def _enter_child(memory_bytes: int, imports: Sequence[str]) -> None:
     """In the child, before its first task."""
     # Pebble lets a terminated process tidy up, in Python, which one that holds the GIL never does.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setsid()  # Ctrl-C is for the parent alone; a program that it cut short would pass for a damaged clip
     _die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name in imports:

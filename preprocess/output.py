@@ -145,9 +145,11 @@ def open_output(path: Path) -> Iterator[OutputFolder]:
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"OUT {path} is a file, a folder is needed")
-    if path.is_dir() and not (path / DATASET_FILE).exists():
-        if foreign := sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS):
-            raise InputError(f"OUT {path} holds other files ({foreign[0]}, …); choose an empty or new folder")
+    foreign = (
+        sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS) if path.is_dir() else []
+    )
+    if foreign and not (path / DATASET_FILE).exists():
+        raise InputError(f"OUT {path} holds other files ({foreign[0]}, …); choose an empty or new folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

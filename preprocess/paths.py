@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from .media import ClipError
+from .reasons import ClipError
 
 
 def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path:
@@ -14,7 +13,7 @@ def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path
     Raises ClipError `unsafe-path` when it leads out of `raw` (by `..`, by an absolute path, or by a link
     unless `allow_links`), `missing` when there is no such file. `raw` itself may be a link.
     """
-    if os.path.isabs(source) or ".." in Path(source).parts or "\0" in source:
+    if Path(source).is_absolute() or ".." in Path(source).parts or "\0" in source:
         raise ClipError("unsafe-path", f"{source!r} leads out of the raw folder")
     path = raw / source
     if not path.is_file():

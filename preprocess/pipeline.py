@@ -16,8 +16,8 @@ from ..shards.schema import SPLITS, AudioStatistics, DatasetInfo, Sample
 from ..versions import package_versions
 from .datasets import reader
 from .engines import Limits, ShardTask, run_local
-from .media import ClipError
 from .output import OutputFolder, ShardResult, make_plan, open_output
+from .reasons import ClipError
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
 from .video import decoder_versions

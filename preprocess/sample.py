@@ -13,8 +13,9 @@ import numpy.typing as npt
 from ..shards.schema import Sample
 from .audio import SAMPLE_RATE_HZ, read_waveform
 from .fbank import audio_windows, log_mel
-from .media import ClipError, MediaInfo, probe
+from .media import MediaInfo, probe
 from .paths import resolve_source
+from .reasons import ClipError
 from .specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
@@ -46,6 +47,9 @@ class SampleMaker:
 
     def __call__(self, clip: ClipSpecification) -> Sample:
         """Decodes `clip`. Raises ClipError with the reason when it cannot be made."""
+        import torch
+
+        torch.set_num_threads(1)  # processes share the cores, and sums must not depend on how many there are
         if clip.problem is not None:
             raise ClipError(*clip.problem)
         path = resolve_source(self.raw, clip.source, allow_links=self.allow_links)
@@ -80,10 +84,12 @@ class SampleMaker:
 
     def _frames(self, path: Path, info: MediaInfo) -> Frames:
         sampling = self.settings.sampling
-        if sampling.frame_times == "evenly":
-            choose = evenly(sampling.frames)
-        else:
-            choose = at_seconds(np.arange(sampling.frames) + 15 / 16)
+
+        def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+            if sampling.frame_times == "evenly":
+                return evenly(times, sampling.frames)
+            return at_seconds(times, np.arange(sampling.frames, dtype=np.float64) + 15 / 16)
+
         return read_frames(path, choose, decoder=self.decoder, info=info)
 
     def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:

@@ -42,7 +42,8 @@ def read_dataset(folder: Path) -> DatasetInfo:
     path = folder / DATASET_FILE
     if not path.is_file():
         raise InputError(
-            f"{folder} is not a finished shard directory: it has no {DATASET_FILE}; make one with `stgcma preprocess`"
+            f"{folder} is not a finished shard directory: it has no {DATASET_FILE}; "
+            "make one with `stgcma preprocess`"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -29,17 +29,15 @@ def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percen
         down = _TOP + (1 - value / highest) * (_HEIGHT - _TOP - _BOTTOM)
         return round(across, 1), round(down, 1)
 
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_description(title, series, percent))}">'
-    ]
+    label = escape(_description(title, series, percent))
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">']
     parts.append(f'<text x="{_LEFT}" y="18" class="chart-title">{escape(title)}</text>')
     for tick in range(_TICKS + 1):
         value = highest * tick / _TICKS
         _, y = point(x[0], value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(
-            f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{_format(value, percent)}</text>'
-        )
+        text = _format(value, percent)
+        parts.append(f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{text}</text>')
     for at in sorted({x[0], x[len(x) // 2], x[-1]}):
         across, _ = point(at, 0)
         parts.append(f'<text class="tick" text-anchor="middle" x="{across}" y="{_HEIGHT - 14}">{at}</text>')
@@ -47,9 +45,8 @@ def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percen
     for number, (line, end) in enumerate(zip(series, ends, strict=True)):
         points = " ".join(f"{a},{b}" for a, b in map(point, x, line.values))
         parts.append(f'<polyline class="line line-{number}" points="{points}"/>')
-        parts.append(
-            f'<text class="name line-{number}" x="{_WIDTH - _RIGHT + 6}" y="{end + 4}">{escape(line.name)}</text>'
-        )
+        beside = f'x="{_WIDTH - _RIGHT + 6}" y="{end + 4}"'
+        parts.append(f'<text class="name line-{number}" {beside}>{escape(line.name)}</text>')
     parts.append("</svg>")
     return "".join(parts)
 

@@ -169,10 +169,10 @@ def _one_thread(_worker: int) -> None:
 
 def make_loader(
     dataset: ClipDataset, batch_size: int, *, seed: int | None, workers: int
-) -> tuple[DataLoader[Batch], EpochOrder]:
+) -> tuple[DataLoader[Any], EpochOrder]:
     """A loader of batches and its order; shuffled when a `seed` is given."""
     order = EpochOrder([place.shard for place in dataset.places], batch_size, seed=seed)
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=order,
         num_workers=workers,

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ..console import progress
 from ..errors import InputError
-from ..model import load_model
+from ..model import STGCMA, load_model
 from .data import Batch, ClipDataset, make_loader
 from .metrics import Labels, SecondsAccuracy
 from .run_folder import RunFolder
 
 
-def forward(model: nn.Module, batch: Batch, modality: str) -> torch.Tensor:
+def forward(model: STGCMA, batch: Batch, modality: str) -> torch.Tensor:
     """The model's logits `[B, T, C]` for a batch, from the inputs that its modality takes."""
     inputs = {}
     if modality != "audio":
@@ -30,7 +29,7 @@ def forward(model: nn.Module, batch: Batch, modality: str) -> torch.Tensor:
 
 
 def predictions(
-    model: nn.Module, loader: DataLoader[Batch], modality: str, device: torch.device
+    model: STGCMA, loader: DataLoader[Any], modality: str, device: torch.device
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
     """Each batch with its class probabilities `[B, T, C]`, on the CPU."""
     model.eval()
@@ -41,7 +40,7 @@ def predictions(
 
 
 def score(
-    model: nn.Module, loader: DataLoader[Batch], modality: str, device: torch.device, *, classes: int
+    model: STGCMA, loader: DataLoader[Any], modality: str, device: torch.device, *, classes: int
 ) -> SecondsAccuracy:
     """The accuracy of `model` over all batches of `loader`."""
     metric = SecondsAccuracy(classes)

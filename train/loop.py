@@ -6,7 +6,7 @@ import math
 import platform
 import resource
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from ..console import message, progress
+from ..console import progress
 from ..errors import InputError, StgcmaError
-from ..model import build_model, save_checkpoint
+from ..model import STGCMA, build_model, save_checkpoint
 from ..shards.manifest import read_dataset
 from ..versions import package_versions
 from .config import OptimConfig, RunConfig
@@ -69,7 +69,7 @@ class _Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: STGCMA,
         config: RunConfig,
         run: RunFolder,
         training: ClipDataset,
@@ -132,7 +132,7 @@ class _Trainer:
                     f"the loss is {value} at step {self.step}, on the clips {', '.join(batch.keys)}"
                 )
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.step += 1
             total += value * batch.labels.numel()
@@ -165,7 +165,7 @@ class _Trainer:
             save_checkpoint(self.model, self.run.best, backbone_folder=self.run.path)
 
 
-def make_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Adam:
+def make_optimizer(model: STGCMA, optim: OptimConfig) -> torch.optim.Adam:
     """Adam with the model's two parameter groups, each with the peak of its learning rate."""
     peaks = {"adapter": optim.adapter_lr, "head": optim.task_lr}
     groups = [
@@ -175,7 +175,7 @@ def make_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr=0.0, betas=optim.betas, weight_decay=optim.weight_decay)
 
 
-def _about(model: nn.Module) -> dict[str, Any]:
+def _about(model: STGCMA) -> dict[str, Any]:
     return {
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "total_parameters": sum(p.numel() for p in model.parameters()),

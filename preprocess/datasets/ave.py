@@ -71,7 +71,8 @@ def read_rows(path: Path) -> list[Annotation]:
         parts = line.strip().split("&")
         if len(parts) != len(_FIELDS):
             raise InputError(
-                f"{path}:{number}: {len(parts)} fields in {line.strip()!r}, expected {len(_FIELDS)}: {', '.join(_FIELDS)}"
+                f"{path}:{number}: {len(parts)} fields in {line.strip()!r}, "
+                f"expected {len(_FIELDS)}: {', '.join(_FIELDS)}"
             )
         if number == 1 and parts[0].casefold() == "category" and not parts[3].isdecimal():
             continue
