@@ -48,7 +48,7 @@ class Sample:
         seconds: the clip's length.
         fps: average frames a second; 0 when there is no video stream.
         has_audio: whether the sound is real (not stand-in silence).
-        decoder: what decoded the frames, with its version.
+        decoder: what decoded the frames; its version is in `dataset.json`.
         warnings: what a user should know of this clip, one line each.
         fbank_sums: fbank name to (sum, sum of squares, count) over its values, for the audio statistics.
     """
