@@ -6,11 +6,12 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import message
+from .cli_shards import shards_app
+from .console import mebibytes, message, table
 from .errors import InputError, StgcmaError, TooManyFailuresError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Raw videos to trained audio-visual adapters: preprocess, train, evaluate.",
 )
+app.add_typer(shards_app, name="shards")
 
 
 class Modality(StrEnum):
@@ -177,7 +179,7 @@ def train(
         f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.best_accuracy:.1%} on "
         f"{config.train.select_on}; {summary.trainable_parameters:,} of {summary.total_parameters:,} "
         f"parameters trained, {summary.clips_per_second:.1f} clips/s, "
-        f"{_mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
+        f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
 
 
@@ -202,7 +204,7 @@ def evaluate(
     majority = result["majority"]
     rows.append((f"always {majority['class']}", f"{majority['accuracy']:.1%}"))
     rows.append((f"accuracy on {result['clips']} {split.value} clips", f"{result['accuracy']:.1%}"))
-    _table(("class", "seconds right"), rows)
+    table(("class", "seconds right"), rows)
 
 
 @app.command()
@@ -243,10 +245,6 @@ def _share(text: str) -> float:
     return value
 
 
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
-
-
 def _show_outcome(outcome: Outcome, out: Path, *, as_json: bool) -> None:
     if as_json:
         content = {"out": str(out), "counts": outcome.info.counts, "failures": outcome.failures}
@@ -270,20 +268,10 @@ def _show_demo(result: DemoResult) -> None:
                 f"{run.result['majority']['accuracy']:.1%}",
                 f"{summary.trainable_parameters:,} / {summary.total_parameters:,}",
                 f"{summary.clips_per_second:.1f}",
-                _mebibytes(summary.peak_memory_bytes),
+                mebibytes(summary.peak_memory_bytes),
             )
         )
-    _table(
+    table(
         ("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows
     )
     typer.echo(f"page: {result.page}")
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)

@@ -12,7 +12,7 @@ from typing import Literal
 from ..console import message, progress
 from ..errors import InputError
 from ..shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
-from ..shards.schema import SPLITS, AudioStatistics, DatasetInfo, Sample
+from ..shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatistics, DatasetInfo, Sample
 from ..versions import package_versions
 from .datasets import reader
 from .engines import Limits, ShardTask, run_local
@@ -189,6 +189,13 @@ def _finish(
         }
         for split in SPLITS
     }
+    quarantined = [record for result in results for record in result.quarantined]
+    files = {
+        MANIFEST_FILE: write_manifest(
+            output.path, [record for result in results for record in result.written]
+        ),
+        QUARANTINE_FILE: write_quarantine(output.path, quarantined),
+    }
     info = DatasetInfo(
         name=collection.name,
         task=collection.task,
@@ -198,10 +205,8 @@ def _finish(
         audio=audio_statistics(results),
         versions=versions,
         plan_sha256=collection.plan_sha256,
+        files=files,
     )
-    quarantined = [record for result in results for record in result.quarantined]
-    write_manifest(output.path, [record for result in results for record in result.written])
-    write_quarantine(output.path, quarantined)
     write_dataset(output.path, info)
     output.end()
     return Outcome(info, dict(Counter(record.reason for record in quarantined)), was_complete=False)
