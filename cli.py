@@ -53,6 +53,13 @@ class MissingAudio(StrEnum):
     SILENCE = "silence"
 
 
+class Engine(StrEnum):
+    """Where the shards are made."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 def main() -> None:
     """Runs the command line; an error that a user can meet becomes one line and its exit status."""
     try:
@@ -106,8 +113,8 @@ def synthesize(
 @app.command()
 def preprocess(
     collection: Annotated[str, typer.Argument(help="ave, or folder for RAW/CLASS/*.mp4.")],
-    raw: Annotated[Path, typer.Argument(help="The collection's folder.", metavar="RAW")],
-    out: Annotated[Path, typer.Argument(help="The shard directory to make.", metavar="OUT")],
+    raw: Annotated[str, typer.Argument(help="The collection's folder, a path or a URL.", metavar="RAW")],
+    out: Annotated[str, typer.Argument(help="The shard directory to make, likewise.", metavar="OUT")],
     features: Annotated[str, typer.Option(help="Fbanks to make: clip, swin or clip,swin.")] = "clip,swin",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 2,
     decoder: Annotated[str, typer.Option(help="Video decoder.")] = "auto",
@@ -118,6 +125,13 @@ def preprocess(
     max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
     allow_links: Annotated[bool, typer.Option("--allow-links", help="Follow links out of RAW.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard what OUT holds.")] = False,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Make the shards again that lack a clip.")
+    ] = False,
+    engine: Annotated[Engine, typer.Option(help="Where the work is done.")] = Engine.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster; without it RAY_ADDRESS, or a local Ray.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Decode every clip of a collection into frames and log-mel features, in WebDataset shards.
@@ -138,13 +152,16 @@ def preprocess(
         allow_links=allow_links,
         limit=limit,
         overwrite=overwrite,
+        retry_quarantined=retry_quarantined,
+        engine=engine.value,
+        ray_address=ray_address,
     )
     outcome = run(collection, raw, out, options)
     _show_outcome(outcome, out, as_json=json_)
     if outcome.failed_share > allowed:
         raise TooManyFailuresError(
             f"{outcome.quarantined} of {outcome.written + outcome.quarantined} clips were quarantined, "
-            f"more than --max-failed {max_failed}; see {out / 'quarantine.parquet'}"
+            f"more than --max-failed {max_failed}; see {out}/quarantine.parquet"
         )
 
 
@@ -245,7 +262,7 @@ def _share(text: str) -> float:
     return value
 
 
-def _show_outcome(outcome: Outcome, out: Path, *, as_json: bool) -> None:
+def _show_outcome(outcome: Outcome, out: str, *, as_json: bool) -> None:
     if as_json:
         content = {"out": str(out), "counts": outcome.info.counts, "failures": outcome.failures}
         typer.echo(json.dumps(content, indent=2))

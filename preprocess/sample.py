@@ -66,7 +66,7 @@ class SampleMaker:
             )
             features = np.stack([log_mel(window, kind) for window in windows])
             members[f"{kind.name}.npy"] = npy_bytes(features)
-            sums[kind.name] = _sums(features)
+            sums[kind.name] = fbank_sums(features)
         if clip.labels:
             members["label.npy"] = npy_bytes(np.array(clip.labels, dtype=np.int16))
         return Sample(
@@ -132,6 +132,7 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
+def fbank_sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
+    """(sum, sum of squares, count) of an fbank member's values, for the audio statistics."""
     values = features.astype(np.float64)
     return float(values.sum()), float((values * values).sum()), values.size
