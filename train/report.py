@@ -94,8 +94,8 @@ def curves(run: RunFolder) -> list[str]:
 def clip_views(run: RunFolder, shards: Path, split: str) -> list[ClipView]:
     """`CLIPS_SHOWN` clips of `split`, spread evenly from the best predicted to the worst."""
     config = run.read_config()
-    model = load_model(run.best)
     device = pick_device()
+    model = load_model(run.best)
     model.to(device)
     dataset = ClipDataset(shards, split, config.data, audio_shape=model.config.audio_shape)
     loader, _ = make_loader(dataset, config.optim.batch_size, seed=None, workers=config.data.workers)
