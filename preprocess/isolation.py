@@ -11,6 +11,7 @@ import fcntl
 import importlib
 import multiprocessing
 import os
+import re
 import resource
 import select
 import signal
@@ -194,7 +195,8 @@ def _attempt(function: Callable[[Any], Any], item: Any) -> _Answer:
         return _Answer(error=error)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+        said = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(error))  # addresses differ from run to run
+        message = f"{type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno})"
         return _Answer(error=ClipError("crashed", message))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..container import shown
 from ..ffmpeg_process import ffmpeg_input, run_ffmpeg
 from ..media import ClipError, DamageError, MediaInfo, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices, upright
@@ -40,7 +42,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     wanted = "+".join(f"eq(pts,{pts})" for pts in timeline.visible[unique])
     # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
     # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
-    output = ffmpeg_input(path, noautorotate=None)[str(info.video.index)].output(
+    output = ffmpeg_input(noautorotate=None)[str(info.video.index)].output(
         "pipe:",
         format="rawvideo",
         vcodec="rawvideo",
@@ -48,9 +50,11 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         vf=f"settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor,format=rgb24",
         **{"frames:v": len(unique)},
     )
-    written, failure = run_ffmpeg(output.global_args("-xerror"))
+    written, failure = run_ffmpeg(path, output.global_args("-xerror"))
     if failure is not None:
-        raise DamageError("unreadable", f"its pictures do not decode: {failure}")
+        # Its threads stop at the first damage, and what they say of it depends on how far each has come.
+        logging.getLogger(__name__).info("%s: %s", shown(path), failure)
+        raise DamageError("unreadable", "its pictures do not decode")
     expected = len(unique) * info.video.height * info.video.width * 3
     if len(written) != expected:
         raise ClipError(

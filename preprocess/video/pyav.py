@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..container import check_size, decoding_error, open_container, prepare_decoder
-from ..media import ClipError, DamageError, MediaInfo, check_coverage, probe
+from ..media import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices, upright
 from .timeline import MISSING, Timeline, read_timeline, require_video
 
@@ -127,13 +127,13 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
                     break
                 if plan.decode[index]:
                     if plan.restart[index] and started:
-                        yield from _sound(context.decode(None))
+                        yield from _sound(context.decode(None), stream)
                         context.flush_buffers()
                     context.skip_frame = "NONREF" if skips and not plan.wanted[index] else "DEFAULT"
-                    yield from _sound(context.decode(packet))
+                    yield from _sound(context.decode(packet), stream)
                     started = True
                 index += 1
-            yield from _sound(context.decode(None))
+            yield from _sound(context.decode(None), stream)
         except av.error.FFmpegError as error:
             raise _damage(error) from error
 
@@ -147,15 +147,20 @@ def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:
             "unreadable", "none of its pictures has a presentation time" if len(pts) else "no picture decodes"
         )
     length = timeline.end - int(timeline.visible[-1]) if len(timeline.visible) else 0
+    # The first pictures may need others from before the file was cut. Their time is still the clip's.
+    start = timeline.start if timeline.complete else int(shown.min())
     exact = Timeline(
         pts=shown,
         shown=np.ones(len(shown), dtype=bool),
         key=np.ones(len(shown), dtype=bool),
+        start=start,
         end=int(shown.max()) + length,
         time_base=timeline.time_base,
     )
     times = exact.times_seconds
     check_coverage(info, "picture", float(exact.seconds(exact.end)))
+    if times[0] > COVERAGE_TOLERANCE_SECONDS:
+        raise ClipError("truncated", f"no picture decodes before {times[0]:.2f} s")
     indices = chosen_indices(choose, times)
     collector = _Collector(info, exact.visible[np.unique(indices)])
     for picture in _decode_all(info):
@@ -173,16 +178,21 @@ def _decode_all(info: MediaInfo) -> Iterator[Any]:
         context = prepare_decoder(stream)
         try:
             for packet in container.demux(stream):
-                yield from _sound(context.decode(packet if packet.size else None))
+                yield from _sound(context.decode(packet if packet.size else None), stream)
         except av.error.FFmpegError as error:
             raise _damage(error) from error
 
 
-def _sound(pictures: list[Any]) -> list[Any]:
+def _sound(pictures: list[Any], stream: Any) -> list[Any]:
     """`pictures`; raises `DamageError` when the decoder had to make up parts of one."""
     for picture in pictures:
         if picture.is_corrupt:
-            raise DamageError("unreadable", f"the picture at {picture.time} s is damaged")
+            where = (
+                ""
+                if picture.pts is None
+                else f" at {float(picture.pts * stream.time_base):.2f} s of the container's clock"
+            )
+            raise DamageError("unreadable", f"the picture{where} is damaged")
     return pictures
 
 

@@ -128,7 +128,7 @@ def hang_in_ffmpeg():
     import ffmpeg
     from stgcma.preprocess.ffmpeg_process import run_ffmpeg
     tell("ffmpeg")
-    run_ffmpeg(ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null"))
+    run_ffmpeg(Path(__file__), ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null"))
 
 if __name__ == "__main__":
     tell("parent")
@@ -172,8 +172,10 @@ def test_the_program_of_a_child_that_is_killed_dies_with_it():
     mark = f"comment=child-of-{os.getpid()}"
     source = f"""
 import ffmpeg
+from pathlib import Path
 from stgcma.preprocess.ffmpeg_process import run_ffmpeg
-run_ffmpeg(ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null", metadata="{mark}"))
+silence = ffmpeg.input("anullsrc", f="lavfi")
+run_ffmpeg(Path({__file__!r}), silence.output("pipe:", format="null", metadata="{mark}"))
 """
 
     def running():
