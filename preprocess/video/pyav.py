@@ -140,7 +140,9 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
 
 def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:
     """Decodes all, twice: for the presentation times, which the packets do not tell, then for the frames."""
-    pts = np.asarray([picture.pts for picture in _decode_all(info)], dtype=np.int64)
+    pts = np.asarray(
+        [MISSING if picture.pts is None else picture.pts for picture in _decode_all(info)], dtype=np.int64
+    )
     shown = pts[pts != MISSING]
     if len(shown) == 0:
         raise ClipError(
@@ -187,12 +189,9 @@ def _sound(pictures: list[Any], stream: Any) -> list[Any]:
     """`pictures`; raises `DamageError` when the decoder had to make up parts of one."""
     for picture in pictures:
         if picture.is_corrupt:
-            where = (
-                ""
-                if picture.pts is None
-                else f" at {float(picture.pts * stream.time_base):.2f} s of the container's clock"
-            )
-            raise DamageError("unreadable", f"the picture{where} is damaged")
+            known = picture.pts is not None
+            where = f"at {float(picture.pts * stream.time_base):.2f} s" if known else "without a time"
+            raise DamageError("unreadable", f"the picture {where} (on the container's clock) is damaged")
     return pictures
 
 
