@@ -11,6 +11,7 @@ from ..container import shown
 from ..ffmpeg_process import ffmpeg_input, run_ffmpeg
 from ..media import ClipError, DamageError, MediaInfo, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices, upright
+from .pyav import displayed_timeline
 from .timeline import read_timeline
 
 if TYPE_CHECKING:
@@ -22,24 +23,24 @@ NAME = "ffmpeg"
 def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames:
     """The frames of `path` that `choose` picks from all its presentation times, upright.
 
-    The frames are found by the timestamps that ffmpeg's own decoder gives them. Raises `ClipError`: those of
-    `probe`, 'no-video', 'truncated', 'too-large', 'unsupported' when packets lack timestamps; `DamageError`
+    The frames are found by the timestamps that ffmpeg's own decoder gives them; where packets have none, they
+    are counted. Raises `ClipError`: those of `probe`, 'no-video', 'truncated', 'too-large'; `DamageError`
     where a picture up to the last chosen one does not decode; `ValueError` when `choose` answers nonsense.
     """
     info = probe(path) if info is None else info
     if info.video is None:
         raise ClipError("no-video", "the file has no video stream")
     timeline = read_timeline(info)
-    if not timeline.complete:
-        raise ClipError(
-            "unsupported", "some packets have no timestamps, ffmpeg's frames cannot be told apart"
-        )
+    counted = not timeline.complete
+    if counted:
+        timeline = displayed_timeline(info, timeline)
     times = timeline.times_seconds
     indices = chosen_indices(choose, times)
     unique, rows = np.unique(indices, return_inverse=True)
     check_bytes(len(unique), info.video.width, info.video.height)
 
-    wanted = "+".join(f"eq(pts,{pts})" for pts in timeline.visible[unique])
+    numbers = unique if counted else timeline.visible[unique]
+    wanted = "+".join(f"eq({'n' if counted else 'pts'},{number})" for number in numbers)
     # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
     # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
     output = ffmpeg_input(noautorotate=None)[str(info.video.index)].output(

@@ -81,10 +81,12 @@ def read_timeline(info: MediaInfo) -> Timeline:
     with open_container(info.path) as container:
         stream = require_video(container)
         time_base = Fraction(stream.time_base)
+        # AVI stores no presentation times. Those that libavformat makes up are wrong for packed B-frames.
+        guessed = container.format.name == "avi"
         try:
             for packet in container.demux(stream):
                 if packet.size and not packet.is_corrupt:
-                    pts.append(MISSING if packet.pts is None else packet.pts)
+                    pts.append(MISSING if guessed or packet.pts is None else packet.pts)
                     shown.append(not packet.is_discard)
                     key.append(packet.is_keyframe)
                     durations.append(packet.duration or 0)
