@@ -196,6 +196,20 @@ run_ffmpeg(Path({__file__!r}), silence.output("pipe:", format="null", metadata="
         wait_until(lambda: not running())
 
 
+def test_imports_must_be_installed():
+    with pytest.raises(ValueError, match=r"imports names 'no_such_module\.part', which is not installed"):
+        pool(imports=("torch", "no_such_module.part"))
+
+
+def test_a_worker_that_is_killed_from_outside_is_replaced():
+    with pool() as isolated:
+        results = isolated.map(operator.call, [functools.partial(time.sleep, 0.5)] * 6)
+        next(results)
+        for child in multiprocessing.active_children():
+            child.kill()
+        assert reasons(results) == [None] * 5
+
+
 @pytest.mark.parametrize("name", ["workers", "timeout_seconds", "memory_bytes", "tries"])
 def test_numbers_must_be_positive(name):
     options = {"workers": 1, "timeout_seconds": 1, "memory_bytes": 1, "tries": 1, name: 0}
