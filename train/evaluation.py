@@ -93,10 +93,5 @@ def majority_baseline(confusion: Labels, classes: tuple[str, ...]) -> dict[str, 
 
 
 def pick_device() -> torch.device:
-    """The GPU when there is one, else the CPU. Call it before the first computation.
-
-    On a CPU, saturated attention leaves gradients too small for a normal float; computing with them made
-    an epoch of the demo ten times slower. They are taken as zero, here and in the threads begun later.
-    """
-    torch.set_flush_denormal(True)
+    """The GPU when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
