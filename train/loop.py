@@ -6,6 +6,7 @@ import math
 import platform
 import resource
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def train(shards: Path, run_path: Path, config: RunConfig, *, overwrite: bool = 
     run.write_json(
         "run.json", {"shards": str(shards.resolve()), "data_fingerprint": info.fingerprint, **_about(model)}
     )
-    with progress("clips") as bar:
+    with progress("clips") as bar, closing(training), closing(selection):
         return _Trainer(model, config, run, training, selection, device).fit(bar)
 
 
