@@ -18,8 +18,8 @@ _SPACE = " \t\r\n"
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the line number where each record of the list in `path` begins, and the record.
 
-    Bytes that are not UTF-8 become lone surrogates. Raises InputError naming the line when the file is not a list of
-    objects in JSON.
+    Bytes that are not UTF-8 become lone surrogates. Raises InputError naming the line when the file is not a
+    list of objects in JSON.
     """
     text = _Window(path)
     if text.next_character() != "[":
