@@ -17,6 +17,7 @@ from ..versions import package_versions
 from .datasets import reader
 from .engines import Limits, ShardTask, run_local
 from .output import OutputFolder, ShardResult, make_plan, open_output
+from .preflight import inspect
 from .reasons import ClipError
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
@@ -94,7 +95,7 @@ def preprocess(name: str, raw: Path, out: Path, options: Options) -> Outcome:
     read = reader(name)
     if not raw.is_dir():
         raise InputError(f"RAW {raw} is not a folder; give the folder of the {name} collection")
-    collection = read(raw)
+    collection = whole = read(raw)
     if options.limit is not None:
         collection = limited(collection, options.limit)
     settings = FeatureSettings(collection.sampling, options.features)
@@ -109,8 +110,7 @@ def preprocess(name: str, raw: Path, out: Path, options: Options) -> Outcome:
             output.end()
             failures = Counter(record.reason for record in read_quarantine(out))
             return Outcome(read_dataset(out), dict(failures), was_complete=True)
-        for finding in collection.findings:
-            message(f"{collection.name}: {finding}")
+        message("\n".join(inspect(whole, raw).lines()))
         make = SampleMaker(
             raw, settings, options.decoder, options.missing_audio, allow_links=options.allow_links
         )
@@ -198,6 +198,7 @@ def _finish(
         audio=audio_statistics(results),
         versions=versions,
         plan_sha256=collection.plan_sha256,
+        vocabulary=collection.vocabulary,
     )
     quarantined = [record for result in results for record in result.quarantined]
     write_manifest(output.path, [record for result in results for record in result.written])
