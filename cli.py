@@ -7,11 +7,12 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import message
+from .cli_shards import shards_app
+from .console import mebibytes, message, table
 from .errors import InputError, StgcmaError, TooManyFailuresError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Raw videos to trained audio-visual adapters: preprocess, train, evaluate.",
 )
+app.add_typer(shards_app, name="shards")
 
 
 class Modality(StrEnum):
@@ -50,6 +52,13 @@ class MissingAudio(StrEnum):
 
     QUARANTINE = "quarantine"
     SILENCE = "silence"
+
+
+class Engine(StrEnum):
+    """Where the shards are made."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def main() -> None:
@@ -106,8 +115,8 @@ def synthesize(
 @app.command()
 def preprocess(
     collection: Annotated[str, typer.Argument(help="ave, avs-s4, music-avqa; or folder: RAW/CLASS/*.mp4.")],
-    raw: Annotated[Path, typer.Argument(help="The collection's folder.", metavar="RAW")],
-    out: Annotated[Path, typer.Argument(help="The shard directory to make.", metavar="OUT")],
+    raw: Annotated[str, typer.Argument(help="The collection's folder, a path or a URL.", metavar="RAW")],
+    out: Annotated[str, typer.Argument(help="The shard directory to make, likewise.", metavar="OUT")],
     features: Annotated[str, typer.Option(help="Fbanks to make: clip, swin or clip,swin.")] = "clip,swin",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 2,
     decoder: Annotated[str, typer.Option(help="Video decoder.")] = "auto",
@@ -118,6 +127,13 @@ def preprocess(
     max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
     allow_links: Annotated[bool, typer.Option("--allow-links", help="Follow links out of RAW.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard what OUT holds.")] = False,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Make the shards again that lack a clip.")
+    ] = False,
+    engine: Annotated[Engine, typer.Option(help="Where the work is done.")] = Engine.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster; without it RAY_ADDRESS, or a local Ray.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Decode every clip of a collection into frames and log-mel features, in WebDataset shards.
@@ -138,13 +154,16 @@ def preprocess(
         allow_links=allow_links,
         limit=limit,
         overwrite=overwrite,
+        retry_quarantined=retry_quarantined,
+        engine=engine.value,
+        ray_address=ray_address,
     )
     outcome = run(collection, raw, out, options)
     _show_outcome(outcome, out, as_json=json_)
     if outcome.failed_share > allowed:
         raise TooManyFailuresError(
             f"{outcome.quarantined} of {outcome.written + outcome.quarantined} clips were quarantined, "
-            f"more than --max-failed {max_failed}; see {out / 'quarantine.parquet'}"
+            f"more than --max-failed {max_failed}; see {out}/quarantine.parquet"
         )
 
 
@@ -179,7 +198,7 @@ def train(
         f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.best_accuracy:.1%} on "
         f"{config.train.select_on}; {summary.trainable_parameters:,} of {summary.total_parameters:,} "
         f"parameters trained, {summary.clips_per_second:.1f} clips/s, "
-        f"{_mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
+        f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
 
 
@@ -204,7 +223,7 @@ def evaluate(
     majority = result["majority"]
     rows.append((f"always {majority['class']}", f"{majority['accuracy']:.1%}"))
     rows.append((f"accuracy on {result['clips']} {split.value} clips", f"{result['accuracy']:.1%}"))
-    _table(("class", "seconds right"), rows)
+    table(("class", "seconds right"), rows)
 
 
 @app.command()
@@ -245,11 +264,7 @@ def _share(text: str) -> float:
     return value
 
 
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
-
-
-def _show_outcome(outcome: Outcome, out: Path, *, as_json: bool) -> None:
+def _show_outcome(outcome: Outcome, out: str, *, as_json: bool) -> None:
     if as_json:
         content = {"out": str(out), "counts": outcome.info.counts, "failures": outcome.failures}
         typer.echo(json.dumps(content, indent=2))
@@ -272,20 +287,10 @@ def _show_demo(result: DemoResult) -> None:
                 f"{run.result['majority']['accuracy']:.1%}",
                 f"{summary.trainable_parameters:,} / {summary.total_parameters:,}",
                 f"{summary.clips_per_second:.1f}",
-                _mebibytes(summary.peak_memory_bytes),
+                mebibytes(summary.peak_memory_bytes),
             )
         )
-    _table(
+    table(
         ("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows
     )
     typer.echo(f"page: {result.page}")
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)

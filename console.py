@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -13,6 +15,23 @@ if TYPE_CHECKING:
 def message(text: str) -> None:
     """Writes one line for a person to stderr."""
     sys.stderr.write(text + "\n")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints a table to stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*header)
+    for row in rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))  # as it is: names may hold brackets
+    Console().print(drawn)
+
+
+def mebibytes(size_bytes: int) -> str:
+    """A size for a person, e.g. `1,234 MiB`."""
+    return f"{size_bytes / 2**20:,.0f} MiB"
 
 
 def stderr_console() -> Console:
@@ -26,15 +45,18 @@ def progress(unit: str) -> Progress:
     """A progress bar on stderr with count, `unit`/s, time left, and a free `note` field.
 
     Add tasks with `add_task(description, total=..., note="")`. In a pipe nothing is drawn but the last state.
+    The unit `bytes` is shown in its multiples.
     """
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         ProgressColumn,
         Task,
         TextColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
     from rich.text import Text
 
@@ -46,8 +68,11 @@ def progress(unit: str) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
+        *(
+            (DownloadColumn(), TransferSpeedColumn())
+            if unit == "bytes"
+            else (MofNCompleteColumn(), RateColumn())
+        ),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=stderr_console(),

@@ -1,25 +1,29 @@
-"""Where the shards are made: in processes on this machine."""
+"""Where the shards are made: in processes on this machine. `ray_engine` makes them on a cluster."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from ..shards.schema import QuarantineRecord, Sample
+from ..errors import StgcmaError
+from ..shards.schema import QuarantineRecord, Sample, shard_name
 from ..shards.writer import write_shard
 from .isolation import IsolatedPool
 from .output import ShardResult
 from .reasons import ClipError
-from .sample import SampleMaker
 from .specification import ClipSpecification
 
 # Loaded before a decoding process takes its first clip: torch alone takes seconds.
 IMPORTS = ("av", "numpy", "PIL.Image", "torch", "torchaudio.compliance.kaldi")
 
-OnClip = Callable[[ClipSpecification, "Sample | ClipError"], None]
+# Makes a clip's sample or raises ClipError; it is pickled on its way to the decoding processes.
+MakeSample = Callable[[ClipSpecification], Sample]
+
+# Hears of every clip: None when it was made, else why it was not.
+OnClip = Callable[[ClipSpecification, "ClipError | None"], None]
 
 
 @dataclass(frozen=True)
@@ -46,53 +50,90 @@ class Limits:
     tries: int = 3
 
 
+class Engine(Protocol):
+    """Makes the shards of `tasks` in the folder or URL `folder`, yielding each as it is finished."""
+
+    def __call__(
+        self,
+        tasks: Sequence[ShardTask],
+        make: MakeSample,
+        folder: str,
+        *,
+        workers: int,
+        limits: Limits,
+        on_clip: OnClip,
+    ) -> Generator[ShardResult]:
+        """Raises what making a shard raised; the other shards are then given up."""
+        ...
+
+
+def open_pool(limits: Limits) -> IsolatedPool:
+    """The decoding process of one worker."""
+    return IsolatedPool(
+        1,
+        timeout_seconds=limits.timeout_seconds,
+        memory_bytes=limits.memory_bytes,
+        tries=limits.tries,
+        imports=IMPORTS,
+    )
+
+
 def make_shard(
-    task: ShardTask, make: SampleMaker, pool: IsolatedPool, folder: Path, on_clip: OnClip
+    task: ShardTask, make: MakeSample, pool: IsolatedPool, folder: str, on_clip: OnClip
 ) -> ShardResult:
-    """Makes one shard in `folder`: decodes the clips of `task` in `pool`, writes those that can be made."""
+    """Makes one shard in `folder`: decodes the clips of `task` in `pool`, writes those that can be made.
+
+    An exception that nobody foresaw carries a note that names the clip.
+    """
     quarantined: list[QuarantineRecord] = []
     sums: dict[str, tuple[float, float, int]] = {}
+    at = task.clips[0].key
 
     def samples() -> Iterator[Sample]:
-        for clip, outcome in pool.map(make, task.clips):
-            on_clip(clip, outcome)
+        nonlocal at
+        outcomes = iter(pool.map(make, task.clips))
+        for clip in task.clips:
+            at = clip.key
+            _, outcome = next(outcomes)
             if isinstance(outcome, ClipError):
+                on_clip(clip, outcome)
                 quarantined.append(QuarantineRecord(clip.key, clip.source, outcome.reason, outcome.message))
                 continue
+            on_clip(clip, None)
             for name, new in outcome.fbank_sums.items():
                 old = sums.get(name, (0.0, 0.0, 0))
                 sums[name] = (old[0] + new[0], old[1] + new[1], old[2] + new[2])
             yield outcome
 
-    written = write_shard(folder, task.split, task.index, samples())
+    try:
+        written = write_shard(folder, task.split, task.index, samples())
+    except StgcmaError:
+        raise
+    except Exception as error:
+        error.add_note(f"This happened at clip {at} of {shard_name(task.split, task.index)}.")
+        raise
     return ShardResult(task.split, task.index, tuple(written), tuple(quarantined), sums)
 
 
 def run_local(
     tasks: Sequence[ShardTask],
-    make: SampleMaker,
-    folder: Path,
+    make: MakeSample,
+    folder: str,
     *,
     workers: int,
     limits: Limits,
     on_clip: OnClip,
-) -> Iterator[ShardResult]:
+) -> Generator[ShardResult]:
     """Makes the shards of `tasks` with `workers` decoding processes, yielding each as it is finished."""
     own = threading.local()
     pools: list[IsolatedPool] = []
 
-    def open_pool() -> None:
-        own.pool = IsolatedPool(
-            1,
-            timeout_seconds=limits.timeout_seconds,
-            memory_bytes=limits.memory_bytes,
-            tries=limits.tries,
-            imports=IMPORTS,
-        )
+    def enter() -> None:
+        own.pool = open_pool(limits)
         pools.append(own.pool)
 
     # A thread a decoding process: it waits, and writes the tar.
-    threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=open_pool)
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=enter)
     try:
         futures = [
             threads.submit(lambda task: make_shard(task, make, own.pool, folder, on_clip), task)

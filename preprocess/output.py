@@ -7,33 +7,38 @@ stopped, however, is continued by the same command: finished shards are kept, th
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
-import shutil
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, StgcmaError
-from ..shards.files import publish, sync_folder
+from ..shards.files import PARTIAL_SUFFIX
 from ..shards.manifest import read_dataset
 from ..shards.schema import (
     DATASET_FILE,
     MANIFEST_FILE,
     QUARANTINE_FILE,
     SHARD_FOLDER,
+    SPLITS,
     ClipRecord,
+    DatasetInfo,
     QuarantineRecord,
     canonical_json,
+    fingerprint,
     shard_name,
 )
+from ..shards.storage import LocalStore, Location, Store, open_store
+from ..shards.writer import end_of_archive
+from .locking import LOCK_FILE, Lock, exclusive
 
 PROGRESS_FOLDER = ".progress"
-_LOCK_FILE = ".lock"
-_OURS = (DATASET_FILE, MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER, PROGRESS_FOLDER, _LOCK_FILE)
+_PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
+_TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
+_SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class ShardResult:
     def name(self) -> str:
         """The shard's file name."""
         return shard_name(self.split, self.index)
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of the shard's file; None when all its clips failed and there is none."""
+        size = sum(record.bytes for record in self.written)
+        return size + len(end_of_archive(size)) if self.written else None
 
     def to_json(self) -> dict[str, Any]:
         """The content of the shard's progress file."""
@@ -75,14 +86,15 @@ class ShardResult:
 class OutputFolder:
     """A shard directory in the making; use `open_output` to get one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.shards = path / SHARD_FOLDER
-        self._progress = path / PROGRESS_FOLDER
+    def __init__(self, store: Store, lock: Lock) -> None:
+        self.location = store.location
+        self.shards = store.folder(SHARD_FOLDER).location
+        self._store = store
+        self._lock = lock
 
     def is_complete(self) -> bool:
         """Whether the directory is finished."""
-        return (self.path / DATASET_FILE).is_file()
+        return self._store.exists(DATASET_FILE)
 
     def begin(self, plan: dict[str, Any], *, overwrite: bool) -> None:
         """Starts or continues the run that `plan` describes.
@@ -92,96 +104,149 @@ class OutputFolder:
         if overwrite:
             self._clear()
         elif self.is_complete():
-            self._check_same(_plan_of(self.path), plan)
-        elif (self._progress / "plan.json").is_file():
-            self._check_same(json.loads((self._progress / "plan.json").read_bytes()), plan)
+            # What a newer stgcma wrote or would write is told apart by the format's version.
+            self._check_same(_plan_of(read_dataset(self.location)), _without_own_version(plan))
+        elif self._store.exists(_PLAN_FILE):
+            self._check_same(json.loads(self._store.read(_PLAN_FILE)), plan)
+        else:
+            self._clear_shards()  # left by an --overwrite that was cut short
         if not self.is_complete():
-            self.shards.mkdir(exist_ok=True)
-            self._progress.mkdir(exist_ok=True)
-            publish(self._progress / "plan.json", canonical_json(plan))
+            self._store.publish(_PLAN_FILE, canonical_json(plan))
 
-    def finished(self, split: str, index: int) -> ShardResult | None:
-        """What a shard came to, if it was finished before."""
-        path = self._progress_file(split, index)
-        return ShardResult.from_json(json.loads(path.read_bytes())) if path.is_file() else None
+    def reopen(self, plan: dict[str, Any], kept: Iterable[ShardResult]) -> None:
+        """Makes a finished directory an unfinished one, of whose shards those in `kept` are finished."""
+        self._store.remove_folder(PROGRESS_FOLDER)
+        self._store.publish(_PLAN_FILE, canonical_json(plan))
+        for result in kept:
+            self.record(result)
+        self._store.remove(DATASET_FILE)
+
+    def finished(self) -> dict[tuple[str, int], ShardResult]:
+        """What the shards came to that were finished before and are still there, by split and index."""
+        results = {}
+        present = set(self._store.names())
+        for name in sorted(present):
+            if not name.startswith(f"{PROGRESS_FOLDER}/") or not _SHARD.match(Path(name).name):
+                continue
+            result = ShardResult.from_json(json.loads(self._store.read(name)))
+            if self._is_in_place(result):
+                results[result.split, result.index] = result
+        return results
 
     def record(self, result: ShardResult) -> None:
-        """Notes that a shard is finished. Its tar is in place by then."""
-        publish(self._progress_file(result.split, result.index), canonical_json(result.to_json()))
+        """Notes that a shard is finished. Raises StgcmaError when its tar is not in place."""
+        self._lock.check()
+        if result.bytes is None:
+            self._store.remove(f"{SHARD_FOLDER}/{result.name}")  # of an earlier try
+        elif not self._is_in_place(result):
+            raise StgcmaError(
+                f"{self._store.where(f'{SHARD_FOLDER}/{result.name}')} was written, but is not there: "
+                "is OUT a folder that all machines share, or a URL?"
+            )
+        name = f"{PROGRESS_FOLDER}/{result.name}.json"
+        self._store.publish(name, canonical_json(result.to_json()))
 
     def end(self) -> None:
         """Removes the traces of the making. Does nothing where there are none."""
-        for stray in self.shards.glob(".*.partial"):
-            stray.unlink()
-        if self._progress.exists():
-            shutil.rmtree(self._progress)
-            sync_folder(self.path)
+        for name in self._store.names():
+            if name.endswith(PARTIAL_SUFFIX) and _is_ours(name):
+                self._store.remove(name)
+        self._store.remove_folder(PROGRESS_FOLDER)
 
-    def _progress_file(self, split: str, index: int) -> Path:
-        return self._progress / f"{shard_name(split, index)}.json"
+    def _is_in_place(self, result: ShardResult) -> bool:
+        return self._store.size_bytes(f"{SHARD_FOLDER}/{result.name}") == result.bytes
 
     def _check_same(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
         if differences := list(_differences(existing, plan)):
             raise InputError(
-                f"{self.path} holds shards of another kind: {'; '.join(differences)}; "
+                f"{self.location} holds shards of another kind: {'; '.join(differences)}; "
                 "choose another OUT, or --overwrite to start anew"
             )
 
     def _clear(self) -> None:
-        (self.path / DATASET_FILE).unlink(missing_ok=True)
-        for name in (MANIFEST_FILE, QUARANTINE_FILE):
-            (self.path / name).unlink(missing_ok=True)
-        for folder in (self.shards, self._progress):
-            if folder.exists():
-                shutil.rmtree(folder)
+        self._store.remove(DATASET_FILE)  # first: without it the rest is no finished directory
+        self._store.remove_folder(PROGRESS_FOLDER)
+        for name in _TABLES:
+            self._store.remove(name)
+        self._clear_shards()
+
+    def _clear_shards(self) -> None:
+        for name in self._store.names():
+            if name.startswith(f"{SHARD_FOLDER}/") and not name.endswith("/") and _is_ours(name):
+                self._store.remove(name)
 
 
 @contextmanager
-def open_output(path: Path) -> Iterator[OutputFolder]:
-    """Opens `path` for writing shards, made when missing; at most one process at a time has it open.
+def open_output(location: Location) -> Iterator[OutputFolder]:
+    """Opens `location` for writing shards, made when missing; at most one process at a time has it open.
 
     Raises InputError when it is not a folder, holds foreign files, or another process works on it. A lock
     whose process is gone does not count.
     """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"OUT {path} is a file, a folder is needed")
-    foreign = (
-        sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS) if path.is_dir() else []
-    )
-    if foreign and not (path / DATASET_FILE).exists():
-        raise InputError(f"OUT {path} holds other files ({foreign[0]}, …); choose an empty or new folder")
+    store = open_store(location)
+    if isinstance(store, LocalStore) and store.path.exists() and not store.path.is_dir():
+        raise InputError(f"OUT {store} is a file, a folder is needed")
+    foreign = [name for name in store.names() if not _is_ours(name)]
+    if foreign and not _is_dataset(store):
+        raise InputError(f"OUT {store} holds other files ({foreign[0]}, …); choose an empty or new folder")
+    if isinstance(store, LocalStore):
+        try:
+            store.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StgcmaError(f"OUT {store} cannot be made: {error.strerror}") from None
+    with exclusive(store) as lock:
+        yield OutputFolder(store, lock)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file below OUT is of this program's making, finished or not."""
+    top, _, below = name.partition("/")
+    if top == PROGRESS_FOLDER:
+        return True
+    whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
+    file = whole[1] if whole else below or top
+    if top == SHARD_FOLDER and "/" in name:
+        return not below or _SHARD.fullmatch(file) is not None
+    return file in (DATASET_FILE, *_TABLES, LOCK_FILE)
+
+
+def _is_dataset(store: Store) -> bool:
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StgcmaError(f"OUT {path} cannot be made: {error.strerror}") from None
-    lock = path / _LOCK_FILE
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"OUT {path} is being written by another process; wait for it or choose another"
-            ) from None
-        stream.write(str(os.getpid()))
-        stream.flush()
-        try:
-            yield OutputFolder(path)
-        finally:
-            lock.unlink(missing_ok=True)
+        read_dataset(store.location)
+    except InputError:
+        return False
+    return True
 
 
-def _plan_of(path: Path) -> dict[str, Any]:
-    """The plan that made a finished directory."""
-    info = read_dataset(path)
-    return make_plan(info.name, info.features, info.plan_sha256, info.versions)
+def make_plan(info: DatasetInfo) -> dict[str, Any]:
+    """What must be the same for two runs to work on one folder: all that decides a byte in it.
+
+    `info` need not say what the work came to (counts, statistics, files).
+    """
+    return {
+        "collection": info.name,
+        "task": info.task,
+        "features": info.features,
+        "classes": fingerprint(list(info.classes)),
+        "vocabulary": fingerprint(info.vocabulary),
+        "clips": info.plan_sha256,
+        "versions": info.versions,
+    }
 
 
-def make_plan(
-    name: str, features: dict[str, Any], plan_sha256: str, versions: dict[str, str]
-) -> dict[str, Any]:
-    """What must be the same for two runs to work on one folder."""
-    tools = {tool: version for tool, version in versions.items() if tool != "stgcma"}
-    return {"collection": name, "features": features, "clips": plan_sha256, "versions": tools}
+def _plan_of(info: DatasetInfo) -> dict[str, Any]:
+    return _without_own_version(make_plan(info))
+
+
+def _without_own_version(plan: dict[str, Any]) -> dict[str, Any]:
+    return plan | {"versions": {name: v for name, v in plan["versions"].items() if name != "stgcma"}}
+
+
+_CHANGED = {
+    "clips": "the list of clips or their labels changed",
+    "classes": "the names of the classes changed",
+    "vocabulary": "the vocabulary changed",
+}
 
 
 def _differences(existing: Any, wanted: Any, where: str = "") -> Iterator[str]:
@@ -189,7 +254,4 @@ def _differences(existing: Any, wanted: Any, where: str = "") -> Iterator[str]:
         for key in sorted(existing.keys() | wanted.keys()):
             yield from _differences(existing.get(key), wanted.get(key), f"{where}.{key}" if where else key)
     elif existing != wanted:
-        if where == "clips":
-            yield "the list of clips or their labels changed"
-        else:
-            yield f"{where} is {existing!r} there, {wanted!r} here"
+        yield _CHANGED.get(where, f"{where} is {existing!r} there, {wanted!r} here")

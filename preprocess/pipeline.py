@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..console import message, progress
 from ..errors import InputError
 from ..shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
-from ..shards.schema import SPLITS, AudioStatistics, DatasetInfo, Sample
+from ..shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatistics, DatasetInfo
+from ..shards.storage import Location
 from ..versions import package_versions
 from .datasets import reader
-from .engines import Limits, ShardTask, run_local
+from .engines import Engine, Limits, MakeSample, ShardTask, run_local
 from .output import OutputFolder, ShardResult, make_plan, open_output
 from .preflight import inspect
+from .raw_storage import ClipMaker, opened_raw
+from .ray_engine import RayEngine
 from .reasons import ClipError
+from .retry import flawless_shards
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
 from .video import decoder_versions
@@ -39,6 +44,9 @@ class Options:
         allow_links: whether clips may be links that lead out of the raw folder.
         limit: make at most this many clips, taken from all splits alike.
         overwrite: discard what the output folder holds.
+        retry_quarantined: make the shards again that lack a clip, and nothing else that is made already.
+        engine: `local` processes, or `ray`.
+        ray_address: of the Ray cluster; without it RAY_ADDRESS, else a Ray of this machine alone.
     """
 
     features: tuple[str, ...] = ("clip", "swin")
@@ -48,6 +56,9 @@ class Options:
     allow_links: bool = False
     limit: int | None = None
     overwrite: bool = False
+    retry_quarantined: bool = False
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -55,6 +66,12 @@ class Options:
             raise InputError(f"--workers is {self.workers}, must be at least 1")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit is {self.limit}, must be at least 1")
+        if self.overwrite and self.retry_quarantined:
+            raise InputError("--overwrite makes every clip again; leave out --retry-quarantined")
+        if self.engine not in ("local", "ray"):
+            raise InputError(f"--engine is {self.engine!r}, must be local or ray")
+        if self.ray_address is not None and self.engine != "ray":
+            raise InputError("--ray-address is for --engine ray")
 
 
 @dataclass(frozen=True)
@@ -87,35 +104,82 @@ class Outcome:
         return self.quarantined / max(self.written + self.quarantined, 1)
 
 
-def preprocess(name: str, raw: Path, out: Path, options: Options) -> Outcome:
-    """Makes the shard directory `out` of the collection `name` under `raw`.
+def preprocess(name: str, raw: Location, out: Location, options: Options) -> Outcome:
+    """Makes the shard directory `out` of the collection `name` under `raw`; both are folders or URLs.
 
     Raises InputError for a wrong request or collection; a clip that cannot be read is quarantined.
     """
     read = reader(name)
-    if not raw.is_dir():
-        raise InputError(f"RAW {raw} is not a folder; give the folder of the {name} collection")
-    collection = whole = read(raw)
-    if options.limit is not None:
-        collection = limited(collection, options.limit)
-    settings = FeatureSettings(collection.sampling, options.features)
-    features = {**settings.to_json(), "decoder": options.decoder, "missing_audio": options.missing_audio}
-    versions = tool_versions()
-    with open_output(out) as output:
-        output.begin(
-            make_plan(collection.name, features, collection.plan_sha256, versions),
-            overwrite=options.overwrite,
-        )
-        if output.is_complete():
-            output.end()
-            failures = Counter(record.reason for record in read_quarantine(out))
-            return Outcome(read_dataset(out), dict(failures), was_complete=True)
-        message("\n".join(inspect(whole, raw).lines()))
+    with opened_raw(raw, name) as (folder, url):
+        folder = folder.absolute() if options.engine == "ray" else folder
+        collection = whole = read(folder)
+        if options.limit is not None:
+            collection = limited(collection, options.limit)
+        settings = FeatureSettings(collection.sampling, options.features)
         make = SampleMaker(
-            raw, settings, options.decoder, options.missing_audio, allow_links=options.allow_links
+            folder, settings, options.decoder, options.missing_audio, allow_links=options.allow_links
         )
-        results = _make_shards(plan_shards(collection.clips), make, output, options)
-        return _finish(collection, features, versions, results, output)
+        features = {
+            **settings.to_json(),
+            "decoder": options.decoder,
+            "missing_audio": options.missing_audio,
+            "allow_links": options.allow_links,
+        }
+        return build(
+            collection,
+            ClipMaker(make, url, folder.parent),
+            features,
+            out,
+            options,
+            preflight=lambda: inspect(whole, folder).lines(),
+        )
+
+
+def build(
+    collection: Collection,
+    make: MakeSample,
+    features: dict[str, Any],
+    out: Location,
+    options: Options,
+    *,
+    preflight: Callable[[], Iterable[str]] | None = None,
+    engine: Engine | None = None,
+    clips_per_shard: int = CLIPS_PER_SHARD,
+) -> Outcome:
+    """Makes the shard directory `out` of the samples that `make` makes of the collection's clips.
+
+    `features` are the settings that decide what `make` makes; the lines of `preflight` are told before any
+    work. Raises InputError when `out` holds another result, StgcmaError when it cannot be written.
+    """
+    info = DatasetInfo(
+        name=collection.name,
+        task=collection.task,
+        features=features | {"clips_per_shard": clips_per_shard},
+        classes=collection.classes,
+        counts={},
+        audio={},
+        versions=tool_versions(),
+        plan_sha256=collection.plan_sha256,
+        vocabulary=collection.vocabulary,
+    )
+    plan = make_plan(info)
+    with open_output(out) as output:
+        output.begin(plan, overwrite=options.overwrite)
+        tasks = plan_shards(collection.clips, clips_per_shard)
+        if output.is_complete():
+            failures = Counter(record.reason for record in read_quarantine(out))
+            if not options.retry_quarantined or not failures:
+                output.end()
+                return Outcome(read_dataset(out), dict(failures), was_complete=True)
+            output.reopen(plan, flawless_shards(out, tasks))
+        if preflight is not None:
+            message("\n".join(preflight()))
+        results = _make_shards(tasks, make, output, options, engine or _engine(options))
+        return _finish(info, results, output)
+
+
+def _engine(options: Options) -> Engine:
+    return RayEngine(options.ray_address) if options.engine == "ray" else run_local
 
 
 def limited(collection: Collection, limit: int) -> Collection:
@@ -128,7 +192,9 @@ def limited(collection: Collection, limit: int) -> Collection:
     return dataclasses.replace(collection, clips=tuple(kept[:limit]))
 
 
-def plan_shards(clips: tuple[ClipSpecification, ...]) -> list[ShardTask]:
+def plan_shards(
+    clips: tuple[ClipSpecification, ...], clips_per_shard: int = CLIPS_PER_SHARD
+) -> list[ShardTask]:
     """Divides the clips of each split into shards, in order. A key's second use becomes a failure."""
     seen: set[str] = set()
     by_split: dict[str, list[ClipSpecification]] = {split: [] for split in SPLITS}
@@ -138,9 +204,9 @@ def plan_shards(clips: tuple[ClipSpecification, ...]) -> list[ShardTask]:
         seen.add(clip.key)
         by_split[clip.split].append(clip)
     return [
-        ShardTask(split, index, tuple(planned[start : start + CLIPS_PER_SHARD]))
+        ShardTask(split, index, tuple(planned[start : start + clips_per_shard]))
         for split, planned in by_split.items()
-        for index, start in enumerate(range(0, len(planned), CLIPS_PER_SHARD))
+        for index, start in enumerate(range(0, len(planned), clips_per_shard))
     ]
 
 
@@ -151,37 +217,37 @@ def tool_versions() -> dict[str, str]:
 
 
 def _make_shards(
-    tasks: list[ShardTask], make: SampleMaker, output: OutputFolder, options: Options
+    tasks: list[ShardTask], make: MakeSample, output: OutputFolder, options: Options, engine: Engine
 ) -> list[ShardResult]:
-    done = {(task.split, task.index): output.finished(task.split, task.index) for task in tasks}
-    results = [result for result in done.values() if result is not None]
-    remaining = [task for task in tasks if done[task.split, task.index] is None]
+    done = {
+        place: result
+        for place, result in output.finished().items()
+        if not (options.retry_quarantined and result.quarantined)
+    }
+    results = list(done.values())
+    remaining = [task for task in tasks if (task.split, task.index) not in done]
     failures: Counter[str] = Counter()
     with progress("clips") as bar:
         total = sum(len(task.clips) for task in tasks)
         skipped = total - sum(len(task.clips) for task in remaining)
         row = bar.add_task("preprocess", total=total, completed=skipped, note="")
 
-        def on_clip(_clip: ClipSpecification, outcome: Sample | ClipError) -> None:
-            if isinstance(outcome, ClipError):
+        def on_clip(_clip: ClipSpecification, outcome: ClipError | None) -> None:
+            if outcome is not None:
                 failures[outcome.reason] += 1
             bar.update(row, advance=1, note=f"{failures.total()} failed" if failures else "")
 
-        for result in run_local(
+        made = engine(
             remaining, make, output.shards, workers=options.workers, limits=options.limits, on_clip=on_clip
-        ):
-            output.record(result)
-            results.append(result)
+        )
+        with contextlib.closing(made):
+            for result in made:
+                output.record(result)
+                results.append(result)
     return sorted(results, key=lambda result: (SPLITS.index(result.split), result.index))
 
 
-def _finish(
-    collection: Collection,
-    features: dict[str, object],
-    versions: dict[str, str],
-    results: list[ShardResult],
-    output: OutputFolder,
-) -> Outcome:
+def _finish(info: DatasetInfo, results: list[ShardResult], output: OutputFolder) -> Outcome:
     counts = {
         split: {
             "written": sum(len(result.written) for result in results if result.split == split),
@@ -189,21 +255,14 @@ def _finish(
         }
         for split in SPLITS
     }
-    info = DatasetInfo(
-        name=collection.name,
-        task=collection.task,
-        features=features,
-        classes=collection.classes,
-        counts=counts,
-        audio=audio_statistics(results),
-        versions=versions,
-        plan_sha256=collection.plan_sha256,
-        vocabulary=collection.vocabulary,
-    )
+    written = [record for result in results for record in result.written]
     quarantined = [record for result in results for record in result.quarantined]
-    write_manifest(output.path, [record for result in results for record in result.written])
-    write_quarantine(output.path, quarantined)
-    write_dataset(output.path, info)
+    files = {
+        MANIFEST_FILE: write_manifest(output.location, written),
+        QUARANTINE_FILE: write_quarantine(output.location, quarantined),
+    }
+    info = dataclasses.replace(info, counts=counts, audio=audio_statistics(results), files=files)
+    write_dataset(output.location, info)
     output.end()
     return Outcome(info, dict(Counter(record.reason for record in quarantined)), was_complete=False)
 

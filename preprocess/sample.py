@@ -165,7 +165,7 @@ def fbank_members(
         kind = FBANK_KINDS[feature]
         features = np.stack([log_mel(window, kind) for window in windows])
         members[f"{kind.name}.npy"] = npy_bytes(features)
-        sums[kind.name] = _sums(features)
+        sums[kind.name] = fbank_sums(features)
     return members, sums
 
 
@@ -199,6 +199,7 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
+def fbank_sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
+    """(sum, sum of squares, count) of an fbank member's values, for the audio statistics."""
     values = features.astype(np.float64)
     return float(values.sum()), float((values * values).sum()), values.size

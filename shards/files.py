@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ..errors import StgcmaError
+
+PARTIAL_SUFFIX = ".partial"
+
+# What a full or failing disk answers, and what would help.
+_STORAGE_ERRORS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "ask for a larger quota",
+    errno.EFBIG: "allow larger files",
+    errno.EIO: "see to the disk",
+    errno.EROFS: "make it writable",
+}
+
 
 @contextmanager
 def published(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary neighbour of `path` for writing; on success it becomes `path`, durably.
 
-    Written, fsynced, renamed, folder fsynced. On an exception nothing is left behind.
+    Written, fsynced, renamed, folder fsynced. On an exception nothing is left behind. Raises StgcmaError
+    naming `path` when the disk is full or fails.
     """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    temporary = path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
+    with named_errors(path):
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
 
 
 def publish(path: Path, content: bytes) -> None:
@@ -41,3 +57,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turns what a full or failing disk answers into a StgcmaError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRORS:
+            raise
+        raise StgcmaError(
+            f"{path} cannot be written: {error.strerror}; {_STORAGE_ERRORS[error.errno]}, "
+            "then give the same command again"
+        ) from error

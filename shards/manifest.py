@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .files import publish
 from .schema import (
     DATASET_FILE,
     MANIFEST_FILE,
@@ -19,51 +18,60 @@ from .schema import (
     DatasetInfo,
     QuarantineRecord,
 )
+from .storage import Location, Store, open_store
 
 
-def write_manifest(folder: Path, records: Sequence[ClipRecord]) -> None:
-    """Writes `manifest.parquet`, a row per written clip in the order of the shards."""
-    _write_table(folder / MANIFEST_FILE, records, ClipRecord)
+def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
+    """Writes `manifest.parquet`, a row per written clip in the order of the shards. Returns its SHA-256."""
+    return _write_table(open_store(folder), MANIFEST_FILE, records, ClipRecord)
 
 
-def write_quarantine(folder: Path, records: Sequence[QuarantineRecord]) -> None:
-    """Writes `quarantine.parquet`, a row per clip that was not written."""
-    _write_table(folder / QUARANTINE_FILE, records, QuarantineRecord)
+def write_quarantine(folder: Location, records: Sequence[QuarantineRecord]) -> str:
+    """Writes `quarantine.parquet`, a row per clip that was not written. Returns its SHA-256."""
+    return _write_table(open_store(folder), QUARANTINE_FILE, records, QuarantineRecord)
 
 
-def write_dataset(folder: Path, info: DatasetInfo) -> None:
+def write_dataset(folder: Location, info: DatasetInfo) -> None:
     """Writes `dataset.json`. It comes last: a folder that has it is complete."""
-    text = json.dumps(info.to_json(), indent=2, sort_keys=True, ensure_ascii=False)
-    publish(folder / DATASET_FILE, text.encode() + b"\n")
+    open_store(folder).publish(DATASET_FILE, dataset_bytes(info.to_json()))
 
 
-def read_dataset(folder: Path) -> DatasetInfo:
+def dataset_bytes(content: dict[str, Any]) -> bytes:
+    """The one way in which `content` is written as `dataset.json`."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def read_dataset(folder: Location) -> DatasetInfo:
     """Reads `dataset.json`. Raises InputError when `folder` is not a finished shard directory."""
-    path = folder / DATASET_FILE
-    if not path.is_file():
-        raise InputError(
-            f"{folder} is not a finished shard directory: it has no {DATASET_FILE}; "
-            "make one with `stgcma preprocess`"
-        )
+    store = open_store(folder)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = store.read(DATASET_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{store} is not a finished shard directory: it has no {DATASET_FILE}; "
+            "make one with `stgcma preprocess`"
+        ) from None
+    where = store.where(DATASET_FILE)
+    try:
+        content = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+        raise InputError(f"{where} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, expected an object")
-    return DatasetInfo.from_json(content, where=str(path))
+        raise InputError(f"{where} holds a {type(content).__name__}, expected an object")
+    return DatasetInfo.from_json(content, where=where)
 
 
-def read_manifest(folder: Path, *, split: str | None = None) -> list[ClipRecord]:
-    """Reads the manifest's rows, those of one `split` or all."""
-    rows = _read_table(folder / MANIFEST_FILE, ClipRecord)
+def read_manifest(folder: Location, *, split: str | None = None) -> list[ClipRecord]:
+    """Reads the manifest's rows, those of one `split` or all. Raises InputError when it is damaged."""
+    rows = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
     records = [ClipRecord(**{**row, "warnings": tuple(row["warnings"])}) for row in rows]
     return records if split is None else [record for record in records if record.split == split]
 
 
-def read_quarantine(folder: Path) -> list[QuarantineRecord]:
-    """Reads the quarantine's rows."""
-    return [QuarantineRecord(**row) for row in _read_table(folder / QUARANTINE_FILE, QuarantineRecord)]
+def read_quarantine(folder: Location) -> list[QuarantineRecord]:
+    """Reads the quarantine's rows. Raises InputError when it is damaged."""
+    rows = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
+    return [QuarantineRecord(**row) for row in rows]
 
 
 def _arrow_schema(kind: type) -> Any:
@@ -84,7 +92,7 @@ def _arrow_schema(kind: type) -> Any:
     )
 
 
-def _write_table(path: Path, records: Sequence[Any], kind: type) -> None:
+def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) -> str:
     import pyarrow
     from pyarrow import parquet
 
@@ -92,22 +100,29 @@ def _write_table(path: Path, records: Sequence[Any], kind: type) -> None:
         field.name: [getattr(record, field.name) for record in records] for field in dataclasses.fields(kind)
     }
     buffer = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns, schema=_arrow_schema(kind)), buffer)
-    publish(path, buffer.getvalue())
+    table = pyarrow.table(columns, schema=_arrow_schema(kind))
+    parquet.write_table(table, buffer, write_page_checksum=True)
+    content = buffer.getvalue()
+    store.publish(name, content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def _read_table(path: Path, kind: type) -> list[dict[str, Any]]:
+def _read_table(store: Store, name: str, kind: type) -> list[dict[str, Any]]:
     import pyarrow
     from pyarrow import parquet
 
-    if not path.is_file():
-        raise InputError(f"{path} is missing; make the directory again with `stgcma preprocess`")
+    where = store.where(name)
     try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        content = store.read(name)
+    except FileNotFoundError:
+        raise InputError(f"{where} is missing; make the directory again with `stgcma preprocess`") from None
     names = [field.name for field in dataclasses.fields(kind)]
-    if missing := sorted(set(names) - set(table.column_names)):
-        raise InputError(f"{path} lacks the columns {', '.join(missing)}")
-    rows: list[dict[str, Any]] = table.select(names).to_pylist()
+    try:
+        # A checksum of its pages does not cover its footer: `stgcma shards verify` compares the whole file.
+        table = parquet.read_table(pyarrow.BufferReader(content), page_checksum_verification=True)
+        if missing := sorted(set(names) - set(table.column_names)):
+            raise InputError(f"{where} lacks the columns {', '.join(missing)}")
+        rows: list[dict[str, Any]] = table.select(names).to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     return rows

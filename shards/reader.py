@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..errors import StgcmaError
 from .schema import SHARD_FOLDER, ClipRecord
+from .storage import Location, Store, open_store
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class ClipReader:
     of workers), while neighbours in that order mostly lie in the same shard.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Location) -> None:
         self.folder = folder
+        self._store: Store | None = None
+        self._process = 0  # whose store and stream they are
         self._shard = ""
         self._stream: BinaryIO | None = None
 
@@ -57,12 +60,12 @@ class ClipReader:
         extent = self._read_extent(place)
         if check and hashlib.sha256(extent).hexdigest() != place.sha256:
             raise StgcmaError(
-                f"{self._path(place.shard)}: {place.key} is damaged, its hash is not the manifest's"
+                f"{self._where(place.shard)}: {place.key} is damaged, its hash is not the manifest's"
             )
-        clips = list(read_tar(io.BytesIO(extent), where=str(self._path(place.shard))))
+        clips = list(read_tar(io.BytesIO(extent), where=self._where(place.shard)))
         if len(clips) != 1 or clips[0][0] != place.key:
             found = ", ".join(key for key, _ in clips) or "nothing"
-            raise StgcmaError(f"{self._path(place.shard)}: found {found} at the place of {place.key}")
+            raise StgcmaError(f"{self._where(place.shard)}: found {found} at the place of {place.key}")
         return clips[0][1]
 
     def close(self) -> None:
@@ -71,25 +74,54 @@ class ClipReader:
             self._stream.close()
         self._shard, self._stream = "", None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "_shard": "", "_stream": None}
+    def __reduce__(self) -> tuple[type[ClipReader], tuple[Location]]:
+        return ClipReader, (self.folder,)
 
-    def _path(self, shard: str) -> Path:
-        return self.folder / SHARD_FOLDER / shard
+    def _here(self) -> Store:
+        """The store, opened in this process: a forked one would share its parent's place in the file."""
+        if self._store is None or self._process != os.getpid():
+            self._shard, self._stream = "", None
+            self._store, self._process = open_store(self.folder), os.getpid()
+        return self._store
+
+    def _where(self, shard: str) -> str:
+        return self._here().where(f"{SHARD_FOLDER}/{shard}")
 
     def _read_extent(self, place: ClipPlace) -> bytes:
+        store = self._here()
         if self._stream is None or place.shard != self._shard:
             self.close()
             try:
-                self._stream = self._path(place.shard).open("rb")
+                self._stream = store.open(f"{SHARD_FOLDER}/{place.shard}")
             except FileNotFoundError:
-                raise StgcmaError(f"{self._path(place.shard)} is missing, the manifest names it") from None
+                raise StgcmaError(f"{self._where(place.shard)} is missing, the manifest names it") from None
             self._shard = place.shard
         self._stream.seek(place.offset_bytes)
         extent = self._stream.read(place.size_bytes)
         if len(extent) != place.size_bytes:
-            raise StgcmaError(f"{self._path(place.shard)} is cut: it ends within {place.key}")
+            raise StgcmaError(f"{self._where(place.shard)} is cut: it ends within {place.key}")
         return extent
+
+
+def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The members of the shard `name` that have one of `suffixes`: (suffix, bytes), the others skipped over.
+
+    Raises StgcmaError naming the shard when it is missing or damaged.
+    """
+    import tarfile
+
+    where = store.where(name)
+    try:
+        with store.open(name) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                suffix = member.name.partition(".")[2]
+                content = archive.extractfile(member) if suffix in suffixes else None
+                if content is not None:
+                    yield suffix, content.read()
+    except FileNotFoundError:
+        raise StgcmaError(f"{where} is missing, the manifest names it") from None
+    except tarfile.TarError as error:
+        raise StgcmaError(f"{where} is not a readable shard: {error}") from None
 
 
 def read_tar(stream: BinaryIO, *, where: str) -> Iterator[tuple[str, dict[str, bytes]]]:

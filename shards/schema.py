@@ -20,6 +20,7 @@ DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
 SHARD_FOLDER = "shards"
+CONTENT_HASH = "content_sha256"
 
 # A plain tar header holds 100 bytes of name; the longest member suffix is 16.
 MAX_KEY_CHARACTERS = 80
@@ -71,7 +72,7 @@ class Sample:
             raise ValueError(f"members of {self.key} hold 'json', which the writer makes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipRecord:
     """A row of `manifest.parquet`: one written clip, in the order of the shards.
 
@@ -92,7 +93,7 @@ class ClipRecord:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class QuarantineRecord:
     """A row of `quarantine.parquet`: one clip that was not written."""
 
@@ -124,6 +125,7 @@ class DatasetInfo:
         versions: tool name to version.
         plan_sha256: hash of the planned clips (keys, splits, sources, labels).
         vocabulary: question words and answers (`music-avqa`), else empty.
+        files: file name to SHA-256, of the two tables beside it.
     """
 
     name: str
@@ -135,6 +137,7 @@ class DatasetInfo:
     versions: dict[str, str]
     plan_sha256: str
     vocabulary: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -152,7 +155,8 @@ class DatasetInfo:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `dataset.json`."""
-        return dataclasses.asdict(self) | {"fingerprint": self.fingerprint}
+        content = dataclasses.asdict(self) | {"fingerprint": self.fingerprint}
+        return content | {CONTENT_HASH: content_sha256(content)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any], *, where: str) -> DatasetInfo:
@@ -169,10 +173,17 @@ class DatasetInfo:
         return cls(**values)
 
 
+def content_sha256(content: dict[str, Any]) -> str:
+    """What `dataset.json` must say under `content_sha256`: the hash of all else in it."""
+    return fingerprint({name: value for name, value in content.items() if name != CONTENT_HASH})
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_json(content: Any) -> bytes:
     """JSON whose bytes depend on the content alone: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+    return _CANONICAL.encode(content).encode()
 
 
 def fingerprint(content: Any) -> str:

@@ -7,13 +7,12 @@ import io
 import itertools
 import tarfile
 from collections.abc import Iterable
-from pathlib import Path
 
-from .files import published
 from .schema import ClipRecord, Sample, canonical_json, shard_name
+from .storage import Location, open_store
 
 
-def write_shard(folder: Path, split: str, index: int, samples: Iterable[Sample]) -> list[ClipRecord]:
+def write_shard(folder: Location, split: str, index: int, samples: Iterable[Sample]) -> list[ClipRecord]:
     """Writes `samples` as shard `index` of `split` into `folder`; returns the manifest's rows.
 
     The shard appears under its name once the last sample is written, and not at all when there is none. Its
@@ -25,7 +24,7 @@ def write_shard(folder: Path, split: str, index: int, samples: Iterable[Sample])
         return []
     name = shard_name(split, index)
     records = []
-    with published(folder / name) as stream:
+    with open_store(folder).published(name) as stream:
         for sample in itertools.chain([first], samples):
             extent = clip_bytes(sample, split, name)
             stream.write(extent)

@@ -1,7 +1,7 @@
 """A stand-in for the MUSIC-AVQA collection, in its own layout.
 
-In every clip one to three instruments stand on a stage, indoors or outdoors; some play all the time, some for
-a part of it, some never, one louder than the others. Sometimes the sound is of an instrument that is not seen.
+In every clip one to three instruments stand on a stage, indoors or outdoors; some play all the time, some
+for a part of it, some never, one louder than the others. Sometimes an instrument is heard that is not seen.
 The questions have the real templates, and their answers follow from what is seen and heard.
 """
 
@@ -89,7 +89,7 @@ def write_scene(number: int, rng: np.random.Generator) -> Scene:
 
 
 def _spans(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """When each of `count` instruments plays, in seconds `[start, end)`: together, in turn, or some join late."""
+    """When each of `count` instruments plays, seconds `[start, end)`: together, in turn, or some late."""
     whole = (0, SECONDS)
     if count == 0:
         return []

@@ -1,0 +1,56 @@
+"""`--retry-quarantined`: which shards of a directory need not be made again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..console import message
+from ..errors import StgcmaError
+from ..shards.manifest import read_manifest
+from ..shards.reader import ClipReader, clip_places
+from ..shards.schema import ClipRecord, shard_name
+from ..shards.storage import Location
+from .engines import ShardTask
+from .output import ShardResult
+from .sample import fbank_sums
+
+
+def flawless_shards(location: Location, tasks: Sequence[ShardTask]) -> Iterator[ShardResult]:
+    """The results of the shards of a finished directory that lack none of their clips.
+
+    The training shards are read, for the sums that the audio statistics are made of. One that is damaged is
+    left out, so that it is made again.
+    """
+    written: dict[str, list[ClipRecord]] = {}
+    for record in read_manifest(location):
+        written.setdefault(record.shard, []).append(record)
+    for task in tasks:
+        records = written.get(shard_name(task.split, task.index), [])
+        if len(records) < len(task.clips):
+            continue
+        try:
+            sums = _sums(location, records) if task.split == "train" else {}
+        except StgcmaError as error:
+            message(f"{error}; it is made again")
+            continue
+        yield ShardResult(task.split, task.index, tuple(records), (), sums)
+
+
+def _sums(location: Location, records: list[ClipRecord]) -> dict[str, tuple[float, float, int]]:
+    """Adds up in the order in which the shard's maker did: floating point sums depend on it."""
+    sums: dict[str, tuple[float, float, int]] = {}
+    reader = ClipReader(location)
+    try:
+        for place in clip_places(records):
+            for name, content in reader.read(place, check=True).items():
+                if name.startswith("fbank_"):
+                    kind = name.removesuffix(".npy")
+                    new = fbank_sums(np.load(io.BytesIO(content), allow_pickle=False))
+                    old = sums.get(kind, (0.0, 0.0, 0))
+                    sums[kind] = (old[0] + new[0], old[1] + new[1], old[2] + new[2])
+    finally:
+        reader.close()
+    return sums

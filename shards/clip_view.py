@@ -1,0 +1,125 @@
+"""`stgcma shards show`: one clip of a shard directory, looked at or taken out."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .files import publish
+from .manifest import read_dataset, read_manifest, read_quarantine
+from .reader import ClipReader, clip_places
+from .storage import Location
+
+
+@dataclass(frozen=True)
+class MemberView:
+    """A member of a clip. `content` is its type and shape, e.g. `int16 [10]` or `JPEG RGB 224×224`."""
+
+    name: str
+    bytes: int
+    content: str
+
+
+@dataclass(frozen=True)
+class ClipView:
+    """One clip.
+
+    Attributes:
+        description: its `KEY.json`.
+        members: the other members, by name.
+        labels: class names by second, where it has such; else empty.
+        questions: the records of `KEY.qa.json`, where it has such; else empty.
+    """
+
+    description: dict[str, Any]
+    members: tuple[MemberView, ...]
+    labels: tuple[str, ...]
+    questions: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        members = [{"name": each.name, "bytes": each.bytes, "content": each.content} for each in self.members]
+        return {
+            "description": self.description,
+            "members": members,
+            "labels": list(self.labels),
+            "questions": list(self.questions),
+        }
+
+
+def read_clip(location: Location, key: str) -> dict[str, bytes]:
+    """The members of the clip `key`, suffix to bytes, compared with the manifest's hash.
+
+    Raises InputError when there is no such clip (and why, if it is in quarantine), StgcmaError when it is
+    damaged.
+    """
+    for place in clip_places(read_manifest(location)):
+        if place.key == key:
+            reader = ClipReader(location)
+            try:
+                return reader.read(place, check=True)
+            finally:
+                reader.close()
+    for record in read_quarantine(location):
+        if record.key == key:
+            raise InputError(f"{key} is in the quarantine of {location}: {record.reason}, {record.message}")
+    raise InputError(f"{location} has no clip {key!r}; its keys are in manifest.parquet")
+
+
+def view_clip(location: Location, key: str) -> ClipView:
+    """What the clip `key` holds. Raises as `read_clip` does."""
+    members = read_clip(location, key)
+    classes = read_dataset(location).classes
+    labels: tuple[str, ...] = ()
+    if "label.npy" in members:
+        labels = tuple(classes[label] for label in _array(members["label.npy"]).tolist())
+    return ClipView(
+        description=json.loads(members["json"]),
+        members=tuple(
+            MemberView(name, len(content), _describe(name, content))
+            for name, content in sorted(members.items())
+            if name != "json"
+        ),
+        labels=labels,
+        questions=tuple(json.loads(members["qa.json"])) if "qa.json" in members else (),
+    )
+
+
+def extract_clip(location: Location, key: str, folder: Path) -> list[Path]:
+    """Writes the members of the clip `key` into `folder` as `KEY.suffix`; returns their paths.
+
+    Raises as `read_clip` does, and InputError when one of the files is there already.
+    """
+    paths = {folder / f"{key}.{suffix}": content for suffix, content in read_clip(location, key).items()}
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} is there already; choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in paths.items():
+        publish(path, content)
+    return sorted(paths)
+
+
+def _array(content: bytes) -> Any:
+    import numpy as np
+
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def _describe(name: str, content: bytes) -> str:
+    kind = name.rpartition(".")[2]
+    if kind == "npy":
+        array = _array(content)
+        return f"{array.dtype} {list(array.shape)}"
+    if kind in ("jpg", "png"):
+        from PIL import Image
+
+        with Image.open(io.BytesIO(content)) as image:
+            return f"{image.format} {image.mode} {image.width}×{image.height}"
+    if kind == "json":
+        return f"{len(json.loads(content))} records"
+    return ""

@@ -1,0 +1,187 @@
+"""`stgcma shards stats`: what a shard directory holds, beside what its collection is known to hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .manifest import read_dataset, read_manifest, read_quarantine
+from .reader import small_members
+from .schema import SHARD_FOLDER, SPLITS, ClipRecord, DatasetInfo
+from .storage import Location, open_store
+
+# Table 8 of the STG-CMA paper: clips a split, or videos and questions in all.
+PUBLISHED_CLIPS = {
+    "ave": {"train": 3339, "val": 402, "test": 402},
+    "avs-s4": {"train": 3452, "val": 740, "test": 740},
+    "music-avqa": {"all": 9288},
+}
+PUBLISHED_QUESTIONS = {"music-avqa": 45867}
+
+# Mean and standard deviation of the log-mel energies, as the authors published them.
+PUBLISHED_AUDIO = {"ave": (-4.1426, 3.2001), "avs-s4": (-5.6696, 3.9484), "music-avqa": (-5.2144, 3.8699)}
+
+
+@dataclass(frozen=True)
+class SplitStatistics:
+    """One split: clips, their length in seconds, what they are labelled with.
+
+    Attributes:
+        clips: written clips.
+        quarantined: clips that could not be made.
+        published: how many there should be; None where that is not known.
+        questions: question records (`music-avqa`), else 0.
+        categories: `category` of the clips to their number.
+        seconds_by_class: class to the seconds that carry it (tasks with a label a second).
+    """
+
+    clips: int
+    quarantined: int
+    published: int | None
+    seconds_total: float
+    seconds_least: float
+    seconds_most: float
+    without_sound: int
+    with_warnings: int
+    questions: int
+    categories: dict[str, int]
+    seconds_by_class: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A shard directory in numbers.
+
+    Attributes:
+        splits: the splits' statistics, and those of `all` clips.
+        audio: fbank to mean and std over train; `published` has the authors' pair, if any.
+        failures: quarantined clips by reason.
+        leaks: pairs of splits (`train & test`) to the sources that are in both.
+    """
+
+    name: str
+    task: str
+    splits: dict[str, SplitStatistics]
+    questions_published: int | None
+    audio: dict[str, dict[str, float]]
+    failures: dict[str, int]
+    leaks: dict[str, list[str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+@dataclass
+class _Labels:
+    """What the clips of a split are labelled with."""
+
+    categories: Counter[str]
+    seconds: Counter[str]
+    questions: int = 0
+
+
+def gather_statistics(location: Location, *, on_shard: Callable[[], None] | None = None) -> Statistics:
+    """Reads the tables and the labels of a finished directory. Raises InputError when it is none.
+
+    Of the shards only descriptions and labels are read, not pictures or sound.
+    """
+    info = read_dataset(location)
+    manifest = read_manifest(location)
+    labels = _labels(location, manifest, info, on_shard)
+    published = PUBLISHED_CLIPS.get(info.name, {})
+    splits = {}
+    for split in (*SPLITS, "all"):
+        records = [record for record in manifest if split in ("all", record.split)]
+        parts = [labels[each] for each in SPLITS if split in ("all", each)]
+        whole = published.get(split)
+        if split == "all" and whole is None and published:
+            whole = sum(published.values())
+        quarantined = sum(
+            count.get("quarantined", 0) for each, count in info.counts.items() if split in ("all", each)
+        )
+        splits[split] = _split_statistics(records, parts, quarantined, whole)
+    audio = {name: {"mean": each.mean, "std": each.std} for name, each in info.audio.items()}
+    if info.name in PUBLISHED_AUDIO:
+        audio["published"] = dict(zip(("mean", "std"), PUBLISHED_AUDIO[info.name], strict=True))
+    failures = Counter(record.reason for record in read_quarantine(location))
+    return Statistics(
+        name=info.name,
+        task=info.task,
+        splits=splits,
+        questions_published=PUBLISHED_QUESTIONS.get(info.name),
+        audio=audio,
+        failures=dict(sorted(failures.items())),
+        leaks=leaks(manifest),
+    )
+
+
+def leaks(manifest: list[ClipRecord]) -> dict[str, list[str]]:
+    """The sources that are in two splits, by the pair of splits; pairs without any are left out."""
+    sources = {split: {record.source for record in manifest if record.split == split} for split in SPLITS}
+    found = {}
+    for position, one in enumerate(SPLITS):
+        for other in SPLITS[position + 1 :]:
+            if shared := sorted(sources[one] & sources[other]):
+                found[f"{one} & {other}"] = shared
+    return found
+
+
+def _split_statistics(
+    records: list[ClipRecord], labels: list[_Labels], quarantined: int, published: int | None
+) -> SplitStatistics:
+    seconds = [record.seconds for record in records]
+    categories = sum((each.categories for each in labels), Counter[str]())
+    by_class = sum((each.seconds for each in labels), Counter[str]())
+    return SplitStatistics(
+        clips=len(records),
+        quarantined=quarantined,
+        published=published,
+        seconds_total=math.fsum(seconds),
+        seconds_least=min(seconds, default=0.0),
+        seconds_most=max(seconds, default=0.0),
+        without_sound=sum(not record.has_audio for record in records),
+        with_warnings=sum(bool(record.warnings) for record in records),
+        questions=sum(each.questions for each in labels),
+        categories=dict(sorted(categories.items())),
+        seconds_by_class=dict(by_class),
+    )
+
+
+def _labels(
+    location: Location,
+    manifest: list[ClipRecord],
+    info: DatasetInfo,
+    on_shard: Callable[[], None] | None,
+) -> dict[str, _Labels]:
+    store = open_store(location)
+    labels: dict[str, _Labels] = defaultdict(lambda: _Labels(Counter(), Counter()))
+    split_of = {record.shard: record.split for record in manifest}
+    for shard, split in split_of.items():
+        of_split = labels[split]
+        for suffix, content in small_members(store, f"{SHARD_FOLDER}/{shard}", _LABEL_MEMBERS):
+            if suffix == "json":
+                category = json.loads(content).get("category")
+                of_split.categories.update([category] if isinstance(category, str) else [])
+            elif suffix == "label.npy":
+                of_split.seconds.update(_class_names(content, info))
+            else:
+                of_split.questions += len(json.loads(content))
+        if on_shard is not None:
+            on_shard()
+    return labels
+
+
+_LABEL_MEMBERS = ("json", "label.npy", "qa.json")
+
+
+def _class_names(content: bytes, info: DatasetInfo) -> Iterator[str]:
+    import numpy as np
+
+    for label in np.load(io.BytesIO(content), allow_pickle=False).tolist():
+        yield info.classes[label] if 0 <= label < len(info.classes) else f"class {label}"

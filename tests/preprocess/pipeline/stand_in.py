@@ -1,0 +1,214 @@
+"""A preprocessing run whose decoding is made up: fast enough to be killed hundreds of times.
+
+Also a program, since what is to be killed must be a process of its own:
+    stand_in.py run OUT RAW [--workers N] [--serial] …
+    stand_in.py everywhere FOLDER RAW …     kills a run before each of its operations on files, in turn
+"""
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from stgcma.errors import StgcmaError
+from stgcma.preprocess import engines, pipeline
+from stgcma.preprocess.reasons import ClipError
+from stgcma.preprocess.sample import fbank_sums
+from stgcma.preprocess.specification import ClipSpecification, Collection, FeatureSettings, Sampling
+from stgcma.shards.schema import Sample
+
+SAMPLING = Sampling(frames=2, frame_times="evenly", resize="crop", windows=2, window_seconds=1.0)
+FEATURES = FeatureSettings(SAMPLING, ("clip",)).to_json()
+CLIPS_PER_SHARD = 4
+OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
+VERSIONS = {"stgcma": "1", "pyav": "18.1.0"}
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Makes noise of a clip's key; one for which `raw` has a file KEY.bad cannot be made."""
+
+    raw: Path
+    seconds: float = 0.0
+
+    def __call__(self, clip):
+        time.sleep(self.seconds)
+        if clip.problem is not None:
+            raise ClipError(*clip.problem)
+        if (self.raw / f"{clip.key}.bad").exists():
+            raise ClipError("unreadable", f"{self.raw}/{clip.source} cannot be read")
+        if (self.raw / f"{clip.key}.odd").exists():
+            return sample_of(clip, {"label.npy": 5})
+        return sample_of(clip, {})
+
+
+def sample_of(clip, replaced):
+    rng = np.random.default_rng([*clip.key.encode()])
+    features = rng.standard_normal((2, 5, 128)).astype(np.float16)
+    members = {"frame_00.jpg": rng.bytes(900), "frame_01.jpg": rng.bytes(700)}
+    members |= {"fbank_128.npy": npy(features), "label.npy": npy(np.array([0, 1], np.int16))}
+    return Sample(
+        key=clip.key,
+        members=members | replaced,
+        fields=dict(clip.fields),
+        source=clip.source,
+        seconds=2.0,
+        fps=25.0,
+        has_audio=True,
+        decoder="pyav",
+        fbank_sums={"fbank_128": fbank_sums(features)},
+    )
+
+
+def make_collection(clips):
+    splits = ("train", "train", "train", "val", "test")
+    return Collection(
+        name="folder",
+        task="ave",
+        sampling=SAMPLING,
+        classes=("Bell", "Background"),
+        clips=tuple(
+            ClipSpecification(f"clip-{n}", splits[n % 5], f"{n}.mp4", labels=(0, 1), fields={"n": n})
+            for n in range(clips)
+        ),
+    )
+
+
+class InlinePool:
+    """Decodes where it is called."""
+
+    def map(self, function, items):
+        for item in items:
+            try:
+                yield item, function(item)
+            except ClipError as error:
+                yield item, error
+
+
+def run_serial(tasks, make, folder, *, on_clip, **_):
+    for task in tasks:
+        yield engines.make_shard(task, make, InlinePool(), folder, on_clip)
+
+
+def build(out, raw, *, clips=43, workers=1, serial=True, seconds=0.0, features=FEATURES, **options):
+    """A whole run, with versions that need no decoder to be asked."""
+    pipeline.tool_versions = lambda: VERSIONS
+    engines.IMPORTS = ()
+    return pipeline.build(
+        make_collection(clips),
+        pipeline.ClipMaker(StandIn(Path(raw), seconds)),
+        features,
+        out,
+        pipeline.Options(features=("clip",), workers=workers, **options),
+        engine=run_serial if serial else None,
+        clips_per_shard=CLIPS_PER_SHARD,
+    )
+
+
+def contents(folder):
+    """Every file and folder below, hidden ones too, with the hash of its content."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else ""
+        for path in sorted(Path(folder).rglob("*"))
+    }
+
+
+def kill_everywhere(folder, raw, options):
+    """Kills a run before its 1st, 2nd, … operation on files, each time runs it again to its end.
+
+    Returns how many kills there were, and which of them left another result than a run without.
+    """
+    build(folder / "whole", raw, **options)
+    wanted = contents(folder / "whole")
+    different = []
+    number = 0
+    while True:
+        number += 1
+        out = folder / f"killed-{number}"
+        if options.get("retry_quarantined") or options.get("overwrite"):
+            shutil.copytree(folder / "before", out)
+        if not died(lambda out=out, number=number: build_until(out, raw, number, options)):
+            break
+        if died(lambda out=out: build(out, raw, **options)) or contents(out) != wanted:
+            different.append(number)
+        shutil.rmtree(out)
+    return {"kills": number - 1, "different": different}
+
+
+def build_until(out, raw, number, options):
+    """Kills this process before its `number`-th operation on a file of OUT."""
+    left = number
+
+    def hook(event, arguments):
+        nonlocal left
+        if event in OPERATIONS and str(out) in str(arguments[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    build(out, raw, **options)
+
+
+def died(work):
+    """Runs `work` in a child; whether it was killed. A child that fails in another way is an error."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status > 0:
+        raise RuntimeError(f"a run ended with status {status}")
+    return status == -signal.SIGKILL
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("run", "everywhere"))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("--clips", type=int, default=43)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--serial", action="store_true")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--retry-quarantined", action="store_true")
+    options = vars(parser.parse_args())
+    what, out, raw = (options.pop(name) for name in ("what", "out", "raw"))
+    if what == "everywhere":
+        sys.stdout.write(json.dumps(kill_everywhere(out, raw, options)))
+        return
+    try:
+        build(out, raw, **options)
+    except StgcmaError as error:
+        sys.stderr.write(f"stgcma: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

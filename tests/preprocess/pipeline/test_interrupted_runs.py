@@ -1,0 +1,135 @@
+"""Whenever a run is killed, the same command brings it to the same bytes."""
+
+import json
+import random
+import shutil
+import signal
+import time
+
+import pytest
+from stgcma.preprocess import pipeline
+from stgcma.shards.verification import verify
+
+from .stand_in import build, contents
+
+SEED = 20260918
+KILLS = 20
+
+
+def test_killed_before_any_operation_on_files(finish, tmp_path, raw):
+    status, stdout, stderr = finish("everywhere", tmp_path, raw, "--clips", 12, "--serial")
+    assert status == 0, stderr
+    result = json.loads(stdout)
+    assert result["different"] == []
+    assert result["kills"] > 50
+
+
+def test_killed_anywhere_while_overwriting(finish, tmp_path, raw):
+    build(tmp_path / "before", raw, clips=14, features={"another": "kind"})
+    status, stdout, stderr = finish("everywhere", tmp_path, raw, "--clips", 12, "--serial", "--overwrite")
+    assert status == 0, stderr
+    result = json.loads(stdout)
+    assert result["different"] == []
+    assert result["kills"] > 50
+
+
+def test_killed_anywhere_while_retrying(finish, tmp_path, raw):
+    build(tmp_path / "before", raw, clips=12)
+    (raw / "clip-5.bad").unlink()
+    arguments = ("--clips", 12, "--serial", "--retry-quarantined")
+    status, stdout, stderr = finish("everywhere", tmp_path, raw, *arguments)
+    assert status == 0, stderr
+    result = json.loads(stdout)
+    assert result["different"] == []
+    assert result["kills"] > 30
+
+
+def test_an_overwrite_cut_short_goes_on_without_the_flag(tmp_path, raw):
+    out = tmp_path / "out"
+    build(out, raw, clips=43, features={"another": "kind"})
+    (out / "dataset.json").unlink()  # what --overwrite does first
+    build(out, raw, clips=12)
+    build(tmp_path / "whole", raw, clips=12)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def kill_at_random(start_run, wanted, tmp_path, *, kills, longest_seconds):
+    """Starts runs and kills them after random times; a run that ends before is compared, then starts anew."""
+    rng = random.Random(SEED)
+    killed = finished = 0
+    out = tmp_path / "out"
+    while killed < kills:
+        process = start_run(out, rng.choice((1, 2, 4)))
+        while not (out / ".lock").exists() and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, longest_seconds))
+        process.send_signal(signal.SIGKILL)
+        _, stderr = process.communicate()
+        if process.returncode == -signal.SIGKILL:
+            killed += 1
+            continue
+        assert process.returncode == 0, stderr
+        finished += 1
+        assert contents(out) == wanted
+        shutil.rmtree(out)
+    process = start_run(out, 2)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert contents(out) == wanted
+    return finished
+
+
+def test_killed_at_random_with_real_processes(start, tmp_path, raw):
+    build(tmp_path / "whole", raw)
+    wanted = contents(tmp_path / "whole")
+
+    def start_run(out, workers):
+        return start("run", out, raw, "--workers", workers, "--seconds", 0.05)
+
+    kill_at_random(start_run, wanted, tmp_path, kills=KILLS, longest_seconds=2.5)
+    result = verify(tmp_path / "out", on_total=lambda _: None, on_bytes=lambda _: None)
+    assert (result.clips, result.faults) == (41, ())
+
+
+def test_finished_shards_are_not_made_again(start, tmp_path, raw):
+    """At most one shard a worker is: those that were being made."""
+    out = tmp_path / "out"
+    process = start("run", out, raw, "--workers", 2, "--seconds", 0.05)
+    progress = out / ".progress"
+    deadline = time.monotonic() + 60
+    while len(list(progress.glob("*.tar.json"))) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = {path.name.removesuffix(".json") for path in progress.glob("*.tar.json")}
+    begun = {path.name for path in (out / "shards").glob("*.tar")}
+    assert len(begun - done) <= 2
+    before = {name: (out / "shards" / name).stat().st_ino for name in done & begun}
+    build(out, raw)
+    assert {name: (out / "shards" / name).stat().st_ino for name in before} == before
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_workers_changes_nothing(finish, tmp_path, raw, workers):
+    build(tmp_path / "whole", raw)
+    status, _, stderr = finish("run", tmp_path / "out", raw, "--workers", workers)
+    assert status == 0, stderr
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_shard_that_went_missing_is_made_again(tmp_path, raw, monkeypatch):
+    build(tmp_path / "whole", raw)
+    out = tmp_path / "out"
+
+    def stop(*_):
+        raise RuntimeError("just before the end")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "write_dataset", stop)
+        with pytest.raises(RuntimeError, match="just before the end"):
+            build(out, raw)
+    (out / "shards" / "train-000001.tar").unlink()
+    (out / "shards" / "train-000002.tar").write_bytes(b"cut")
+    build(out, raw)
+    assert contents(out) == contents(tmp_path / "whole")
