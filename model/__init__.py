@@ -7,6 +7,7 @@ from .checkpoint import load_model, save_checkpoint
 from .config import ModelConfig
 from .network import STGCMA
 from .presets import PRESET_NAMES, preset_config
+from .reference import import_reference
 
 __all__ = [
     "PRESET_NAMES",
@@ -14,6 +15,7 @@ __all__ = [
     "ModelConfig",
     "build_from_config",
     "build_model",
+    "import_reference",
     "load_model",
     "preset_config",
     "save_checkpoint",
