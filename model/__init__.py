@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .accounting import ModelSummary, describe
 from .build import build_from_config, build_model
 from .checkpoint import load_model, save_checkpoint
 from .config import ModelConfig
@@ -13,8 +14,10 @@ __all__ = [
     "PRESET_NAMES",
     "STGCMA",
     "ModelConfig",
+    "ModelSummary",
     "build_from_config",
     "build_model",
+    "describe",
     "import_reference",
     "load_model",
     "preset_config",
