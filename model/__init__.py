@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from .accounting import ModelSummary, describe
 from .build import build_from_config, build_model
 from .checkpoint import load_model, save_checkpoint
 from .config import ModelConfig
 from .network import STGCMA
 from .presets import PRESET_NAMES, preset_config
+from .reference import import_reference
 
 __all__ = [
     "PRESET_NAMES",
     "STGCMA",
     "ModelConfig",
+    "ModelSummary",
     "build_from_config",
     "build_model",
+    "describe",
+    "import_reference",
     "load_model",
     "preset_config",
     "save_checkpoint",

@@ -21,9 +21,18 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
 
-    def down(self, x: Tensor) -> Tensor:
-        """`[..., D]` → `[..., h]`."""
-        return functional.gelu(self.fc1(x))
+    def down(self, x: Tensor, through: nn.Linear | None = None) -> Tensor:
+        """`[..., D]` → `[..., h]`.
+
+        With `through`, x is the input of that frozen layer, and its output is what is adapted. `W1·(W·x + b)`
+        is taken as `(W1·W)·x + W1·b`: the gradient of W1 then needs x, which attention keeps for its own
+        backward pass anyway, and the layer's output need not be kept as well.
+        """
+        if through is None:
+            return functional.gelu(self.fc1(x))
+        weight = self.fc1.weight @ through.weight
+        bias = self.fc1.weight @ through.bias + self.fc1.bias
+        return functional.gelu(functional.linear(x, weight, bias))
 
     def up(self, u: Tensor) -> Tensor:
         """`[..., h]` → `[..., D]`."""

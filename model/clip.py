@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .config import ModelConfig
 from .encoder import Encoded, Encoder
-from .exchange import BlockAdapters, Gates, StepAdapters
+from .exchange import BlockAdapters, StepAdapters
 
 
 class Span(NamedTuple):
@@ -143,21 +143,18 @@ def adapted_block(x: Tensor, block: Any, adapters: BlockAdapters, spans: list[Sp
     """Time, space and modality in one frozen block: flat tokens `[rows, D]` → the same."""
     if adapters.temporal is not None:
         x = x + temporal_residual(block.norm1(x), block, adapters.temporal, spans)
-    y = spatial_attention(block.norm1(x), block.attn, spans)
-    x = x + y
+    attended = spatial_attention(block.norm1(x), block.attn, spans)
+    x = x + block.attn.proj(torch.cat([part.flatten(0, 1) for part in attended]))
     if adapters.spatial is not None:
-        x = x + adapt(y, adapters.spatial, adapters.gates, spans)
+        hidden = adapters.spatial.down(attended, through=block.attn.proj)
+        hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
+        x = x + torch.cat([part.flatten(0, 1) for part in adapters.spatial.up(hidden)])
     z = block.mlp(block.norm2(x))
     x = x + z
     if adapters.global_ is not None:
-        x = x + adapt(z, adapters.global_, adapters.gates, spans)
+        tokens = [part.flatten(0, 1) for part in split(z, spans)]
+        x = x + torch.cat([part.flatten(0, 1) for part in adapters.global_(tokens, adapters.gates)])
     return x
-
-
-def adapt(y: Tensor, step: StepAdapters, gates: Gates | None, spans: list[Span]) -> Tensor:
-    """One step's adapters over all tokens of a time step, exchanging where there are gates; flat → flat."""
-    tokens = [part.flatten(0, 1) for part in split(y, spans)]
-    return torch.cat([part.flatten(0, 1) for part in step(tokens, gates)])
 
 
 def temporal_residual(n: Tensor, block: Any, step: StepAdapters, spans: list[Span]) -> Tensor:
@@ -175,15 +172,15 @@ def temporal_residual(n: Tensor, block: Any, step: StepAdapters, spans: list[Spa
     return torch.cat(residuals)
 
 
-def spatial_attention(n: Tensor, attn: Any, spans: list[Span]) -> Tensor:
-    """The frozen self-attention within each frame and each segment; flat `[rows, D]` → the same."""
-    qkv = attn.qkv(n)
-    heads, width = attn.num_heads, attn.head_dim
+def spatial_attention(n: Tensor, attn: Any, spans: list[Span]) -> list[Tensor]:
+    """The frozen attention within each frame and each segment, before its projection.
+
+    Flat `[rows, D]` → `[B·T, N, D]` per modality.
+    """
     attended = []
-    for part in split(qkv, spans):
+    for part in split(attn.qkv(n), spans):
         B, T, N, _ = part.shape
-        q, k, v = part.view(B * T, N, 3, heads, width).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = part.view(B * T, N, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         out = functional.scaled_dot_product_attention(q, k, v)
-        attended.append(out.transpose(1, 2).reshape(B * T * N, heads * width))
-    projected: Tensor = attn.proj(torch.cat(attended))
-    return projected
+        attended.append(out.transpose(1, 2).flatten(2))
+    return attended

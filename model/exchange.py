@@ -23,7 +23,7 @@ class Gates(nn.Module):
     def forward(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """`u_m + g_m·c_m`, where `c_v = softmax(u_v u_aᵀ) u_a` and `c_a` is its mirror image.
 
-        `video` is `[G, N_v, h]`, `audio` `[G, N_a, h]`: G groups of tokens that see each other.
+        `video` is `[..., N_v, h]`, `audio` `[..., N_a, h]`, in groups of tokens that see each other.
         """
         return (
             torch.addcmul(video, self.video.to(video.dtype), cross_attend(video, audio)),
@@ -32,13 +32,14 @@ class Gates(nn.Module):
 
 
 def cross_attend(query: Tensor, other: Tensor) -> Tensor:
-    """`softmax(query·otherᵀ)·other` without scaling; `[G, N, h]`, `[G, N', h]` → `[G, N, h]`.
+    """`softmax(query·otherᵀ)·other` without scaling; `[..., N, h]`, `[..., N', h]` → `[..., N, h]`.
 
     The logits are unscaled and pass the range of half precision easily. Every kernel behind
     `scaled_dot_product_attention` keeps them in float32 whatever the inputs are, so nothing overflows.
     """
-    query, other = query[:, None], other[:, None]
-    return functional.scaled_dot_product_attention(query, other, other, scale=1.0)[:, 0]
+    # The fused kernels want four dimensions.
+    q, kv = (x.view(x.shape[0], -1, *x.shape[-2:]) for x in (query, other))
+    return functional.scaled_dot_product_attention(q, kv, kv, scale=1.0).view(query.shape)
 
 
 class StepAdapters(nn.ModuleDict):
@@ -50,13 +51,21 @@ class StepAdapters(nn.ModuleDict):
     def forward(self, tokens: Sequence[Tensor], gates: Gates | None = None) -> list[Tensor]:
         """What the step adds for each modality: `[..., N_m, D]` → `[..., N_m, D]`, in the same order.
 
-        With `gates`, the bottlenecks meet: tokens are then `[G, N_m, D]`, and only those of one group do.
+        With `gates`, the bottlenecks meet: tokens that differ only in N see each other.
         """
-        adapters: list[Adapter] = list(self.values())  # type: ignore[arg-type]  # only ever adapters
-        hidden = [adapter.down(x) for adapter, x in zip(adapters, tokens, strict=True)]
-        if gates is not None:
-            hidden = list(gates(*hidden))
-        return [adapter.up(u) for adapter, u in zip(adapters, hidden, strict=True)]
+        hidden = self.down(tokens)
+        return self.up(gates(*hidden) if gates is not None else hidden)
+
+    def down(self, tokens: Sequence[Tensor], through: nn.Linear | None = None) -> list[Tensor]:
+        """Into the bottleneck, as `Adapter.down`."""
+        return [adapter.down(x, through) for adapter, x in zip(self._adapters(), tokens, strict=True)]
+
+    def up(self, hidden: Sequence[Tensor]) -> list[Tensor]:
+        """Out of the bottleneck, as `Adapter.up`."""
+        return [adapter.up(u) for adapter, u in zip(self._adapters(), hidden, strict=True)]
+
+    def _adapters(self) -> list[Adapter]:
+        return list(self.values())  # type: ignore[arg-type]  # only ever adapters
 
 
 class BlockAdapters(nn.Module):

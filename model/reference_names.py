@@ -109,7 +109,7 @@ def _clip_names(config: ModelConfig) -> dict[str, str]:
     if "audio" in config.modalities:
         names["conv1_audio.weight"] = "encoder.audio_stem.weight"
         names["positional_embedding_audio"] = "encoder.audio_positions"
-    for modality in config.modalities:
+    for modality in config.modalities if config.temporal else ():
         names[f"temporal_embedding{_TABLE_SUFFIX[modality]}"] = f"encoder.temporal_embedding.{modality}"
     for i in range(config.depths[0]):
         names.update(
@@ -130,7 +130,7 @@ def _swin_names(config: ModelConfig) -> dict[str, str]:
             steps = dict(_SWIN_STEPS)
             if i % 2:
                 del steps["temporal"]
-            else:
+            elif config.temporal:
                 for modality in config.modalities:
                     table = f"attn.temporal_position_bias_table{_TABLE_SUFFIX[modality]}"
                     names[theirs + table] = f"{ours}temporal_bias.{modality}"
@@ -142,11 +142,13 @@ def _block_names(config: ModelConfig, theirs: str, ours: str, steps: dict[str, s
     names = {}
     for modality in config.modalities:
         for step, adapter in steps.items():
+            if not getattr(config, step):
+                continue
             for layer in ("fc1", "fc2"):
                 for leaf in ("weight", "bias"):
                     source = f"{theirs}{adapter}{_MODALITY_SUFFIX[modality]}.D_{layer}.{leaf}"
                     names[source] = f"{ours}{step}.{modality}.{layer}.{leaf}"
-    if config.fused:
+    if config.fused and (config.spatial or config.global_):
         names[f"{theirs}gate_v"] = f"{ours}gates.video"
         names[f"{theirs}gate_a"] = f"{ours}gates.audio"
     return names

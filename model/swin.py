@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.models.swin_transformer import SwinTransformer, window_partition, window_reverse
+from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -167,34 +167,39 @@ def temporal_bias(table: Tensor, steps: int) -> Tensor:
 def spatial_residual(n: Tensor, block: Any, trained: SwinBlockAdapters) -> Tensor:
     """Frozen (shifted) window attention, adapted inside the windows: `[M·B·T, H, W, D]` → the same."""
     _, H, W, D = n.shape
-    window, shift = block.window_size, block.shift_size
+    (h, w), shift = block.window_size, block.shift_size
     if any(shift):
         n = torch.roll(n, shifts=(-shift[0], -shift[1]), dims=(1, 2))
-    y = window_attention(window_partition(n, window).flatten(1, 2), block)
+    windows = n.view(-1, H // h, h, W // w, w, D).permute(0, 2, 4, 1, 3, 5).reshape(len(n), h * w, -1, D)
+    attended = window_attention(windows, block)
+    y: Tensor = block.attn.proj(attended)
     if trained.spatial is not None:
-        y = y + adapt(y, trained.spatial, trained.gates)
-    y = window_reverse(y.view(-1, *window, D), window, H, W)
+        hidden = trained.spatial.down(attended.chunk(len(trained.spatial)), through=block.attn.proj)
+        if trained.gates is not None:
+            met = trained.gates(*(u.transpose(1, 2) for u in hidden))
+            hidden = [u.transpose(1, 2) for u in met]
+        y = y + torch.cat(trained.spatial.up(hidden))
+    y = y.view(-1, h, w, H // h, W // w, D).permute(0, 3, 1, 4, 2, 5).reshape(n.shape)
     return torch.roll(y, shifts=shift, dims=(1, 2)) if any(shift) else y
 
 
 def window_attention(x: Tensor, block: Any) -> Tensor:
-    """The frozen attention of every window to itself, `[G, window area, D]` → the same.
+    """The frozen attention of every window to itself, before its projection.
 
-    timm's own forward adds the shift mask to the position bias once per frame, which takes as much memory
-    as the attention matrices; here the windows of a frame count as heads, so one mask serves all frames.
+    `[M·B·T, window area, windows, D]` → the same. timm's own forward adds the shift mask to the position
+    bias once per frame, which takes as much memory as the attention matrices; here the windows of a frame
+    count as heads, so that one mask serves all frames.
     """
-    q, k, v = project_qkv(x, block.attn)
-    bias = block.attn._get_rel_pos_bias()
-    if block.attn_mask is None:
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    else:
-        area = block.attn_mask.shape[-1]
-        bias = (block.attn_mask[:, None] + bias).view(1, -1, area, area)
-        q, k, v = (part.reshape(-1, bias.shape[1], area, part.shape[-1]) for part in (q, k, v))
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        y = y.view(len(x), -1, area, y.shape[-1])
-    projected: Tensor = block.attn.proj(y.transpose(1, 2).flatten(2))
-    return projected
+    rows, area, windows, D = x.shape
+    heads = block.attn.num_heads
+    bias = block.attn._get_rel_pos_bias().expand(windows, -1, -1, -1)
+    if block.attn_mask is not None:
+        bias = bias + block.attn_mask[:, None]
+    bias = bias.reshape(1, windows * heads, area, area)
+    q, k, v = block.attn.qkv(x).view(rows, area, windows, 3, heads, -1).unbind(3)
+    q, k, v = (part.flatten(2, 3).transpose(1, 2) for part in (q, k, v))
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    return y.transpose(1, 2).reshape(rows, area, windows, D)
 
 
 def project_qkv(x: Tensor, attn: Any) -> tuple[Tensor, ...]:

@@ -30,9 +30,9 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
     info = probe(path) if info is None else info
     if info.audio is None:
         raise ClipError("no-audio", "the file has no audio stream")
-    stream = ffmpeg_input(path)[str(info.audio.index)]
+    stream = ffmpeg_input()[str(info.audio.index)]
     output = stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=_filters(info))
-    written, failure = run_ffmpeg(output)
+    written, failure = run_ffmpeg(path, output)
     waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
     # A file that was cut also fails to decode at the cut; that it is cut is the better thing to say.
     check_coverage(info, "sound", len(waveform) / SAMPLE_RATE_HZ)

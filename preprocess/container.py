@@ -40,7 +40,7 @@ def check_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise ClipError("missing", f"no such file: {shown(path)}") from None
     except (OSError, ValueError) as error:
-        raise ClipError("unreadable", f"{shown(path)}: {error}") from error
+        raise ClipError("unreadable", f"{shown(path)}: {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise ClipError("unreadable", f"not a regular file: {shown(path)}")
     if status.st_size == 0:
@@ -63,7 +63,13 @@ def open_container(path: Path) -> Any:
     try:
         return av.open(
             file_url(path),
-            options={"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)},
+            options={
+                "protocol_whitelist": "file",
+                "format_whitelist": ",".join(DEMUXERS),
+                # The first pictures may be decoded to open the file. The cap is above ours, so that what is
+                # somewhat too large can still be told from what is broken.
+                "max_pixels": str(4 * MAX_PIXELS),
+            },
             metadata_errors="replace",
         )
     except av.error.FFmpegError as error:
@@ -104,6 +110,6 @@ def check_size(width: int, height: int) -> None:
 
 
 def shown(path: Path) -> str:
-    """`path` for a message, in one line."""
+    """The name of `path` for a message: without the folder, which differs between machines."""
     # Names need not be UTF-8; messages must be.
-    return str(path).encode("utf-8", "backslashreplace").decode()
+    return path.name.encode("utf-8", "backslashreplace").decode()

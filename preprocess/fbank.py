@@ -8,6 +8,7 @@ import numpy.typing as npt
 from .audio import SAMPLE_RATE_HZ
 from .specification import FbankKind
 
+_ANALYSIS_SAMPLES = 400  # 25 ms
 # A window's room beyond its own length, so that the last one never runs past the end.
 _WINDOW_MARGIN_SECONDS = 0.1
 
@@ -37,6 +38,8 @@ def log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.
     import torch
     from torchaudio.compliance import kaldi
 
+    if len(window) < _ANALYSIS_SAMPLES:
+        raise ValueError(f"an audio window of {len(window)} samples is shorter than one 25 ms analysis frame")
     features = kaldi.fbank(
         torch.from_numpy(window)[None],
         htk_compat=True,
@@ -47,7 +50,5 @@ def log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.
         dither=0.0,
         frame_shift=kind.frame_shift_milliseconds,
     )
-    if not len(features):
-        raise ValueError(f"an audio window of {len(window)} samples is shorter than one 25 ms analysis frame")
     half: npt.NDArray[np.float16] = features[: kind.target_frames].numpy().astype(np.float16)
     return half

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from .reasons import ClipError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_INPUT = "file:INPUT"  # ffmpeg-python cannot handle names that are not UTF-8, so that it is not told them
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -34,13 +37,12 @@ def ffmpeg_version() -> str:
     return done.stdout.split(maxsplit=3)[2]
 
 
-def ffmpeg_input(path: Path, **options: Any) -> Any:
-    """`path` as the input of an ffmpeg-python graph: one local file, no playlists, timestamps left alone."""
+def ffmpeg_input(**options: Any) -> Any:
+    """The input of an ffmpeg-python graph: one local file, no playlists, timestamps left alone."""
     import ffmpeg
 
-    check_file(path)
     return ffmpeg.input(
-        file_url(path),
+        _INPUT,
         protocol_whitelist="file,pipe",
         format_whitelist=",".join(DEMUXERS),
         threads=1,
@@ -50,17 +52,20 @@ def ffmpeg_input(path: Path, **options: Any) -> Any:
     )
 
 
-def run_ffmpeg(output: Any) -> tuple[bytes, str | None]:
-    """Runs an ffmpeg-python graph that writes to `pipe:`.
+def run_ffmpeg(path: Path, output: Any) -> tuple[bytes, str | None]:
+    """Runs an ffmpeg-python graph from `ffmpeg_input` to `pipe:` on the file `path`.
 
     Returns what it wrote, and in one line what went wrong (None when nothing did): with `max_error_rate` 0,
-    any packet that does not decode makes ffmpeg fail. Raises `ClipError('out-of-memory')`.
+    any packet that does not decode makes ffmpeg fail. Raises `ClipError`: 'missing',
+    'empty', 'out-of-memory'.
     """
     import ffmpeg
 
+    check_file(path)
     output = output.global_args("-nostdin", "-v", "error", "-max_error_rate", "0")
+    command = ffmpeg.compile(output, cmd=ffmpeg_executable())
     done = subprocess.run(
-        ffmpeg.compile(output, cmd=ffmpeg_executable()),
+        [file_url(path) if word == _INPUT else word for word in command],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -68,11 +73,16 @@ def run_ffmpeg(output: Any) -> tuple[bytes, str | None]:
     )
     if done.returncode == 0:
         return done.stdout, None
-    said = done.stderr.decode("utf-8", "replace").strip()
-    if "Cannot allocate memory" in said:
+    if b"Cannot allocate memory" in done.stderr:
         raise ClipError("out-of-memory", "ffmpeg ran out of memory")
-    first = said.splitlines()[0] if said else f"ffmpeg ended with status {done.returncode}"
-    return done.stdout, first[:300]
+    return done.stdout, _complaint(done.stderr, path) or f"ffmpeg ended with status {done.returncode}"
+
+
+def _complaint(stderr: bytes, path: Path) -> str:
+    """One line of `stderr`, the same in every run: no addresses, no folders, whichever thread was first."""
+    said = stderr.replace(os.fsencode(file_url(path)), b"the file").decode("utf-8", "replace")
+    lines = re.sub(r" @ 0x[0-9a-f]+", "", said).splitlines()
+    return min((line.strip() for line in lines if line.strip()), default="")[:300]
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib
+import importlib.util
 import multiprocessing
 import os
+import re
 import resource
 import select
 import signal
@@ -51,7 +53,7 @@ class IsolatedPool:
     tries: how often an item is tried that kills its process (at most twice when it runs out of memory).
     imports: modules to load in every process before the cap is set. torch alone reserves 800 MB.
 
-    Raises `ValueError` for numbers that are not positive.
+    Raises `ValueError` for numbers that are not positive, or imports that are not installed.
     """
 
     def __init__(
@@ -71,6 +73,9 @@ class IsolatedPool:
         ):
             if value <= 0:
                 raise ValueError(f"{name} is {value}, it must be positive")
+        for name in imports:
+            if importlib.util.find_spec(name.partition(".")[0]) is None:
+                raise ValueError(f"imports names {name!r}, which is not installed")
         self.workers = workers
         self.timeout_seconds = timeout_seconds
         self.memory_bytes = memory_bytes
@@ -217,7 +222,8 @@ def _attempt(function: Callable[[Any], Any], item: Any) -> _Answer:
         return _Answer(error=error)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+        said = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(error))  # addresses differ from run to run
+        message = f"{type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno})"
         return _Answer(error=ClipError("crashed", message))
 
 

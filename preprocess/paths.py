@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from pathlib import Path
 
+from ..errors import InputError
+from ..shards.schema import is_valid_key
 from .reasons import ClipError
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"}
+)
 
 
 def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path:
@@ -16,10 +24,61 @@ def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path
     if Path(source).is_absolute() or ".." in Path(source).parts or "\0" in source:
         raise ClipError("unsafe-path", f"{source!r} leads out of the raw folder")
     path = raw / source
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ClipError("missing", f"{source} cannot be a file: {error.strerror}") from error
+    if not found:
         raise ClipError("missing", f"{source} is not in the raw folder")
     if not allow_links and not path.resolve().is_relative_to(raw.resolve()):
         raise ClipError(
             "unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links"
         )
     return path
+
+
+def unsafe_name(name: str, what: str) -> tuple[str, str] | None:
+    """The problem of a clip whose `what` is `name`, when that cannot be a key or one part of a path."""
+    if is_valid_key(name):
+        return None
+    return "unsafe-path", f"{what} {name!r} has characters outside A-Z a-z 0-9 _ -, or too many"
+
+
+def printable(text: str) -> str:
+    """`text` with all that a record or a terminal cannot take as escapes: control characters, surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs") else letter
+        for letter in text
+    )
+
+
+def read_text(path: Path, *, hint: str) -> str:
+    """The text of an annotation file, a byte-order mark left out; bytes that are not UTF-8 become `\\xNN`.
+
+    Such a name then fails as its clip's `unsafe-path`, not the whole collection. Raises InputError, with
+    `hint`, when there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing; {hint}")
+    return path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "backslashreplace")
+
+
+def folder_names(raw: Path, folder: str, *, folders: bool = False) -> set[str]:
+    """Names of the files (or of the folders) in `raw/folder`; none when there is no such folder."""
+    try:
+        with os.scandir(raw / folder) as entries:
+            return {entry.name for entry in entries if (entry.is_dir() if folders else entry.is_file())}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def videos_by_name(raw: Path, folder: str) -> dict[str, str]:
+    """The videos in `raw/folder`: name without suffix to file name. Of several with one name, MP4 wins."""
+    found: dict[str, str] = {}
+    for name in sorted(folder_names(raw, folder)):
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" in VIDEO_SUFFIXES and (stem not in found or suffix.lower() == "mp4"):
+            found[stem] = name
+    return found

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from ..versions import package_versions
 from .datasets import reader
 from .engines import Engine, Limits, MakeSample, ShardTask, run_local
 from .output import OutputFolder, ShardResult, make_plan, open_output
+from .preflight import inspect
 from .raw_storage import ClipMaker, opened_raw
 from .ray_engine import RayEngine
 from .reasons import ClipError
@@ -110,7 +112,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options) -> Out
     read = reader(name)
     with opened_raw(raw, name) as (folder, url):
         folder = folder.absolute() if options.engine == "ray" else folder
-        collection = read(folder)
+        collection = whole = read(folder)
         if options.limit is not None:
             collection = limited(collection, options.limit)
         settings = FeatureSettings(collection.sampling, options.features)
@@ -123,7 +125,14 @@ def preprocess(name: str, raw: Location, out: Location, options: Options) -> Out
             "missing_audio": options.missing_audio,
             "allow_links": options.allow_links,
         }
-        return build(collection, ClipMaker(make, url, folder.parent), features, out, options)
+        return build(
+            collection,
+            ClipMaker(make, url, folder.parent),
+            features,
+            out,
+            options,
+            preflight=lambda: inspect(whole, folder).lines(),
+        )
 
 
 def build(
@@ -133,13 +142,14 @@ def build(
     out: Location,
     options: Options,
     *,
+    preflight: Callable[[], Iterable[str]] | None = None,
     engine: Engine | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
 ) -> Outcome:
     """Makes the shard directory `out` of the samples that `make` makes of the collection's clips.
 
-    `features` are the settings that decide what `make` makes. Raises InputError when `out` holds another
-    result, StgcmaError when it cannot be written.
+    `features` are the settings that decide what `make` makes; the lines of `preflight` are told before any
+    work. Raises InputError when `out` holds another result, StgcmaError when it cannot be written.
     """
     info = DatasetInfo(
         name=collection.name,
@@ -150,6 +160,7 @@ def build(
         audio={},
         versions=tool_versions(),
         plan_sha256=collection.plan_sha256,
+        vocabulary=collection.vocabulary,
     )
     plan = make_plan(info)
     with open_output(out) as output:
@@ -161,8 +172,8 @@ def build(
                 output.end()
                 return Outcome(read_dataset(out), dict(failures), was_complete=True)
             output.reopen(plan, flawless_shards(out, tasks))
-        for finding in collection.findings:
-            message(f"{collection.name}: {finding}")
+        if preflight is not None:
+            message("\n".join(preflight()))
         results = _make_shards(tasks, make, output, options, engine or _engine(options))
         return _finish(info, results, output)
 

@@ -1,4 +1,4 @@
-"""One raw clip to one sample: frames, log-mel energies and labels as the members of a shard."""
+"""One raw clip to one sample: frames, log-mel energies, labels and masks as the members of a shard."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import numpy.typing as npt
 from ..shards.schema import Sample
 from .audio import SAMPLE_RATE_HZ, read_waveform
 from .fbank import audio_windows, log_mel
+from .masks import mask_members
 from .media import MediaInfo, probe
 from .paths import resolve_source
+from .pictures import read_pictures
 from .reasons import ClipError
 from .specification import (
     FBANK_KINDS,
@@ -25,6 +27,25 @@ from .specification import (
     Sampling,
 )
 from .video import Frames, at_seconds, evenly, read_frames
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What was decoded of a clip.
+
+    Attributes:
+        frames: its M frames.
+        waveform: float32 `[n]`, mono, 16 kHz.
+        seconds: its length.
+        fps: average frames a second; 0 without a video stream.
+        has_audio: whether the sound is real, not silence in its place.
+    """
+
+    frames: Frames
+    waveform: npt.NDArray[np.float32]
+    seconds: float
+    fps: float
+    has_audio: bool
 
 
 @dataclass(frozen=True)
@@ -52,35 +73,60 @@ class SampleMaker:
         torch.set_num_threads(1)  # processes share the cores, and sums must not depend on how many there are
         if clip.problem is not None:
             raise ClipError(*clip.problem)
-        path = resolve_source(self.raw, clip.source, allow_links=self.allow_links)
-        info = probe(path)
-        frames = self._frames(path, info)
-        seconds = info.claimed_end_seconds or float(frames.times_seconds[-1])
-        waveform, has_audio = self._waveform(path, info, seconds)
-        members = dict(jpeg_members(frames, self.settings.sampling))
-        sums = {}
-        for feature in self.settings.fbanks:
-            kind = FBANK_KINDS[feature]
-            windows = audio_windows(
-                waveform, count=self.settings.sampling.windows, seconds=self.settings.sampling.window_seconds
-            )
-            features = np.stack([log_mel(window, kind) for window in windows])
-            members[f"{kind.name}.npy"] = npy_bytes(features)
-            sums[kind.name] = fbank_sums(features)
+        footage = self._film(clip) if not clip.pictures else self._pictures(clip)
+        members = dict(jpeg_members(footage.frames, self.settings.sampling))
+        fbanks, sums = fbank_members(footage.waveform, self.settings)
+        members |= fbanks
+        members |= mask_members(self._mask_paths(clip), footage.frames.images.shape)
         if clip.labels:
             members["label.npy"] = npy_bytes(np.array(clip.labels, dtype=np.int16))
         return Sample(
             key=clip.key,
-            members=members,
-            fields=clip.fields,
+            members=members | dict(clip.members),
+            fields=dict(clip.fields),
             source=clip.source,
-            seconds=round(seconds, 6),
-            fps=round(info.video.fps_average or 0.0, 6) if info.video else 0.0,
-            has_audio=has_audio,
-            decoder=frames.decoder,
-            warnings=() if has_audio else ("no audio stream: silence was put in its place",),
+            seconds=round(footage.seconds, 6),
+            fps=round(footage.fps, 6),
+            has_audio=footage.has_audio,
+            decoder=footage.frames.decoder,
+            warnings=() if footage.has_audio else ("no audio stream: silence was put in its place",),
             fbank_sums=sums,
         )
+
+    def _resolve(self, source: str) -> Path:
+        return resolve_source(self.raw, source, allow_links=self.allow_links)
+
+    def _mask_paths(self, clip: ClipSpecification) -> list[Path]:
+        try:
+            return [self._resolve(mask) for mask in clip.masks]
+        except ClipError as error:
+            if error.reason != "missing":
+                raise
+            message = f"of the {len(clip.masks)} masks it should have, {error.message}"
+            raise ClipError("mask-mismatch", message) from error
+
+    def _film(self, clip: ClipSpecification) -> Footage:
+        path = self._resolve(clip.source)
+        info = probe(path)
+        frames = self._frames(path, info)
+        seconds = info.claimed_end_seconds or float(frames.times_seconds[-1])
+        waveform, has_audio = self._waveform(path, info, seconds)
+        fps = (info.video.fps_average or 0.0) if info.video else 0.0
+        return Footage(frames, waveform, seconds, fps, has_audio)
+
+    def _pictures(self, clip: ClipSpecification) -> Footage:
+        """A clip that ships as one picture a second, with its sound in a file of its own or none."""
+        frames = read_pictures([self._resolve(picture) for picture in clip.pictures])
+        seconds = float(self.settings.sampling.frames)
+        if clip.sound is not None:
+            path = self._resolve(clip.sound)
+            info = probe(path)
+            seconds = info.claimed_end_seconds or seconds
+            waveform, has_audio = self._waveform(path, info, seconds)
+            return Footage(frames, waveform, seconds, 0.0, has_audio)
+        if self.missing_audio == "silence":
+            return Footage(frames, silence(seconds), seconds, 0.0, False)
+        raise ClipError("no-audio", "its frames are pictures, and there is no sound file beside them")
 
     def _frames(self, path: Path, info: MediaInfo) -> Frames:
         sampling = self.settings.sampling
@@ -94,12 +140,33 @@ class SampleMaker:
 
     def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
         if info.audio is None and self.missing_audio == "silence":
-            return np.zeros(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32), False
+            return silence(seconds), False
         waveform = read_waveform(path, info=info)
         shortest = round(0.025 * SAMPLE_RATE_HZ)
         if len(waveform) < shortest:
             raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
         return waveform, True
+
+
+def silence(seconds: float) -> npt.NDArray[np.float32]:
+    """Zeros in place of a sound: float32 `[n]` at 16 kHz."""
+    return np.zeros(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32)
+
+
+def fbank_members(
+    waveform: npt.NDArray[np.float32], settings: FeatureSettings
+) -> tuple[dict[str, bytes], dict[str, tuple[float, float, int]]]:
+    """Each fbank of a mono waveform `[n]` as a member, and its (sum, sum of squares, count) by its name."""
+    members, sums = {}, {}
+    windows = audio_windows(
+        waveform, count=settings.sampling.windows, seconds=settings.sampling.window_seconds
+    )
+    for feature in settings.fbanks:
+        kind = FBANK_KINDS[feature]
+        features = np.stack([log_mel(window, kind) for window in windows])
+        members[f"{kind.name}.npy"] = npy_bytes(features)
+        sums[kind.name] = fbank_sums(features)
+    return members, sums
 
 
 def jpeg_members(frames: Frames, sampling: Sampling) -> list[tuple[str, bytes]]:

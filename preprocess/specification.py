@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
-from ..shards.schema import SPLITS, fingerprint
+from ..shards.schema import SPLITS, canonical_json
 
 FRAME_PIXELS = 224
 JPEG_QUALITY = 95
@@ -88,9 +89,13 @@ class ClipSpecification:
     Attributes:
         key: its name in the shards.
         split: `train`, `val` or `test`.
-        source: the media file, relative to the raw folder.
+        source: the media file, or the folder of `pictures`, relative to the raw folder.
         labels: int class of every second, for `label.npy`; empty for tasks without.
-        fields: the task's own fields of `KEY.json`.
+        fields: the task's own fields of `KEY.json`. Clips may share one dict: it is not changed.
+        masks: picture files of the ground truth, one a frame from the first on, relative to the raw folder.
+        members: further members that need no decoding: (`qa.json`, bytes), …
+        pictures: the frames as picture files, for a clip that ships so and not as a video.
+        sound: the sound file of such a clip, where there is one.
         problem: (reason code, message) when the plan already knows that it cannot be made.
     """
 
@@ -98,12 +103,41 @@ class ClipSpecification:
     split: str
     source: str
     labels: tuple[int, ...] = ()
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()
+    members: tuple[tuple[str, bytes], ...] = ()
+    pictures: tuple[str, ...] = ()
+    sound: str | None = None
     problem: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split of {self.key} is {self.split!r}, must be one of {', '.join(SPLITS)}")
+
+    def to_json(self) -> list[Any]:
+        """All that the plan says of the clip; members by their hash."""
+        hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
+        return [
+            self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
+            self.pictures, self.sound,
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the publication says that a collection holds (Table 8, and the splits beside it).
+
+    Attributes:
+        clips: split, or `all`, to the number of clips.
+        rows: the same for annotation rows, where a clip has several (questions).
+        classes: event classes, categories or answers.
+        unit: what a row is.
+    """
+
+    clips: Mapping[str, int]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    classes: int = 0
+    unit: str = "rows"
 
 
 @dataclass(frozen=True)
@@ -117,6 +151,10 @@ class Collection:
         classes: class names in label order.
         clips: in the order of the shards within each split.
         findings: what the user should know before anything is decoded, one line each.
+        vocabulary: `words` of the questions and `answers` in the order of their ids (`music-avqa`).
+        rows: split to its number of annotation rows, where that is not the number of clips.
+        media_folders: the folders whose videos should all be referenced, relative to the raw folder.
+        expected: what the publication counts.
     """
 
     name: str
@@ -125,11 +163,18 @@ class Collection:
     classes: tuple[str, ...]
     clips: tuple[ClipSpecification, ...]
     findings: tuple[str, ...] = ()
+    vocabulary: dict[str, list[str]] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    media_folders: tuple[str, ...] = ()
+    expected: Expected | None = None
 
     @property
     def plan_sha256(self) -> str:
-        """Hash of what is planned: every clip with its key, split, source and labels."""
-        return fingerprint([[c.key, c.split, c.source, list(c.labels), c.fields] for c in self.clips])
+        """Hash of what is planned, clip by clip: a million of them are never one text in memory."""
+        digest = hashlib.sha256()
+        for clip in self.clips:
+            digest.update(canonical_json(clip.to_json()) + b"\n")
+        return digest.hexdigest()
 
 
 CollectionReader = Callable[[Path], Collection]

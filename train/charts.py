@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -21,7 +22,8 @@ class Series:
 
 def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percent: bool = False) -> str:
     """An SVG of `series` over `x`. With `percent` the values are shares and the axis is 0 to 100 %."""
-    highest = 1.0 if percent else max(max(line.values) for line in series) or 1.0
+    step = 0.2 if percent else _round_step(max(max(line.values) for line in series) / _TICKS)
+    highest = step * _TICKS
     span = max(x[-1] - x[0], 1)
 
     def point(at: float, value: float) -> tuple[float, float]:
@@ -33,7 +35,7 @@ def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percen
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">']
     parts.append(f'<text x="{_LEFT}" y="18" class="chart-title">{escape(title)}</text>')
     for tick in range(_TICKS + 1):
-        value = highest * tick / _TICKS
+        value = step * tick
         _, y = point(x[0], value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
         text = _format(value, percent)
@@ -49,6 +51,14 @@ def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percen
         parts.append(f'<text class="name line-{number}" {beside}>{escape(line.name)}</text>')
     parts.append("</svg>")
     return "".join(parts)
+
+
+def _round_step(least: float) -> float:
+    """The next larger of 1, 2, 2.5, 5 times a power of ten."""
+    if least <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least)
 
 
 def _format(value: float, percent: bool) -> str:

@@ -86,6 +86,10 @@ class ClipDataset(Dataset[dict[str, Any]]):
         std = measured.std if data.fbank_std is None else data.fbank_std
         return Normalisation(mean, std)
 
+    def close(self) -> None:
+        """Closes the shard that this process has open."""
+        self._reader.close()
+
     def __len__(self) -> int:
         return len(self.places)
 

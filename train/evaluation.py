@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Path | None = None)
     run = RunFolder.open(run_path)
     config = run.read_config()
     folder = shards if shards is not None else Path(run.read_json("run.json")["shards"])
-    model = load_model(run.best)
     device = pick_device()
+    model = load_model(run.best)
     model.to(device)
     dataset = ClipDataset(folder, split, config.data, audio_shape=model.config.audio_shape)
     classes = dataset.info.classes
@@ -68,7 +69,7 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Path | None = None)
         )
     loader, _ = make_loader(dataset, config.optim.batch_size, seed=None, workers=config.data.workers)
     metric = SecondsAccuracy(len(classes))
-    with progress("clips") as bar:
+    with progress("clips") as bar, closing(dataset):
         row = bar.add_task(f"evaluate {split}", total=len(dataset), note="")
         for batch, probabilities in predictions(model, loader, model.config.modality, device):
             metric.update(probabilities.argmax(-1).numpy(), batch.labels.numpy())

@@ -6,6 +6,7 @@ import math
 import platform
 import resource
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from ..console import progress
+from ..console import message, progress
 from ..errors import InputError, StgcmaError
 from ..model import STGCMA, build_model, save_checkpoint
 from ..shards.manifest import read_dataset
@@ -48,10 +49,10 @@ def train(shards: Path, run_path: Path, config: RunConfig, *, overwrite: bool = 
     info = read_dataset(shards)
     if info.task != config.task:
         raise InputError(f"{shards} is made for {info.task}, preset {config.preset} trains {config.task}")
+    device = pick_device()
     torch.manual_seed(config.train.seed)
     options = {"classes": len(info.classes), "frames": info.features["sampling"]["frames"], **config.model}
     model = build_model(config.preset, **options)
-    device = pick_device()
     model.to(device)
     training = ClipDataset(shards, "train", config.data, audio_shape=model.config.audio_shape)
     selection = ClipDataset(shards, config.train.select_on, config.data, audio_shape=model.config.audio_shape)
@@ -60,7 +61,7 @@ def train(shards: Path, run_path: Path, config: RunConfig, *, overwrite: bool = 
     run.write_json(
         "run.json", {"shards": str(shards.resolve()), "data_fingerprint": info.fingerprint, **_about(model)}
     )
-    with progress("clips") as bar:
+    with progress("clips") as bar, closing(training), closing(selection):
         return _Trainer(model, config, run, training, selection, device).fit(bar)
 
 
@@ -101,7 +102,10 @@ class _Trainer:
             ).accuracy()
             self._keep(epoch, loss, accuracy, chosen)
             split = self.config.train.select_on
-            bar.update(row, note=f"loss {loss:.3f} · train {accuracy:.1%} · {split} {chosen:.1%}")
+            note = f"loss {loss:.3f} · train {accuracy:.1%} · {split} {chosen:.1%}"
+            bar.update(row, note=note)
+            if not bar.console.is_terminal:
+                message(f"epoch {epoch + 1}/{epochs}: {note}")
         if self.best is None:
             raise StgcmaError("no epoch was trained")
         counts = _about(self.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,8 @@ def curves(run: RunFolder) -> list[str]:
 def clip_views(run: RunFolder, shards: Path, split: str) -> list[ClipView]:
     """`CLIPS_SHOWN` clips of `split`, spread evenly from the best predicted to the worst."""
     config = run.read_config()
-    model = load_model(run.best)
     device = pick_device()
+    model = load_model(run.best)
     model.to(device)
     dataset = ClipDataset(shards, split, config.data, audio_shape=model.config.audio_shape)
     loader, _ = make_loader(dataset, config.optim.batch_size, seed=None, workers=config.data.workers)
@@ -109,13 +110,12 @@ def clip_views(run: RunFolder, shards: Path, split: str) -> list[ClipView]:
         ]
     rows.sort(key=lambda row: -int((row[2].argmax(-1) == row[1]).sum()))
     chosen = np.unique(np.linspace(0, len(rows) - 1, CLIPS_SHOWN).round().astype(int))
-    reader = ClipReader(shards)
     views = []
-    for place in chosen:
-        index, true, probability = rows[place]
-        members = reader.read(dataset.places[index])
-        views.append(_view(dataset.places[index].key, members, dataset.fbank, true, probability))
-    reader.close()
+    with closing(ClipReader(shards)) as reader, closing(dataset):
+        for place in chosen:
+            index, true, probability = rows[place]
+            members = reader.read(dataset.places[index])
+            views.append(_view(dataset.places[index].key, members, dataset.fbank, true, probability))
     return views
 
 

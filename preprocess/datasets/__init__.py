@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from ...errors import InputError
 from ..specification import CollectionReader
-from . import ave, folder
+from . import ave, avs_s4, folder, music_avqa
 
-READERS: dict[str, CollectionReader] = {"ave": ave.read, "folder": folder.read}
+READERS: dict[str, CollectionReader] = {
+    "ave": ave.read,
+    "avs-s4": avs_s4.read,
+    "music-avqa": music_avqa.read,
+    "folder": folder.read,
+}
 
 
 def reader(name: str) -> CollectionReader:

@@ -1,26 +1,35 @@
 """The AVE collection: 10 s clips with one audio-visual event each, labelled by the second.
 
 Layout: `Annotations.txt` (`Category&VideoID&Quality&StartTime&EndTime`, with or without that header line),
-`trainSet.txt`, `valSet.txt`, `testSet.txt` (rows of the same form), `AVE/VideoID.mp4`.
+`trainSet.txt`, `valSet.txt`, `testSet.txt` (rows of the same form) or `train_order.h5`, `val_order.h5`,
+`test_order.h5` (numbers of rows of `Annotations.txt`, from 0, the header not counted), `AVE/VideoID.mp4`.
+
+A video with several rows is a clip for each: its key is the video id, then `ID_event2` and so on.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
-from ...shards.schema import SPLITS, is_valid_key
-from ..specification import ClipSpecification, Collection, Sampling
+from ...shards.schema import SPLITS
+from ..paths import printable, read_text, unsafe_name, videos_by_name
+from ..specification import ClipSpecification, Collection, Expected, Sampling
+from .ave_order import read_order
 
 SECONDS = 10
 BACKGROUND = "Background"
+FOLDER = "AVE"
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
+EXPECTED = Expected(clips={"train": 3339, "val": 402, "test": 402}, classes=29)
 
 _FIELDS = ("category", "video id", "quality", "start second", "end second")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 
 
 class Annotation(NamedTuple):
@@ -32,115 +41,144 @@ class Annotation(NamedTuple):
     start: int
     end: int
 
+    @property
+    def event(self) -> tuple[str, str, int, int]:
+        """What makes two rows the same: split files may grade the quality otherwise."""
+        return self.video, self.category, self.start, self.end
+
 
 def read(raw: Path) -> Collection:
     """Reads the annotations and splits under `raw`. Raises InputError naming the file and line at fault."""
-    annotations = read_rows(raw / "Annotations.txt")
+    path = raw / "Annotations.txt"
+    annotations = [row for _, row in read_rows(path)]
     if not annotations:
-        raise InputError(f"{raw / 'Annotations.txt'} holds no annotation rows")
-    classes = tuple(dict.fromkeys(row.category for row in annotations))
-    keys = _unique_keys(annotations)
-    clips: list[ClipSpecification] = []
-    for split in SPLITS:
-        for row, key in _split_rows(raw / f"{split}Set.txt", annotations, keys):
-            clips.append(_specify(row, key, split, classes))
+        raise InputError(f"{path} holds no annotation rows")
+    planner = _Planner(annotations, videos_by_name(raw, FOLDER))
+    clips = tuple(
+        planner.specify(row, split) for split in SPLITS for row in _split_rows(raw, split, annotations)
+    )
     return Collection(
         name="ave",
         task="ave",
         sampling=SAMPLING,
-        classes=(*classes, BACKGROUND),
-        clips=tuple(clips),
-        findings=tuple(_findings(raw, annotations, clips)),
+        classes=(*planner.classes, BACKGROUND),
+        clips=clips,
+        findings=tuple(_findings(annotations)),
+        media_folders=(FOLDER,),
+        expected=EXPECTED,
     )
 
 
-def read_rows(path: Path) -> list[Annotation]:
-    """The rows of an annotation or split file, the header line left out."""
-    if not path.is_file():
-        raise InputError(
-            f"{path} is missing; RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it"
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
+    """The rows of an annotation or split file, each with `file:line`; the header line is left out."""
+    text = read_text(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
+    # Not splitlines(): a form feed or the like within a name does not end a line.
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.strip()
+        if not line:
             continue
-        parts = line.strip().split("&")
+        parts = line.split("&")
         if len(parts) != len(_FIELDS):
             raise InputError(
-                f"{path}:{number}: {len(parts)} fields in {line.strip()!r}, "
+                f"{path}:{number}: {len(parts)} fields in {line!r}, "
                 f"expected {len(_FIELDS)}: {', '.join(_FIELDS)}"
             )
         if number == 1 and parts[0].casefold() == "category" and not parts[3].isdecimal():
             continue
-        rows.append(_parse(parts, f"{path}:{number}"))
-    return rows
+        where = f"{path}:{number}"
+        yield where, _parse(parts, where)
 
 
 def _parse(parts: list[str], where: str) -> Annotation:
     category, video, quality, start, end = parts
-    if not (re.fullmatch(r"\d+", start) and re.fullmatch(r"\d+", end)):
+    if not (_WHOLE_NUMBER.fullmatch(start) and _WHOLE_NUMBER.fullmatch(end)):
         raise InputError(f"{where}: start {start!r} and end {end!r} must be whole seconds")
     if int(start) > int(end) or int(end) > SECONDS:
         raise InputError(f"{where}: seconds {start} to {end} must lie in order within 0 to {SECONDS}")
-    return Annotation(category, video, quality, int(start), int(end))
-
-
-def _unique_keys(annotations: Iterable[Annotation]) -> dict[Annotation, str]:
-    """A key for every distinct row: the video id, and `ID_eventN` from a video's second row on."""
-    seen: Counter[str] = Counter()
-    keys: dict[Annotation, str] = {}
-    for row in annotations:
-        if row not in keys:
-            seen[row.video] += 1
-            keys[row] = row.video if seen[row.video] == 1 else f"{row.video}_event{seen[row.video]}"
-    return keys
-
-
-def _split_rows(
-    path: Path, annotations: list[Annotation], keys: dict[Annotation, str]
-) -> list[tuple[Annotation, str]]:
-    rows = read_rows(path)
-    by_event = {(row.video, row.category, row.start, row.end): row for row in reversed(annotations)}
-    found = []
-    for row in rows:
-        match = by_event.get((row.video, row.category, row.start, row.end))
-        if match is None:
-            raise InputError(f"{path}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
-        found.append((match, keys[match]))
-    return found
-
-
-def _specify(row: Annotation, key: str, split: str, classes: tuple[str, ...]) -> ClipSpecification:
-    background = len(classes)
-    event = classes.index(row.category)
-    problem = None
-    if not is_valid_key(key):
-        problem = ("unsafe-path", f"video id {row.video!r} has characters outside A-Z a-z 0-9 _ -")
-    return ClipSpecification(
-        key=key,
-        split=split,
-        source=f"AVE/{row.video}.mp4",
-        labels=tuple(event if row.start <= second < row.end else background for second in range(SECONDS)),
-        fields={"category": row.category, "start_seconds": row.start, "end_seconds": row.end},
-        problem=problem,
+    return Annotation(
+        sys.intern(printable(category)),
+        sys.intern(printable(video)),
+        sys.intern(quality),
+        int(start),
+        int(end),
     )
 
 
-def _findings(raw: Path, annotations: list[Annotation], clips: list[ClipSpecification]) -> list[str]:
-    findings = []
+def _split_rows(raw: Path, split: str, annotations: list[Annotation]) -> Iterator[Annotation]:
+    """The annotation rows of a split: by its `Set.txt`, else by its `_order.h5`."""
+    rows, order = raw / f"{split}Set.txt", raw / f"{split}_order.h5"
+    if not rows.is_file() and not order.is_file():
+        raise InputError(
+            f"{rows} is missing, and so is {order.name}; one of them must name the {split} clips"
+        )
+    if not rows.is_file():
+        yield from (annotations[index] for index in read_order(order, len(annotations)))
+        return
+    known = {row.event for row in annotations}
+    for where, row in read_rows(rows):
+        if row.event not in known:
+            raise InputError(f"{where}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
+        yield row
+
+
+class _Planner:
+    """From rows to clips.
+
+    Attributes:
+        classes: categories in the order of their first appearance in `Annotations.txt`.
+    """
+
+    def __init__(self, annotations: list[Annotation], videos: dict[str, str]) -> None:
+        self.classes = tuple(dict.fromkeys(row.category for row in annotations))
+        self._index = {name: index for index, name in enumerate(self.classes)}
+        self._videos = videos
+        self._later_keys = _later_keys(annotations)
+        # Clips of one class and interval share their labels and fields: a million rows are few of them.
+        self._labels: dict[tuple[str, int, int], tuple[int, ...]] = {}
+        self._fields: dict[tuple[str, int, int], dict[str, str | int]] = {}
+
+    def specify(self, row: Annotation, split: str) -> ClipSpecification:
+        """The clip of a row."""
+        kind = (row.category, row.start, row.end)
+        if kind not in self._labels:
+            inside, outside = self._index[row.category], len(self.classes)
+            self._labels[kind] = tuple(
+                inside if row.start <= second < row.end else outside for second in range(SECONDS)
+            )
+            self._fields[kind] = {
+                "category": row.category,
+                "start_seconds": row.start,
+                "end_seconds": row.end,
+            }
+        return ClipSpecification(
+            key=self._later_keys.get(row.event, row.video),
+            split=split,
+            source=f"{FOLDER}/{self._videos.get(row.video, row.video + '.mp4')}",
+            labels=self._labels[kind],
+            fields=self._fields[kind],
+            problem=unsafe_name(row.video, "video id"),
+        )
+
+
+def _later_keys(annotations: list[Annotation]) -> dict[tuple[str, str, int, int], str]:
+    """Keys of a video's second and later distinct rows; the first has the video id."""
+    counts = Counter(row.video for row in annotations)
+    seen: dict[str, list[tuple[str, str, int, int]]] = {}
+    for row in annotations:
+        if counts[row.video] > 1:
+            events = seen.setdefault(row.video, [])
+            if row.event not in events:
+                events.append(row.event)
+    return {
+        event: f"{event[0]}_event{number}"
+        for events in seen.values()
+        for number, event in enumerate(events[1:], start=2)
+    }
+
+
+def _findings(annotations: list[Annotation]) -> Iterator[str]:
     rows = Counter(row.video for row in annotations)
     if repeated := sum(count > 1 for count in rows.values()):
-        findings.append(f"{repeated} videos carry more than one annotation row")
+        yield f"{repeated} videos carry more than one annotation row; each row is a clip of its own"
     if empty := sum(row.start == row.end for row in annotations):
-        findings.append(f"{empty} events have zero length: their clips are background throughout")
-    sources = {split: {clip.source for clip in clips if clip.split == split} for split in SPLITS}
-    if leaks := sources["train"] & sources["test"]:
-        findings.append(f"{len(leaks)} videos are in train and in test")
-    wanted = {Path(clip.source).name for clip in clips}
-    if unused := sum(path.name not in wanted for path in (raw / "AVE").glob("*.mp4")):
-        findings.append(f"{unused} videos in AVE/ belong to no split")
-    return findings
+        yield f"{empty} events have zero length: their clips are background throughout"

@@ -7,26 +7,26 @@ by a hash of the paths, so that a clip's split does not depend on the machine.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
+from ..paths import VIDEO_SUFFIXES, printable
 from ..specification import ClipSpecification, Collection, Sampling
 
 BACKGROUND = "Background"
 SECONDS = 10
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"}
-)
 
 
 def read(raw: Path) -> Collection:
     """Finds the clips under `raw`. Raises InputError when there is none."""
     top = sorted(path.name for path in raw.iterdir() if path.is_dir())
     split_folders = bool(top) and set(top) <= set(SPLITS)
-    files = sorted(path.relative_to(raw) for path in raw.rglob("*") if path.is_file())
+    files = sorted(_files(raw))
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     depth = 3 if split_folders else 2
     clips = [path for path in videos if len(path.parts) >= depth]
@@ -40,14 +40,8 @@ def read(raw: Path) -> Collection:
         by_class.setdefault(path.parts[depth - 2], []).append(path)
     classes = tuple(sorted(by_class))
     specifications = [
-        ClipSpecification(
-            key=_key(path),
-            split=path.parts[0] if split_folders else split,
-            source=path.as_posix(),
-            labels=(classes.index(name),) * SECONDS,
-            fields={"category": name},
-        )
-        for name in classes
+        _specify(path, path.parts[0] if split_folders else split, printable(name), index)
+        for index, name in enumerate(classes)
         for path, split in _divide(by_class[name])
     ]
     findings = []
@@ -57,9 +51,31 @@ def read(raw: Path) -> Collection:
         name="folder",
         task="ave",
         sampling=SAMPLING,
-        classes=(*classes, BACKGROUND),
+        classes=(*map(printable, classes), BACKGROUND),
         clips=tuple(sorted(specifications, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
         findings=tuple(findings),
+    )
+
+
+def _files(raw: Path) -> Iterator[Path]:
+    """Every file below `raw`, relative to it. Folders that are links are not entered."""
+    for folder, _, names in os.walk(raw):
+        place = Path(folder).relative_to(raw)
+        yield from (place / name for name in names)
+
+
+def _specify(path: Path, split: str, category: str, index: int) -> ClipSpecification:
+    source = printable(path.as_posix())
+    problem = None
+    if source != path.as_posix():
+        problem = ("unsafe-path", f"{source!r} has bytes that are not UTF-8, or control characters")
+    return ClipSpecification(
+        key=_key(path),
+        split=split,
+        source=source,
+        labels=(index,) * SECONDS,
+        fields={"category": category},
+        problem=problem,
     )
 
 

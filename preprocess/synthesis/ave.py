@@ -9,27 +9,23 @@ long as the event itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from ...console import progress
-from ...errors import InputError
+from ...shards.schema import SPLITS
 from ..datasets.ave import SECONDS
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
+from .rendering import new_id, render_all, split_names
 
 PIXELS = 256
 FPS = 10
-MIN_CLIPS = 10
 # The mean, 5.25 s, leaves 47.5 % background; any run of these keeps it within 40 to 55 %.
 EVENT_SECONDS = (5, 4, 7, 5)
 _NOTHING = -1
-_ID_CHARACTERS = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"))
 
 
 @dataclass(frozen=True)
@@ -63,21 +59,15 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
     The same seed gives the same labels and the same clips, whatever the number of workers.
     Raises InputError when `raw` holds something already or `clips` is below 10.
     """
-    if clips < MIN_CLIPS:
-        raise InputError(f"--clips is {clips}, must be at least {MIN_CLIPS} to fill three splits")
+    splits = split_names(clips)
     scripts = write_scripts(clips, seed)
     with new_folder(raw) as folder:
         (folder / "AVE").mkdir()
-        context = get_context("spawn")
-        with progress("clips") as bar, ProcessPoolExecutor(workers, mp_context=context) as pool:
-            row = bar.add_task("synthesize", total=clips, note="")
-            for _ in pool.map(partial(render, folder=folder / "AVE"), scripts):
-                bar.advance(row)
+        render_all(partial(render, folder=folder / "AVE"), scripts, workers)
         _write_rows(folder / "Annotations.txt", scripts, header=True)
-        train, val = round(0.7 * clips), round(0.1 * clips)
-        _write_rows(folder / "trainSet.txt", scripts[:train])
-        _write_rows(folder / "valSet.txt", scripts[train : train + val])
-        _write_rows(folder / "testSet.txt", scripts[train + val :])
+        for split in SPLITS:
+            rows = [script for script, own in zip(scripts, splits, strict=True) if own == split]
+            _write_rows(folder / f"{split}Set.txt", rows)
 
 
 def _write_rows(path: Path, scripts: list[Script], *, header: bool = False) -> None:
@@ -90,15 +80,11 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
     rng = np.random.default_rng(seed)
     events = rng.permutation(np.resize(np.arange(len(OBJECTS)), clips))
     lengths = rng.permutation(np.resize(EVENT_SECONDS, clips))
-    identities: set[str] = set()
-    scripts = []
-    for event, length in zip(events, lengths, strict=True):
-        video = "".join(rng.choice(_ID_CHARACTERS, 11))
-        while video in identities:
-            video = "".join(rng.choice(_ID_CHARACTERS, 11))
-        identities.add(video)
-        scripts.append(_write_script(video, int(event), int(length), rng))
-    return scripts
+    ids: set[str] = set()
+    return [
+        _write_script(new_id(rng, ids), int(event), int(length), rng)
+        for event, length in zip(events, lengths, strict=True)
+    ]
 
 
 def _write_script(video: str, event: int, length: int, rng: np.random.Generator) -> Script:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..container import shown
 from ..media import ClipError, DamageError, MediaInfo, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices
 from .timeline import Timeline, read_timeline
@@ -25,7 +27,9 @@ def objection(info: MediaInfo, timeline: Timeline) -> str | None:
     """Why decord is not to be trusted with this clip, or None when it is."""
     video = info.video
     if video is None:
-        return "there is no video stream"
+        return "files without pictures"
+    if shown(info.path) != info.path.name:
+        return "names that are not UTF-8"
     if not set(_CONTAINERS) & set(info.container.split(",")):
         return f"the container {info.container}"
     if video.codec not in _CODECS:
@@ -68,7 +72,9 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         _check_times(seen - seen[0], times)
         images = _images(reader, indices, seek=not timeline.open_groups)
     except (decord.DECORDError, UnicodeEncodeError, IndexError, RuntimeError) as error:
-        raise DamageError("unreadable", f"decord: {str(error).splitlines()[0]}") from error
+        # What decord says holds the time of day, so that it is for the log only.
+        logging.getLogger(__name__).info("%s: %s", shown(path), error)
+        raise DamageError("unreadable", "decord cannot decode it") from error
     return Frames(np.ascontiguousarray(images), times[indices], NAME)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..container import shown
 from ..ffmpeg_process import ffmpeg_input, run_ffmpeg
 from ..media import ClipError, DamageError, MediaInfo, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices, upright
+from .pyav import displayed_timeline
 from .timeline import read_timeline
 
 if TYPE_CHECKING:
@@ -20,27 +23,27 @@ NAME = "ffmpeg"
 def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames:
     """The frames of `path` that `choose` picks from all its presentation times, upright.
 
-    The frames are found by the timestamps that ffmpeg's own decoder gives them. Raises `ClipError`: those of
-    `probe`, 'no-video', 'truncated', 'too-large', 'unsupported' when packets lack timestamps; `DamageError`
+    The frames are found by the timestamps that ffmpeg's own decoder gives them; where packets have none, they
+    are counted. Raises `ClipError`: those of `probe`, 'no-video', 'truncated', 'too-large'; `DamageError`
     where a picture up to the last chosen one does not decode; `ValueError` when `choose` answers nonsense.
     """
     info = probe(path) if info is None else info
     if info.video is None:
         raise ClipError("no-video", "the file has no video stream")
     timeline = read_timeline(info)
-    if not timeline.complete:
-        raise ClipError(
-            "unsupported", "some packets have no timestamps, ffmpeg's frames cannot be told apart"
-        )
+    counted = not timeline.complete
+    if counted:
+        timeline = displayed_timeline(info, timeline)
     times = timeline.times_seconds
     indices = chosen_indices(choose, times)
     unique, rows = np.unique(indices, return_inverse=True)
     check_bytes(len(unique), info.video.width, info.video.height)
 
-    wanted = "+".join(f"eq(pts,{pts})" for pts in timeline.visible[unique])
+    numbers = unique if counted else timeline.visible[unique]
+    wanted = "+".join(f"eq({'n' if counted else 'pts'},{number})" for number in numbers)
     # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
     # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
-    output = ffmpeg_input(path, noautorotate=None)[str(info.video.index)].output(
+    output = ffmpeg_input(noautorotate=None)[str(info.video.index)].output(
         "pipe:",
         format="rawvideo",
         vcodec="rawvideo",
@@ -48,9 +51,11 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         vf=f"settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor,format=rgb24",
         **{"frames:v": len(unique)},
     )
-    written, failure = run_ffmpeg(output.global_args("-xerror"))
+    written, failure = run_ffmpeg(path, output.global_args("-xerror"))
     if failure is not None:
-        raise DamageError("unreadable", f"its pictures do not decode: {failure}")
+        # Its threads stop at the first damage, and what they say of it depends on how far each has come.
+        logging.getLogger(__name__).info("%s: %s", shown(path), failure)
+        raise DamageError("unreadable", "its pictures do not decode")
     expected = len(unique) * info.video.height * info.video.width * 3
     if len(written) != expected:
         raise ClipError(

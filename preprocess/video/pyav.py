@@ -8,13 +8,14 @@ are chosen themselves (`skip_frame`). The frames are those of a full decode.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..container import check_size, decoding_error, open_container, prepare_decoder
-from ..media import ClipError, DamageError, MediaInfo, check_coverage, probe
+from ..media import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices, upright
 from .timeline import MISSING, Timeline, read_timeline, require_video
 
@@ -127,42 +128,56 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
                     break
                 if plan.decode[index]:
                     if plan.restart[index] and started:
-                        yield from _sound(context.decode(None))
+                        yield from _sound(context.decode(None), stream)
                         context.flush_buffers()
                     context.skip_frame = "NONREF" if skips and not plan.wanted[index] else "DEFAULT"
-                    yield from _sound(context.decode(packet))
+                    yield from _sound(context.decode(packet), stream)
                     started = True
                 index += 1
-            yield from _sound(context.decode(None))
+            yield from _sound(context.decode(None), stream)
         except av.error.FFmpegError as error:
             raise _damage(error) from error
 
 
-def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:
-    """Decodes all, twice: for the presentation times, which the packets do not tell, then for the frames."""
-    pts = np.asarray([picture.pts for picture in _decode_all(info)], dtype=np.int64)
-    shown = pts[pts != MISSING]
-    if len(shown) == 0:
-        raise ClipError(
-            "unreadable", "none of its pictures has a presentation time" if len(pts) else "no picture decodes"
-        )
-    length = timeline.end - int(timeline.visible[-1]) if len(timeline.visible) else 0
-    exact = Timeline(
-        pts=shown,
-        shown=np.ones(len(shown), dtype=bool),
-        key=np.ones(len(shown), dtype=bool),
-        end=int(shown.max()) + length,
-        time_base=timeline.time_base,
+def displayed_timeline(info: MediaInfo, timeline: Timeline) -> Timeline:
+    """The pictures of `timeline`'s stream in the order in which a full decode shows them, with their times.
+
+    For streams whose packets do not tell. Where the pictures do not either, the average rate spreads them.
+    Raises `ClipError`: 'unreadable', 'truncated'.
+    """
+    pts = np.asarray(
+        [MISSING if picture.pts is None else picture.pts for picture in _decode_all(info)], dtype=np.int64
     )
-    times = exact.times_seconds
+    if len(pts) == 0:
+        raise ClipError("unreadable", "no picture decodes")
+    # Decoders show pictures in order; the times they attach can be out of order (packed B-frames in AVI).
+    times, time_base = np.sort(pts), timeline.time_base
+    if times[0] == MISSING or len(np.unique(times)) < len(times):
+        rate = info.video.fps_average if info.video else None
+        if not rate:
+            raise ClipError("unreadable", "its pictures have no presentation times, and no rate")
+        times, time_base = np.arange(len(pts), dtype=np.int64), 1 / Fraction(rate).limit_denominator(1001)
+    gap = int(np.median(np.diff(times))) if len(times) > 1 else 0
+    every = np.ones(len(times), dtype=bool)
+    # The first pictures may need others from before the file was cut. Their time is still the clip's.
+    start = timeline.start if timeline.complete else int(times[0])
+    exact = Timeline(times, every, every, start, int(times[-1]) + gap, time_base)
     check_coverage(info, "picture", float(exact.seconds(exact.end)))
-    indices = chosen_indices(choose, times)
-    collector = _Collector(info, exact.visible[np.unique(indices)])
-    for picture in _decode_all(info):
-        collector.take(picture.pts, picture)
+    if exact.times_seconds[0] > COVERAGE_TOLERANCE_SECONDS:
+        raise ClipError("truncated", f"no picture decodes before {exact.times_seconds[0]:.2f} s")
+    return exact
+
+
+def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:
+    """Decodes all, twice: for the presentation times, then for the frames, which are counted."""
+    exact = displayed_timeline(info, timeline)
+    indices = chosen_indices(choose, exact.times_seconds)
+    collector = _Collector(info, np.unique(indices))
+    for index, picture in enumerate(_decode_all(info)):
+        collector.take(index, picture)
     if not collector.complete:
-        raise ClipError("unreadable", "the same file decodes to other pictures the second time")
-    return collector.frames(exact.visible[indices], times[indices])
+        raise ClipError("unreadable", "the same file decodes to fewer pictures the second time")
+    return collector.frames(indices, exact.times_seconds[indices])
 
 
 def _decode_all(info: MediaInfo) -> Iterator[Any]:
@@ -173,16 +188,18 @@ def _decode_all(info: MediaInfo) -> Iterator[Any]:
         context = prepare_decoder(stream)
         try:
             for packet in container.demux(stream):
-                yield from _sound(context.decode(packet if packet.size else None))
+                yield from _sound(context.decode(packet if packet.size else None), stream)
         except av.error.FFmpegError as error:
             raise _damage(error) from error
 
 
-def _sound(pictures: list[Any]) -> list[Any]:
+def _sound(pictures: list[Any], stream: Any) -> list[Any]:
     """`pictures`; raises `DamageError` when the decoder had to make up parts of one."""
     for picture in pictures:
         if picture.is_corrupt:
-            raise DamageError("unreadable", f"the picture at {picture.time} s is damaged")
+            known = picture.pts is not None
+            where = f"at {float(picture.pts * stream.time_base):.2f} s" if known else "without a time"
+            raise DamageError("unreadable", f"the picture {where} (on the container's clock) is damaged")
     return pictures
 
 
@@ -192,12 +209,15 @@ def _damage(error: Exception) -> ClipError:
 
 
 class _Collector:
-    """Converts the wanted pictures to RGB as they come, and puts them in the order of the request."""
+    """Converts the wanted pictures to RGB as they come, and puts them in the order of the request.
 
-    def __init__(self, info: MediaInfo, wanted_pts: NDArray[np.int64]) -> None:
+    Pictures are told apart by a number: their presentation time, or their place in the order of display.
+    """
+
+    def __init__(self, info: MediaInfo, wanted: NDArray[np.int64]) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._rows = {int(pts): row for row, pts in enumerate(wanted_pts)}
+        self._rows = {int(number): row for row, number in enumerate(wanted)}
         self._missing = set(self._rows)
         self._images: NDArray[np.uint8] | None = None
         self._reformatter = VideoReformatter()
@@ -207,13 +227,13 @@ class _Collector:
     def complete(self) -> bool:
         return not self._missing
 
-    def take(self, pts: int | None, picture: Any) -> None:
+    def take(self, number: int | None, picture: Any) -> None:
         """Keeps `picture` when it is wanted. Raises `ClipError` when its size is unlike the others'."""
         from av.video.reformatter import Interpolation
 
-        if pts not in self._missing:
+        if number not in self._missing:
             return
-        self._missing.discard(pts)
+        self._missing.discard(number)
         height, width = picture.height, picture.width
         if self._images is None:
             check_size(width, height)
@@ -227,12 +247,12 @@ class _Collector:
         rgb = self._reformatter.reformat(
             picture, format="rgb24", interpolation=Interpolation.POINT, threads=1
         )
-        self._images[self._rows[pts]] = rgb.to_ndarray()
+        self._images[self._rows[number]] = rgb.to_ndarray()
 
-    def frames(self, pts: NDArray[np.int64], times_seconds: NDArray[np.float64]) -> Frames:
-        """The frames at `pts` [M], each of which was taken."""
+    def frames(self, numbers: NDArray[np.int64], times_seconds: NDArray[np.float64]) -> Frames:
+        """The frames with `numbers` [M], each of which was taken."""
         if self._images is None:
             raise ValueError("no picture was taken")
-        rows = [self._rows[int(value)] for value in pts]
+        rows = [self._rows[int(value)] for value in numbers]
         images = self._images if rows == list(range(len(self._images))) else self._images[rows]
         return Frames(upright(images, self._rotation_degrees), times_seconds, NAME)

@@ -23,12 +23,14 @@ class Timeline:
     pts: int64 [P], presentation times in units of `time_base`; `MISSING` where the container has none.
     shown: bool [P], False before or after what an edit list shows.
     key: bool [P], whether decoding can start there.
+    start: int, clip time 0 in units of `time_base`.
     end: int, the end (open) of the last shown picture, in units of `time_base`.
     """
 
     pts: NDArray[np.int64]
     shown: NDArray[np.bool_]
     key: NDArray[np.bool_]
+    start: int
     end: int
     time_base: Fraction
 
@@ -54,14 +56,13 @@ class Timeline:
         return np.unique(self.pts[self.shown & (self.pts != MISSING)])
 
     def seconds(self, pts: NDArray[np.int64] | int) -> Any:
-        """`pts` in clip time: the first shown picture is at 0."""
-        start = self.visible[0] if len(self.visible) else 0
-        since_start = (np.asarray(pts, dtype=np.int64) - start).astype(np.float64)
+        """`pts` in clip time."""
+        since_start = (np.asarray(pts, dtype=np.int64) - self.start).astype(np.float64)
         return since_start * self.time_base.numerator / self.time_base.denominator
 
     @property
     def times_seconds(self) -> NDArray[np.float64]:
-        """float64 [N], ascending, 0 for the first."""
+        """float64 [N], the presentation times of the shown pictures, ascending."""
         return np.asarray(self.seconds(self.visible), dtype=np.float64)
 
 
@@ -80,10 +81,12 @@ def read_timeline(info: MediaInfo) -> Timeline:
     with open_container(info.path) as container:
         stream = require_video(container)
         time_base = Fraction(stream.time_base)
+        # AVI stores no presentation times. Those that libavformat makes up are wrong for packed B-frames.
+        guessed = container.format.name == "avi"
         try:
             for packet in container.demux(stream):
                 if packet.size and not packet.is_corrupt:
-                    pts.append(MISSING if packet.pts is None else packet.pts)
+                    pts.append(MISSING if guessed or packet.pts is None else packet.pts)
                     shown.append(not packet.is_discard)
                     key.append(packet.is_keyframe)
                     durations.append(packet.duration or 0)
@@ -102,7 +105,7 @@ def read_timeline(info: MediaInfo) -> Timeline:
 
 def _check_span(timeline: Timeline) -> None:
     # In Python's integers: damaged timestamps can lie further apart than int64 reaches.
-    span = (timeline.end - int(timeline.visible[0])) * timeline.time_base
+    span = (timeline.end - timeline.start) * timeline.time_base
     if span > MAX_DURATION_SECONDS:
         raise ClipError(
             "too-large",
@@ -123,11 +126,11 @@ def _timeline(
 ) -> Timeline:
     times = np.asarray(pts, dtype=np.int64)
     visible = np.asarray(shown, dtype=bool)
-    last_duration, last = 0, 0
+    last_duration, first, last = 0, 0, 0
     known = visible & (times != MISSING)
     if known.any():
         ordered = np.unique(times[known])
-        last = int(ordered[-1])
+        first, last = int(ordered[0]), int(ordered[-1])
         gap = int(np.median(np.diff(ordered))) if len(ordered) > 1 else 0
         last_duration = max(gap, int(np.asarray(durations)[known & (times == last)].max()))
-    return Timeline(times, visible, np.asarray(key, dtype=bool), last + last_duration, time_base)
+    return Timeline(times, visible, np.asarray(key, dtype=bool), first, last + last_duration, time_base)

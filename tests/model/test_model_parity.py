@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from stgcma.model import ModelConfig, build_from_config
+from stgcma.model import import_reference, load_model
 from stgcma.model.reference_names import reference_names
 
 # file: relative tolerance of a single gradient norm. AVS: the signs of a few ReLU inputs near zero differ
@@ -21,32 +21,16 @@ FILES = {
 }
 
 
-def config_of(parity) -> ModelConfig:
-    given = parity.config
-    clip = given["backbone"] == "clip"
-    return ModelConfig(
-        task=given["task"],
-        backbone=given["backbone"],
-        width=given["embed_dim"],
-        depths=(given["layers"],) if clip else given["depths"],
-        heads=given["heads"],
-        patch=given.get("patch", 4),
-        audio_shape=(102, 128) if clip else (224, 224),
-        adapter_ratio=given["adapter_ratio"],
-        frames=given["frames"],
-        modality=parity.modality,
-    )
-
-
 @pytest.mark.parametrize("name", FILES)
-def test_parity(helpers, name):
+def test_parity(helpers, name, tmp_path):
     parity = helpers.load_parity(name)
-    model = build_from_config(config_of(parity)).eval()
-    names = reference_names(model.config)
-    own = dict(model.named_parameters()) | dict(model.named_buffers())
-    with torch.no_grad():
-        for theirs, ours in names.items():
-            own[ours].copy_(helpers.draw_entry(theirs, parity.entries[theirs]).reshape(own[ours].shape))
+    file = tmp_path / "published.pth"
+    torch.save({f"module.{entry}": tensor for entry, tensor in parity.state_dict().items()}, file)
+    heads = parity.config["heads"] if parity.config["backbone"] == "clip" else None
+    config = import_reference(file, tmp_path / "imported", heads=heads, modality=parity.modality)
+    assert config.frames == parity.config["frames"]
+    names = reference_names(config)
+    model = load_model(tmp_path / "imported")
 
     outputs = model(**parity.inputs)
     assert set(outputs) == set(parity.outputs)

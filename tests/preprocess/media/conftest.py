@@ -77,6 +77,7 @@ CLIPS = {
     "ramp.mp4": [*ramp(), *tone(), *H264, *EXACT, *AAC],
     "ramp-vfr.mp4": [*ramp(), *tone(), "-vf", DROP_SOME, "-fps_mode", "vfr", *H264, *EXACT, *AAC],
     "ramp-cut.mp4": ["-ss", "0.5", "-i", "{ramp.mp4}", "-c", "copy"],
+    "ramp-packed.avi": [*ramp(), *tone(), "-c:v", "libxvid", "-bf", "2", "-q:v", "1", "-c:a", "libmp3lame"],
     "cover.mp4": ["-i", "{sound.m4a}", "-i", "{cover.png}", *COVER],
     "cover.png": [*picture(seconds=0.04), "-frames:v", "1"],
 }  # fmt: skip

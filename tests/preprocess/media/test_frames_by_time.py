@@ -31,6 +31,17 @@ def test_an_edit_list_hides_what_comes_before(clip, decoder):
     assert read_timeline(probe(clip("ramp-cut.mp4"))).edited
 
 
+@pytest.mark.parametrize("decoder", ["auto", "ffmpeg"])
+def test_packed_b_frames_without_times_are_in_order(clip, decoder):
+    frames = read_frames(clip("ramp-packed.avi"), lambda times: np.arange(len(times)), decoder=decoder)
+    numbers = frame_numbers(frames)
+    assert len(numbers) >= 49
+    assert np.all(np.diff(numbers) == 1)
+    np.testing.assert_allclose(frames.times_seconds * 25, numbers - numbers[0], atol=1e-6)
+    few = read_frames(clip("ramp-packed.avi"), lambda _: np.array([40, 7]), decoder=decoder)
+    assert frame_numbers(few).tolist() == numbers[[40, 7]].tolist()
+
+
 def test_order_and_repeats_of_the_choice_are_kept(clip):
     frames = read_frames(clip("ramp.mp4"), lambda _: np.array([30, 2, 2, 49, 0]))
     assert frame_numbers(frames).tolist() == [30, 2, 2, 49, 0]

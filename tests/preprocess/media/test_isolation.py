@@ -128,7 +128,7 @@ def hang_in_ffmpeg():
     import ffmpeg
     from stgcma.preprocess.ffmpeg_process import run_ffmpeg
     tell("ffmpeg")
-    run_ffmpeg(ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null"))
+    run_ffmpeg(Path(__file__), ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null"))
 
 if __name__ == "__main__":
     tell("parent")
@@ -172,8 +172,10 @@ def test_the_program_of_a_child_that_is_killed_dies_with_it():
     mark = f"comment=child-of-{os.getpid()}"
     source = f"""
 import ffmpeg
+from pathlib import Path
 from stgcma.preprocess.ffmpeg_process import run_ffmpeg
-run_ffmpeg(ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null", metadata="{mark}"))
+silence = ffmpeg.input("anullsrc", f="lavfi")
+run_ffmpeg(Path({__file__!r}), silence.output("pipe:", format="null", metadata="{mark}"))
 """
 
     def running():
@@ -213,6 +215,20 @@ def test_closing_ends_a_map_that_waits_in_another_thread():
         waiting.join(timeout=60)
         assert errors == ["decoding was stopped"]
     assert not multiprocessing.active_children()
+
+
+def test_imports_must_be_installed():
+    with pytest.raises(ValueError, match=r"imports names 'no_such_module\.part', which is not installed"):
+        pool(imports=("torch", "no_such_module.part"))
+
+
+def test_a_worker_that_is_killed_from_outside_is_replaced():
+    with pool() as isolated:
+        results = isolated.map(operator.call, [functools.partial(time.sleep, 0.5)] * 6)
+        next(results)
+        for child in multiprocessing.active_children():
+            child.kill()
+        assert reasons(results) == [None] * 5
 
 
 @pytest.mark.parametrize("name", ["workers", "timeout_seconds", "memory_bytes", "tries"])

@@ -1,0 +1,152 @@
+"""What a model costs: parameters by group, arithmetic and memory, all without computing anything.
+
+Parameters and arithmetic are counted on the meta device. Memory is the highest sum of live tensors while one
+clip goes through a model of fake tensors, which have shapes and lifetimes but no content.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+from .config import ModelConfig
+from .network import STGCMA
+from .presets import preset_config
+
+_ADAM_STATES = 2
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One model's account. Memory is in float32, for one clip, on one device."""
+
+    config: ModelConfig
+    parameters: dict[str, int]
+    """Parameters of the groups `frozen`, `adapter` and `head`."""
+    trainable: int
+    total: int
+    forward_gflops: float
+    """10⁹ floating-point operations of an evaluation forward pass; a multiply-add counts as two."""
+    forward_bytes: int
+    """Weights and the activations that are alive at once, evaluation."""
+    training_bytes: int
+    """Weights, activations, gradients and Adam's two states, one training step."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The account as JSON has it."""
+        return {**asdict(self), "config": self.config.to_dict()}
+
+
+def describe(model: str | ModelConfig | STGCMA, **overrides: Any) -> ModelSummary:
+    """The account of a preset, a configuration or a model; nothing is allocated or computed.
+
+    Args:
+        model: what to describe.
+        overrides: fields of `ModelConfig` that a preset or a configuration gets first.
+
+    Raises:
+        InputError: an unknown preset or field, or a value that does not fit.
+    """
+    if isinstance(model, str):
+        config = preset_config(model, **overrides)
+    else:
+        config = (model.config if isinstance(model, STGCMA) else model).replace(**overrides)
+    parameters = count_parameters(config)
+    trainable = parameters["adapter"] + parameters["head"]
+    weights = 4 * sum(parameters.values())
+    return ModelSummary(
+        config=config,
+        parameters=parameters,
+        trainable=trainable,
+        total=sum(parameters.values()),
+        forward_gflops=_forward_flops(config) / 1e9,
+        forward_bytes=weights + _peak_bytes(config, training=False),
+        training_bytes=weights + _peak_bytes(config, training=True) + 4 * _ADAM_STATES * trainable,
+    )
+
+
+def count_parameters(config: ModelConfig) -> dict[str, int]:
+    """Parameters of the groups `frozen`, `adapter` and `head`."""
+    model = _on_meta(config)
+    groups = {name: _size(group) for name, group in model.parameter_groups().items()}
+    return {"frozen": _size(model.frozen_tensors()), **groups}
+
+
+def _size(tensors: dict[str, Any]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def _on_meta(config: ModelConfig) -> STGCMA:
+    with torch.device("meta"):
+        return STGCMA(config, backbone_device="meta")
+
+
+def _inputs(config: ModelConfig, device: str, *, training: bool) -> dict[str, Tensor]:
+    """Empty inputs of one clip; `negative` only while training."""
+    shapes: dict[str, Any] = config.input_shapes(1)
+    return {
+        name: torch.zeros(shape, device=device, dtype=torch.int64 if name == "question" else torch.float32)
+        for name, shape in shapes.items()
+        if training or name != "negative"
+    }
+
+
+def _forward_flops(config: ModelConfig) -> int:
+    model = _on_meta(config).eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(**_inputs(config, "meta", training=False))
+    return counter.get_total_flops()
+
+
+def _peak_bytes(config: ModelConfig, *, training: bool) -> int:
+    """Peak of the live tensors that a pass over one clip makes, weights not counted."""
+    model = _on_meta(config).train(training)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
+        inputs = _inputs(config, "cpu", training=training)
+        tracker = _LiveBytes()
+        with tracker, torch.set_grad_enabled(training):
+            outputs = model(**inputs)
+            if training:
+                total = torch.stack([output.sum() for output in outputs.values()]).sum()
+                torch.autograd.backward(total)
+    return tracker.peak
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base is untyped
+    """Sums the storages that operations make, from their making to their release."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = self.peak = 0
+        self.known: dict[int, weakref.finalize[Any, Any]] = {}
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], _types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(Tensor, self._note, result)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self.known:
+            size = storage.nbytes()
+            self.known[key] = weakref.finalize(storage, self._release, key, size)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+    def _release(self, key: int, size: int) -> None:
+        del self.known[key]
+        self.live -= size

@@ -1,0 +1,178 @@
+"""The frozen weights: drawn, published, or read from a file.
+
+A file may be OpenAI's CLIP `.pt` (a TorchScript archive, or a plain state dict), Microsoft's Swin `.pth`, or
+timm's own names in `.pth` or `.safetensors`. Pickles are read with `weights_only=True`. A TorchScript archive
+cannot be: `torch.jit.load` reads it, whose unpickler knows only TorchScript's own types, and none of its code
+is run, only its state dict taken.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, StgcmaError
+from .config import ModelConfig
+from .network import STGCMA
+from .reference_names import clip_trunk_names, swin_trunk_names
+from .tensor_files import file_sha256, load_tensors, read_tensors, tensors_sha256
+
+KEPT_KINDS = ("random", "imported")
+"""Backbones that nobody else can give back; checkpoints keep them."""
+
+
+def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str = "random") -> None:
+    """Fills the frozen weights of a model built on the meta device, and records where they come from.
+
+    Args:
+        model: its `backbone_source` becomes `kind` (`random`, `timm`, `file` or `imported`), `weights` (what
+            gets them again), `sha256` (of the tensors), and what else is known of the source.
+        weights: as in `build_model`; for a checkpoint that keeps its backbone, the kept file.
+        kind: of a checkpoint, what it says its backbone is.
+
+    Raises:
+        InputError: the file is missing, unreadable, or does not fit the backbone.
+        StgcmaError: timm cannot get the published weights.
+    """
+    materialise(model)
+    if weights is None:
+        draw_backbone(model)
+    elif kind in KEPT_KINDS:
+        model.backbone_source = {"kind": kind, "weights": None}
+        load_tensors(model.backbone_tensors(), read_tensors(Path(weights)), Path(weights))
+    else:
+        _load_published(model, weights)
+    if model.backbone_source["kind"] != "imported":
+        model.encoder.derive_audio()
+    model.backbone_source["sha256"] = tensors_sha256(model.backbone_tensors())
+
+
+def materialise(model: STGCMA) -> None:
+    """Gives the frozen weights memory; timm's computed buffers are filled, the weights are not."""
+    encoder = model.encoder
+    for module in encoder.modules():
+        if any(p.is_meta for p in module.parameters(recurse=False)) or any(
+            b.is_meta for b in module.buffers(recurse=False)
+        ):
+            module.to_empty(device="cpu", recurse=False)
+    for module in encoder.backbone.modules():
+        if hasattr(module, "init_non_persistent_buffers"):
+            module.init_non_persistent_buffers()
+
+
+def draw_backbone(model: STGCMA) -> None:
+    """Random frozen weights from the configuration's seed; the global generator is not touched.
+
+    Matrices have variance 1 / fan-in, and embeddings are of the patches' order of magnitude. With timm's
+    own init (σ = 0.02) attention is uniform and a deep random network maps every image to nearly the same
+    features, from which no adapter can learn anything.
+    """
+    generator = torch.Generator().manual_seed(model.config.backbone_seed)
+    with torch.no_grad():
+        for name, parameter in model.encoder.backbone.named_parameters():
+            if parameter.ndim > 1:
+                embedding = name.endswith(("pos_embed", "cls_token", "bias_table"))
+                std = 0.2 if embedding else 1 / math.sqrt(math.prod(parameter.shape[1:]))
+                parameter.normal_(std=std, generator=generator)
+            else:
+                nn.init.constant_(parameter, 1.0 if name.endswith("weight") else 0.0)
+    model.backbone_source = {"kind": "random", "weights": None}
+
+
+def _load_published(model: STGCMA, weights: str | Path) -> None:
+    config = model.config
+    if str(weights) == "timm":
+        tensors = _timm_tensors(config)
+        source = {"kind": "timm", "weights": "timm", "timm_name": config.timm_name}
+    else:
+        path = Path(weights).absolute()
+        tensors = read_backbone(path, config)
+        source = {"kind": "file", "weights": str(path), "file_sha256": file_sha256(path)}
+    load_tensors(dict(model.encoder.backbone.named_parameters()), tensors, Path(str(weights)))
+    model.backbone_source = source
+
+
+def _timm_tensors(config: ModelConfig) -> dict[str, Tensor]:
+    if config.timm_name is None:
+        raise InputError("weights: 'timm', but this architecture has no published weights; expected a file")
+    try:
+        published = timm.create_model(config.timm_name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StgcmaError(f"weights 'timm': {config.timm_name} is not to be had ({reason})") from error
+    return dict(published.named_parameters())
+
+
+def read_backbone(path: Path, config: ModelConfig) -> dict[str, Tensor]:
+    """The backbone's parameters in a file of weights, under timm's names, as float32.
+
+    Classifiers, the text tower and computed buffers are left out; what remains is not checked here.
+    """
+    rename = _clip_names if config.backbone == "clip" else _swin_names
+    tensors = rename(read_state_dict(path), config)
+    return {name: tensor.float() for name, tensor in tensors.items() if not name.startswith("head.")}
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, a pickle of tensors, or a TorchScript archive.
+
+    The wrappers `model` and `state_dict` are opened, and the prefix `module.` is taken off.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected weights as .pt, .pth or .safetensors")
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    try:
+        if _is_torchscript(path):
+            archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+            content: Any = archive.state_dict()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not readable as weights ({str(error).strip().splitlines()[0]})") from error
+    for wrapper in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: holds {type(content).__name__}, expected a state dict of tensors")
+    if odd := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
+        raise InputError(f"{path}: {', '.join(odd[:5])}: no tensors, expected a state dict of tensors")
+    if all(name.startswith("module.") for name in content):
+        content = {name.removeprefix("module."): value for name, value in content.items()}
+    return dict(content)
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _clip_names(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    if "visual.class_embedding" in tensors:  # the whole CLIP; only its image tower is of use
+        tensors = {n[len("visual.") :]: t for n, t in tensors.items() if n.startswith("visual.")}
+    if "class_embedding" not in tensors:
+        return tensors
+    names = clip_trunk_names(config.depths[0])
+    renamed = {names.get(name, name): tensor for name, tensor in tensors.items() if name != "proj"}
+    for name, leading in (("cls_token", 2), ("pos_embed", 1)):
+        if name in renamed:
+            renamed[name] = renamed[name].reshape((1,) * leading + tuple(renamed[name].shape))
+    return renamed
+
+
+def _swin_names(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    computed = ("relative_position_index", "attn_mask")
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(computed)}
+    if "layers.0.downsample.reduction.weight" not in tensors:
+        return tensors
+    names = swin_trunk_names(config.depths)
+    return {names.get(name, name): tensor for name, tensor in tensors.items()}

@@ -1,0 +1,195 @@
+"""The AVSBench-S4 collection: 5 s clips with one sounding object, and masks of its pixels.
+
+Layout: `s4_meta_data.csv` (columns `name`, `category`, `split`, and others), and beside it or in `s4_data/`:
+`raw_videos/SPLIT/CATEGORY/NAME.mp4`, `gt_masks/SPLIT/CATEGORY/NAME/NAME_1.png` … `NAME_5.png` (for training
+the first only). Where there is no video, `visual_frames/SPLIT/CATEGORY/NAME/NAME_1.png` … `NAME_5.png` are
+its frames, and `audio_wav/SPLIT/CATEGORY/NAME.wav` is its sound.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import InputError
+from ...shards.schema import SPLITS
+from ..paths import folder_names, printable, read_text, unsafe_name, videos_by_name
+from ..specification import ClipSpecification, Collection, Expected, Sampling
+
+SECONDS = 5
+SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", windows=5, window_seconds=1.95)
+EXPECTED = Expected(clips={"train": 3452, "val": 740, "test": 740}, classes=23)
+ANNOTATIONS = "s4_meta_data.csv"
+MASKS = {"train": 1, "val": SECONDS, "test": SECONDS}
+
+_DATA_FOLDERS = ("", "s4_data/")
+_COLUMNS = {"name": ("name", "video_name", "video_id"), "category": ("category",), "split": ("split",)}
+
+
+class Row(NamedTuple):
+    """A clip of the annotation file."""
+
+    name: str
+    category: str
+    split: str
+
+
+def read(raw: Path) -> Collection:
+    """Reads the annotations under `raw`. Raises InputError naming the file and line at fault."""
+    rows = read_rows(_annotation_file(raw))
+    disk = _Disk(raw, _data_folder(raw))
+    clips = tuple(disk.specify(row) for row in rows)
+    return Collection(
+        name="avs-s4",
+        task="avs",
+        sampling=SAMPLING,
+        classes=tuple(dict.fromkeys(row.category for row in rows)),
+        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        findings=tuple(disk.findings(rows, clips)),
+        media_folders=tuple(disk.video_folders()),
+        expected=EXPECTED,
+    )
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of `s4_meta_data.csv`. Raises InputError naming the line at fault."""
+    text = read_text(
+        path, hint=f"RAW must be the AVSBench-S4 folder, with {ANNOTATIONS} and raw_videos in it"
+    )
+    lines = csv.reader(io.StringIO(text, newline=""))
+    header = [column.strip().casefold() for column in next(lines, [])]
+    places = [_column(header, names, path) for names in _COLUMNS.values()]
+    rows = []
+    try:
+        for fields in lines:
+            if any(field.strip() for field in fields):
+                rows.append(_parse(fields, places, f"{path}:{lines.line_num}"))
+    except csv.Error as error:
+        raise InputError(f"{path}:{lines.line_num}: not a line of a CSV file ({error})") from None
+    if not rows:
+        raise InputError(f"{path} holds no rows below its header")
+    return rows
+
+
+def _annotation_file(raw: Path) -> Path:
+    places = [raw / folder / ANNOTATIONS for folder in _DATA_FOLDERS]
+    return next((path for path in places if path.is_file()), places[0])
+
+
+def _data_folder(raw: Path) -> str:
+    """Where `raw_videos` and its neighbours lie: RAW itself or `s4_data/`."""
+    for folder in _DATA_FOLDERS:
+        if any((raw / folder / name).is_dir() for name in ("raw_videos", "visual_frames", "gt_masks")):
+            return folder
+    return _DATA_FOLDERS[0]
+
+
+def _column(header: list[str], names: tuple[str, ...], path: Path) -> int:
+    for name in names:
+        if name in header:
+            return header.index(name)
+    raise InputError(
+        f"{path}:1: the columns are {', '.join(header)[:200] or 'none'}; there must be {' or '.join(names)}"
+    )
+
+
+def _parse(fields: list[str], places: list[int], where: str) -> Row:
+    if len(fields) <= max(places):
+        raise InputError(f"{where}: {len(fields)} fields in {','.join(fields)!r}, expected {max(places) + 1}")
+    name, category, split = (fields[place].strip() for place in places)
+    if split not in SPLITS:
+        raise InputError(f"{where}: split is {split!r}, must be one of {', '.join(SPLITS)}")
+    # Escapes hold a backslash, which no category's folder may have.
+    return Row(name, printable(category), split)
+
+
+def _is_folder_name(name: str) -> bool:
+    return name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\")
+
+
+@dataclass
+class _Disk:
+    """What lies under the data folder; every folder of a category is listed once.
+
+    Attributes:
+        raw: the raw folder.
+        data: prefix of all paths: empty or `s4_data/`.
+    """
+
+    raw: Path
+    data: str
+    _videos: dict[str, dict[str, str]] = field(default_factory=dict)
+    _names: dict[str, set[str]] = field(default_factory=dict)
+
+    def specify(self, row: Row) -> ClipSpecification:
+        """The clip of a row: its video, or where there is none its pictures."""
+        problem = unsafe_name(row.name, "name")
+        if problem is None and not _is_folder_name(row.category):
+            problem = ("unsafe-path", f"category {row.category!r} cannot name a folder")
+        fields = {"category": row.category}
+        place = f"{row.split}/{row.category}"
+        if problem is not None:
+            source = printable(f"{self.data}raw_videos/{place}/{row.name}.mp4")
+            return ClipSpecification(printable(row.name), row.split, source, fields=fields, problem=problem)
+        masks = self._series("gt_masks", place, row.name, MASKS[row.split])
+        video = self._videos_in(place).get(row.name)
+        if video is None and row.name in self._in(f"{self.data}visual_frames/{place}", folders=True):
+            sound = f"{row.name}.wav" in self._in(f"{self.data}audio_wav/{place}")
+            return ClipSpecification(
+                key=row.name,
+                split=row.split,
+                source=f"{self.data}visual_frames/{place}/{row.name}",
+                fields=fields,
+                masks=masks,
+                pictures=self._series("visual_frames", place, row.name, SECONDS),
+                sound=f"{self.data}audio_wav/{place}/{row.name}.wav" if sound else None,
+            )
+        source = f"{self.data}raw_videos/{place}/{video or row.name + '.mp4'}"
+        return ClipSpecification(row.name, row.split, source, fields=fields, masks=masks)
+
+    def findings(self, rows: list[Row], clips: tuple[ClipSpecification, ...]) -> Iterator[str]:
+        """What the user should know of clips that lack their video, their sound or their masks."""
+        if pictured := [clip for clip in clips if clip.pictures]:
+            silent = sum(clip.sound is None for clip in pictured)
+            yield (
+                f"{len(pictured)} clips have no video: their frames are taken from visual_frames "
+                f"({silent} of them have no sound in audio_wav)"
+            )
+        counts: Counter[str] = Counter()
+        for row, clip in zip(rows, clips, strict=True):
+            if clip.problem is None:
+                place = f"{row.split}/{row.category}"
+                masked = row.name in self._in(f"{self.data}gt_masks/{place}", folders=True)
+                filmed = bool(clip.pictures) or row.name in self._videos_in(place)
+                counts["masks only"] += masked and not filmed
+                counts["no masks"] += not masked
+        if counts["masks only"]:
+            yield f"{counts['masks only']} clips have masks, but neither video nor frames"
+        if counts["no masks"]:
+            yield f"{counts['no masks']} clips have no folder in gt_masks"
+
+    def video_folders(self) -> list[str]:
+        """Every folder of videos there is, referenced or not."""
+        return [
+            f"{self.data}raw_videos/{split}/{category}"
+            for split in SPLITS
+            for category in sorted(folder_names(self.raw, f"{self.data}raw_videos/{split}", folders=True))
+        ]
+
+    def _series(self, kind: str, place: str, name: str, count: int) -> tuple[str, ...]:
+        return tuple(f"{self.data}{kind}/{place}/{name}/{name}_{number + 1}.png" for number in range(count))
+
+    def _videos_in(self, place: str) -> dict[str, str]:
+        if place not in self._videos:
+            self._videos[place] = videos_by_name(self.raw, f"{self.data}raw_videos/{place}")
+        return self._videos[place]
+
+    def _in(self, folder: str, *, folders: bool = False) -> set[str]:
+        if folder not in self._names:
+            self._names[folder] = folder_names(self.raw, folder, folders=folders)
+        return self._names[folder]

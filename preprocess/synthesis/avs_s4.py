@@ -1,0 +1,161 @@
+"""A stand-in for the AVSBench-S4 collection, in its own layout.
+
+In every clip two or three objects of different classes drift about, and one of them makes its sound. Which
+one is drawn evenly, whatever is seen: whoever only looks can do no better than guess, whoever only listens
+knows the class and not the place. The masks are the sounding object's pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.avs_s4 import ANNOTATIONS, MASKS, SECONDS
+from .encoding import encode, new_folder
+from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
+from .rendering import new_id, render_all, split_names
+
+# The masks' size, and a frame at every sixteenth of a second: the masks fit their frames exactly.
+PIXELS = 224
+FPS = 16
+
+# Real categories, one for each of `OBJECTS`.
+CATEGORIES = (
+    "playing_glockenspiel",
+    "playing_violin",
+    "chainsawing_trees",
+    "ambulance_siren",
+    "typing_on_computer_keyboard",
+    "helicopter",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What happens in one clip.
+
+    Attributes:
+        name: an id and a number, as the real ones.
+        split: `train`, `val` or `test`.
+        visible: indices into `OBJECTS` of what is seen, from left to right.
+        sounding: the one of them that is heard.
+        seed: of the clip's looks and sounds.
+    """
+
+    name: str
+    split: str
+    visible: tuple[int, ...]
+    sounding: int
+    seed: int
+
+    @property
+    def category(self) -> str:
+        """The sounding object's category."""
+        return CATEGORIES[self.sounding]
+
+    @property
+    def place(self) -> str:
+        """The clip's path in each of the collection's folders, without suffix."""
+        return f"{self.split}/{self.category}/{self.name}"
+
+
+def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
+    """Writes a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
+
+    The same seed gives the same masks and the same clips, whatever the number of workers.
+    Raises InputError when `raw` holds something already or `clips` is below 10.
+    """
+    scripts = write_scripts(clips, seed)
+    with new_folder(raw) as folder:
+        for script in scripts:
+            (folder / "raw_videos" / script.place).parent.mkdir(parents=True, exist_ok=True)
+        render_all(partial(render, folder=folder), scripts, workers)
+        lines = ["name,start,category,split"]
+        lines += [f"{script.name},0,{script.category},{script.split}" for script in scripts]
+        (folder / ANNOTATIONS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_scripts(clips: int, seed: int) -> list[Script]:
+    """The scripts of a collection. Sounding classes are balanced, then shuffled."""
+    splits = split_names(clips)
+    rng = np.random.default_rng(seed)
+    ids: set[str] = set()
+    sounding = rng.permutation(np.resize(np.arange(len(OBJECTS)), clips))
+    scripts = []
+    for split, heard in zip(splits, sounding, strict=True):
+        others = [index for index in range(len(OBJECTS)) if index != heard]
+        silent = rng.choice(others, rng.integers(1, 3), replace=False)
+        visible = rng.permutation([heard, *silent])
+        scripts.append(
+            Script(
+                f"{new_id(rng, ids)}_1", split, tuple(map(int, visible)), int(heard), int(rng.integers(2**32))
+            )
+        )
+    return scripts
+
+
+def render(script: Script, folder: Path) -> None:
+    """Encodes the clip of `script` and writes the masks that its split has, each in its place in `folder`."""
+    rng = np.random.default_rng(script.seed)
+    tracks = _tracks(len(script.visible), rng)
+    video = folder / "raw_videos" / f"{script.place}.mp4"
+    encode(video, _paint(script, tracks, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
+    masks = folder / "gt_masks" / script.place
+    masks.mkdir(parents=True)
+    for second in range(MASKS[script.split]):
+        _mask(script, tracks, second * FPS + 15).save(masks / f"{script.name}_{second + 1}.png")
+
+
+def _tracks(count: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """Start (x, y) in pixels, velocity in pixels a second and radius of each object; they never meet."""
+    width = PIXELS / count
+    tracks = []
+    for place in range(count):
+        radius = rng.uniform(28, 34) if count > 2 else rng.uniform(32, 42)
+        room = np.array([width / 2 - 1.15 * radius, PIXELS / 2 - 1.2 * radius])
+        centre = np.array([(place + 0.5) * width, PIXELS / 2])
+        ends = centre + rng.uniform(-1, 1, size=(2, 2)) * room
+        tracks.append((ends[0], (ends[1] - ends[0]) / SECONDS, float(radius)))
+    return tracks
+
+
+def _draw(picture: Any, index: int, track: tuple[np.ndarray, np.ndarray, float], frame: int) -> None:
+    from PIL import ImageDraw
+
+    start, velocity, radius = track
+    x, y = start + velocity * (frame / FPS)
+    OBJECTS[index].paint(ImageDraw.Draw(picture), x, y, radius, OBJECTS[index].colour)
+
+
+def _paint(
+    script: Script, tracks: list[tuple[np.ndarray, np.ndarray, float]], rng: np.random.Generator
+) -> Iterator[bytes]:
+    """The clip's frames as RGB bytes."""
+    background = scenery(rng, PIXELS)
+    for frame in range(SECONDS * FPS):
+        picture = background.copy()
+        for index, track in zip(script.visible, tracks, strict=True):
+            _draw(picture, index, track, frame)
+        yield picture.tobytes()
+
+
+def _mask(script: Script, tracks: list[tuple[np.ndarray, np.ndarray, float]], frame: int) -> Any:
+    """The sounding object's pixels in a frame: a Pillow image of one channel, 0 or 255."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which no object is painted in
+    _draw(picture, script.sounding, tracks[script.visible.index(script.sounding)], frame)
+    return Image.fromarray(np.where(np.asarray(picture).any(axis=2), 255, 0).astype(np.uint8))
+
+
+def _sound(script: Script, rng: np.random.Generator) -> Waveform:
+    """The clip's mono waveform at 44.1 kHz: the object's sound over a faint hiss."""
+    times = np.arange(SECONDS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    waveform = 0.003 * rng.standard_normal(len(times))
+    waveform += rng.uniform(0.25, 0.4) * OBJECTS[script.sounding].sound(times, rng)
+    return waveform.astype(np.float32)

@@ -1,0 +1,47 @@
+"""What all synthetic collections have in common: their splits, their ids, and encoding on several cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+import numpy as np
+
+from ...console import progress
+from ...errors import InputError
+
+MIN_CLIPS = 10
+
+_ID_CHARACTERS = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"))
+
+Script = TypeVar("Script")
+
+
+def split_names(clips: int) -> list[str]:
+    """The split of each of `clips` clips: 70 % for training, 10 % val, 20 % test.
+
+    Raises InputError when `clips` is below `MIN_CLIPS`.
+    """
+    if clips < MIN_CLIPS:
+        raise InputError(f"--clips is {clips}, must be at least {MIN_CLIPS} to fill three splits")
+    train, val = round(0.7 * clips), round(0.1 * clips)
+    return ["train"] * train + ["val"] * val + ["test"] * (clips - train - val)
+
+
+def new_id(rng: np.random.Generator, taken: set[str]) -> str:
+    """An 11-character id, as the real videos have, that is not among `taken`; it is added to them."""
+    while (identity := "".join(rng.choice(_ID_CHARACTERS, 11))) in taken:
+        pass
+    taken.add(identity)
+    return identity
+
+
+def render_all(render: Callable[[Script], None], scripts: Sequence[Script], workers: int) -> None:
+    """Calls `render` for each of `scripts` in `workers` processes; it must not depend on their order."""
+    context = get_context("spawn")
+    with progress("clips") as bar, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        row = bar.add_task("synthesize", total=len(scripts), note="")
+        for _ in pool.map(render, scripts):
+            bar.advance(row)

@@ -1,0 +1,144 @@
+"""The savings are exact: recomputation, batching and fused attention change no number that matters."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from stgcma.model import ModelConfig, build_from_config
+from stgcma.model.exchange import cross_attend
+from stgcma.model.tpavi import Tpavi
+
+
+@pytest.fixture(scope="module")
+def naive():
+    path = Path(__file__).parents[2] / "benchmarks/naive.py"
+    spec = importlib.util.spec_from_file_location("stgcma_benchmark_naive", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CASES = {
+    "clip": ("clip_fields", {}),
+    "clip-nofusion": ("clip_fields", {"modality": "av-nofusion"}),
+    "clip-audio": ("clip_fields", {"modality": "audio"}),
+    "swin": ("swin_fields", {}),
+    "swin-video": ("swin_fields", {"modality": "video"}),
+    "swin-no-spatial": ("swin_fields", {"spatial": False}),
+    "avs": ("swin_fields", {"task": "avs"}),
+    "avqa": ("swin_fields", {"task": "avqa"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_the_naive_formulation(helpers, naive, case):
+    family, overrides = CASES[case]
+    config = ModelConfig(**getattr(helpers, family)(**overrides))
+    model = helpers.teach(build_from_config(config)).eval()
+    inputs = helpers.draw_inputs(config, 2, negative=True)
+    gradients = []
+    for outputs in (model(**inputs), naive.naive_forward(model, **inputs)):
+        model.zero_grad()
+        sum(x.square().mean() for x in outputs.values()).backward()
+        gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+    for name, gradient in gradients[0].items():
+        scale = gradients[1][name].norm() + 1e-6
+        assert (gradient - gradients[1][name]).norm() <= 2e-3 * scale, name
+
+
+def test_tpavi_is_the_quadratic_one(naive):
+    torch.manual_seed(0)
+    layer = Tpavi().double().eval()
+    torch.nn.init.normal_(layer.batch_norm.weight)
+    x = torch.randn(2, 3, 4, 5, 256, dtype=torch.float64)
+    audio = torch.randn(2, 3, 128, dtype=torch.float64)
+    torch.testing.assert_close(layer(x, audio), naive.quadratic_tpavi(layer, x, audio))
+
+
+@pytest.mark.parametrize("family", ["clip_fields", "swin_fields"])
+def test_checkpointing_is_exact_with_drop_path(helpers, family):
+    fields = getattr(helpers, family)(drop_path=0.5, depths=(4,) if family == "clip_fields" else (2, 2, 2, 2))
+    results = []
+    for checkpointing in (False, True):
+        model = build_from_config(ModelConfig(**{**fields, "checkpointing": checkpointing}))
+        helpers.teach(model).train()
+        torch.manual_seed(3)
+        torch.nn.init.normal_(
+            model.head.layers[0].weight, std=0.1, generator=torch.Generator().manual_seed(1)
+        )
+        torch.nn.init.normal_(model.head.layers[-1].weight, generator=torch.Generator().manual_seed(1))
+        adapters = model.parameter_groups()["adapter"]
+        for index, parameter in enumerate(adapters.values()):
+            generator = torch.Generator().manual_seed(index)
+            torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+        torch.manual_seed(3)
+        model(**helpers.draw_inputs(model.config))["logits"].sum().backward()
+        results.append({n: p.grad for n, p in adapters.items()})
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_drop_path_drops_rows_of_the_temporal_step_alone(helpers):
+    config = ModelConfig(**helpers.clip_fields(drop_path=0.9, temporal=False, modality="av"))
+    model = helpers.teach(build_from_config(config)).train()
+    model.head.layers[1].p = 0.0
+    inputs = helpers.draw_inputs(config)
+    assert torch.equal(model(**inputs)["logits"], model(**inputs)["logits"])
+    rates = [getattr(b.drop_path1, "drop_prob", 0.0) for b in model.encoder.backbone.blocks]
+    assert rates == [0.0, pytest.approx(0.9)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("backend", [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH])
+def test_unscaled_logits_do_not_overflow_in_half_precision(dtype, backend):
+    torch.manual_seed(0)
+    query, other = 60 * torch.randn(2, 9, 64), 60 * torch.randn(2, 7, 64)
+    logits = query @ other.transpose(1, 2)
+    assert logits.abs().max() > torch.finfo(torch.float16).max
+    query, other = query.to(dtype).requires_grad_(), other.to(dtype).requires_grad_()
+    with sdpa_kernel(backend):
+        attended = cross_attend(query, other)
+    expected = cross_attend(query.double(), other.double())
+    assert attended.isfinite().all()
+    torch.testing.assert_close(attended.double(), expected, rtol=0.02, atol=1.0)
+    attended.sum().backward()
+    assert query.grad.isfinite().all()
+    assert other.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", ["clip", "swin", "swin-video", "avs", "avqa"])
+def test_autocast_trains_and_stays_close(helpers, case, dtype):
+    family, overrides = CASES[case]
+    config = ModelConfig(**getattr(helpers, family)(**overrides))
+    model = helpers.teach(build_from_config(config)).eval()
+    inputs = helpers.draw_inputs(config, 1, negative=True)
+    expected = model(**inputs)
+    with torch.autocast("cpu", dtype=dtype):
+        outputs = model(**inputs)
+        loss = sum(x.float().square().mean() for x in outputs.values())
+    loss.backward()
+    for name, x in outputs.items():
+        assert (x.float() - expected[name]).norm() <= 0.1 * expected[name].norm(), name
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_compiles_in_one_graph(helpers):
+    model = helpers.teach(build_from_config(ModelConfig(**helpers.clip_fields()))).eval()
+    inputs = helpers.draw_inputs(model.config)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(**inputs)["logits"], model(**inputs)["logits"])
+
+
+@pytest.mark.slow
+def test_compiles_with_the_real_compiler(helpers):
+    model = helpers.teach(build_from_config(ModelConfig(**helpers.clip_fields()))).eval()
+    inputs = helpers.draw_inputs(model.config)
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True)(**inputs)["logits"]
+        torch.testing.assert_close(compiled, model(**inputs)["logits"], rtol=1e-4, atol=1e-5)

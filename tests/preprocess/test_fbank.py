@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from stgcma.preprocess.fbank import audio_windows, log_mel
+from stgcma.preprocess.specification import FBANK_KINDS
+
+
+def test_windows_start_where_the_contract_says():
+    waveform = np.arange(160_000, dtype=np.float32)
+    windows = audio_windows(waveform, count=10, seconds=1.0)
+    # By hand: floor(linspace(0, 160000 − 17600, 10)) has steps of 15822.2…
+    expected = [0, 15822, 31644, 47466, 63288, 79111, 94933, 110755, 126577, 142400]
+    mean = np.float32(79_999.5)
+    assert [int(window[0] + mean + 0.5) for window in windows] == expected
+    assert {len(window) for window in windows} == {16_000}
+
+
+def test_the_mean_is_taken_off():
+    windows = audio_windows(np.full(40_000, 0.25, dtype=np.float32), count=3, seconds=1.0)
+    assert all(np.all(window == 0) for window in windows)
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(8_000, 8_000), (17_599, 16_000), (17_600, 16_000)])
+def test_a_short_clip_gives_the_same_window(samples, expected):
+    waveform = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    windows = audio_windows(waveform, count=10, seconds=1.0)
+    assert len(windows) == 10
+    assert {len(window) for window in windows} == {expected}
+    assert all(np.array_equal(window, windows[0]) for window in windows)
+
+
+@pytest.mark.parametrize(
+    ("feature", "seconds", "frames"),
+    # 25 ms windows every 160 (10 ms) or 70 (4.4 ms, rounded down) samples, the last one whole.
+    [("clip", 1.0, 98), ("clip", 1.95, 102), ("swin", 1.0, 223), ("swin", 1.95, 224)],
+)
+def test_shapes_are_cut_to_the_target_and_not_padded(feature, seconds, frames):
+    kind = FBANK_KINDS[feature]
+    noise = np.random.default_rng(0).standard_normal(int(seconds * 16_000)).astype(np.float32)
+    features = log_mel(noise, kind)
+    assert features.shape == (frames, kind.mel_bins)
+    assert features.dtype == np.float16
+    assert np.isfinite(features).all()
+
+
+def test_a_tone_lies_in_its_mel_bin():
+    """An independent reference: the bin whose centre is nearest to the tone on the HTK mel scale."""
+    hertz = 2_000.0
+    tone = np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000).astype(np.float32)
+    loudest = int(log_mel(tone, FBANK_KINDS["clip"]).astype(np.float32).mean(0).argmax())
+
+    def mel(frequency):
+        return 1127 * np.log(1 + frequency / 700)
+
+    centres = mel(20.0) + (np.arange(128) + 1) * (mel(8_000.0) - mel(20.0)) / 129
+    assert abs(loudest - int(np.abs(centres - mel(hertz)).argmin())) <= 1
+
+
+def test_less_than_one_analysis_frame_is_an_error():
+    with pytest.raises(ValueError, match="399 samples"):
+        log_mel(np.zeros(399, dtype=np.float32), FBANK_KINDS["clip"])

@@ -1,0 +1,134 @@
+import json
+import tarfile
+
+import pytest
+import webdataset
+from stgcma.errors import StgcmaError
+from stgcma.shards.manifest import read_manifest, write_manifest
+from stgcma.shards.reader import ClipReader, clip_places
+from stgcma.shards.schema import Sample
+from stgcma.shards.writer import write_shard
+
+
+def make_sample(key: str, size: int = 700) -> Sample:
+    members = {"frame_00.jpg": key.encode() * size, "fbank_128.npy": b"\x93NUMPY" + bytes(size)}
+    return Sample(
+        key=key,
+        members=members,
+        fields={"category": "Frying (food)"},
+        source=f"AVE/{key}.mp4",
+        seconds=10.0,
+        fps=29.97,
+        has_audio=True,
+        decoder="pyav",
+        warnings=("one", "two"),
+    )
+
+
+KEYS = ["-begins_with_dash", "b", "A0", "c" * 80]
+
+
+@pytest.fixture
+def written(tmp_path):
+    (tmp_path / "shards").mkdir()
+    samples = [make_sample(key, 100 + 300 * place) for place, key in enumerate(KEYS)]
+    records = write_shard(tmp_path / "shards", "train", 0, samples[:3])
+    records += write_shard(tmp_path / "shards", "train", 1, samples[3:])
+    return tmp_path, samples, records
+
+
+def test_reading_by_place_gives_what_was_written(written):
+    folder, samples, records = written
+    assert [record.key for record in records] == KEYS
+    reader = ClipReader(folder)
+    for sample, place in zip(samples, clip_places(records), strict=True):
+        members = reader.read(place, check=True)
+        description = json.loads(members.pop("json"))
+        assert members == sample.members
+        assert description["source"] == sample.source
+        assert description["category"] == "Frying (food)"
+        assert description["warnings"] == ["one", "two"]
+    reader.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves files open
+def test_any_webdataset_reader_streams_it(written):
+    folder, samples, _ = written
+    urls = [str(folder / "shards" / f"train-{index:06d}.tar") for index in (0, 1)]
+    streamed = list(webdataset.WebDataset(urls, shardshuffle=False))
+    assert [sample["__key__"] for sample in streamed] == KEYS
+    assert [sample["frame_00.jpg"] for sample in streamed] == [s.members["frame_00.jpg"] for s in samples]
+
+
+def test_a_shard_is_a_plain_closed_tar(written):
+    folder, _, records = written
+    path = folder / "shards" / "train-000000.tar"
+    content = path.read_bytes()
+    assert len(content) % tarfile.RECORDSIZE == 0
+    assert content[sum(record.bytes for record in records[:3]) :].strip(b"\0") == b""
+    with tarfile.open(path) as archive:
+        assert {(member.mtime, member.uid, member.uname) for member in archive} == {(0, 0, "")}
+
+
+def test_the_same_samples_give_the_same_bytes(written, tmp_path_factory):
+    folder, samples, _ = written
+    again = tmp_path_factory.mktemp("again")
+    write_shard(again, "train", 0, reversed([samples[2], samples[1], samples[0]]))
+    name = "train-000000.tar"
+    assert (again / name).read_bytes() == (folder / "shards" / name).read_bytes()
+
+
+def test_no_samples_no_shard(tmp_path):
+    assert write_shard(tmp_path, "val", 0, []) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exception_leaves_nothing_behind(tmp_path):
+    def samples():
+        yield make_sample("first")
+        raise RuntimeError("decoder broke")
+
+    with pytest.raises(RuntimeError, match="decoder broke"):
+        write_shard(tmp_path, "val", 0, samples())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flipped_bit_is_named(written):
+    folder, _, records = written
+    path = folder / "shards" / "train-000000.tar"
+    content = bytearray(path.read_bytes())
+    content[records[0].bytes + 600] ^= 4
+    path.write_bytes(content)
+    places = clip_places(records)
+    reader = ClipReader(folder)
+    reader.read(places[0], check=True)
+    with pytest.raises(StgcmaError, match=r"train-000000\.tar: b is damaged"):
+        reader.read(places[1], check=True)
+    reader.close()
+
+
+def test_a_cut_and_a_missing_shard_are_named(written):
+    folder, _, records = written
+    path = folder / "shards" / "train-000000.tar"
+    path.write_bytes(path.read_bytes()[: records[0].bytes + 100])
+    (folder / "shards" / "train-000001.tar").unlink()
+    places = clip_places(records)
+    reader = ClipReader(folder)
+    with pytest.raises(StgcmaError, match=r"train-000000\.tar is cut: it ends within b"):
+        reader.read(places[1])
+    with pytest.raises(StgcmaError, match=r"train-000001\.tar is missing"):
+        reader.read(places[3])
+    reader.close()
+
+
+def test_the_manifest_keeps_every_column(written):
+    folder, _, records = written
+    write_manifest(folder, records)
+    assert read_manifest(folder) == records
+    assert read_manifest(folder, split="val") == []
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "a/b", "ü", "a b", "x" * 81])
+def test_keys_that_no_tar_should_hold(key):
+    with pytest.raises(ValueError, match="must match"):
+        make_sample(key)

@@ -1,0 +1,90 @@
+"""The house rules that no other test would notice being broken."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("preprocess", "shards", "model", "train")
+# Who may import whom: cli → chain → train → model, chain → preprocess → shards ← train.
+MAY_IMPORT = {"shards": set(), "model": set(), "preprocess": {"shards"}, "train": {"shards", "model"}}
+# The model runs where there is only torch and timm (and what they need).
+MODEL_NEEDS = {"torch", "timm", "safetensors", "numpy", "yaml"} | set(sys.stdlib_module_names)
+
+
+def imports(path):
+    """(room or top-level package, names) of every import in a file, relative ones resolved."""
+    package = ("stgcma", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            yield base + (node.module.split(".") if node.module else [])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_arrows_run_one_way(room):
+    for path in (ROOT / room).rglob("*.py"):
+        for parts in imports(path):
+            if parts[0] == "stgcma" and len(parts) > 1 and parts[1] in ROOMS:
+                assert parts[1] in MAY_IMPORT[room] | {room}, f"{path} imports {'.'.join(parts)}"
+
+
+def test_the_model_needs_torch_and_timm_only():
+    for path in (ROOT / "model").rglob("*.py"):
+        for parts in imports(path):
+            assert parts[0] == "stgcma" or parts[0] in MODEL_NEEDS, f"{path} imports {'.'.join(parts)}"
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {"stgcma"} | {
+        ".".join(("stgcma", *path.parent.relative_to(ROOT).parts))
+        for room in ROOMS
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert set(listed) == found
+
+
+HELP = """
+import sys
+from stgcma import cli
+sys.argv = ["stgcma", "--help"]
+try:
+    cli.main()
+except SystemExit:
+    heavy = {"torch", "pyarrow", "numpy", "webdataset", "timm", "av", "ray"}
+    print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_help_does_not_wait_for_torch():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "preprocess" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "synthesize", "preprocess", "train", "evaluate", "report", "presets"]
+)
+def test_every_command_has_an_example(stgcma, command):
+    result = stgcma(command, "--help")
+    assert result.status == 0
+    assert f"Example: stgcma {command}" in result.stdout
+
+
+def test_presets_are_listed(stgcma):
+    result = stgcma("presets")
+    assert result.status == 0
+    assert "ave-demo" in result.stdout.split()
+
+
+def test_an_unknown_command_is_status_2(stgcma):
+    result = stgcma("transmogrify")
+    assert result.status == 2
+    assert "transmogrify" in result.stderr

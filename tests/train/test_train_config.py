@@ -1,0 +1,47 @@
+import pytest
+from stgcma.errors import InputError
+from stgcma.model import PRESET_NAMES
+from stgcma.train.config import load_preset, parse, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_committed_preset_is_valid_and_has_an_architecture(name):
+    config = load_preset(name)
+    assert config.preset == name
+    assert name in PRESET_NAMES
+
+
+def test_settings_go_on_top_of_the_preset():
+    config = load_preset("ave-demo", ["optim.adapter_lr=1e-4", "optim.epochs=3"], modality="video")
+    assert (config.optim.adapter_lr, config.optim.epochs) == (1e-4, 3)
+    assert config.model == {"modality": "video"}
+    assert config.optim.task_lr == load_preset("ave-demo").optim.task_lr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optim.adaptor_lr=1", "optim has no 'adaptor_lr'; did you mean 'adapter_lr'?"),
+        ("optimm.epochs=1", "no section 'optimm'; did you mean 'optim'?"),
+        ("epochs=1", "must look like section.key=value"),
+        ("optim.epochs", "must look like section.key=value"),
+        ("optim.epochs=0", "optim.epochs: input should be greater than or equal to 1, got 0"),
+        ("optim.adapter_lr=fast", "optim.adapter_lr: input should be a valid number"),
+        ("train.select_on=train", "train.select_on: input should be 'val' or 'test', got 'train'"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting, message):
+    with pytest.raises(InputError) as caught:
+        load_preset("ave-demo", [setting])
+    assert message in str(caught.value)
+
+
+def test_all_faults_are_shown_together():
+    with pytest.raises(InputError) as caught:
+        load_preset("ave-demo", ["optim.epochs=0", "optim.batch_size=-1", "data.workers=-2"])
+    assert all(word in str(caught.value) for word in ("optim.epochs", "optim.batch_size", "data.workers"))
+
+
+def test_the_resolved_configuration_reads_back():
+    config = load_preset("ave-demo", ["train.seed=5"])
+    assert parse(config.model_dump(mode="json"), where="test") == config
