@@ -66,12 +66,8 @@ def _make(make: Any, clip: ClipSpecification) -> Sample:
 
 def clip_files(clip: ClipSpecification) -> list[str]:
     """All files that decoding `clip` reads, relative to RAW."""
-    names = [clip.source]
-    for attribute in ("masks", "pictures"):
-        names += getattr(clip, attribute, ())
-    if sound := getattr(clip, "sound", None):
-        names.append(sound)
-    return names
+    sound = [] if clip.sound is None else [clip.sound]
+    return [clip.source, *clip.masks, *clip.pictures, *sound]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from stgcma.errors import StgcmaError
@@ -108,17 +109,17 @@ def run_serial(tasks, make, folder, *, on_clip, **_):
 
 def build(out, raw, *, clips=43, workers=1, serial=True, seconds=0.0, features=FEATURES, **options):
     """A whole run, with versions that need no decoder to be asked."""
-    pipeline.tool_versions = lambda: VERSIONS
-    engines.IMPORTS = ()
-    return pipeline.build(
-        make_collection(clips),
-        pipeline.ClipMaker(StandIn(Path(raw), seconds)),
-        features,
-        out,
-        pipeline.Options(features=("clip",), workers=workers, **options),
-        engine=run_serial if serial else None,
-        clips_per_shard=CLIPS_PER_SHARD,
-    )
+    versions = mock.patch.object(pipeline, "tool_versions", return_value=VERSIONS)
+    with versions, mock.patch.object(engines, "IMPORTS", ()):
+        return pipeline.build(
+            make_collection(clips),
+            pipeline.ClipMaker(StandIn(Path(raw), seconds)),
+            features,
+            out,
+            pipeline.Options(features=("clip",), workers=workers, **options),
+            engine=run_serial if serial else None,
+            clips_per_shard=CLIPS_PER_SHARD,
+        )
 
 
 def contents(folder):
