@@ -285,12 +285,13 @@ def _show_demo(result: DemoResult) -> None:
                 run.modality,
                 f"{run.result['accuracy']:.1%}",
                 f"{run.result['majority']['accuracy']:.1%}",
-                f"{summary.trainable_parameters:,} / {summary.total_parameters:,}",
+                f"{summary.trainable_parameters:,}",
+                f"{summary.total_parameters:,}",
                 f"{summary.clips_per_second:.1f}",
                 mebibytes(summary.peak_memory_bytes),
             )
         )
     table(
-        ("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows
+        ("modality", "test accuracy", "majority", "trained", "parameters", "clips/s", "peak memory"), rows
     )
     typer.echo(f"page: {result.page}")
