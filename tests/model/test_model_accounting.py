@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from stgcma.errors import InputError
 from stgcma.model import PRESET_NAMES, describe, preset_config
 from stgcma.model.accounting import count_parameters
@@ -39,7 +38,9 @@ def test_every_preset_builds_and_survives_json():
 
 def test_description_adds_up():
     summary = describe("ave-demo")
-    assert summary.total == sum(summary.parameters.values()) == summary.trainable + summary.parameters["frozen"]
+    assert (
+        summary.total == sum(summary.parameters.values()) == summary.trainable + summary.parameters["frozen"]
+    )
     assert 4 * summary.total < summary.forward_bytes < summary.training_bytes
     assert describe("ave-demo", checkpointing=True).training_bytes < summary.training_bytes
     assert 1 < summary.forward_gflops < 10
