@@ -243,14 +243,68 @@ def report(
 
 @app.command()
 def presets() -> None:
-    """List the presets that `stgcma train` knows.
+    """List the presets: what each is for, and whether `stgcma train` has its hyperparameters yet.
 
     Example: stgcma presets
     """
+    from .model import PRESET_NAMES, preset_config
     from .train.config import preset_names
 
-    for name in preset_names():
-        typer.echo(name)
+    trained = preset_names()
+    rows = []
+    for name in PRESET_NAMES:
+        config = preset_config(name)
+        depth = "-".join(map(str, config.depths))
+        backbone = f"{config.backbone}, {config.width} wide, {depth} deep"
+        rows.append((name, config.task, backbone, "yes" if name in trained else "not yet"))
+    table(("preset", "task", "backbone", "train"), rows)
+
+
+@app.command()
+def model(
+    preset: Annotated[str, typer.Argument(help="See `stgcma presets`.", metavar="PRESET")],
+    json_: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+) -> None:
+    """Count a preset's parameters, operations and memory; nothing is downloaded or computed.
+
+    Example: stgcma model ave-swin-b-base --json
+    """
+    from .model import describe
+
+    summary = describe(preset)
+    if json_:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+        return
+    rows = [(f"{group} parameters", f"{count:,}") for group, count in summary.parameters.items()]
+    rows += [
+        ("trained parameters", f"{summary.trainable:,}"),
+        ("all parameters", f"{summary.total:,}"),
+        ("forward, one clip", f"{summary.forward_gflops:,.1f} GFLOPs"),
+        ("memory, evaluation", mebibytes(summary.forward_bytes)),
+        ("memory, training, one clip", mebibytes(summary.training_bytes)),
+    ]
+    table((preset, ""), rows)
+
+
+@app.command("import-reference")
+def import_reference(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the authors' release.", metavar="FILE.pth")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint folder to make.", metavar="OUT")],
+    heads: Annotated[
+        int | None, typer.Option(help="CLIP's attention heads; width / 64 if not given.")
+    ] = None,
+    modality: Annotated[Modality | None, typer.Option(help="av or av-nofusion; av if not given.")] = None,
+) -> None:
+    """Turn a checkpoint of the authors' release into one of ours; every entry is accounted for.
+
+    Example: stgcma import-reference ave_swin_large.pth imported
+    """
+    from .model import import_reference as convert
+
+    config = convert(file, out, heads=heads, modality=modality.value if modality else None)
+    typer.echo(
+        f"{out}: {config.task}, {config.backbone} {config.width} wide, {config.modality}, {config.frames} frames"
+    )
 
 
 def _share(text: str) -> float:
@@ -291,7 +345,5 @@ def _show_demo(result: DemoResult) -> None:
                 mebibytes(summary.peak_memory_bytes),
             )
         )
-    table(
-        ("modality", "test accuracy", "majority", "trained", "parameters", "clips/s", "peak memory"), rows
-    )
+    table(("modality", "test accuracy", "majority", "trained", "parameters", "clips/s", "peak memory"), rows)
     typer.echo(f"page: {result.page}")

@@ -33,7 +33,19 @@ def make_clips(folder: Path, kind: str, count: int) -> list[Path]:
     folder.mkdir(parents=True)
     picture, quality = PICTURES[kind]
     inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "anoisesrc=d=10:c=pink:r=44100"]
-    output = ["-c:v", "libx264", "-bf", "3", "-crf", quality, "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest"]
+    output = [
+        "-c:v",
+        "libx264",
+        "-bf",
+        "3",
+        "-crf",
+        quality,
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+        "-shortest",
+    ]
     first = folder / "clip_000.mp4"
     subprocess.run([ffmpeg_executable(), "-v", "error", *inputs, *output, str(first)], check=True)
     clips = [first]
@@ -66,7 +78,9 @@ def decode_to_nothing(clips: list[Path]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

@@ -17,10 +17,11 @@ import resource
 import select
 import signal
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ Outcome = TypeVar("Outcome")
 _OUT_OF_MEMORY_STATUS = 77  # of a child that ran out of memory and ended itself; no signal, no shell's code
 _OUT_OF_MEMORY_TRIES = 2  # the second is in a fresh process, which no earlier clip has left full
 _IN_FLIGHT_PER_WORKER = 4
+_STOPPED = "decoding was stopped"
 
 
 class IsolatedPool:
@@ -81,6 +83,8 @@ class IsolatedPool:
         self.imports = tuple(imports)
         self._pool: ProcessPool | None = None
         self._closed = False
+        self._pending: set[Future[_Answer]] = set()
+        self._submitting = threading.Lock()
 
     def __enter__(self) -> IsolatedPool:
         return self
@@ -95,8 +99,12 @@ class IsolatedPool:
 
         Any thread may call it.
         """
-        self._closed = True
+        with self._submitting:
+            self._closed = True
         self._stop()
+        # Pebble leaves the futures of a stopped pool as they are, and who waits for one waits for ever.
+        for future in tuple(self._pending):
+            future.cancel()
 
     def _stop(self) -> None:
         pool, self._pool = self._pool, None
@@ -134,20 +142,23 @@ class IsolatedPool:
     def _submit(self, function: Callable[[Item], Outcome], item: Item) -> Future[_Answer]:
         from pebble import ProcessPool
 
-        if self._closed:
-            raise StgcmaError("decoding was stopped")
-        if self._pool is not None and not self._pool.active:
-            self._stop()  # its pipes broke; start over
-        if self._pool is None:
-            self._pool = ProcessPool(
-                max_workers=self.workers,
-                initializer=_enter_child,
-                initargs=(self.memory_bytes, self.imports),
-                context=multiprocessing.get_context("spawn"),
+        with self._submitting:
+            if self._closed:
+                raise StgcmaError(_STOPPED)
+            if self._pool is not None and not self._pool.active:
+                self._stop()  # its pipes broke; start over
+            if self._pool is None:
+                self._pool = ProcessPool(
+                    max_workers=self.workers,
+                    initializer=_enter_child,
+                    initargs=(self.memory_bytes, self.imports),
+                    context=multiprocessing.get_context("spawn"),
+                )
+            answer: Future[_Answer] = self._pool.schedule(
+                _attempt, args=(function, item), timeout=self.timeout_seconds
             )
-        answer: Future[_Answer] = self._pool.schedule(
-            _attempt, args=(function, item), timeout=self.timeout_seconds
-        )
+            self._pending.add(answer)
+        answer.add_done_callback(self._pending.discard)
         return answer
 
     def _outcome(self, function: Callable[[Item], Outcome], task: _Task[Item]) -> Outcome | ClipError:
@@ -156,6 +167,8 @@ class IsolatedPool:
         for number in range(1, self.tries + 1):
             try:
                 answer = task.future.result()
+            except CancelledError:
+                raise StgcmaError(_STOPPED) from None
             except TimeoutError:
                 return ClipError("timeout", f"not done after {self.timeout_seconds:g} s")
             except ProcessExpired as error:

@@ -162,7 +162,10 @@ class ObjectStore(Store):
         """Every object below, sorted."""
         with self._reaching(""):
             self.filesystem.invalidate_cache()
-            found = self.filesystem.find(self._root)
+            try:
+                found = self.filesystem.find(self._root)
+            except FileNotFoundError as error:  # a folder that is not there is empty; a bucket must be there
+                raise InputError(f"{self._url} cannot be listed: {error}") from None
         return sorted(name[len(self._root) :].lstrip("/") for name in found)
 
     def size_bytes(self, name: str) -> int | None:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stgcma.errors import InputError
+from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess.isolation import IsolatedPool
 from stgcma.preprocess.media import ClipError
 
@@ -194,6 +194,27 @@ run_ffmpeg(Path({__file__!r}), silence.output("pipe:", format="null", metadata="
         waiting.join()
         assert reasons(outcomes) == ["timeout"]
         wait_until(lambda: not running())
+
+
+def test_closing_ends_a_map_that_waits_in_another_thread():
+    """Whatever the process is doing then: starting, working, or dying."""
+    for delay in (0.0, 0.05, 0.2, 1.0):
+        isolated = pool(workers=1)
+        errors = []
+
+        def work(isolated=isolated, errors=errors):
+            try:
+                list(isolated.map(operator.call, [HANG] * 9))
+            except StgcmaError as error:
+                errors.append(str(error))
+
+        waiting = threading.Thread(target=work)
+        waiting.start()
+        time.sleep(delay)
+        isolated.close()
+        waiting.join(timeout=60)
+        assert errors == ["decoding was stopped"]
+    assert not multiprocessing.active_children()
 
 
 def test_imports_must_be_installed():

@@ -1,0 +1,231 @@
+"""The engines make the same bytes, wherever OUT and RAW are."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+from stgcma.cli import main
+from stgcma.errors import InputError, StgcmaError
+from stgcma.preprocess import locking
+from stgcma.preprocess.locking import LOCK_FILE, exclusive
+from stgcma.preprocess.pipeline import Options, preprocess
+from stgcma.shards.storage import open_store
+from stgcma.shards.verification import verify
+
+from .real_clips import make_collection
+from .stand_in import build, contents
+
+REAL = functools.partial(Options, features=("clip",))
+
+
+@pytest.fixture(scope="session")
+def ave(tmp_path_factory):
+    """A collection of twelve real clips, one of them damaged, and what one worker makes of it."""
+    folder = tmp_path_factory.mktemp("ave")
+    make_collection(folder / "raw", clips=12)
+    preprocess("ave", folder / "raw", folder / "out", REAL())
+    return folder / "raw", folder / "out"
+
+
+def names_and_contents(location):
+    store = open_store(location)
+    return {name: store.read(name) for name in store.names()}
+
+
+@pytest.mark.parametrize(
+    ("workers", "locale", "zone"),
+    [(2, "C.utf8", "Asia/Tokyo"), (4, "POSIX", "America/St_Johns"), (1, "C", "UTC")],
+)
+def test_workers_locale_and_time_zone_change_nothing(ave, tmp_path, environment, workers, locale, zone):
+    raw, out = ave
+    command = [
+        sys.executable,
+        "-m",
+        "stgcma",
+        "preprocess",
+        "ave",
+        raw,
+        tmp_path / "out",
+        "--features",
+        "clip",
+    ]
+    command += ["--workers", str(workers), "--max-failed", "50%"]
+    surroundings = environment | {"LC_ALL": locale, "LANG": locale, "TZ": zone}
+    done = subprocess.run(
+        command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(out)
+
+
+def test_the_collection_has_written_and_quarantined_clips(ave):
+    result = verify(ave[1], on_total=lambda _: None, on_bytes=lambda _: None)
+    assert (result.clips, result.faults) == (11, ())
+
+
+def test_ray_makes_the_same_bytes(ave, tmp_path):
+    pytest.importorskip("ray")
+    raw, out = ave
+    outcome = preprocess("ave", raw, tmp_path / "out", REAL(workers=2, engine="ray"))
+    assert (outcome.written, outcome.quarantined) == (11, 1)
+    assert contents(tmp_path / "out") == contents(out)
+
+
+def test_an_error_in_rays_cluster_is_raised_as_it_was(ave, tmp_path):
+    pytest.importorskip("ray")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "shards").write_text("in the way")
+    with pytest.raises((StgcmaError, OSError)):
+        preprocess("ave", ave[0], tmp_path / "out", REAL(workers=1, engine="ray"))
+
+
+def test_ray_that_is_not_installed_is_a_wrong_request(ave, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"--engine ray needs Ray; pip install 'stgcma\[ray\]'"):
+        preprocess("ave", ave[0], tmp_path / "out", REAL(engine="ray"))
+
+
+def test_ray_cannot_write_into_this_processs_memory(ave):
+    with pytest.raises(InputError, match=r"OUT memory://.* is in this process alone"):
+        preprocess("ave", ave[0], f"memory://{uuid.uuid4().hex}", REAL(engine="ray"))
+
+
+def test_out_in_memory_has_the_same_bytes(ave):
+    raw, out = ave
+    url = f"memory://{uuid.uuid4().hex}/out"
+    preprocess("ave", raw, url, REAL(workers=2))
+    assert names_and_contents(url) == names_and_contents(out)
+    assert preprocess("ave", raw, url, REAL()).was_complete
+
+
+def test_raw_in_memory_is_refused(tmp_path):
+    with pytest.raises(InputError, match="RAW memory://x is in this process alone"):
+        preprocess("ave", "memory://x", tmp_path / "out", REAL())
+
+
+def test_file_urls_are_folders(ave, tmp_path):
+    raw, out = ave
+    preprocess("ave", f"file://{raw}", f"file://{tmp_path}/out", REAL())
+    assert contents(tmp_path / "out") == contents(out)
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """A bucket of an S3 stand-in on loopback, as a URL; child processes find it by the environment."""
+    pytest.importorskip("s3fs")
+    server_module = pytest.importorskip("moto.server")
+    import fsspec
+
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    fsspec.filesystem("s3").mkdir(bucket)
+    yield f"s3://{bucket}"
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    server.stop()
+
+
+def upload(folder, url):
+    store = open_store(url)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            store.publish(path.relative_to(folder).as_posix(), path.read_bytes())
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine):
+    if engine == "ray":
+        pytest.importorskip("ray")
+    raw, out = ave
+    upload(raw, f"{s3}/raw")
+    preprocess("ave", f"{s3}/raw", f"{s3}/out", REAL(workers=2, engine=engine))
+    assert names_and_contents(f"{s3}/out") == names_and_contents(out)
+    result = verify(f"{s3}/out", on_total=lambda _: None, on_bytes=lambda _: None)
+    assert (result.clips, result.faults) == (11, ())
+
+
+def test_the_commands_take_urls(ave, s3, monkeypatch, capsys):
+    upload(ave[1], f"{s3}/out")
+    for arguments in (("verify", f"{s3}/out"), ("stats", f"{s3}/out", "--json")):
+        monkeypatch.setattr(sys, "argv", ["stgcma", "shards", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    assert '"task": "ave"' in capsys.readouterr().out
+
+
+def test_a_bucket_that_is_not_there_is_named(s3):
+    with pytest.raises(InputError, match=f"^{s3}-missing/out cannot be listed: .*bucket does not exist"):
+        build(f"{s3}-missing/out", "raw", clips=3)
+
+
+def test_s3_is_written_by_one_at_a_time(s3, tmp_path, raw):
+    busy = pytest.raises(InputError, match="is being written by another process")
+    with exclusive(open_store(f"{s3}/out")), busy:
+        build(f"{s3}/out", raw, clips=12)
+    build(f"{s3}/out", raw, clips=12)
+    build(tmp_path / "whole", raw, clips=12)
+    assert names_and_contents(f"{s3}/out") == names_and_contents(tmp_path / "whole")
+
+
+def test_killed_while_writing_to_s3(s3, start, tmp_path, raw):
+    build(tmp_path / "whole", raw)
+    for delay in (0.05, 0.4, 0.9):
+        process = start("run", f"{s3}/out", raw, "--seconds", 0.03)
+        store = open_store(f"{s3}/out")
+        deadline = time.monotonic() + 60
+        while not store.exists(".progress/plan.json"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    build(f"{s3}/out", raw)
+    assert names_and_contents(f"{s3}/out") == names_and_contents(tmp_path / "whole")
+
+
+def test_an_object_that_locks_is_stale_when_its_owner_is_gone_or_silent(monkeypatch):
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+
+    def owner(**changes):
+        content = json.loads(locking._owner_bytes("theirs")) | changes
+        store.publish(LOCK_FILE, json.dumps(content).encode())
+
+    owner()
+    with pytest.raises(InputError, match="another process"), exclusive(store):
+        pass
+    for gone in ({"pid": 4194305}, {"started": "1"}):
+        owner(**gone)
+        with exclusive(store):
+            assert json.loads(store.read(LOCK_FILE))["pid"] == os.getpid()
+        assert not store.exists(LOCK_FILE)
+    owner(machine="elsewhere")
+    with pytest.raises(InputError, match="another process"), exclusive(store):
+        pass
+    monkeypatch.setattr(locking, "STALE_SECONDS", -1)
+    with exclusive(store):
+        pass
+
+
+def test_a_lock_that_was_taken_over_stops_its_owner(monkeypatch):
+    monkeypatch.setattr(locking, "REFRESH_SECONDS", 0.01)
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    with exclusive(store) as lock:
+        lock.check()
+        store.publish(LOCK_FILE, locking._owner_bytes("theirs"))
+        lock._refresher.join(timeout=30)
+        with pytest.raises(StgcmaError, match="was taken over by another process"):
+            lock.check()
+    assert store.exists(LOCK_FILE)  # theirs
