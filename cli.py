@@ -302,9 +302,8 @@ def import_reference(
     from .model import import_reference as convert
 
     config = convert(file, out, heads=heads, modality=modality.value if modality else None)
-    typer.echo(
-        f"{out}: {config.task}, {config.backbone} {config.width} wide, {config.modality}, {config.frames} frames"
-    )
+    backbone = f"{config.backbone} {config.width} wide"
+    typer.echo(f"{out}: {config.task}, {backbone}, {config.modality}, {config.frames} frames")
 
 
 def _share(text: str) -> float:

@@ -3,7 +3,7 @@
     python benchmarks/preprocess.py [--clips 40] [--rounds 3]
 
 The clips are made here: 10 s, 640x360, 25 fps, H.264 with B-frames, AAC sound; `light` is a test pattern of
-1 MB, `film` has moving detail under grain as camera footage does, 5 MB. Ours is the whole command, imports and
+1 MB, `film` has moving detail under grain as camera footage does. Ours is the whole command, imports and
 shard writing included, for both kinds of fbank; the baseline decodes the same files with `ffmpeg -threads 1`
 and keeps nothing. Sides take turns; the median of the rounds counts.
 """
@@ -33,19 +33,8 @@ def make_clips(folder: Path, kind: str, count: int) -> list[Path]:
     folder.mkdir(parents=True)
     picture, quality = PICTURES[kind]
     inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "anoisesrc=d=10:c=pink:r=44100"]
-    output = [
-        "-c:v",
-        "libx264",
-        "-bf",
-        "3",
-        "-crf",
-        quality,
-        "-pix_fmt",
-        "yuv420p",
-        "-c:a",
-        "aac",
-        "-shortest",
-    ]
+    encoder = ["-c:v", "libx264", "-bf", "3", "-crf", quality, "-pix_fmt", "yuv420p"]
+    output = [*encoder, "-c:a", "aac", "-t", "10"]
     first = folder / "clip_000.mp4"
     subprocess.run([ffmpeg_executable(), "-v", "error", *inputs, *output, str(first)], check=True)
     clips = [first]
@@ -78,9 +67,7 @@ def decode_to_nothing(clips: list[Path]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
