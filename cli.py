@@ -71,9 +71,6 @@ def main() -> None:
     except StgcmaError as error:
         message(f"stgcma: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        message("stgcma: interrupted; the same command goes on from here")
-        sys.exit(130)
 
 
 @app.command()
@@ -158,7 +155,11 @@ def preprocess(
         engine=engine.value,
         ray_address=ray_address,
     )
-    outcome = run(collection, raw, out, options)
+    try:
+        outcome = run(collection, raw, out, options)
+    except KeyboardInterrupt:
+        message("stgcma: interrupted; the same command goes on from here")
+        raise
     _show_outcome(outcome, out, as_json=json_)
     if outcome.failed_share > allowed:
         raise TooManyFailuresError(
