@@ -71,9 +71,6 @@ def main() -> None:
     except StgcmaError as error:
         message(f"stgcma: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        message("stgcma: interrupted; the same command goes on from here")
-        sys.exit(130)
 
 
 @app.command()
@@ -158,7 +155,11 @@ def preprocess(
         engine=engine.value,
         ray_address=ray_address,
     )
-    outcome = run(collection, raw, out, options)
+    try:
+        outcome = run(collection, raw, out, options)
+    except KeyboardInterrupt:
+        message("stgcma: interrupted; the same command goes on from here")
+        raise
     _show_outcome(outcome, out, as_json=json_)
     if outcome.failed_share > allowed:
         raise TooManyFailuresError(
@@ -243,14 +244,67 @@ def report(
 
 @app.command()
 def presets() -> None:
-    """List the presets that `stgcma train` knows.
+    """List the presets: what each is for, and whether `stgcma train` has its hyperparameters yet.
 
     Example: stgcma presets
     """
+    from .model import PRESET_NAMES, preset_config
     from .train.config import preset_names
 
-    for name in preset_names():
-        typer.echo(name)
+    trained = preset_names()
+    rows = []
+    for name in PRESET_NAMES:
+        config = preset_config(name)
+        depth = "-".join(map(str, config.depths))
+        backbone = f"{config.backbone}, {config.width} wide, {depth} deep"
+        rows.append((name, config.task, backbone, "yes" if name in trained else "not yet"))
+    table(("preset", "task", "backbone", "train"), rows)
+
+
+@app.command()
+def model(
+    preset: Annotated[str, typer.Argument(help="See `stgcma presets`.", metavar="PRESET")],
+    json_: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+) -> None:
+    """Count a preset's parameters, operations and memory; nothing is downloaded or computed.
+
+    Example: stgcma model ave-swin-b-base --json
+    """
+    from .model import describe
+
+    summary = describe(preset)
+    if json_:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+        return
+    rows = [(f"{group} parameters", f"{count:,}") for group, count in summary.parameters.items()]
+    rows += [
+        ("trained parameters", f"{summary.trainable:,}"),
+        ("all parameters", f"{summary.total:,}"),
+        ("forward, one clip", f"{summary.forward_gflops:,.1f} GFLOPs"),
+        ("memory, evaluation", mebibytes(summary.forward_bytes)),
+        ("memory, training, one clip", mebibytes(summary.training_bytes)),
+    ]
+    table((preset, ""), rows)
+
+
+@app.command("import-reference")
+def import_reference(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the authors' release.", metavar="FILE.pth")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint folder to make.", metavar="OUT")],
+    heads: Annotated[
+        int | None, typer.Option(help="CLIP's attention heads; width / 64 if not given.")
+    ] = None,
+    modality: Annotated[Modality | None, typer.Option(help="av or av-nofusion; av if not given.")] = None,
+) -> None:
+    """Turn a checkpoint of the authors' release into one of ours; every entry is accounted for.
+
+    Example: stgcma import-reference ave_swin_large.pth imported
+    """
+    from .model import import_reference as convert
+
+    config = convert(file, out, heads=heads, modality=modality.value if modality else None)
+    backbone = f"{config.backbone} {config.width} wide"
+    typer.echo(f"{out}: {config.task}, {backbone}, {config.modality}, {config.frames} frames")
 
 
 def _share(text: str) -> float:
@@ -285,12 +339,11 @@ def _show_demo(result: DemoResult) -> None:
                 run.modality,
                 f"{run.result['accuracy']:.1%}",
                 f"{run.result['majority']['accuracy']:.1%}",
-                f"{summary.trainable_parameters:,} / {summary.total_parameters:,}",
+                f"{summary.trainable_parameters:,}",
+                f"{summary.total_parameters:,}",
                 f"{summary.clips_per_second:.1f}",
                 mebibytes(summary.peak_memory_bytes),
             )
         )
-    table(
-        ("modality", "test accuracy", "majority", "trained / all parameters", "clips/s", "peak memory"), rows
-    )
+    table(("modality", "test accuracy", "majority", "trained", "parameters", "clips/s", "peak memory"), rows)
     typer.echo(f"page: {result.page}")

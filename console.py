@@ -19,11 +19,12 @@ def message(text: str) -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Prints a table to stdout."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*header)
+    drawn = Table(*header, box=box.SIMPLE, pad_edge=False)
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))  # as it is: names may hold brackets
     Console().print(drawn)

@@ -93,9 +93,11 @@ class QuestionEncoder(nn.Module):
 
     def forward(self, question: Tensor) -> Tensor:
         """Word ids `[B, words]` → `[B, 512]`."""
-        _, (hidden, cell) = self.lstm(torch.tanh(self.embedding(question)))
-        q: Tensor = self.project(torch.tanh(torch.cat([hidden[0], cell[0]], dim=-1)))
-        return q
+        # Fourteen words cost nothing in float32, and not every device has an LSTM in float16.
+        with torch.autocast(question.device.type, enabled=False):
+            _, (hidden, cell) = self.lstm(torch.tanh(self.embedding(question)))
+            q: Tensor = self.project(torch.tanh(torch.cat([hidden[0], cell[0]], dim=-1)))
+            return q
 
 
 class QuestionAttention(nn.Module):

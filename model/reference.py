@@ -151,6 +151,8 @@ def _read_clip(
 
 def _read_audio_shape(entries: Mapping[str, Tensor], patch: int) -> tuple[int, int]:
     """The segment that fills the audio position table: the published one, else one of 128 mel bins."""
+    if "positional_embedding_audio" not in entries:  # the frames alone; or missing, which is told later
+        return _PUBLISHED_AUDIO
     patches = len(entries["positional_embedding_audio"]) - 1
     if patches == (_PUBLISHED_AUDIO[0] // patch) * (_PUBLISHED_AUDIO[1] // patch):
         return _PUBLISHED_AUDIO

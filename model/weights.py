@@ -28,14 +28,14 @@ KEPT_KINDS = ("random", "imported")
 """Backbones that nobody else can give back; checkpoints keep them."""
 
 
-def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str = "random") -> None:
+def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str | None = None) -> None:
     """Fills the frozen weights of a model built on the meta device, and records where they come from.
 
     Args:
         model: its `backbone_source` becomes `kind` (`random`, `timm`, `file` or `imported`), `weights` (what
             gets them again), `sha256` (of the tensors), and what else is known of the source.
         weights: as in `build_model`; for a checkpoint that keeps its backbone, the kept file.
-        kind: of a checkpoint, what it says its backbone is.
+        kind: of a checkpoint, what it says its backbone is; None for a new model.
 
     Raises:
         InputError: the file is missing, unreadable, or does not fit the backbone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from ..errors import InputError
 
 _CHUNK_BYTES = 1 << 20
 _MAX_RECORD_CHARACTERS = 16 << 20
-_SPACE = " \t\r\n"
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -74,8 +76,8 @@ class _Window:
     def next_character(self) -> str:
         """The next character that is not white space, without going past it; empty at the end."""
         while True:
-            while self._place < len(self._text) and self._text[self._place] in _SPACE:
-                self.skip(1)
+            # The pattern also matches nothing, so there is always a match.
+            self.skip(len(_SPACE.match(self._text, self._place).group()))  # type: ignore[union-attr]
             if self._place < len(self._text):
                 return self._text[self._place]
             if not self._more():
@@ -87,7 +89,7 @@ class _Window:
         line = self.line
         while True:
             try:
-                value, end = json.JSONDecoder().raw_decode(self._text, self._place)
+                value, end = _DECODER.raw_decode(self._text, self._place)
             except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
                 if len(self._text) - self._place > _MAX_RECORD_CHARACTERS or not self._more():
                     raise InputError(f"{self.path}:{line}: the record here is not JSON ({error})") from None

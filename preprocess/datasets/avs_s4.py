@@ -125,13 +125,14 @@ class _Disk:
     data: str
     _videos: dict[str, dict[str, str]] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
+    _fields: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def specify(self, row: Row) -> ClipSpecification:
         """The clip of a row: its video, or where there is none its pictures."""
         problem = unsafe_name(row.name, "name")
         if problem is None and not _is_folder_name(row.category):
             problem = ("unsafe-path", f"category {row.category!r} cannot name a folder")
-        fields = {"category": row.category}
+        fields = self._fields.setdefault(row.category, {"category": row.category})
         place = f"{row.split}/{row.category}"
         if problem is not None:
             source = printable(f"{self.data}raw_videos/{place}/{row.name}.mp4")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ def _parse(record: dict[str, Any], where: str) -> Question:
     identity = record.get("question_id")
     if not isinstance(identity, int | str):
         raise InputError(f"{where}: question_id is {identity!r}, must be a number or a text")
-    kind = tuple(_list(record, "type", where))
+    kind = _list(record, "type", where)
     if kind not in _TYPE_OF:
         known = "; ".join(" ".join(one) for one in TYPES)
         raise InputError(f"{where}: type is {record['type']!r}, must be one of: {known}")
@@ -115,21 +116,21 @@ def split_words(content: str) -> list[str]:
     return words
 
 
-def fill(words: list[str], values: list[str], where: str = "question") -> tuple[str, ...]:
+def fill(words: Sequence[str], values: Sequence[str], where: str = "question") -> tuple[str, ...]:
     """The words with every one that holds a `<` replaced whole by the next of `values`.
 
     Raises InputError naming `where` when there are fewer values.
     """
-    words = list(words)
+    filled = list(words)
     places = [place for place, word in enumerate(words) if "<" in word]
     if len(places) > len(values):
         raise InputError(
-            f"{where}: templ_values holds {len(values)} values {values!r} for the {len(places)} "
+            f"{where}: templ_values holds {len(values)} values {list(values)!r} for the {len(places)} "
             f"placeholders of {' '.join(words)!r}"
         )
     for place, value in zip(places, values, strict=False):
-        words[place] = value
-    return tuple(words)
+        filled[place] = value
+    return tuple(filled)
 
 
 def _text(record: dict[str, Any], key: str, where: str) -> str:
@@ -141,14 +142,21 @@ def _text(record: dict[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _list(record: dict[str, Any], key: str, where: str) -> list[str]:
+def _list(record: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     """A list of texts, which the authors' files hold as JSON within a text."""
     value = record.get(key, "[]")
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise InputError(f"{where}: {key} is {value!r}, must be a JSON list of texts") from None
+    values = _read_list(value if isinstance(value, str) else json.dumps(value))
+    if values is None:
+        raise InputError(f"{where}: {key} is {value!r}, must be a JSON list of texts")
+    return values
+
+
+@functools.lru_cache(maxsize=4096)  # a collection has few different ones, each thousands of times
+def _read_list(text: str) -> tuple[str, ...] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: {key} is {record.get(key)!r}, must be a JSON list of texts")
-    return [printable(item) for item in value]
+        return None
+    return tuple(printable(item) for item in value)

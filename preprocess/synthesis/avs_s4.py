@@ -90,12 +90,9 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
     for split, heard in zip(splits, sounding, strict=True):
         others = [index for index in range(len(OBJECTS)) if index != heard]
         silent = rng.choice(others, rng.integers(1, 3), replace=False)
-        visible = rng.permutation([heard, *silent])
-        scripts.append(
-            Script(
-                f"{new_id(rng, ids)}_1", split, tuple(map(int, visible)), int(heard), int(rng.integers(2**32))
-            )
-        )
+        visible = tuple(map(int, rng.permutation([heard, *silent])))
+        name = f"{new_id(rng, ids)}_1"
+        scripts.append(Script(name, split, visible, int(heard), int(rng.integers(2**32))))
     return scripts
 
 

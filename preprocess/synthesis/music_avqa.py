@@ -1,8 +1,8 @@
 """A stand-in for the MUSIC-AVQA collection, in its own layout.
 
 In every clip one to three instruments stand on a stage, indoors or outdoors; some play all the time, some
-for a part of it, some never, one louder than the others. Sometimes an instrument is heard that is not seen.
-The questions have the real templates, and their answers follow from what is seen and heard.
+for a part of it, some never, one louder than the others. Sometimes the sound is of an instrument that is not
+seen. The questions have the real templates, and their answers follow from what is seen and heard.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FPS = 5
 REAL_FOLDER = "MUSIC-AVQA-videos-Real"
 SYNTHETIC_FOLDER = "MUSIC-AVQA-videos-Synthetic"
 
-_PLACE_X = {"left": 0.18, "middle": 0.5, "right": 0.82}
+_PLACE_X = {"left": 0.16, "middle": 0.5, "right": 0.84}
 _LOUD, _SOFT = 0.4, 0.12
 _SYNTHETIC_EVERY = 5
 
@@ -89,7 +89,7 @@ def write_scene(number: int, rng: np.random.Generator) -> Scene:
 
 
 def _spans(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """When each of `count` instruments plays, seconds `[start, end)`: together, in turn, or some late."""
+    """When each of `count` instruments plays, in seconds `[start, end)`: together, in turn, or some late."""
     whole = (0, SECONDS)
     if count == 0:
         return []
@@ -120,7 +120,7 @@ def _paint(scene: Scene, rng: np.random.Generator) -> Iterator[bytes]:
     background = Image.blend(scenery(rng, PIXELS), sky, 0.7)
     sways = rng.uniform(0, 2 * np.pi, size=len(scene.players))
     heights = rng.uniform(0.42, 0.58, size=len(scene.players)) * PIXELS
-    radius = float(rng.uniform(28, 33))
+    radius = float(rng.uniform(26, 30))
     for frame in range(SECONDS * FPS):
         picture = background.copy()
         draw = ImageDraw.Draw(picture)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from stgcma.errors import InputError
 from stgcma.model import PRESET_NAMES, describe, preset_config
 from stgcma.model.accounting import count_parameters

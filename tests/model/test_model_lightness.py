@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-
 from stgcma.model import ModelConfig, build_from_config
 from stgcma.model.exchange import cross_attend
 from stgcma.model.tpavi import Tpavi
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +65,10 @@ def test_checkpointing_is_exact_with_drop_path(helpers, family):
     results = []
     for checkpointing in (False, True):
         model = build_from_config(ModelConfig(**{**fields, "checkpointing": checkpointing}))
-        helpers.teach(model).train()
-        torch.manual_seed(3)
-        torch.nn.init.normal_(
-            model.head.layers[0].weight, std=0.1, generator=torch.Generator().manual_seed(1)
-        )
-        torch.nn.init.normal_(model.head.layers[-1].weight, generator=torch.Generator().manual_seed(1))
-        adapters = model.parameter_groups()["adapter"]
-        for index, parameter in enumerate(adapters.values()):
-            generator = torch.Generator().manual_seed(index)
-            torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+        adapters, head = model.parameter_groups().values()
+        for index, parameter in enumerate([*adapters.values(), *head.values()]):
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
+        model.train()
         torch.manual_seed(3)
         model(**helpers.draw_inputs(model.config))["logits"].sum().backward()
         results.append({n: p.grad for n, p in adapters.items()})

@@ -269,7 +269,7 @@ def test_wrong_requests_are_status_2_and_one_line(stgcma, small_ave, tmp_path, a
         ),
         (
             lambda raw: (raw / "testSet.txt").write_text("Bell&other&good&0&1\n"),
-            "testSet.txt: Bell&other&good&0&1 is not a row of Annotations.txt",
+            "testSet.txt:1: Bell&other&good&0&1 is not a row of Annotations.txt",
         ),
     ],
 )

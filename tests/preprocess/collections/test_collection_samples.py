@@ -1,0 +1,209 @@
+"""From a collection in its authors' layout to samples: members, shapes, and what becomes of wrong masks."""
+
+import io
+import json
+import wave
+
+import numpy as np
+import pytest
+from PIL import Image
+from stgcma.preprocess.datasets import avs_s4, music_avqa
+from stgcma.preprocess.masks import mask_members
+from stgcma.preprocess.reasons import ClipError
+from stgcma.preprocess.sample import SampleMaker
+from stgcma.preprocess.specification import FeatureSettings
+from stgcma.preprocess.synthesis import avs_s4 as synthetic_avs
+from stgcma.preprocess.synthesis import music_avqa as synthetic_avqa
+from stgcma.preprocess.synthesis.music_scene import SECONDS
+
+FRAMES = (5, 224, 224, 3)
+
+
+def array(content):
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def picture(content):
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.fixture(scope="module")
+def avs_raw(tmp_path_factory):
+    """A training and a test clip, encoded."""
+    raw = tmp_path_factory.mktemp("avs")
+    scripts = [
+        next(s for s in synthetic_avs.write_scripts(10, 0) if s.split == split) for split in ("train", "test")
+    ]
+    for script in scripts:
+        (raw / "raw_videos" / script.place).parent.mkdir(parents=True)
+        synthetic_avs.render(script, raw)
+    lines = ["name,start,category,split", *(f"{s.name},0,{s.category},{s.split}" for s in scripts)]
+    (raw / "s4_meta_data.csv").write_text("\n".join(lines))
+    return raw
+
+
+def make(raw, clip, *, missing_audio="quarantine"):
+    settings = FeatureSettings(avs_s4.SAMPLING, ("clip", "swin"))
+    return SampleMaker(raw, settings, missing_audio=missing_audio)(clip)
+
+
+def test_a_clip_of_avs_has_its_frames_fbanks_and_masks(avs_raw):
+    train, test = (make(avs_raw, clip) for clip in avs_s4.read(avs_raw).clips)
+    assert [name for name in train.members if name.startswith("mask")] == ["mask_00.png"]
+    assert [name for name in test.members if name.startswith("mask")] == [
+        f"mask_{k:02d}.png" for k in range(5)
+    ]
+    assert sum(name.startswith("frame") for name in test.members) == 5
+    assert array(test.members["fbank_128.npy"]).shape[0::2] == (5, 128)
+    assert array(test.members["fbank_224.npy"]).shape == (5, 224, 224)
+    assert test.seconds == pytest.approx(5, abs=0.1)
+    for name in ("mask_00.png", "mask_04.png"):
+        mask = picture(test.members[name])
+        assert (mask.mode, mask.size, set(np.unique(mask))) == ("L", (224, 224), {0, 255})
+
+
+def test_the_masked_pixels_are_the_sounding_objects_in_that_frame(avs_raw):
+    """Frame and mask are of the same moment: inside the mask, the object's colour; around it, not."""
+    sample = make(avs_raw, avs_s4.read(avs_raw).clips[1])
+    sounding = synthetic_avs.CATEGORIES.index(sample.fields["category"])
+    colour = np.array(synthetic_avs.OBJECTS[sounding].colour)
+    for second in range(5):
+        frame = np.asarray(picture(sample.members[f"frame_{second:02d}.jpg"])).astype(int)
+        inside = np.asarray(picture(sample.members[f"mask_{second:02d}.png"])) > 0
+        near = np.abs(frame - colour).max(axis=2) < 60
+        assert near[inside].mean() > 0.7
+        assert near[~inside].mean() < 0.05
+
+
+def test_pictures_and_a_sound_file_make_the_same_members_as_a_video(avs_raw, tmp_path):
+    video = avs_s4.read(avs_raw).clips[1]
+    whole = make(avs_raw, video)
+    place = f"test/{video.fields['category']}"
+    frames = tmp_path / "visual_frames" / place / video.key
+    frames.mkdir(parents=True)
+    for second in range(5):
+        picture(whole.members[f"frame_{second:02d}.jpg"]).save(frames / f"{video.key}_{second + 1}.png")
+    (tmp_path / "gt_masks").symlink_to(avs_raw / "gt_masks")
+    (tmp_path / "s4_meta_data.csv").write_text(
+        f"name,category,split\n{video.key},{video.fields['category']},test\n"
+    )
+
+    (test,) = avs_s4.read(tmp_path).clips
+    settings = FeatureSettings(avs_s4.SAMPLING, ("clip", "swin"))
+    with pytest.raises(
+        ClipError, match="no-audio: its frames are pictures, and there is no sound file beside"
+    ):
+        SampleMaker(tmp_path, settings, allow_links=True)(test)
+    silent = SampleMaker(tmp_path, settings, missing_audio="silence", allow_links=True)(test)
+    assert (silent.has_audio, silent.decoder, silent.seconds, silent.fps) == (False, "pillow", 5.0, 0.0)
+    assert silent.members.keys() == whole.members.keys()
+    first, second = (np.asarray(picture(s.members["frame_03.jpg"])).astype(int) for s in (whole, silent))
+    assert np.abs(first - second).mean() < 3
+
+    sound = tmp_path / "audio_wav" / place / f"{video.key}.wav"
+    sound.parent.mkdir(parents=True)
+    with wave.open(str(sound), "wb") as stream:
+        stream.setnchannels(1), stream.setsampwidth(2), stream.setframerate(16000)
+        stream.writeframes((np.sin(np.arange(5 * 16000) / 5) * 9000).astype("<i2").tobytes())
+    heard = SampleMaker(tmp_path, settings, allow_links=True)(avs_s4.read(tmp_path).clips[0])
+    assert (heard.has_audio, heard.seconds) == (True, 5.0)
+    assert array(heard.members["fbank_224.npy"]).astype(np.float32).std() > 1
+
+
+def test_a_link_out_of_the_collection_is_refused(avs_raw, tmp_path):
+    (tmp_path / "raw_videos").symlink_to(avs_raw / "raw_videos")
+    (tmp_path / "s4_meta_data.csv").write_text((avs_raw / "s4_meta_data.csv").read_text())
+    with pytest.raises(ClipError, match=r"unsafe-path: raw_videos/train/.* is a link that leads out"):
+        make(tmp_path, avs_s4.read(tmp_path).clips[0])
+
+
+def test_a_missing_mask_is_a_mismatch(avs_raw):
+    clip = avs_s4.read(avs_raw).clips[1]
+    mask = avs_raw / clip.masks[2]
+    content = mask.read_bytes()
+    mask.unlink()
+    try:
+        with pytest.raises(
+            ClipError, match=r"mask-mismatch: of the 5 masks it should have, .*_3\.png is not in"
+        ):
+            make(avs_raw, clip)
+    finally:
+        mask.write_bytes(content)
+
+
+def save(path, array_, mode=None):
+    Image.fromarray(np.asarray(array_, dtype=np.uint8), mode).save(path)
+    return path
+
+
+def test_masks_become_one_channel_of_black_and_white_with_the_same_bytes(tmp_path):
+    grey = np.zeros((448, 448), np.uint8)
+    grey[:, 224:] = 255
+    colour = np.repeat(grey[:, :, None], 3, axis=2)
+    transparent = np.concatenate([colour, np.zeros_like(grey)[:, :, None]], axis=2)
+    made = [
+        mask_members([save(tmp_path / f"{number}.png", pixels)], FRAMES)["mask_00.png"]
+        for number, pixels in enumerate((grey, colour, transparent))
+    ]
+    assert made[0] == made[1] == made[2]
+    mask = np.asarray(picture(made[0]))
+    assert mask.shape == (224, 224)
+    assert mask[:, :112].max() == 0
+    assert mask[:, 112:].min() == 255
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((100, 224)), "mask a.png is 224x100, neither square nor the shape of its 224x224 frames"),
+        (np.ones((224, 224)), "mask a.png: its brightest pixel is 1, masks are 0 and 255"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(tmp_path, pixels, message):
+    with pytest.raises(ClipError, match=f"mask-mismatch: {message}"):
+        mask_members([save(tmp_path / "a.png", pixels)], FRAMES)
+
+
+def test_a_mask_in_the_shape_of_the_video_fits(tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((360, 640)))
+    assert mask_members([path], (5, 720, 1280, 3)).keys() == {"mask_00.png"}
+
+
+def test_masks_of_different_sizes_are_refused(tmp_path):
+    paths = [save(tmp_path / f"{size}.png", np.zeros((size, size))) for size in (224, 100)]
+    with pytest.raises(ClipError, match="mask-mismatch: its masks have different sizes: 100x100, 224x224"):
+        mask_members(paths, FRAMES)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"GIF89a" + b"\0" * 40]
+)
+def test_an_unreadable_mask_is_refused(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ClipError, match=r"mask-mismatch: mask a\.png: "):
+        mask_members([tmp_path / "a.png"], FRAMES)
+
+
+def test_a_decompression_bomb_is_refused_unread(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("1", (20000, 20000)).save(path)
+    with pytest.raises(ClipError, match=r"mask-mismatch: mask a\.png: .*(bomb|at most)"):
+        mask_members([path], FRAMES)
+
+
+def test_a_clip_of_avqa_has_its_questions(tmp_path):
+    scene = synthetic_avqa.write_scene(2, np.random.default_rng(0))
+    for name in (synthetic_avqa.REAL_FOLDER, synthetic_avqa.SYNTHETIC_FOLDER):
+        (tmp_path / name).mkdir()
+    synthetic_avqa.render(scene, tmp_path)
+    records = synthetic_avqa.Asker(np.random.default_rng(1)).ask(scene, 1)
+    for split, content in (("train", records), ("val", []), ("test", [])):
+        (tmp_path / f"avqa-{split}.json").write_text(json.dumps(content))
+    (clip,) = music_avqa.read(tmp_path).clips
+    sample = SampleMaker(tmp_path, FeatureSettings(music_avqa.SAMPLING, ("swin",)))(clip)
+    assert sorted(sample.members) == ["fbank_224.npy", *(f"frame_{k:02d}.jpg" for k in range(10)), "qa.json"]
+    assert array(sample.members["fbank_224.npy"]).shape[0] == 10
+    assert len(json.loads(sample.members["qa.json"])) == sum(
+        not record["question_deleted"] for record in records
+    )
+    assert sample.seconds == pytest.approx(SECONDS, abs=0.1)
