@@ -47,7 +47,7 @@ def test_description_adds_up(helpers):
 
 
 def test_arithmetic_is_that_of_the_matrices():
-    """A bare ViT-B/32-like model: 2 · (4 + 8)·D² per token and block, attention and stems little beside it."""
+    """Without adapters: 2 · (4 + 8)·D² per token and block; attention and stems are little beside it."""
     config = preset_config("ave-demo", temporal=False, spatial=False, global_=False)
     tokens = config.frames * (1 + 49 + 1 + 12)
     blocks = 2 * 12 * 128**2 * 4 * tokens
