@@ -149,11 +149,14 @@ def adapted_block(x: Tensor, block: Any, adapters: BlockAdapters, spans: list[Sp
         hidden = adapters.spatial.down(attended, through=block.attn.proj)
         hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
         x = x + torch.cat([part.flatten(0, 1) for part in adapters.spatial.up(hidden)])
-    z = block.mlp(block.norm2(x))
-    x = x + z
-    if adapters.global_ is not None:
-        tokens = [part.flatten(0, 1) for part in split(z, spans)]
-        x = x + torch.cat([part.flatten(0, 1) for part in adapters.global_(tokens, adapters.gates)])
+    if adapters.global_ is None:
+        x = x + block.mlp(block.norm2(x))
+    else:
+        rows = [span.rows for span in spans]
+        z, hidden = adapters.global_.down_from(block.mlp, block.norm2(x), rows)
+        hidden = [u.view(*part.shape[:2], -1) for u, part in zip(hidden, attended, strict=True)]
+        hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
+        x = x + z + torch.cat([part.flatten(0, 1) for part in adapters.global_.up(hidden)])
     return x
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from .adapter import Adapter
 from .config import ModelConfig
+from .frozen_mlp import mlp_and_down
 
 
 class Gates(nn.Module):
@@ -59,6 +61,11 @@ class StepAdapters(nn.ModuleDict):
     def down(self, tokens: Sequence[Tensor], through: nn.Linear | None = None) -> list[Tensor]:
         """Into the bottleneck, as `Adapter.down`."""
         return [adapter.down(x, through) for adapter, x in zip(self._adapters(), tokens, strict=True)]
+
+    def down_from(self, mlp: Any, n: Tensor, rows: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """A frozen MLP's output `[rows, D]`, and what of it is in each bottleneck, `[rows_m, h]`."""
+        z, hidden = mlp_and_down(n, mlp, [adapter.fc1 for adapter in self._adapters()], rows)
+        return z, [functional.gelu(u) for u in hidden]
 
     def up(self, hidden: Sequence[Tensor]) -> list[Tensor]:
         """Out of the bottleneck, as `Adapter.up`."""

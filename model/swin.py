@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .config import ModelConfig
 from .encoder import Encoded, Encoder
-from .exchange import BlockAdapters, Gates, StepAdapters
+from .exchange import BlockAdapters, StepAdapters
 
 
 def swin_backbone(config: ModelConfig, *, device: str) -> Any:
@@ -125,22 +125,25 @@ def adapted_block(x: Tensor, block: Any, trained: SwinBlockAdapters, steps: int,
     if trained.temporal is not None:
         x = x + temporal_residual(block.norm1(x), block, trained, trained.temporal, steps)
     x = x + spatial_residual(block.norm1(x), block, trained)
-    n = block.norm2(x).flatten(1, 2)
-    z: Tensor = block.mlp(n)
-    if trained.global_ is not None and parallel:
+    return x + global_residual(block.norm2(x), block, trained, parallel).view(x.shape)
+
+
+def global_residual(n: Tensor, block: Any, trained: SwinBlockAdapters, parallel: bool) -> Tensor:
+    """The frozen MLP, adapted over all tokens of a time step: `[M·B·T, H, W, D]` → as many rows."""
+    n = n.flatten(1, 2)
+    if trained.global_ is None:
+        frozen: Tensor = block.mlp(n)
+        return frozen
+    if parallel:
         (beside,) = trained.global_([n])
-        z = z + block.drop_path2(0.5 * beside)
-    elif trained.global_ is not None:
-        z = z + adapt(z, trained.global_, trained.gates)
-    return x + z.view(x.shape)
-
-
-def adapt(y: Tensor, step: StepAdapters, gates: Gates | None) -> Tensor:
-    """One step's adapters, exchanging within each group of tokens where there are gates.
-
-    `[M·G, N, D]` → the same: a group is a window or a whole token grid.
-    """
-    return torch.cat(step(y.chunk(len(step)), gates))
+        return block.mlp(n) + block.drop_path2(0.5 * beside)  # type: ignore[no-any-return]
+    frames, N, D = n.shape
+    modalities = len(trained.global_)
+    rows = [frames * N // modalities] * modalities
+    z, hidden = trained.global_.down_from(block.mlp, n.view(-1, D), rows)
+    if trained.gates is not None:
+        hidden = [u.flatten(0, 1) for u in trained.gates(*(u.view(-1, N, u.shape[-1]) for u in hidden))]
+    return z + torch.cat(trained.global_.up(hidden))
 
 
 def temporal_residual(
@@ -154,7 +157,9 @@ def temporal_residual(
     parts = zip(*(x.chunk(len(biases)) for x in project_qkv(columns, block.attn)), biases, strict=True)
     attended = [functional.scaled_dot_product_attention(q, k, v, attn_mask=bias) for q, k, v, bias in parts]
     y = block.attn.proj(torch.cat(attended).transpose(1, 2).flatten(2))
-    residual: Tensor = block.drop_path1(adapt(y, step, None))  # drops rows: one clip, one position
+    residual: Tensor = block.drop_path1(
+        torch.cat(step(y.chunk(len(step))))
+    )  # drops rows: one clip, one position
     return residual.view(clips, H * W, steps, D).transpose(1, 2).reshape(n.shape)
 
 
