@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
+from torch.amp import autocast_mode
 from torch.nn import functional
 
 from .config import ModelConfig
@@ -94,7 +97,13 @@ class QuestionEncoder(nn.Module):
     def forward(self, question: Tensor) -> Tensor:
         """Word ids `[B, words]` → `[B, 512]`."""
         # Fourteen words cost nothing in float32, and not every device has an LSTM in float16.
-        with torch.autocast(question.device.type, enabled=False):
+        device = question.device.type
+        whole = (
+            torch.autocast(device, enabled=False)
+            if autocast_mode.is_autocast_available(device)
+            else nullcontext()
+        )
+        with whole:
             _, (hidden, cell) = self.lstm(torch.tanh(self.embedding(question)))
             q: Tensor = self.project(torch.tanh(torch.cat([hidden[0], cell[0]], dim=-1)))
             return q

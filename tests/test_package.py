@@ -1,6 +1,7 @@
 """The house rules that no other test would notice being broken."""
 
 import ast
+import json
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,20 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("preprocess", "shards", "model", "train")
 # Who may import whom: cli → chain → train → model, chain → preprocess → shards ← train.
 MAY_IMPORT = {"shards": set(), "model": set(), "preprocess": {"shards"}, "train": {"shards", "model"}}
+COMMANDS = (
+    "demo",
+    "synthesize",
+    "preprocess",
+    "shards verify",
+    "shards stats",
+    "shards show",
+    "train",
+    "evaluate",
+    "report",
+    "presets",
+    "model",
+    "import-reference",
+)
 # The model runs where there is only torch and timm (and what they need).
 MODEL_NEEDS = {"torch", "timm", "safetensors", "numpy", "yaml"} | set(sys.stdlib_module_names)
 
@@ -69,11 +84,9 @@ def test_help_does_not_wait_for_torch():
     assert "preprocess" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["demo", "synthesize", "preprocess", "train", "evaluate", "report", "presets"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example(stgcma, command):
-    result = stgcma(command, "--help")
+    result = stgcma(*command.split(), "--help")
     assert result.status == 0
     assert f"Example: stgcma {command}" in result.stdout
 
@@ -82,6 +95,25 @@ def test_presets_are_listed(stgcma):
     result = stgcma("presets")
     assert result.status == 0
     assert "ave-demo" in result.stdout.split()
+
+
+@pytest.mark.parametrize("preset", ["ave-demo", "avs-demo", "avqa-demo"])
+def test_a_model_is_accounted_for(stgcma, preset):
+    result = stgcma("model", preset, "--json")
+    assert result.status == 0
+    summary = json.loads(result.stdout)
+    assert summary["trainable"] == summary["parameters"]["adapter"] + summary["parameters"]["head"]
+    assert 0 < summary["forward_bytes"] < summary["training_bytes"]
+    assert summary["forward_gflops"] > 0
+    assert f"{summary['trainable']:,}" in stgcma("model", preset).stdout
+
+
+def test_a_file_that_is_no_reference_checkpoint_is_named(stgcma, tmp_path):
+    (tmp_path / "notes.pth").write_text("hello")
+    result = stgcma("import-reference", tmp_path / "notes.pth", tmp_path / "out")
+    assert result.status == 2
+    assert "notes.pth" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_an_unknown_command_is_status_2(stgcma):
