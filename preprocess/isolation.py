@@ -40,6 +40,7 @@ Outcome = TypeVar("Outcome")
 _OUT_OF_MEMORY_STATUS = 77  # of a child that ran out of memory and ended itself; no signal, no shell's code
 _OUT_OF_MEMORY_TRIES = 2  # the second is in a fresh process, which no earlier clip has left full
 _IN_FLIGHT_PER_WORKER = 4
+_MOST_UNREACHED = 20  # by then something else than a clip is wrong
 _STOPPED = "decoding was stopped"
 
 
@@ -164,7 +165,8 @@ class IsolatedPool:
     def _outcome(self, function: Callable[[Item], Outcome], task: _Task[Item]) -> Outcome | ClipError:
         from pebble import ProcessExpired
 
-        for number in range(1, self.tries + 1):
+        number, unreached = 1, 0
+        while True:
             try:
                 answer = task.future.result()
             except CancelledError:
@@ -173,18 +175,21 @@ class IsolatedPool:
                 return ClipError("timeout", f"not done after {self.timeout_seconds:g} s")
             except ProcessExpired as error:
                 failure = _death(error.exitcode, number)
-                if failure.reason == "out-of-memory" and number >= _OUT_OF_MEMORY_TRIES:
+                most = _OUT_OF_MEMORY_TRIES if failure.reason == "out-of-memory" else self.tries
+                if number >= min(most, self.tries):
                     return failure
+                number += 1
             except BrokenProcessPool as error:
-                failure = ClipError("crashed", f"its process could not be reached, {number} times: {error}")
+                # Which item broke the pool is not known, nor does it always happen: no try is lost by it.
+                unreached += 1
+                if unreached > _MOST_UNREACHED:
+                    return ClipError("crashed", f"its process could not be reached: {error}")
             else:
                 if isinstance(answer.error, StgcmaError):
                     raise answer.error
                 result: Outcome | ClipError = answer.error or answer.result
                 return result
-            if number < self.tries or self._closed:
-                task.future = self._submit(function, task.item)
-        return failure
+            task.future = self._submit(function, task.item)
 
 
 @dataclass
