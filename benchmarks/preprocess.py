@@ -1,6 +1,6 @@
 """What preprocessing costs: CPU-seconds a clip against a bare ffmpeg decode, and two workers against one.
 
-    python benchmarks/preprocess.py [--clips 40] [--rounds 3]
+    python benchmarks/preprocess.py [--clips 320] [--rounds 3] [--kinds light film]
 
 The clips are made here: 10 s, 640x360, 25 fps, H.264 with B-frames, AAC sound; `light` is a test pattern of
 1 MB, `film` has moving detail under grain as camera footage does. Ours is the whole command, imports and
@@ -68,11 +68,12 @@ def decode_to_nothing(clips: list[Path]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=40)
+    parser.add_argument("--clips", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for kind in PICTURES:
+        for kind in options.kinds:
             raw = Path(scratch) / kind
             clips = make_clips(raw / "clip", kind, options.clips)
             ours, bare, ratio, speedup = [], [], [], []
