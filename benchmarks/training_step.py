@@ -3,8 +3,10 @@
     python benchmarks/training_step.py ave-swin-b-base avs-swin-b [--rounds 3] [--checkpointing] [--json]
 
 Each measurement is a process of its own, the sides taking turns. Memory is that of the first step: the
-highest resident size less the resident size right before it, so that weights and libraries do not count. Time
-is that of the second step; CPU seconds are given too, because they suffer less from a busy machine.
+highest resident size less the resident size right before it, so that weights and libraries do not count. Both
+sides run under the allocator setting that building a model makes (`stgcma.model.allocator`), so resident is
+what is live. Time is that of the second step; CPU seconds are given too, because they suffer less from a busy
+machine.
 """
 
 from __future__ import annotations

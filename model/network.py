@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .allocator import compact_heap
 from .clip import ClipEncoder
 from .config import ModelConfig
 from .encoder import Encoder
@@ -28,6 +29,7 @@ class STGCMA(nn.Module):
     def __init__(self, config: ModelConfig, *, backbone_device: str = "cpu") -> None:
         """Builds the architecture; the frozen weights are empty until `build.fill_backbone` fills them."""
         super().__init__()
+        compact_heap()
         self.config = config
         self.backbone_source: dict[str, Any] = {}
         self.encoder: Encoder = _encoder(config, backbone_device)
