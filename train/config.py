@@ -45,6 +45,8 @@ class TrainConfig(_Section):
 
     seed: int = Field(default=0, ge=0)
     select_on: Literal["val", "test"] = "val"
+    # Recompute activations in the backward pass: the same numbers, less memory, more time.
+    checkpointing: bool = False
 
 
 class RunConfig(_Section):

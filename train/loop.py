@@ -51,7 +51,12 @@ def train(shards: Path, run_path: Path, config: RunConfig, *, overwrite: bool = 
         raise InputError(f"{shards} is made for {info.task}, preset {config.preset} trains {config.task}")
     device = pick_device()
     torch.manual_seed(config.train.seed)
-    options = {"classes": len(info.classes), "frames": info.features["sampling"]["frames"], **config.model}
+    options = {
+        "classes": len(info.classes),
+        "frames": info.features["sampling"]["frames"],
+        "checkpointing": config.train.checkpointing,
+        **config.model,
+    }
     model = build_model(config.preset, **options)
     model.to(device)
     training = ClipDataset(shards, "train", config.data, audio_shape=model.config.audio_shape)
@@ -183,6 +188,7 @@ def _about(model: STGCMA) -> dict[str, Any]:
     return {
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "total_parameters": sum(p.numel() for p in model.parameters()),
+        "backbone": model.backbone_source,
         "versions": {"python": platform.python_version()} | package_versions("torch", "timm", "numpy"),
     }
 

@@ -4,7 +4,9 @@ import json
 import re
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 FEW = ("--set", "optim.epochs=2", "--set", "data.workers=0")
 
@@ -32,8 +34,21 @@ def test_the_run_folder_holds_what_ran(trained, ave_shards):
     assert about["shards"] == str(ave_shards)
     assert 0 < about["trainable_parameters"] < about["total_parameters"]
     assert about["versions"]["torch"].startswith("2.11")
+    assert len(about["backbone"]["sha256"]) == 64
     for name in ("best", "last"):
         assert (run / "checkpoints" / name / "adapters.safetensors").is_file()
+
+
+def test_recomputing_activations_changes_no_number(ave_shards, trained, tmp_path):
+    from stgcma.train.config import load_preset
+    from stgcma.train.loop import train
+
+    settings = ["optim.epochs=3", "data.workers=0", "train.checkpointing=true"]
+    train(ave_shards, tmp_path / "run", load_preset("ave-demo", settings))
+    weights = [
+        run / "checkpoints" / "last" / "adapters.safetensors" for run in (trained[0], tmp_path / "run")
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_training_lowers_the_loss_and_repeats_to_the_bit(ave_shards, tmp_path):
