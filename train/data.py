@@ -184,5 +184,7 @@ def make_loader(
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        # Its own, because a loader draws from it: dropout must not depend on the number of workers.
+        generator=torch.Generator(),
     )
     return loader, order
