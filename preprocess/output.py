@@ -39,6 +39,8 @@ PROGRESS_FOLDER = ".progress"
 _PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
 _TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
+_RECORD = re.compile(rf"{_SHARD.pattern}\.json")
+_CLEARING = {"clearing": True}  # stands for the plan while an --overwrite removes what was there
 
 
 @dataclass(frozen=True)
@@ -99,17 +101,20 @@ class OutputFolder:
     def begin(self, plan: dict[str, Any], *, overwrite: bool) -> None:
         """Starts or continues the run that `plan` describes.
 
-        Raises InputError naming what differs when the folder holds the result of another plan.
+        Raises InputError naming what differs when the folder holds the result of another plan, and when it
+        holds shards that nothing says are of this program's making.
         """
-        if overwrite:
+        existing = None if overwrite or self.is_complete() else self._plan()
+        if overwrite or existing == _CLEARING:
             self._clear()
         elif self.is_complete():
             # What a newer stgcma wrote or would write is told apart by the format's version.
             self._check_same(_plan_of(read_dataset(self.location)), _without_own_version(plan))
-        elif self._store.exists(_PLAN_FILE):
-            self._check_same(json.loads(self._store.read(_PLAN_FILE)), plan)
+        elif existing is not None:
+            self._check_same(existing, plan)
         else:
-            self._clear_shards()  # left by an --overwrite that was cut short
+            self._check_no_shards()
+            self._store.remove_folder(PROGRESS_FOLDER)  # of a plan that nobody knows
         if not self.is_complete():
             self._store.publish(_PLAN_FILE, canonical_json(plan))
 
@@ -163,16 +168,33 @@ class OutputFolder:
                 "choose another OUT, or --overwrite to start anew"
             )
 
-    def _clear(self) -> None:
-        self._store.remove(DATASET_FILE)  # first: without it the rest is no finished directory
-        self._store.remove_folder(PROGRESS_FOLDER)
-        for name in _TABLES:
-            self._store.remove(name)
-        self._clear_shards()
+    def _plan(self) -> dict[str, Any] | None:
+        if not self._store.exists(_PLAN_FILE):
+            return None
+        try:
+            plan = json.loads(self._store.read(_PLAN_FILE))
+        except ValueError as error:
+            plan = error
+        if not isinstance(plan, dict):
+            raise InputError(
+                f"{self._store.where(_PLAN_FILE)} is not the plan of a run; --overwrite to start anew"
+            )
+        return plan
 
-    def _clear_shards(self) -> None:
+    def _check_no_shards(self) -> None:
         for name in self._store.names():
-            if name.startswith(f"{SHARD_FOLDER}/") and not name.endswith("/") and _is_ours(name):
+            if name in _TABLES or (name.startswith(f"{SHARD_FOLDER}/") and not name.endswith("/")):
+                raise InputError(
+                    f"OUT {self.location} holds {name}, but neither {DATASET_FILE} nor the plan of a run "
+                    "that has not ended: it may be another's; take another OUT, or --overwrite to discard it"
+                )
+
+    def _clear(self) -> None:
+        # First, so that what is left when this is cut short is known to be on its way out.
+        self._store.publish(_PLAN_FILE, canonical_json(_CLEARING))
+        self._store.remove(DATASET_FILE)  # next: without it the rest is no finished directory
+        for name in self._store.names():
+            if _is_ours(name) and name not in (_PLAN_FILE, LOCK_FILE) and not name.endswith("/"):
                 self._store.remove(name)
 
 
@@ -201,13 +223,13 @@ def open_output(location: Location) -> Iterator[OutputFolder]:
 def _is_ours(name: str) -> bool:
     """Whether a file below OUT is of this program's making, finished or not."""
     top, _, below = name.partition("/")
-    if top == PROGRESS_FOLDER:
-        return True
     whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
     file = whole[1] if whole else below or top
+    if top == PROGRESS_FOLDER and "/" in name:
+        return not below or f"{top}/{file}" == _PLAN_FILE or _RECORD.fullmatch(file) is not None
     if top == SHARD_FOLDER and "/" in name:
         return not below or _SHARD.fullmatch(file) is not None
-    return file in (DATASET_FILE, *_TABLES, LOCK_FILE)
+    return "/" not in name and file in (DATASET_FILE, *_TABLES, LOCK_FILE)
 
 
 def _is_dataset(store: Store) -> bool:

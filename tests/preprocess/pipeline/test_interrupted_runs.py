@@ -8,6 +8,10 @@ import time
 
 import pytest
 from stgcma.preprocess import pipeline
+from stgcma.preprocess.output import ShardResult, open_output
+from stgcma.shards.manifest import read_quarantine
+from stgcma.shards.schema import QuarantineRecord
+from stgcma.shards.storage import LocalStore
 from stgcma.shards.verification import verify
 
 from .stand_in import build, contents
@@ -44,13 +48,43 @@ def test_killed_anywhere_while_retrying(finish, tmp_path, raw):
     assert result["kills"] > 30
 
 
-def test_an_overwrite_cut_short_goes_on_without_the_flag(tmp_path, raw):
-    out = tmp_path / "out"
-    build(out, raw, clips=43, features={"another": "kind"})
-    (out / "dataset.json").unlink()  # what --overwrite does first
-    build(out, raw, clips=12)
+def test_an_overwrite_cut_short_goes_on_without_the_flag(tmp_path, raw, monkeypatch):
+    """Wherever it is cut: before the plan is replaced OUT is as it was, afterwards it is of the new plan."""
+    build(tmp_path / "before", raw, clips=43, features={"another": "kind"})
     build(tmp_path / "whole", raw, clips=12)
-    assert contents(out) == contents(tmp_path / "whole")
+    remove = LocalStore.remove
+    for number in (1, 2, 4, 12):
+        out = tmp_path / f"cut-{number}"
+        shutil.copytree(tmp_path / "before", out)
+        removed = []
+
+        def cut(store, name, removed=removed, number=number):
+            removed.append(name)
+            if len(removed) > number:
+                raise KeyboardInterrupt
+            remove(store, name)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalStore, "remove", cut)
+            with pytest.raises(KeyboardInterrupt):
+                build(out, raw, clips=12, overwrite=True)
+        assert not (out / "dataset.json").exists()
+        build(out, raw, clips=12)
+        assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_progress_of_a_plan_that_is_gone_is_not_believed(tmp_path, raw):
+    """A shard without clips has no file that could be missing: only its record says what became of it."""
+    out = tmp_path / "out"
+    for number in range(3):
+        (raw / f"clip-{number}.bad").touch()
+    with open_output(out) as output:
+        output.begin({"another": "plan"}, overwrite=False)
+        gone = QuarantineRecord("gone", "gone.mp4", "missing", "of another plan")
+        output.record(ShardResult("train", 0, (), (gone,), {}))
+    (out / ".progress" / "plan.json").unlink()
+    build(out, raw, clips=3)
+    assert [record.key for record in read_quarantine(out)] == ["clip-0", "clip-1", "clip-2"]
 
 
 def kill_at_random(start_run, wanted, tmp_path, *, kills, longest_seconds):

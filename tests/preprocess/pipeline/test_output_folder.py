@@ -243,7 +243,10 @@ def test_a_shard_whose_last_clip_goes_bad_is_removed(tmp_path, raw):
     assert len(read_quarantine(out)) == 3
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "shards/holiday.tar", ".progress.txt", "empty/"])
+@pytest.mark.parametrize(
+    "name",
+    ["thesis.tex", "shards/holiday.tar", ".progress.txt", ".progress/notes", "a/dataset.json", "empty/"],
+)
 def test_files_of_others_are_left_alone(tmp_path, raw, name):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
@@ -253,6 +256,36 @@ def test_files_of_others_are_left_alone(tmp_path, raw, name):
         with pytest.raises(InputError, match=re.escape(f"holds other files ({name}, …)")):
             build(tmp_path / "out", raw, clips=3, overwrite=overwrite)
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("name", ["shards/train-000000.tar", "shards/test-000000.tar", "manifest.parquet"])
+def test_shards_that_may_be_anothers_are_left_alone(tmp_path, raw, name):
+    """WebDataset's usual names are ours too; nothing else says whose they are."""
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(InputError, match=f"holds {name}, but neither dataset.json nor the plan of a run"):
+        build(tmp_path / "out", raw, clips=3)
+    assert path.read_text() == "precious"
+    build(tmp_path / "out", raw, clips=3, overwrite=True)
+    assert faults(tmp_path / "out") == ()
+
+
+def test_a_directory_that_lost_its_description_is_left_alone(tmp_path, raw):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    (out / "dataset.json").unlink()
+    before = contents(out)
+    with pytest.raises(InputError, match="--overwrite to discard it"):
+        build(out, raw, clips=12)
+    assert contents(out) == before
+
+
+def test_a_plan_that_is_none_is_named(tmp_path, raw):
+    (tmp_path / "out" / ".progress").mkdir(parents=True)
+    (tmp_path / "out" / ".progress" / "plan.json").write_text("[")
+    with pytest.raises(InputError, match=r"plan\.json is not the plan of a run; --overwrite to start anew"):
+        build(tmp_path / "out", raw, clips=3)
 
 
 def test_a_dataset_json_of_others_is_left_alone(tmp_path, raw):
