@@ -116,7 +116,7 @@ def preprocess(
     out: Annotated[str, typer.Argument(help="The shard directory to make, likewise.", metavar="OUT")],
     features: Annotated[str, typer.Option(help="Fbanks to make: clip, swin or clip,swin.")] = "clip,swin",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 2,
-    decoder: Annotated[str, typer.Option(help="Video decoder.")] = "auto",
+    decoder: Annotated[str, typer.Option(help="Video decoder: auto, pyav, ffmpeg or decord.")] = "auto",
     missing_audio: Annotated[
         MissingAudio, typer.Option(help="What becomes of a clip without sound.")
     ] = MissingAudio.QUARANTINE,

@@ -24,17 +24,32 @@ def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path
     if Path(source).is_absolute() or ".." in Path(source).parts or "\0" in source:
         raise ClipError("unsafe-path", f"{source!r} leads out of the raw folder")
     path = raw / source
+    if not allow_links and _leads_out(raw, path):  # first, so that nothing out there is looked at
+        raise ClipError(
+            "unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links"
+        )
     try:
         found = path.is_file()
     except OSError as error:  # such as a name that is too long
         raise ClipError("missing", f"{source} cannot be a file: {error.strerror}") from error
     if not found:
         raise ClipError("missing", f"{source} is not in the raw folder")
-    if not allow_links and not path.resolve().is_relative_to(raw.resolve()):
-        raise ClipError(
-            "unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links"
-        )
     return path
+
+
+def annotation_file(raw: Path, path: Path, *, allow_links: bool) -> Path:
+    """`path`, an annotation file of the collection in `raw`, which need not exist.
+
+    Raises InputError when it is, or lies behind, a link that leads out of `raw`, unless `allow_links`.
+    """
+    if not allow_links and _leads_out(raw, path):
+        raise InputError(f"{path} is a link that leads out of {raw}; see --allow-links")
+    return path
+
+
+def _leads_out(raw: Path, path: Path) -> bool:
+    # Not Path.resolve(): it raises for links that go in a circle.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(raw))
 
 
 def unsafe_name(name: str, what: str) -> tuple[str, str] | None:
@@ -65,19 +80,36 @@ def read_text(path: Path, *, hint: str) -> str:
     return path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "backslashreplace")
 
 
-def folder_names(raw: Path, folder: str, *, folders: bool = False) -> set[str]:
-    """Names of the files (or of the folders) in `raw/folder`; none when there is no such folder."""
-    try:
-        with os.scandir(raw / folder) as entries:
-            return {entry.name for entry in entries if (entry.is_dir() if folders else entry.is_file())}
-    except (FileNotFoundError, NotADirectoryError):
+def folder_names(
+    raw: Path, folder: str, *, folders: bool = False, allow_links: bool = False, linked: bool = True
+) -> set[str]:
+    """Names of the files (or of the folders) in `raw/folder`; none when there is no such folder.
+
+    A folder that a link puts outside `raw` counts as none, unless `allow_links`. `linked` False leaves out
+    the single entries of which the same is true. Raises InputError when the folder may not be listed.
+    """
+    place = raw / folder
+    if not allow_links and _leads_out(raw, place):
         return set()
 
+    def counts(entry: os.DirEntry[str]) -> bool:
+        if not linked and not allow_links and entry.is_symlink() and _leads_out(raw, Path(entry.path)):
+            return False
+        return entry.is_dir() if folders else entry.is_file()
 
-def videos_by_name(raw: Path, folder: str) -> dict[str, str]:
+    try:
+        with os.scandir(place) as entries:
+            return {entry.name for entry in entries if counts(entry)}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise InputError(f"{place} cannot be listed: {error.strerror}") from None
+
+
+def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> dict[str, str]:
     """The videos in `raw/folder`: name without suffix to file name. Of several with one name, MP4 wins."""
     found: dict[str, str] = {}
-    for name in sorted(folder_names(raw, folder)):
+    for name in sorted(folder_names(raw, folder, allow_links=allow_links)):
         stem, _, suffix = name.rpartition(".")
         if f".{suffix.lower()}" in VIDEO_SUFFIXES and (stem not in found or suffix.lower() == "mp4"):
             found[stem] = name

@@ -26,10 +26,12 @@ from .reasons import ClipError
 from .retry import flawless_shards
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
-from .video import decoder_versions
+from .video import DECODERS, decoder_versions
 
 # Enough shards for many workers in a small collection, few enough files in a large one: some 50 MB each.
 CLIPS_PER_SHARD = 32
+
+MISSING_AUDIO = ("quarantine", "silence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,12 @@ class Options:
             raise InputError(f"--workers is {self.workers}, must be at least 1")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit is {self.limit}, must be at least 1")
+        if self.decoder not in DECODERS:
+            raise InputError(f"--decoder is {self.decoder!r}, must be one of {', '.join(DECODERS)}")
+        if self.missing_audio not in MISSING_AUDIO:
+            raise InputError(
+                f"--missing-audio is {self.missing_audio!r}, must be one of {', '.join(MISSING_AUDIO)}"
+            )
         if self.overwrite and self.retry_quarantined:
             raise InputError("--overwrite makes every clip again; leave out --retry-quarantined")
         if self.engine not in ("local", "ray"):
@@ -112,7 +120,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options) -> Out
     read = reader(name)
     with opened_raw(raw, name) as (folder, url):
         folder = folder.absolute() if options.engine == "ray" else folder
-        collection = whole = read(folder)
+        collection = whole = read(folder, allow_links=options.allow_links)
         if options.limit is not None:
             collection = limited(collection, options.limit)
         settings = FeatureSettings(collection.sampling, options.features)
@@ -131,7 +139,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options) -> Out
             features,
             out,
             options,
-            preflight=lambda: inspect(whole, folder).lines(),
+            preflight=lambda: inspect(whole, folder, allow_links=options.allow_links).lines(),
         )
 
 

@@ -99,9 +99,12 @@ class Preflight:
         return name, f"{row.rows:,}", f"{row.clips:,}", published, *(f"{count:,}" for count in counts)
 
 
-def inspect(collection: Collection, raw: Path) -> Preflight:
-    """Compares the plan with the files under `raw`. Every folder is listed once; no file is opened."""
-    disk = _Disk(raw)
+def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> Preflight:
+    """Compares the plan with the files under `raw`. Every folder is listed once; no file is opened.
+
+    What a link puts outside `raw` is there only with `allow_links`.
+    """
+    disk = _Disk(raw, allow_links=allow_links)
     clips: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     sources: dict[str, set[str]] = {split: set() for split in SPLITS}
     keys: set[str] = set()
@@ -156,8 +159,9 @@ def _published(counts: Any, name: str) -> int | None:
 class _Disk:
     """Names of what lies in the folders asked for, each listed at most once."""
 
-    def __init__(self, raw: Path) -> None:
+    def __init__(self, raw: Path, *, allow_links: bool) -> None:
         self._raw = raw
+        self._allow_links = allow_links
         self._listed: dict[tuple[str, bool], set[str]] = {}
 
     def has(self, clip: ClipSpecification) -> bool:
@@ -174,5 +178,7 @@ class _Disk:
 
     def _names(self, folder: str, *, folders: bool) -> set[str]:
         if (folder, folders) not in self._listed:
-            self._listed[folder, folders] = folder_names(self._raw, folder, folders=folders)
+            self._listed[folder, folders] = folder_names(
+                self._raw, folder, folders=folders, allow_links=self._allow_links, linked=False
+            )
         return self._listed[folder, folders]

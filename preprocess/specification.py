@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..errors import InputError
 from ..shards.schema import SPLITS, canonical_json
@@ -177,4 +177,7 @@ class Collection:
         return digest.hexdigest()
 
 
-CollectionReader = Callable[[Path], Collection]
+class CollectionReader(Protocol):
+    """Reads the collection in `raw`; of annotation files that are links out of it only with `allow_links`."""
+
+    def __call__(self, raw: Path, *, allow_links: bool = False) -> Collection: ...

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
-from ..paths import printable, read_text, unsafe_name, videos_by_name
+from ..paths import annotation_file, printable, read_text, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
 from .ave_order import read_order
 
@@ -47,15 +47,17 @@ class Annotation(NamedTuple):
         return self.video, self.category, self.start, self.end
 
 
-def read(raw: Path) -> Collection:
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Reads the annotations and splits under `raw`. Raises InputError naming the file and line at fault."""
-    path = raw / "Annotations.txt"
+    path = annotation_file(raw, raw / "Annotations.txt", allow_links=allow_links)
     annotations = [row for _, row in read_rows(path)]
     if not annotations:
         raise InputError(f"{path} holds no annotation rows")
-    planner = _Planner(annotations, videos_by_name(raw, FOLDER))
+    planner = _Planner(annotations, videos_by_name(raw, FOLDER, allow_links=allow_links))
     clips = tuple(
-        planner.specify(row, split) for split in SPLITS for row in _split_rows(raw, split, annotations)
+        planner.specify(row, split)
+        for split in SPLITS
+        for row in _split_rows(raw, split, annotations, allow_links=allow_links)
     )
     return Collection(
         name="ave",
@@ -104,9 +106,14 @@ def _parse(parts: list[str], where: str) -> Annotation:
     )
 
 
-def _split_rows(raw: Path, split: str, annotations: list[Annotation]) -> Iterator[Annotation]:
+def _split_rows(
+    raw: Path, split: str, annotations: list[Annotation], *, allow_links: bool
+) -> Iterator[Annotation]:
     """The annotation rows of a split: by its `Set.txt`, else by its `_order.h5`."""
-    rows, order = raw / f"{split}Set.txt", raw / f"{split}_order.h5"
+    rows, order = (
+        annotation_file(raw, raw / name, allow_links=allow_links)
+        for name in (f"{split}Set.txt", f"{split}_order.h5")
+    )
     if not rows.is_file() and not order.is_file():
         raise InputError(
             f"{rows} is missing, and so is {order.name}; one of them must name the {split} clips"

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ..isolation import IsolatedPool
+from ..reasons import ClipError
 
 DATASET = "order"  # its name in the authors' files
+
+MAX_CHUNK_BYTES = 16 << 20
+_MEMORY_BYTES = 256 << 20
+_TIMEOUT_SECONDS = 60.0
 
 
 def read_order(path: Path, rows: int) -> list[int]:
     """The row numbers in `path`, each in `[0, rows)`, in its order; a row may occur more than once.
 
-    They are the dataset `order`, or the only dataset at the file's top. Raises InputError naming the file and
-    the value at fault.
+    They are the dataset `order`, or the only dataset at the file's top. The file is read in a process of its
+    own: what it unpacks to is not known before. Raises InputError naming the file and the value at fault.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            numbers = _numbers(_dataset(file, path), path, rows)
-    except OSError as error:
-        raise InputError(f"{path} is not a whole HDF5 file ({error})") from None
+    with IsolatedPool(
+        1, timeout_seconds=_TIMEOUT_SECONDS, memory_bytes=_MEMORY_BYTES, tries=1, imports=("h5py",)
+    ) as pool:
+        ((_, numbers),) = pool.map(partial(_read, rows=rows), [path])
+    if isinstance(numbers, ClipError):
+        raise InputError(f"{path} cannot be read: {numbers.message}")
     for place, number in enumerate(numbers):
         if not 0 <= number < rows:
             raise InputError(
                 f"{path}: entry {place} is {number}, must be a row of Annotations.txt: 0 to {rows - 1}"
             )
     return numbers
+
+
+def _read(path: Path, *, rows: int) -> list[int]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return _numbers(_dataset(file, path), path, rows)
+    except OSError as error:
+        raise InputError(f"{path} is not a whole HDF5 file ({error})") from None
 
 
 def _dataset(file: Any, path: Path) -> Any:
@@ -55,4 +72,10 @@ def _numbers(dataset: Any, path: Path, rows: int) -> list[int]:
     # A header can claim any length: no more than twice the annotations is unpacked.
     if dataset.shape[0] > 2 * rows:
         raise InputError(f"{path}: {dataset.shape[0]} entries, there are {rows} rows in Annotations.txt")
+    # A chunk is unpacked whole, however few of its numbers are asked for.
+    chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+    if chunk > MAX_CHUNK_BYTES:
+        raise InputError(
+            f"{path}: {dataset.name} is stored in parts of {chunk} bytes, at most {MAX_CHUNK_BYTES} are read"
+        )
     return [int(number) for number in dataset[:]]

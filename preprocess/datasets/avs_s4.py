@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
-from ..paths import folder_names, printable, read_text, unsafe_name, videos_by_name
+from ..paths import annotation_file, folder_names, printable, read_text, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
 
 SECONDS = 5
@@ -26,6 +26,8 @@ SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", window
 EXPECTED = Expected(clips={"train": 3452, "val": 740, "test": 740}, classes=23)
 ANNOTATIONS = "s4_meta_data.csv"
 MASKS = {"train": 1, "val": SECONDS, "test": SECONDS}
+
+MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
 _DATA_FOLDERS = ("", "s4_data/")
 _COLUMNS = {"name": ("name", "video_name", "video_id"), "category": ("category",), "split": ("split",)}
@@ -39,10 +41,10 @@ class Row(NamedTuple):
     split: str
 
 
-def read(raw: Path) -> Collection:
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Reads the annotations under `raw`. Raises InputError naming the file and line at fault."""
-    rows = read_rows(_annotation_file(raw))
-    disk = _Disk(raw, _data_folder(raw))
+    rows = read_rows(annotation_file(raw, _annotation_file(raw), allow_links=allow_links))
+    disk = _Disk(raw, _data_folder(raw), allow_links)
     clips = tuple(disk.specify(row) for row in rows)
     return Collection(
         name="avs-s4",
@@ -62,10 +64,10 @@ def read_rows(path: Path) -> list[Row]:
         path, hint=f"RAW must be the AVSBench-S4 folder, with {ANNOTATIONS} and raw_videos in it"
     )
     lines = csv.reader(io.StringIO(text, newline=""))
-    header = [column.strip().casefold() for column in next(lines, [])]
-    places = [_column(header, names, path) for names in _COLUMNS.values()]
     rows = []
     try:
+        header = [column.strip().casefold() for column in next(lines, [])]
+        places = [_column(header, names, path) for names in _COLUMNS.values()]
         for fields in lines:
             if any(field.strip() for field in fields):
                 rows.append(_parse(fields, places, f"{path}:{lines.line_num}"))
@@ -109,7 +111,9 @@ def _parse(fields: list[str], places: list[int], where: str) -> Row:
 
 
 def _is_folder_name(name: str) -> bool:
-    return name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\")
+    if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\"):
+        return False
+    return len(name.encode()) <= MAX_NAME_BYTES
 
 
 @dataclass
@@ -119,10 +123,12 @@ class _Disk:
     Attributes:
         raw: the raw folder.
         data: prefix of all paths: empty or `s4_data/`.
+        allow_links: whether folders may be links that lead out of `raw`.
     """
 
     raw: Path
     data: str
+    allow_links: bool
     _videos: dict[str, dict[str, str]] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
     _fields: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -179,7 +185,7 @@ class _Disk:
         return [
             f"{self.data}raw_videos/{split}/{category}"
             for split in SPLITS
-            for category in sorted(folder_names(self.raw, f"{self.data}raw_videos/{split}", folders=True))
+            for category in sorted(self._in(f"{self.data}raw_videos/{split}", folders=True))
         ]
 
     def _series(self, kind: str, place: str, name: str, count: int) -> tuple[str, ...]:
@@ -187,10 +193,14 @@ class _Disk:
 
     def _videos_in(self, place: str) -> dict[str, str]:
         if place not in self._videos:
-            self._videos[place] = videos_by_name(self.raw, f"{self.data}raw_videos/{place}")
+            self._videos[place] = videos_by_name(
+                self.raw, f"{self.data}raw_videos/{place}", allow_links=self.allow_links
+            )
         return self._videos[place]
 
     def _in(self, folder: str, *, folders: bool = False) -> set[str]:
         if folder not in self._names:
-            self._names[folder] = folder_names(self.raw, folder, folders=folders)
+            self._names[folder] = folder_names(
+                self.raw, folder, folders=folders, allow_links=self.allow_links
+            )
         return self._names[folder]

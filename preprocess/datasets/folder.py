@@ -1,7 +1,8 @@
 """Any folder of clips sorted by class: `RAW/CLASS/….mp4`, or `RAW/{train,val,test}/CLASS/….mp4`.
 
 Every second of a clip carries the class of its folder. Without split folders each class is divided 80/10/10
-by a hash of the paths, so that a clip's split does not depend on the machine.
+by a hash of the paths, so that a clip's split does not depend on the machine. Folders and files whose names
+begin with a dot are no clips.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ SECONDS = 10
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
 
 
-def read(raw: Path) -> Collection:
-    """Finds the clips under `raw`. Raises InputError when there is none."""
-    top = sorted(path.name for path in raw.iterdir() if path.is_dir())
-    split_folders = bool(top) and set(top) <= set(SPLITS)
+def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001 (no annotations)
+    """Finds the clips under `raw`. Raises InputError when there is none, or splits stand beside classes."""
     files = sorted(_files(raw))
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(path)]
+    split_folders = _has_splits(raw, {path.parts[0] for path in videos if len(path.parts) > 1})
     depth = 3 if split_folders else 2
     clips = [path for path in videos if len(path.parts) >= depth]
     if not clips:
@@ -55,6 +55,21 @@ def read(raw: Path) -> Collection:
         clips=tuple(sorted(specifications, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
         findings=tuple(findings),
     )
+
+
+def _has_splits(raw: Path, top: set[str]) -> bool:
+    """Whether the folders `top`, those right in `raw` that hold videos, are splits and not classes."""
+    splits, others = sorted(top & set(SPLITS)), sorted(top - set(SPLITS))
+    if splits and others:
+        raise InputError(
+            f"{raw} holds videos in {splits[0]!r}, which names a split, and in {printable(others[0])!r}; "
+            f"put every class into {', '.join(SPLITS)}, or none; a class of that name needs another"
+        )
+    return bool(splits)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _files(raw: Path) -> Iterator[Path]:

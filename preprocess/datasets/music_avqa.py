@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...shards.schema import SPLITS, canonical_json
-from ..paths import printable, unsafe_name, videos_by_name
+from ..paths import annotation_file, printable, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
 from .questions import MAX_WORDS, PAD, Question, read_questions
 
@@ -34,10 +34,10 @@ VIDEO_FOLDERS = tuple(
 )
 
 
-def read(raw: Path) -> Collection:
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Reads the questions under `raw`. Raises InputError naming the file and line at fault."""
-    files = _question_files(raw)
-    places, folders = _find_videos(raw)
+    files = _question_files(raw, allow_links=allow_links)
+    places, folders = _find_videos(raw, allow_links=allow_links)
     tally = _Tally()
     clips: list[ClipSpecification] = []
     seen: set[str] = set()
@@ -63,27 +63,30 @@ def read(raw: Path) -> Collection:
     )
 
 
-def _question_files(raw: Path) -> dict[str, Path]:
+def _question_files(raw: Path, *, allow_links: bool) -> dict[str, Path]:
     """The question file of each split, all from the first folder that holds the training one."""
     folder = next((name for name in JSON_FOLDERS if (raw / name / "avqa-train.json").is_file()), None)
     if folder is None:
         looked = ", ".join(name or "RAW itself" for name in JSON_FOLDERS)
         raise InputError(f"avqa-train.json is missing; RAW is {raw}, looked for it in: {looked}")
-    files = {split: raw / folder / f"avqa-{split}.json" for split in SPLITS}
+    files = {
+        split: annotation_file(raw, raw / folder / f"avqa-{split}.json", allow_links=allow_links)
+        for split in SPLITS
+    }
     for path in files.values():
         if not path.is_file():
             raise InputError(f"{path} is missing; it must lie beside avqa-train.json")
     return files
 
 
-def _find_videos(raw: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple[str, ...]]:
     """The path of every video by its id, and the folders they lie in. The first folder that has it wins."""
     places: dict[str, str] = {}
     folders = []
     for folder in dict.fromkeys(VIDEO_FOLDERS):
         if not (raw / folder).is_dir():
             continue
-        videos = videos_by_name(raw, folder)
+        videos = videos_by_name(raw, folder, allow_links=allow_links)
         # RAW and `videos/` are among the folders; they count only when videos lie right in them.
         if videos or folder.endswith((*_REAL, *_SYNTHETIC)):
             folders.append(folder)

@@ -89,7 +89,7 @@ def _parse(record: dict[str, Any], where: str) -> Question:
     kind = _list(record, "type", where)
     if kind not in _TYPE_OF:
         known = "; ".join(" ".join(one) for one in TYPES)
-        raise InputError(f"{where}: type is {record['type']!r}, must be one of: {known}")
+        raise InputError(f"{where}: type is {record.get('type')!r}, must be one of: {known}")
     answer = _text(record, answer_key, where)
     if not answer.strip():
         raise InputError(f"{where}: {answer_key} is empty")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from stgcma.preprocess.synthesis.encoding import encode
+from stgcma.preprocess.video import DECODERS
 from stgcma.shards.manifest import read_dataset, read_manifest, read_quarantine
 from stgcma.shards.reader import ClipReader, clip_places
 
@@ -233,6 +234,7 @@ def test_limit_takes_from_every_split(stgcma, small_ave, tmp_path):
         (("vggsound", "RAW"), "collection 'vggsound' is not known; choose from ave"),
         (("ave", "RAW", "--features", "mfcc"), "features: got mfcc, choose from clip, swin"),
         (("ave", "RAW", "--workers", "0"), "--workers is 0, must be at least 1"),
+        (("ave", "RAW", "--decoder", "opencv"), "--decoder is 'opencv', must be one of auto, pyav, ffmpeg"),
         (("ave", "RAW", "--limit", "0"), "--limit is 0, must be at least 1"),
         (
             ("ave", "RAW", "--max-failed", "many"),
@@ -288,3 +290,8 @@ def test_out_must_be_ours(stgcma, small_ave, tmp_path):
     assert result.status == 2
     assert "holds other files (thesis.tex, …)" in result.stderr
     assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
+
+
+def test_the_help_names_every_decoder(stgcma):
+    text = " ".join(stgcma("preprocess", "--help").stdout.split())
+    assert f"{', '.join(DECODERS[:-1])} or {DECODERS[-1]}" in text

@@ -157,6 +157,9 @@ def test_a_missing_split_is_named(avqa, ask):
         music_avqa.read(raw)
 
 
+ABSENT = object()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -165,6 +168,8 @@ def test_a_missing_split_is_named(avqa, ask):
             r"json:2: type is '\[\"Audio\", \"Temporal\"\]', must be one of: Audio Cou",
         ),
         ({"type": "Audio"}, r"json:2: type is 'Audio', must be a JSON list of texts"),
+        ({"type": None}, "json:2: type is None, must be a JSON list of texts"),
+        ({"type": ABSENT}, "json:2: type is None, must be one of: Audio Counting"),
         ({"templ_values": "['a']"}, r"templ_values is \"\['a'\]\", must be a JSON list of texts"),
         (
             {"question_content": "Where is the <LL>?"},
@@ -178,7 +183,7 @@ def test_a_missing_split_is_named(avqa, ask):
 )
 def test_a_wrong_question_is_named_with_its_line(avqa, ask, changes, message):
     with pytest.raises(InputError, match=message):
-        music_avqa.read(avqa(train=[ask(**changes)]))
+        music_avqa.read(avqa(train=[{k: v for k, v in ask(**changes).items() if v is not ABSENT}]))
 
 
 @pytest.mark.parametrize(

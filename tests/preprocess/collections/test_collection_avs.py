@@ -1,5 +1,8 @@
 """AVSBench-S4 as its authors ship it."""
 
+import errno
+import os
+
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.datasets import avs_s4
@@ -74,6 +77,7 @@ def test_a_clip_without_masks_is_reported(avs):
         ),
         ("name,category,split\n", "holds no rows below its header"),
         ("name,category,split\na,b,c\n", r"csv:2: split is 'c', must be one of train, val, test"),
+        (f"name,{'x' * 200_000}\n", r"csv:1: not a line of a CSV file \(field larger than field limit"),
         ("name,category,split\na,b\n", r"csv:2: 2 fields in 'a,b', expected 3"),
     ],
 )
@@ -98,6 +102,8 @@ def test_a_missing_table_says_what_the_folder_must_hold(tmp_path):
         ("x", "/dog"),
         ("x", ".."),
         ("x", "a\0b"),
+        ("x", "d" * 300),
+        ("x", "ö" * 128),
     ],
 )
 def test_hostile_names_are_their_clips_problem(tmp_path, name, category):
@@ -110,3 +116,17 @@ def test_hostile_names_are_their_clips_problem(tmp_path, name, category):
 def test_a_name_that_is_not_utf8_is_its_clips_problem(tmp_path):
     (tmp_path / "s4_meta_data.csv").write_bytes(b"name,category,split\na\xff,dog,test\n")
     assert avs_s4.read(tmp_path).clips[0].problem[0] == "unsafe-path"
+
+
+def test_a_folder_that_may_not_be_listed_is_named(avs, monkeypatch):
+    raw = avs(ROWS)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("dog_barking"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"raw_videos/test/dog_barking cannot be listed: Permission denied"):
+        avs_s4.read(raw)

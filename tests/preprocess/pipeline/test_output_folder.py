@@ -382,3 +382,7 @@ def test_options_that_contradict_each_other_are_refused():
         pipeline.Options(engine="spark")
     with pytest.raises(InputError, match="--ray-address is for --engine ray"):
         pipeline.Options(ray_address="auto")
+    with pytest.raises(InputError, match="--decoder is 'opencv', must be one of auto, pyav, ffmpeg, decord"):
+        pipeline.Options(decoder="opencv")
+    with pytest.raises(InputError, match="--missing-audio is 'noise', must be one of quarantine, silence"):
+        pipeline.Options(missing_audio="noise")
