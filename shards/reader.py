@@ -6,13 +6,15 @@ import hashlib
 import io
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import StgcmaError
 from .schema import SHARD_FOLDER, ClipRecord
 from .storage import Location, Store, open_store
+from .writer import end_of_archive
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,16 @@ class ClipReader:
             raise StgcmaError(
                 f"{self._where(place.shard)}: {place.key} is damaged, its hash is not the manifest's"
             )
-        clips = list(read_tar(io.BytesIO(extent), where=self._where(place.shard)))
-        if len(clips) != 1 or clips[0][0] != place.key:
-            found = ", ".join(key for key, _ in clips) or "nothing"
-            raise StgcmaError(f"{self._where(place.shard)}: found {found} at the place of {place.key}")
-        return clips[0][1]
+        where = self._where(place.shard)
+        members: dict[str, bytes] = {}
+        for name, content in _members(io.BytesIO(extent), where=where, after=lambda _: b""):
+            key, _, suffix = name.partition(".")
+            if key != place.key:
+                raise StgcmaError(f"{where}: found {key} at the place of {place.key}")
+            if suffix in members:
+                raise StgcmaError(f"{where}: {name} is in it twice")
+            members[suffix] = content
+        return members
 
     def close(self) -> None:
         """Closes the open shard."""
@@ -108,34 +115,39 @@ def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[
 
     Raises StgcmaError naming the shard when it is missing or damaged.
     """
-    import tarfile
-
     where = store.where(name)
     try:
-        with store.open(name) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
-                suffix = member.name.partition(".")[2]
-                content = archive.extractfile(member) if suffix in suffixes else None
-                if content is not None:
-                    yield suffix, content.read()
+        with store.open(name) as stream:
+            for member, content in _members(stream, where=where, after=end_of_archive, suffixes=suffixes):
+                yield member.partition(".")[2], content
     except FileNotFoundError:
         raise StgcmaError(f"{where} is missing, the manifest names it") from None
-    except tarfile.TarError as error:
-        raise StgcmaError(f"{where} is not a readable shard: {error}") from None
 
 
-def read_tar(stream: BinaryIO, *, where: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The clips in a tar stream: (key, suffix to bytes). Raises StgcmaError naming `where` on damage."""
-    import tarfile
+def _members(
+    stream: BinaryIO,
+    *,
+    where: str,
+    after: Callable[[int], bytes],
+    suffixes: Sequence[str] | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """The members of a tar, those with one of `suffixes` or all: (name, bytes).
 
-    from webdataset.tariterators import group_by_keys, tar_file_iterator
-
+    `after` tells what follows the last member, by where that ends: tarfile takes a damaged header for the
+    end of the archive. Raises StgcmaError naming `where` on damage.
+    """
     try:
-        files = ({**file, "__url__": where} for file in tar_file_iterator(stream))
-        for sample in group_by_keys(files):
-            yield (
-                sample["__key__"],
-                {name: data for name, data in sample.items() if not name.startswith("__")},
-            )
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                content = None
+                if suffixes is None or member.name.partition(".")[2] in suffixes:
+                    content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, content.read()
+            end = archive.offset
     except (tarfile.TarError, ValueError) as error:
         raise StgcmaError(f"{where} is not a readable shard: {error}") from None
+    stream.seek(end)
+    closing = after(end)
+    if stream.read(len(closing) + 1) != closing:
+        raise StgcmaError(f"{where} is not a readable shard: the tar header at byte {end} is damaged")

@@ -6,10 +6,11 @@ import io
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import StgcmaError
 from .manifest import read_dataset, read_manifest, read_quarantine
 from .reader import small_members
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord, DatasetInfo
@@ -86,14 +87,14 @@ class _Labels:
     questions: int = 0
 
 
-def gather_statistics(location: Location, *, on_shard: Callable[[], None] | None = None) -> Statistics:
+def gather_statistics(location: Location) -> Statistics:
     """Reads the tables and the labels of a finished directory. Raises InputError when it is none.
 
     Of the shards only descriptions and labels are read, not pictures or sound.
     """
     info = read_dataset(location)
     manifest = read_manifest(location)
-    labels = _labels(location, manifest, info, on_shard)
+    labels = _labels(location, manifest, info)
     published = PUBLISHED_CLIPS.get(info.name, {})
     splits = {}
     for split in (*SPLITS, "all"):
@@ -157,24 +158,29 @@ def _labels(
     location: Location,
     manifest: list[ClipRecord],
     info: DatasetInfo,
-    on_shard: Callable[[], None] | None,
 ) -> dict[str, _Labels]:
     store = open_store(location)
     labels: dict[str, _Labels] = defaultdict(lambda: _Labels(Counter(), Counter()))
     split_of = {record.shard: record.split for record in manifest}
     for shard, split in split_of.items():
-        of_split = labels[split]
-        for suffix, content in small_members(store, f"{SHARD_FOLDER}/{shard}", _LABEL_MEMBERS):
-            if suffix == "json":
-                category = json.loads(content).get("category")
-                of_split.categories.update([category] if isinstance(category, str) else [])
-            elif suffix == "label.npy":
-                of_split.seconds.update(_class_names(content, info))
-            else:
-                of_split.questions += len(json.loads(content))
-        if on_shard is not None:
-            on_shard()
+        name = f"{SHARD_FOLDER}/{shard}"
+        for suffix, content in small_members(store, name, _LABEL_MEMBERS):
+            try:
+                _count(suffix, content, info, labels[split])
+            except (ValueError, TypeError, AttributeError, EOFError, SyntaxError) as error:
+                reason = " ".join(str(error).split())
+                raise StgcmaError(f"{store.where(name)}: a clip's {suffix} is damaged: {reason}") from None
     return labels
+
+
+def _count(suffix: str, content: bytes, info: DatasetInfo, labels: _Labels) -> None:
+    if suffix == "json":
+        category = json.loads(content).get("category")
+        labels.categories.update([category] if isinstance(category, str) else [])
+    elif suffix == "label.npy":
+        labels.seconds.update(_class_names(content, info))
+    else:
+        labels.questions += len(json.loads(content))
 
 
 _LABEL_MEMBERS = ("json", "label.npy", "qa.json")

@@ -1,3 +1,4 @@
+import io
 import json
 import tarfile
 
@@ -105,6 +106,26 @@ def test_a_flipped_bit_is_named(written):
     with pytest.raises(StgcmaError, match=r"train-000000\.tar: b is damaged"):
         reader.read(places[1], check=True)
     reader.close()
+
+
+def test_a_damaged_header_is_not_the_end_of_a_clip(written):
+    """Also without comparing hashes: no member goes missing in silence."""
+    folder, samples, records = written
+    path = folder / "shards" / "train-000000.tar"
+    whole = path.read_bytes()
+    places = clip_places(records)
+    begin, size = places[1].offset_bytes, places[1].size_bytes
+    with tarfile.open(fileobj=io.BytesIO(whole[begin : begin + size] + bytes(1024))) as archive:
+        headers = [begin + member.offset for member in archive]
+    assert len(headers) == len(samples[1].members) + 1
+    for header in headers:
+        content = bytearray(whole)
+        content[header + 3] ^= 4
+        path.write_bytes(content)
+        reader = ClipReader(folder)
+        with pytest.raises(StgcmaError, match=r"train-000000\.tar is not a readable shard"):
+            reader.read(places[1])
+        reader.close()
 
 
 def test_a_cut_and_a_missing_shard_are_named(written):

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import sys
+import tarfile
 
 import pytest
 from PIL import Image
@@ -123,6 +125,26 @@ def test_stats_count_questions_not_only_videos(shards, directory):
         14,
     ]
     assert "14 of 45,867" in shards("stats", folder)[1]
+
+
+@pytest.mark.parametrize(
+    ("member", "place", "message"),
+    [
+        ("train-1.frame_00.jpg", -512, r"is not a readable shard: the tar header at byte \d+ is damaged"),
+        ("train-1.json", 0, "a clip's json is damaged: Expecting value"),
+        ("train-1.label.npy", 12, r"a clip's label\.npy is damaged: "),
+    ],
+)
+def test_stats_of_a_damaged_shard_name_it(shards, directory, member, place, message):
+    folder = directory()
+    path = folder / "shards" / "train-000000.tar"
+    content = bytearray(path.read_bytes())
+    with tarfile.open(path) as archive:
+        content[archive.getmember(member).offset_data + place] ^= 4
+    path.write_bytes(content)
+    status, stdout, stderr = shards("stats", folder)
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(rf"stgcma: .*train-000000\.tar:? {message}.*\n", stderr)
 
 
 def test_stats_of_an_unfinished_directory_are_status_2(shards, directory):
