@@ -25,6 +25,7 @@ from typing import Any
 
 from ..console import message
 from ..errors import InputError, StgcmaError
+from ..shards.files import named_errors
 from ..shards.storage import LocalStore, ObjectStore, Store
 
 LOCK_FILE = ".lock"
@@ -41,7 +42,10 @@ class Lock:
 
 @contextlib.contextmanager
 def exclusive(store: Store) -> Iterator[Lock]:
-    """Holds the lock of `store`. Raises InputError at once when another process has it."""
+    """Holds the lock of `store`.
+
+    Raises InputError at once when another process has it, UnwritableError where no lock can be made.
+    """
     if isinstance(store, ObjectStore):
         with _object_lock(store) as lock:
             yield lock
@@ -59,7 +63,8 @@ def exclusive(store: Store) -> Iterator[Lock]:
 
 def _lock_file(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        with named_errors(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

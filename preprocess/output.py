@@ -10,13 +10,13 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, StgcmaError
-from ..shards.files import PARTIAL_SUFFIX
+from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ..shards.manifest import read_dataset
 from ..shards.schema import (
     DATASET_FILE,
@@ -31,7 +31,7 @@ from ..shards.schema import (
     fingerprint,
     shard_name,
 )
-from ..shards.storage import LocalStore, Location, Store, open_store
+from ..shards.storage import LocalStore, Location, ObjectStore, Store, open_store
 from ..shards.writer import end_of_archive
 from .locking import LOCK_FILE, Lock, exclusive
 
@@ -203,20 +203,27 @@ def open_output(location: Location) -> Iterator[OutputFolder]:
     """Opens `location` for writing shards, made when missing; at most one process at a time has it open.
 
     Raises InputError when it is not a folder, holds foreign files, or another process works on it. A lock
-    whose process is gone does not count.
+    whose process is gone does not count. A finished directory that cannot be written is opened all the same:
+    there may be nothing left to do.
     """
     store = open_store(location)
+    if isinstance(store, ObjectStore):
+        store.check_writable()
     if isinstance(store, LocalStore) and store.path.exists() and not store.path.is_dir():
         raise InputError(f"OUT {store} is a file, a folder is needed")
     foreign = [name for name in store.names() if not _is_ours(name)]
     if foreign and not _is_dataset(store):
         raise InputError(f"OUT {store} holds other files ({foreign[0]}, …); choose an empty or new folder")
     if isinstance(store, LocalStore):
-        try:
+        with named_errors(store.path):
             store.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StgcmaError(f"OUT {store} cannot be made: {error.strerror}") from None
-    with exclusive(store) as lock:
+    with ExitStack() as held:
+        try:
+            lock = held.enter_context(exclusive(store))
+        except UnwritableError:
+            if not store.exists(DATASET_FILE):
+                raise
+            lock = Lock()
         yield OutputFolder(store, lock)
 
 

@@ -13,14 +13,22 @@ from ..errors import StgcmaError
 
 PARTIAL_SUFFIX = ".partial"
 
-# What a full or failing disk answers, and what would help.
+# What a disk or a folder answers that takes no files, and what would help.
 _STORAGE_ERRORS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "ask for a larger quota",
     errno.EFBIG: "allow larger files",
     errno.EIO: "see to the disk",
     errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "choose another place",
 }
+
+
+class UnwritableError(StgcmaError):
+    """A file could not be written where it should be."""
 
 
 @contextmanager
@@ -61,13 +69,13 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Turns what a full or failing disk answers into a StgcmaError that names `path`."""
+    """Turns what a disk or folder answers that takes no files into a StgcmaError that names `path`."""
     try:
         yield
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise
-        raise StgcmaError(
+        raise UnwritableError(
             f"{path} cannot be written: {error.strerror}; {_STORAGE_ERRORS[error.errno]}, "
             "then give the same command again"
         ) from error

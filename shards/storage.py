@@ -19,6 +19,26 @@ from . import files
 
 Location = str | Path
 
+# What fsspec calls the file systems that have folders, and take a file bit by bit.
+REAL_FOLDERS = frozenset(
+    {
+        "arrow_hdfs",
+        "dbfs",
+        "ftp",
+        "ftps",
+        "hdfs",
+        "local",
+        "sftp",
+        "smb",
+        "ssh",
+        "webHDFS",
+        "webdav",
+        "webhdfs",
+    }
+)
+
+_LOCAL = ("file://", "local://")
+
 _EXTRAS = {"s3": "s3", "s3a": "s3"}  # protocol to the extra of stgcma that brings its driver
 
 
@@ -125,29 +145,46 @@ class LocalStore(Store):
     def published(self, name: str) -> Iterator[BinaryIO]:
         """Written beside its place, fsynced, renamed, the folder fsynced."""
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.named_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         with files.published(path) as stream:
             yield stream
 
     def remove(self, name: str) -> None:
         """Removes a file if it is there."""
-        (self.path / name).unlink(missing_ok=True)
+        with files.named_errors(self.path / name):
+            (self.path / name).unlink(missing_ok=True)
 
     def remove_folder(self, name: str) -> None:
         """Removes a folder and all that is in it, if it is there."""
         import shutil
 
-        if (self.path / name).exists():
-            shutil.rmtree(self.path / name)
-            files.sync_folder(self.path)
+        with files.named_errors(self.path / name):
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
+                files.sync_folder(self.path)
 
 
 class ObjectStore(Store):
-    """A folder behind an fsspec URL: S3 and its like, where putting an object is atomic."""
+    """A folder behind an fsspec URL: S3 and its like, where putting an object is atomic.
+
+    What has real folders (see `REAL_FOLDERS`) can be read so, and not written: there a file that is being put
+    is seen in parts, and its folder must be there before.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self.filesystem, self._root = _open_url(self._url)
+
+    def check_writable(self) -> None:
+        """Raises InputError where files do not appear whole or not at all."""
+        protocol = self.filesystem.protocol
+        kinds = {protocol} if isinstance(protocol, str) else set(protocol)
+        if found := sorted(kinds & REAL_FOLDERS):
+            raise InputError(
+                f"{self._url} cannot be written: over {found[0]} a file is seen before it is whole; "
+                "mount it and give the path, or give the URL of an object store"
+            )
 
     @property
     def location(self) -> str:
@@ -190,12 +227,12 @@ class ObjectStore(Store):
             with files.named_errors(Path(scratch.name)):
                 yield cast(BinaryIO, scratch)
                 scratch.flush()
-            with self._reaching(name):
+            with self._reaching(name, missing=True):
                 self.filesystem.put_file(scratch.name, self.object_path(name))
 
     def create(self, name: str, content: bytes) -> bool:
         """Makes an object that must not exist yet; False when it does."""
-        with self._reaching(name):
+        with self._reaching(name, missing=True):
             try:
                 self.filesystem.pipe_file(self.object_path(name), content, mode="create")
             except FileExistsError:
@@ -226,13 +263,18 @@ class ObjectStore(Store):
         return f"{self._root}/{name}" if name else self._root
 
     @contextlib.contextmanager
-    def _reaching(self, name: str) -> Iterator[None]:
-        """Drivers raise errors of their own making; each becomes one line that names the object."""
+    def _reaching(self, name: str, *, missing: bool = False) -> Iterator[None]:
+        """Drivers raise errors of their own making; each becomes one line that names the object.
+
+        But for FileNotFoundError, which is an answer; `missing` where nothing need be there.
+        """
         try:
             yield
-        except (FileNotFoundError, StgcmaError):
+        except StgcmaError:
             raise
         except Exception as error:
+            if isinstance(error, FileNotFoundError) and not missing:
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise StgcmaError(f"{self.where(name)} cannot be reached: {reason}") from error
 
@@ -248,8 +290,8 @@ def open_store(location: Location) -> Store:
         text = f"{match[1]}://{text[match.end() :]}"
     if "://" not in text:
         return LocalStore(Path(location))
-    if text.startswith("file://"):
-        return LocalStore(Path(text.removeprefix("file://")))
+    if text.startswith(_LOCAL):
+        return LocalStore(Path(text.split("://", 1)[1]))
     return ObjectStore(text)
 
 

@@ -5,6 +5,7 @@ import pickle
 import uuid
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from stgcma.errors import InputError, StgcmaError
 from stgcma.shards.manifest import read_dataset, read_manifest, write_manifest
 from stgcma.shards.reader import ClipReader, clip_places
@@ -30,7 +31,14 @@ def upload(folder, url):
 
 @pytest.mark.parametrize(
     ("given", "location"),
-    [("out", "out"), ("/a/b", "/a/b"), ("file:///a/b", "/a/b"), ("./-x", "-x"), ("a:b/c", "a:b/c")],
+    [
+        ("out", "out"),
+        ("/a/b", "/a/b"),
+        ("file:///a/b", "/a/b"),
+        ("local:///a/b", "/a/b"),
+        ("./-x", "-x"),
+        ("a:b/c", "a:b/c"),
+    ],
 )
 def test_paths_need_no_fsspec(given, location):
     store = open_store(given)
@@ -137,6 +145,27 @@ def test_a_storage_that_fails_is_named(url, monkeypatch):
 
     monkeypatch.setattr(store.filesystem, "put_file", fail)
     with pytest.raises(StgcmaError, match=f"^{url}/a cannot be reached: no route to host$"):
+        store.publish("a", b"1")
+
+
+def test_what_has_real_folders_is_read_and_not_written(tmp_path):
+    """fsspec's own local file system stands for SFTP and its like, which a test cannot reach."""
+    (tmp_path / "a").write_bytes(b"1")
+    store = open_store(f"simplecache::local://{tmp_path}")
+    store.filesystem = LocalFileSystem()
+    assert store.read("a") == b"1"
+    with pytest.raises(InputError, match="cannot be written: over local a file is seen before it is whole"):
+        store.check_writable()
+
+
+def test_a_place_that_goes_missing_is_named(url, monkeypatch):
+    store = open_store(url)
+
+    def fail(*_, **__):
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(store.filesystem, "put_file", fail)
+    with pytest.raises(StgcmaError, match=f"^{url}/a cannot be reached: The specified bucket does not exist"):
         store.publish("a", b"1")
 
 

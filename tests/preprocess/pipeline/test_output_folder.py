@@ -344,6 +344,63 @@ def test_a_full_file_system(tmp_path, raw):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.fixture
+def read_only(monkeypatch):
+    """`read_only(folder)`: from then on nothing below it is opened for writing, made, renamed or removed."""
+
+    def close(folder):
+        def refuse(call, is_writing=lambda *_: True):
+            def wrapped(path, *arguments, **options):
+                if str(path).startswith(str(folder)) and is_writing(*arguments):
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+                return call(path, *arguments, **options)
+
+            return wrapped
+
+        for name in ("unlink", "rename", "replace", "rmdir"):
+            monkeypatch.setattr(os, name, refuse(getattr(os, name)))
+        monkeypatch.setattr(os, "open", refuse(os.open, lambda flags, *_: flags & os.O_RDWR))
+
+    return close
+
+
+def test_a_finished_directory_on_a_read_only_disk_is_complete(tmp_path, raw, read_only):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    before = contents(out)
+    read_only(out)
+    assert build(out, raw, clips=12).was_complete
+    with pytest.raises(InputError, match="the list of clips or their labels changed"):
+        build(out, raw, clips=11)
+    assert contents(out) == before
+
+
+def test_an_unfinished_directory_on_a_read_only_disk_is_named(tmp_path, raw, read_only):
+    out = tmp_path / "out"
+    out.mkdir()
+    read_only(out)
+    where = re.escape(str(out / ".lock"))
+    with pytest.raises(StgcmaError, match=f"^{where} cannot be written: Read-only file system; make it writ"):
+        build(out, raw, clips=3)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EACCES, "Permission denied; make it writable"),
+        (errno.ENOSPC, "No space left on device; free some space"),
+        (errno.ENAMETOOLONG, "File name too long; choose a shorter name"),
+    ],
+)
+def test_an_out_that_cannot_be_made_is_named(tmp_path, raw, monkeypatch, number, message):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(StgcmaError, match=f"out cannot be written: {message}"):
+        build(tmp_path / "out", raw, clips=3)
+
+
 @pytest.mark.parametrize("number", range(1, 12))
 def test_a_disk_that_is_full_when_it_is_synced(tmp_path, raw, monkeypatch, number):
     out = tmp_path / "out"
