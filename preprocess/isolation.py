@@ -226,10 +226,15 @@ def _attempt(function: Callable[[Any], Any], item: Any) -> _Answer:
     except (ClipError, StgcmaError) as error:
         return _Answer(error=error)
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        said = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(error))  # addresses differ from run to run
-        message = f"{type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno})"
-        return _Answer(error=ClipError("crashed", message))
+        return _Answer(error=crash(error))
+
+
+def crash(error: Exception) -> ClipError:
+    """What to say of a clip at which an exception was raised that nobody foresaw."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(error))  # addresses differ from run to run
+    message = f"{type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno})"
+    return ClipError("crashed", message)
 
 
 def _enter_child(memory_bytes: int, imports: Sequence[str]) -> None:

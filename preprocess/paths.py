@@ -13,6 +13,7 @@ from .reasons import ClipError
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"}
 )
+MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
 
 def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path:

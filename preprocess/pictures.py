@@ -16,7 +16,8 @@ DECODER = "pillow"
 
 
 def read_pictures(paths: Sequence[Path]) -> Frames:
-    """The pictures as frames, upright, one a second from second 15/16 on.
+    """The pictures as frames, one a second from second 15/16 on. They are taken as stored: a rotation that
+    EXIF asks for is not applied, since it is not to the masks either.
 
     Raises ClipError: `missing`, `empty`, `unreadable` (also when their sizes differ), `too-large`.
     """
@@ -41,7 +42,9 @@ def open_picture(path: Path) -> Any:
             check_size(*image.size)  # the header's claim, before any pixel is unpacked
             image.load()
             return image
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise ClipError("too-large", f"{shown(path)}: {error}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ClipError(
             "unreadable", f"{shown(path)} is not a whole PNG or JPEG picture ({error})"
         ) from error

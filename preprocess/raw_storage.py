@@ -7,6 +7,7 @@ reader sees what is there. A clip is copied to a scratch folder for the time of 
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..console import message
-from ..errors import InputError
+from ..errors import InputError, StgcmaError
 from ..shards.schema import Sample
 from ..shards.storage import LocalStore, Location, ObjectStore, open_store
+from .isolation import crash
+from .paths import MAX_NAME_BYTES
 from .reasons import ClipError
 from .specification import ClipSpecification
 
@@ -59,9 +62,18 @@ class ClipMaker:
 def _make(make: Any, clip: ClipSpecification) -> Sample:
     try:
         sample: Sample = make(clip)
-    except ClipError as error:
-        raise ClipError(error.reason, error.message.replace(f"{make.raw}/", "")) from error
+    except (StgcmaError, MemoryError):
+        raise
+    except Exception as error:
+        failure = error if isinstance(error, ClipError) else crash(error)
+        raise ClipError(failure.reason, _relative(failure.message, make.raw)) from error
     return sample
+
+
+def _relative(text: str, raw: Path) -> str:
+    for folder in (str(raw.absolute()), str(raw)):
+        text = text.replace(f"{folder}/", "") if folder != "." else text
+    return text
 
 
 def clip_files(clip: ClipSpecification) -> list[str]:
@@ -96,24 +108,29 @@ def opened_raw(raw: Location, collection: str) -> Iterator[tuple[Path, str | Non
 
 def _make_image(store: ObjectStore, names: list[str], image: Path) -> None:
     image.mkdir()
-    unsafe = 0
-    for name in names:
-        if not _is_safe(name):
-            unsafe += 1
-            continue
+    files = _files(names)
+    for name in files:
         path = image / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() in ANNOTATION_SUFFIXES:
             store.fetch(name, path)
         elif not name.endswith("/"):
             path.touch()
-    if unsafe:
-        message(f"{unsafe} objects under {store} have names that lead out of a folder; they are left out")
+    if unsafe := len(names) - len(files):
+        message(f"{unsafe} objects under {store} have names that no file can have; they are left out")
+
+
+def _files(names: list[str]) -> list[str]:
+    """Those of the object names that files below one folder can have: a store may hold both `x` and `x/y`."""
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    return [name for name in names if _is_safe(name) and name not in folders]
 
 
 def _is_safe(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
+        return False
+    return max(len(os.fsencode(part)) for part in parts) <= MAX_NAME_BYTES
 
 
 def _fetch(store: ObjectStore, name: str, folder: Path) -> None:
@@ -121,8 +138,7 @@ def _fetch(store: ObjectStore, name: str, folder: Path) -> None:
     if not _is_safe(name):
         return
     found = [name] if store.exists(name) else [f"{name}/{below}" for below in store.folder(name).names()]
-    for each in found:
-        if _is_safe(each):
-            target = folder / each
-            target.parent.mkdir(parents=True, exist_ok=True)
-            store.fetch(each, target)
+    for each in _files(found):
+        target = folder / each
+        target.parent.mkdir(parents=True, exist_ok=True)
+        store.fetch(each, target)

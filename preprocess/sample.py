@@ -14,7 +14,7 @@ from ..shards.schema import Sample
 from .audio import SAMPLE_RATE_HZ, read_waveform
 from .fbank import audio_windows, log_mel
 from .masks import mask_members
-from .media import MediaInfo, probe
+from .media import COVERAGE_TOLERANCE_SECONDS, MediaInfo, probe
 from .paths import resolve_source
 from .pictures import read_pictures
 from .reasons import ClipError
@@ -74,6 +74,9 @@ class SampleMaker:
         if clip.problem is not None:
             raise ClipError(*clip.problem)
         footage = self._film(clip) if not clip.pictures else self._pictures(clip)
+        check_length(footage.waveform)
+        warnings = [] if footage.has_audio else ["no audio stream: silence was put in its place"]
+        warnings += self._annotated_beyond(clip, footage.seconds)
         members = dict(jpeg_members(footage.frames, self.settings.sampling))
         fbanks, sums = fbank_members(footage.waveform, self.settings)
         members |= fbanks
@@ -89,7 +92,7 @@ class SampleMaker:
             fps=round(footage.fps, 6),
             has_audio=footage.has_audio,
             decoder=footage.frames.decoder,
-            warnings=() if footage.has_audio else ("no audio stream: silence was put in its place",),
+            warnings=tuple(warnings),
             fbank_sums=sums,
         )
 
@@ -123,10 +126,36 @@ class SampleMaker:
             info = probe(path)
             seconds = info.claimed_end_seconds or seconds
             waveform, has_audio = self._waveform(path, info, seconds)
+            heard, seen = len(waveform) / SAMPLE_RATE_HZ, float(frames.times_seconds[-1])
+            if heard < seen - COVERAGE_TOLERANCE_SECONDS:
+                raise ClipError(
+                    "truncated", f"sound ends at {heard:.2f} s, the last picture is of {seen:.2f} s"
+                )
             return Footage(frames, waveform, seconds, 0.0, has_audio)
         if self.missing_audio == "silence":
             return Footage(frames, silence(seconds), seconds, 0.0, False)
         raise ClipError("no-audio", "its frames are pictures, and there is no sound file beside them")
+
+    def _annotated_beyond(self, clip: ClipSpecification, seconds: float) -> list[str]:
+        """A warning when the clip ends before its annotations do; ClipError where these say that it does not.
+
+        Real collections hold clips that are cut short: what is background there, or a class that the whole
+        clip has, is no contradiction.
+        """
+        end = seconds + COVERAGE_TOLERANCE_SECONDS
+        last_mask = len(clip.masks) - 1 + 15 / 16
+        if last_mask > end:
+            raise ClipError(
+                "mask-mismatch", f"its last mask is of {last_mask:.2f} s, the clip ends at {seconds:.2f} s"
+            )
+        if clip.event_end_seconds > end:
+            raise ClipError(
+                "bad-annotation",
+                f"its event ends at {clip.event_end_seconds} s, the clip itself at {seconds:.2f} s",
+            )
+        sampling = self.settings.sampling
+        planned = max(len(clip.labels), sampling.frames if sampling.frame_times == "masks" else 0)
+        return [f"it ends at {seconds:.2f} s of {planned} s that are annotated"] if planned > end else []
 
     def _frames(self, path: Path, info: MediaInfo) -> Frames:
         sampling = self.settings.sampling
@@ -141,11 +170,13 @@ class SampleMaker:
     def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
         if info.audio is None and self.missing_audio == "silence":
             return silence(seconds), False
-        waveform = read_waveform(path, info=info)
-        shortest = round(0.025 * SAMPLE_RATE_HZ)
-        if len(waveform) < shortest:
-            raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
-        return waveform, True
+        return read_waveform(path, info=info), True
+
+
+def check_length(waveform: npt.NDArray[np.float32]) -> None:
+    """Raises ClipError `empty` for a waveform `[n]` that is shorter than an analysis frame."""
+    if len(waveform) < round(0.025 * SAMPLE_RATE_HZ):
+        raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
 
 
 def silence(seconds: float) -> npt.NDArray[np.float32]:

@@ -91,6 +91,7 @@ class ClipSpecification:
         split: `train`, `val` or `test`.
         source: the media file, or the folder of `pictures`, relative to the raw folder.
         labels: int class of every second, for `label.npy`; empty for tasks without.
+        event_end_seconds: where the annotated event ends, when the clip must last as long.
         fields: the task's own fields of `KEY.json`. Clips may share one dict: it is not changed.
         masks: picture files of the ground truth, one a frame from the first on, relative to the raw folder.
         members: further members that need no decoding: (`qa.json`, bytes), …
@@ -103,6 +104,7 @@ class ClipSpecification:
     split: str
     source: str
     labels: tuple[int, ...] = ()
+    event_end_seconds: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
     masks: tuple[str, ...] = ()
     members: tuple[tuple[str, bytes], ...] = ()
@@ -119,7 +121,7 @@ class ClipSpecification:
         hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
         return [
             self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
-            self.pictures, self.sound,
+            self.pictures, self.sound, self.event_end_seconds,
         ]  # fmt: skip
 
 

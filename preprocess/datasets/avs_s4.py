@@ -18,7 +18,15 @@ from typing import NamedTuple
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
-from ..paths import annotation_file, folder_names, printable, read_text, unsafe_name, videos_by_name
+from ..paths import (
+    MAX_NAME_BYTES,
+    annotation_file,
+    folder_names,
+    printable,
+    read_text,
+    unsafe_name,
+    videos_by_name,
+)
 from ..specification import ClipSpecification, Collection, Expected, Sampling
 
 SECONDS = 5
@@ -26,8 +34,6 @@ SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", window
 EXPECTED = Expected(clips={"train": 3452, "val": 740, "test": 740}, classes=23)
 ANNOTATIONS = "s4_meta_data.csv"
 MASKS = {"train": 1, "val": SECONDS, "test": SECONDS}
-
-MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
 _DATA_FOLDERS = ("", "s4_data/")
 _COLUMNS = {"name": ("name", "video_name", "video_id"), "category": ("category",), "split": ("split",)}

@@ -19,7 +19,7 @@ from ...shards.schema import SPLITS
 from ..datasets.ave import SECONDS
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
-from .rendering import new_id, render_all, split_names
+from .rendering import new_id, render_all, seeded, split_names
 
 PIXELS = 256
 FPS = 10
@@ -77,7 +77,7 @@ def _write_rows(path: Path, scripts: list[Script], *, header: bool = False) -> N
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
     """The scripts of a collection. Classes and event lengths are balanced, then shuffled."""
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     events = rng.permutation(np.resize(np.arange(len(OBJECTS)), clips))
     lengths = rng.permutation(np.resize(EVENT_SECONDS, clips))
     ids: set[str] = set()

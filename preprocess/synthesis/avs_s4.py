@@ -18,7 +18,7 @@ import numpy as np
 from ..datasets.avs_s4 import ANNOTATIONS, MASKS, SECONDS
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
-from .rendering import new_id, render_all, split_names
+from .rendering import new_id, render_all, seeded, split_names
 
 # The masks' size, and a frame at every sixteenth of a second: the masks fit their frames exactly.
 PIXELS = 224
@@ -83,7 +83,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 def write_scripts(clips: int, seed: int) -> list[Script]:
     """The scripts of a collection. Sounding classes are balanced, then shuffled."""
     splits = split_names(clips)
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     ids: set[str] = set()
     sounding = rng.permutation(np.resize(np.arange(len(OBJECTS)), clips))
     scripts = []

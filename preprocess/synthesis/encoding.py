@@ -64,10 +64,15 @@ def _write_wave(path: Path, waveform: Waveform) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `path` when it is whole; an interrupted one is discarded.
+    """A folder to fill, which becomes `path` when it is whole.
 
-    Raises InputError when `path` holds something already.
+    What is left of an interrupted one, `.NAME.partial` beside it, is discarded by the next call. Raises
+    InputError when `path` holds something already, or is where this process runs: it would be replaced under
+    the feet of whoever is in it.
     """
+    path = path.absolute()
+    if path.resolve() == Path.cwd():
+        raise InputError(f"{path} is the folder that you are in; give the name of a new one")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} is not an empty folder; choose a new one")
     partial = path.with_name(f".{path.name}.partial")

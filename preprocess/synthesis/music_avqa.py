@@ -20,7 +20,7 @@ from .encoding import encode, new_folder
 from .music_questions import Asker
 from .music_scene import INSTRUMENTS, PLACES, SECONDS, Player, Scene
 from .objects import SAMPLE_RATE_HZ, Waveform, scenery
-from .rendering import render_all, split_names
+from .rendering import render_all, seeded, split_names
 
 PIXELS = 224
 FPS = 5
@@ -39,7 +39,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
     Raises InputError when `raw` holds something already or `clips` is below 10.
     """
     splits = split_names(clips)
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     scenes = [write_scene(number, rng) for number in range(clips)]
     with new_folder(raw) as folder:
         for name in (REAL_FOLDER, SYNTHETIC_FOLDER):

@@ -30,6 +30,13 @@ def split_names(clips: int) -> list[str]:
     return ["train"] * train + ["val"] * val + ["test"] * (clips - train - val)
 
 
+def seeded(seed: int) -> np.random.Generator:
+    """The random numbers that `seed` stands for. Raises InputError when it is negative."""
+    if seed < 0:
+        raise InputError(f"--seed is {seed}, must be at least 0")
+    return np.random.default_rng(seed)
+
+
 def new_id(rng: np.random.Generator, taken: set[str]) -> str:
     """An 11-character id, as the real videos have, that is not among `taken`; it is added to them."""
     while (identity := "".join(rng.choice(_ID_CHARACTERS, 11))) in taken:

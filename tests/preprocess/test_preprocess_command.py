@@ -48,9 +48,7 @@ def make_ave(raw, short_clip, rows, *, files):
 
 @pytest.fixture
 def small_ave(tmp_path, short_clip):
-    rows = [
-        f"{name}&clip_{index}&good&{index}&5" for index, name in enumerate(("Bell", "Flute, Shofar", "Cat"))
-    ]
+    rows = [f"{name}&clip_{index}&good&0&1" for index, name in enumerate(("Bell", "Flute, Shofar", "Cat"))]
     return make_ave(tmp_path / "raw", short_clip, rows, files=["clip_0", "clip_1", "clip_2"])
 
 
@@ -221,7 +219,7 @@ def test_a_silent_clip_is_quarantined_or_given_silence(stgcma, short_clip, tmp_p
     assert heard == {"Cat/loud.mp4": True, "Cat/silent.mp4": False}
 
 
-def test_limit_takes_from_every_split(stgcma, small_ave, tmp_path):
+def test_a_limit_below_the_number_of_splits_is_kept(stgcma, small_ave, tmp_path):
     result = stgcma("preprocess", "ave", small_ave, tmp_path / "out", *FAST, "--limit", 2)
     assert result.status == 0
     assert [record.split for record in read_manifest(tmp_path / "out")] == ["train", "val"]

@@ -47,6 +47,17 @@ def test_a_video_with_two_rows_is_two_clips_with_their_own_labels(ave):
     assert any("1 videos carry more than one annotation row" in line for line in collection.findings)
 
 
+def test_a_clip_must_last_as_long_as_its_event(ave):
+    ends = {key: clip.event_end_seconds for key, clip in by_key(reader.read(ave())).items()}
+    assert ends == {
+        "-aBcDeFgHiJ": 10,
+        "bbbbbbbbbbb": 7,
+        "ccccccccccc": 3,
+        "ddddddddddd": 0,  # of zero length
+        "bbbbbbbbbbb_event2": 10,
+    }
+
+
 def test_an_event_of_zero_length_is_background_and_reported(ave):
     collection = reader.read(ave())
     assert by_key(collection)["ddddddddddd"].labels == (4,) * 10

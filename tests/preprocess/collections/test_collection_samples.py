@@ -1,17 +1,24 @@
 """From a collection in its authors' layout to samples: members, shapes, and what becomes of wrong masks."""
 
+import dataclasses
 import io
 import json
+import re
+import shutil
+import subprocess
 import wave
 
 import numpy as np
 import pytest
 from PIL import Image
+from stgcma.preprocess import sample
 from stgcma.preprocess.datasets import avs_s4, music_avqa
+from stgcma.preprocess.ffmpeg_process import ffmpeg_executable
 from stgcma.preprocess.masks import mask_members
+from stgcma.preprocess.pictures import open_picture
 from stgcma.preprocess.reasons import ClipError
-from stgcma.preprocess.sample import SampleMaker
-from stgcma.preprocess.specification import FeatureSettings
+from stgcma.preprocess.sample import SampleMaker, check_length, silence
+from stgcma.preprocess.specification import ClipSpecification, FeatureSettings
 from stgcma.preprocess.synthesis import avs_s4 as synthetic_avs
 from stgcma.preprocess.synthesis import music_avqa as synthetic_avqa
 from stgcma.preprocess.synthesis.music_scene import SECONDS
@@ -110,6 +117,67 @@ def test_pictures_and_a_sound_file_make_the_same_members_as_a_video(avs_raw, tmp
     assert array(heard.members["fbank_224.npy"]).astype(np.float32).std() > 1
 
 
+@pytest.fixture
+def short(avs_raw, tmp_path):
+    """`short(seconds)`: the training and the test clip of a collection, both cut to `seconds`."""
+
+    def cut(seconds):
+        shutil.copytree(avs_raw, tmp_path / "raw")
+        for path in (tmp_path / "raw" / "raw_videos").rglob("*.mp4"):
+            whole = path.rename(tmp_path / "whole.mp4")
+            command = [ffmpeg_executable(), "-v", "error", "-y", "-i", whole, "-t", str(seconds), path]
+            subprocess.run(command, check=True)
+        return tmp_path / "raw", avs_s4.read(tmp_path / "raw").clips
+
+    return cut
+
+
+def test_masks_beyond_the_end_of_their_clip_are_a_mismatch(short):
+    raw, (train, test) = short(2)
+    with pytest.raises(ClipError, match=r"mask-mismatch: its last mask is of 4\.94 s, the clip ends at 2\."):
+        make(raw, test)
+    (warning,) = make(raw, train).warnings  # its one mask is of the first frame
+    assert re.fullmatch(r"it ends at 2\.\d\d s of 5 s that are annotated", warning)
+
+
+def test_a_clip_that_ends_a_little_early_is_whole(short):
+    raw, clips = short(4.6)
+    assert [make(raw, clip).warnings for clip in clips] == [(), ()]
+
+
+def test_an_event_beyond_the_end_of_its_clip_is_a_bad_annotation(short):
+    raw, (clip, _) = short(2)
+    clip = dataclasses.replace(clip, masks=(), labels=(0,) * 10)
+    late = dataclasses.replace(clip, event_end_seconds=9)
+    with pytest.raises(ClipError, match=r"bad-annotation: its event ends at 9 s, the clip itself at 2\."):
+        make(raw, late)
+    early = make(raw, dataclasses.replace(clip, event_end_seconds=2))
+    assert early.warnings[0].endswith("s of 10 s that are annotated")
+
+
+def test_silence_shorter_than_an_analysis_frame_is_empty(avs_raw, monkeypatch):
+    clip = avs_s4.read(avs_raw).clips[0]
+    with pytest.raises(ClipError, match="empty: its sound lasts 320 samples, less than one analysis frame"):
+        check_length(silence(0.02))
+    footage = sample.Footage(None, silence(0.02), 0.02, 25.0, has_audio=False)
+    monkeypatch.setattr(SampleMaker, "_film", lambda *_: footage)
+    with pytest.raises(ClipError, match="empty: its sound lasts 320 samples"):
+        make(avs_raw, clip)
+
+
+def test_a_sound_file_that_ends_before_its_pictures_is_truncated(tmp_path):
+    for second in range(1, 6):
+        save(tmp_path / f"{second}.png", np.zeros((48, 64, 3)))
+    with wave.open(str(tmp_path / "a.wav"), "wb") as stream:
+        stream.setnchannels(1), stream.setsampwidth(2), stream.setframerate(16000)
+        stream.writeframes(bytes(2 * 16000 * 3))
+    clip = ClipSpecification(
+        "a", "train", ".", pictures=tuple(f"{second}.png" for second in range(1, 6)), sound="a.wav"
+    )
+    with pytest.raises(ClipError, match=r"truncated: sound ends at 3\.00 s, the last picture is of 4\.94"):
+        make(tmp_path, clip)
+
+
 def test_a_link_out_of_the_collection_is_refused(avs_raw, tmp_path):
     (tmp_path / "raw_videos").symlink_to(avs_raw / "raw_videos")
     (tmp_path / "s4_meta_data.csv").write_text((avs_raw / "s4_meta_data.csv").read_text())
@@ -189,6 +257,8 @@ def test_a_decompression_bomb_is_refused_unread(tmp_path):
     Image.new("1", (20000, 20000)).save(path)
     with pytest.raises(ClipError, match=r"mask-mismatch: mask a\.png: .*(bomb|at most)"):
         mask_members([path], FRAMES)
+    with pytest.raises(ClipError, match=r"too-large: a\.png: .*decompression bomb"):
+        open_picture(path)
 
 
 def test_a_clip_of_avqa_has_its_questions(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ def test_too_few_clips_are_refused(name, tmp_path):
     with pytest.raises(InputError, match="--clips is 9, must be at least 10"):
         synthesizer(name)(tmp_path / "raw", clips=9, seed=0, workers=1)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", sorted(SYNTHESIZERS))
+def test_a_negative_seed_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match="--seed is -1, must be at least 0"):
+        synthesizer(name)(tmp_path / "raw", clips=10, seed=-1, workers=1)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inode = tmp_path.stat().st_ino
+    with pytest.raises(InputError, match="is the folder that you are in; give the name of a new one"):
+        synthesizer("ave")(Path(), clips=10, seed=0, workers=1)
+    assert tmp_path.stat().st_ino == inode
 
 
 def test_another_seed_gives_other_scripts():
