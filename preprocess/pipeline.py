@@ -15,7 +15,6 @@ from ..errors import InputError
 from ..shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
 from ..shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatistics, DatasetInfo
 from ..shards.storage import Location
-from ..versions import package_versions
 from .datasets import reader
 from .engines import Engine, Limits, MakeSample, ShardTask, run_local
 from .output import OutputFolder, ShardResult, make_plan, open_output
@@ -26,7 +25,8 @@ from .reasons import ClipError
 from .retry import flawless_shards
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
-from .video import DECODERS, decoder_versions
+from .tools import tool_versions
+from .video import DECODERS
 
 # Enough shards for many workers in a small collection, few enough files in a large one: some 50 MB each.
 CLIPS_PER_SHARD = 32
@@ -216,12 +216,6 @@ def plan_shards(
         for split, planned in by_split.items()
         for index, start in enumerate(range(0, len(planned), clips_per_shard))
     ]
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of the tools that write the shards."""
-    packages = package_versions("torch", "torchaudio", "numpy", "pillow", "webdataset", "pyarrow")
-    return packages | decoder_versions()
 
 
 def _make_shards(

@@ -48,6 +48,7 @@ class Preflight:
         collection: its name.
         unit: what an annotation row is.
         splits: split, and `all`, to its counts.
+        classes, expected_classes: how many there are, and should be; None where that is not known.
         unreferenced: videos on disk that no clip uses.
         leaks: pairs such as `train and test` to the number of videos that are in both.
         findings: what the collection's reader has to say, one line each.
@@ -56,24 +57,11 @@ class Preflight:
     collection: str
     unit: str
     splits: dict[str, SplitCounts]
+    classes: int
+    expected_classes: int | None
     unreferenced: int
     leaks: dict[str, int]
     findings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
-        counts = {
-            name: {field: getattr(row, field) for field in SplitCounts.__slots__}
-            for name, row in self.splits.items()
-        }
-        return {
-            "collection": self.collection,
-            "unit": self.unit,
-            "splits": counts,
-            "unreferenced": self.unreferenced,
-            "leaks": self.leaks,
-            "findings": list(self.findings),
-        }
 
     def lines(self) -> Iterator[str]:
         """A small table and the findings, for a person."""
@@ -86,6 +74,9 @@ class Preflight:
             cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             yield "  " + "  ".join(cells)
         leaks = ", ".join(f"{count} in {pair}" for pair, count in self.leaks.items()) or "none"
+        if self.classes:
+            published = "" if self.expected_classes is None else f" (published: {self.expected_classes})"
+            yield f"  classes: {self.classes}{published}"
         yield f"  videos that no clip uses: {self.unreferenced}; videos in two splits: {leaks}"
         for finding in self.findings:
             yield f"  {finding}"
@@ -129,6 +120,8 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         collection=collection.name,
         unit=collection.expected.unit if collection.expected else "rows",
         splits={name: _counts(collection, name, count) for name, count in [*clips.items(), (ALL, total)]},
+        classes=len(collection.classes),
+        expected_classes=collection.expected.classes if collection.expected else None,
         unreferenced=sum(video not in used for video in disk.videos(collection.media_folders)),
         leaks={pair: shared for pair, shared in pairs.items() if shared},
         findings=collection.findings,

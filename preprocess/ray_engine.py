@@ -17,6 +17,7 @@ from .engines import Limits, MakeSample, OnClip, ShardTask, make_shard, open_poo
 from .output import ShardResult
 from .reasons import ClipError
 from .specification import ClipSpecification
+from .tools import tool_versions
 
 # A node may go; the shard is then made again elsewhere.
 _RESTARTS = 3
@@ -63,8 +64,9 @@ class ShardActor:
         self._folder = folder
         self._pool = open_pool(limits)
 
-    def ready(self) -> None:
-        """Answers once the actor has its place in the cluster."""
+    def ready(self) -> dict[str, str]:
+        """Answers once the actor has its place in the cluster, with the versions of its tools."""
+        return tool_versions()
 
     def make_shard(self, task: ShardTask) -> tuple[ShardResult, list[ClipError | None]]:
         """The shard's result, and what became of each of its clips."""
@@ -112,6 +114,8 @@ def _dispatch(
         done, _ = ray.wait(list(running), num_returns=1)
         actor, task = running.pop(done[0])
         answer = _answer(ray, done[0], task)
+        if task is None:
+            _check_versions(answer)
         if (following := next(waiting, None)) is not None:
             running[actor.make_shard.remote(following)] = (actor, following)
         if task is None:
@@ -121,6 +125,17 @@ def _dispatch(
         for clip, outcome in zip(task.clips, outcomes, strict=True):
             on_clip(clip, outcome)
         yield result
+
+
+def _check_versions(there: dict[str, str]) -> None:
+    """Raises StgcmaError when a node's tools are not those that the plan, made here, is for."""
+    here = tool_versions()
+    for name in sorted(here.keys() | there.keys()):
+        if there.get(name) != here.get(name):
+            raise StgcmaError(
+                f"a node of the Ray cluster has {name} {there.get(name)}, this machine has {here.get(name)}: "
+                "the shards would depend on where they are made; install the same everywhere"
+            )
 
 
 def _answer(ray: Any, reference: Any, task: ShardTask | None) -> Any:

@@ -1,6 +1,5 @@
 """What is said of a collection before anything is decoded."""
 
-import json
 import os
 
 from stgcma.preprocess.datasets import ave as ave_reader
@@ -28,7 +27,7 @@ def test_found_missing_unreferenced_duplicates_and_leaks_of_ave(ave):
     text = "\n".join(result.lines())
     assert "videos that no clip uses: 1; videos in two splits: 1 in train and test" in text
     assert "1 videos carry more than one annotation row" in text
-    json.dumps(result.to_json())
+    assert "classes: 3 (published: 29)" in text  # background included, there and here
 
 
 def test_questions_are_counted_beside_videos(avqa, ask):
@@ -38,6 +37,7 @@ def test_questions_are_counted_beside_videos(avqa, ask):
     assert result.splits["train"].expected_rows is None
     assert (result.splits["all"].expected_rows, result.splits["all"].expected_clips) == (45867, 9288)
     assert result.leaks == {"train and test": 1}
+    assert not any("classes" in line for line in result.lines())  # its answers are among the findings
 
 
 def test_pictures_count_as_found_and_other_categories_as_unreferenced(avs):
@@ -51,6 +51,7 @@ def test_pictures_count_as_found_and_other_categories_as_unreferenced(avs):
         4932,
         1,
     )
+    assert "  classes: 1 (published: 23)" in result.lines()
 
 
 def test_every_folder_is_listed_once(ave, monkeypatch):
@@ -69,3 +70,5 @@ def test_any_folder_of_clips_can_be_inspected(tmp_path):
     result = inspect(folder.read(tmp_path), tmp_path)
     assert (result.splits["all"].found, result.splits["all"].unusable) == (1, 1)
     assert result.splits["all"].expected_clips is None
+    assert "  classes: 1" not in result.lines()  # dog and background
+    assert "  classes: 2" in result.lines()

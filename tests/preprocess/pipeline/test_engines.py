@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from stgcma.cli import main
 from stgcma.errors import InputError, StgcmaError
-from stgcma.preprocess import locking
+from stgcma.preprocess import locking, ray_engine
+from stgcma.preprocess.engines import ShardTask
 from stgcma.preprocess.locking import LOCK_FILE, exclusive
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.shards.storage import open_store
@@ -77,11 +79,54 @@ def test_ray_makes_the_same_bytes(ave, tmp_path):
     assert contents(tmp_path / "out") == contents(out)
 
 
-def test_an_error_in_rays_cluster_is_raised_as_it_was(ave, tmp_path):
+def test_an_error_in_rays_cluster_is_raised_as_it_was(tmp_path, raw):
+    """A sample that no shard can hold is refused where the shard is written: in the cluster."""
     pytest.importorskip("ray")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "shards").write_text("in the way")
-    with pytest.raises((StgcmaError, OSError)):
+    (raw / "clip-0.odd").touch()
+    with pytest.raises(ValueError, match=r"label\.npy") as raised:
+        build(tmp_path / "out", raw, clips=3, engine="ray", serial=False)
+    assert raised.value.__notes__ == ["This happened at clip clip-0 of train-000000.tar."]
+    assert not list((tmp_path / "out" / "shards").glob("*"))
+
+
+class FakeRay:
+    """What `ray_engine` needs of Ray, where the cluster is lost or answers with an error."""
+
+    exceptions = SimpleNamespace(RayTaskError=type("RayTaskError", (Exception,), {"cause": None}))
+    exceptions.RayError = type("RayError", (Exception,), {})
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def get(self, _reference):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_what_a_lost_cluster_and_a_failed_task_come_to():
+    lost = FakeRay.exceptions.RayError("the node\ndied")
+    with pytest.raises(StgcmaError, match=r"^Ray lost shard 3 of val: the node died$"):
+        ray_engine._answer(FakeRay(lost), None, ShardTask("val", 3, ()))
+    with pytest.raises(StgcmaError, match=r"^Ray lost a worker: the node died$"):
+        ray_engine._answer(FakeRay(lost), None, None)
+    failed = FakeRay.exceptions.RayTaskError("far away")
+    failed.cause = StgcmaError("the disk is full")
+    with pytest.raises(StgcmaError, match=r"^the disk is full$"):
+        ray_engine._answer(FakeRay(failed), None, None)
+
+
+def test_a_node_with_other_tools_is_refused(monkeypatch):
+    monkeypatch.setattr(ray_engine, "tool_versions", lambda: {"numpy": "2.0", "pyav": "18.1.0"})
+    ray_engine._check_versions({"numpy": "2.0", "pyav": "18.1.0"})
+    with pytest.raises(StgcmaError, match=r"node of the Ray cluster has pyav 17, this machine has 18\.1\.0"):
+        ray_engine._check_versions({"numpy": "2.0", "pyav": "17"})
+
+
+def test_ray_asks_its_nodes_for_their_tools(ave, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(ray_engine, "tool_versions", lambda: {"pyav": "0"})
+    with pytest.raises(StgcmaError, match="the shards would depend on where they are made"):
         preprocess("ave", ave[0], tmp_path / "out", REAL(workers=1, engine="ray"))
 
 

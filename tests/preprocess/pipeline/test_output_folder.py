@@ -233,14 +233,17 @@ def test_retrying_mends_a_damaged_training_shard(tmp_path, raw, capsys):
 
 
 def test_a_shard_whose_last_clip_goes_bad_is_removed(tmp_path, raw):
+    """Only a shard that lacks a clip is made again; its other clips have gone bad since."""
     out = tmp_path / "out"
-    build(out, raw, clips=3)
     (raw / "clip-0.bad").touch()
+    build(out, raw, clips=3)
+    assert [path.name for path in (out / "shards").iterdir()] == ["train-000000.tar"]
     for name in ("clip-1", "clip-2"):
         (raw / f"{name}.bad").touch()
-    build(out, raw, clips=3, overwrite=True)
+    build(out, raw, clips=3, retry_quarantined=True)
     assert list((out / "shards").glob("*")) == []
     assert len(read_quarantine(out)) == 3
+    assert faults(out) == ()
 
 
 @pytest.mark.parametrize(
