@@ -22,6 +22,7 @@ FilterChain = tuple[tuple[str, str], ...]
 
 # Asking the filters for sound until none is left costs an exception, so that it is not done for every frame.
 _FRAMES_PER_PULL = 64
+_SAMPLES_PER_PULL = 16384
 _BEYOND_COUNTING = 1 << 62  # no time of a sample; FFmpeg's are 64 bits wide
 
 
@@ -156,8 +157,7 @@ class _Sound:
         """
         if pts is None:
             return self._end or 0
-        unit = self._time_base * rate_hz
-        n, d = unit.numerator, unit.denominator
+        n, d = self._time_base.numerator * rate_hz, self._time_base.denominator  # samples in a unit of `pts`
         follows = self._end
         if follows is not None and n > d and pts <= -(-follows * d // n):
             earliest, latest = (2 * pts - 1) * n // (2 * d), -(-(2 * pts + 1) * n // (2 * d))
@@ -174,12 +174,14 @@ class _Sound:
             self._end = self._end * rate_hz // self._shape[0]
         self._shape, self.complete = shape, False
         graph = Graph()
+        graph.threads = 1  # none of these filters uses more, but each graph would start them
         self._source = graph.add_abuffer(
             sample_rate=rate_hz, format=sample_format, layout=layout, time_base=Fraction(1, rate_hz)
         )
         chain = [graph.add(*filtering) for filtering in self._filters(round(self._seconds * rate_hz))]
         self._sink = graph.add("abuffersink")
         graph.link_nodes(self._source, *chain, self._sink).configure()
+        graph.set_audio_frame_size(_SAMPLES_PER_PULL)
         self._graph = graph
 
     def _end_graph(self) -> None:
