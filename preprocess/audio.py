@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio_decoding import FilterChain, decode_sound
 from .ffmpeg_process import ffmpeg_executable, ffmpeg_input, run_ffmpeg
-from .media import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
+from .media import (
+    MAX_DURATION_SECONDS,
+    NO_DECODER,
+    ClipError,
+    DamageError,
+    MediaInfo,
+    check_coverage,
+    probe,
+)
 
 __all__ = ["SAMPLE_RATE_HZ", "ffmpeg_executable", "read_waveform"]
 
@@ -30,14 +39,11 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
     info = probe(path) if info is None else info
     if info.audio is None:
         raise ClipError("no-audio", "the file has no audio stream")
-    stream = ffmpeg_input()[str(info.audio.index)]
-    output = stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=_filters(info))
-    written, failure = run_ffmpeg(path, output)
-    waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
+    waveform, failure = _decode(path, info)
     # A file that was cut also fails to decode at the cut; that it is cut is the better thing to say.
     check_coverage(info, "sound", len(waveform) / SAMPLE_RATE_HZ)
     if failure is not None:
-        raise DamageError("unreadable", f"its sound does not decode: {failure}")
+        raise failure
     if len(waveform) == 0:
         raise ClipError("empty", "the audio stream holds no sound")
     if not np.isfinite(waveform).all():
@@ -45,15 +51,32 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
     return waveform
 
 
-def _filters(info: MediaInfo) -> str:
+def _decode(path: Path, info: MediaInfo) -> tuple[NDArray[np.float32], ClipError | None]:
+    if info.audio is None or info.audio.codec != NO_DECODER:
+        return decode_sound(path, lambda first: _filters(info, first))
+    # Which ffmpeg a machine has decides these samples.
+    stream = ffmpeg_input()[str(info.audio.index)]
+    filters = ",".join(f"{name}={arguments}" for name, arguments in _filters(info, 0))
+    written, failure = run_ffmpeg(
+        path, stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=filters)
+    )
+    waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
+    if failure is None:
+        return waveform, None
+    return waveform, DamageError("unreadable", f"its sound does not decode: {failure}")
+
+
+def _filters(info: MediaInfo, first: int) -> FilterChain:
+    """FFmpeg's filters from the stream to the waveform, from the stream's sample number `first` on."""
     claimed = info.claimed_end_seconds
     end = MAX_DURATION_SECONDS if claimed is None else claimed + _BEYOND_CLAIM_SECONDS
-    return ",".join(
-        [
-            f"asetpts=PTS-({info.clip_start_seconds!r})/TB",
-            f"atrim=start=0:end={end!r}",
-            # async=1 puts every sample at its timestamp; first_pts=0 fills up to a late start. Without
-            # rematrix_maxval, floating-point stereo would be mixed 3 dB louder than 16-bit stereo.
-            f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:ochl=mono:osf=flt:rematrix_maxval=1",
-        ]
+    return (
+        ("asetpts", f"PTS-({info.clip_start_seconds!r})/TB"),
+        ("atrim", f"start=0:end={end!r}"),
+        # async=1 puts every sample at its timestamp; first_pts fills up to a late start. Without
+        # rematrix_maxval, floating-point stereo would be mixed 3 dB louder than 16-bit stereo.
+        (
+            "aresample",
+            f"{SAMPLE_RATE_HZ}:async=1:first_pts={first}:ochl=mono:osf=flt:rematrix_maxval=1",
+        ),
     )

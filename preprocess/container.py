@@ -90,6 +90,15 @@ def video_stream(container: Any) -> Any | None:
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
+def read_only(stream: Any) -> None:
+    """Has the demuxer pass over all other streams of the file: they are not read where the format allows."""
+    from av.stream import Discard
+
+    for other in stream.container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+
+
 def prepare_decoder(stream: Any) -> Any:
     """The codec context of `stream`, in one thread (so that what is asked per packet holds), with a size cap.
 

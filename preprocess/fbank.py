@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,19 +41,33 @@ def log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.
     Raises ValueError when the window is shorter than one 25 ms analysis frame.
     """
     import torch
-    from torchaudio.compliance import kaldi
 
     if len(window) < _ANALYSIS_SAMPLES:
         raise ValueError(f"an audio window of {len(window)} samples is shorter than one 25 ms analysis frame")
-    features = kaldi.fbank(
-        torch.from_numpy(window)[None],
-        htk_compat=True,
-        sample_frequency=SAMPLE_RATE_HZ,
-        use_energy=False,
-        window_type="hanning",
-        num_mel_bins=kind.mel_bins,
-        dither=0.0,
-        frame_shift=kind.frame_shift_milliseconds,
-    )
+    with torch.inference_mode():
+        features = _kaldi_fbank()(
+            torch.from_numpy(window)[None],
+            htk_compat=True,
+            sample_frequency=SAMPLE_RATE_HZ,
+            use_energy=False,
+            window_type="hanning",
+            num_mel_bins=kind.mel_bins,
+            dither=0.0,
+            frame_shift=kind.frame_shift_milliseconds,
+        )
     half: npt.NDArray[np.float16] = features[: kind.target_frames].numpy().astype(np.float16)
     return half
+
+
+@functools.cache
+def _kaldi_fbank() -> Callable[..., Any]:
+    """The `kaldi.fbank` of torchaudio, which remembers the mel banks that it computes anew for every window.
+
+    They depend on the settings alone, and took a quarter of its time. It is the same code with the same
+    functions in reach, but for this one; torchaudio itself is left as it is.
+    """
+    from torchaudio.compliance import kaldi
+
+    names = vars(kaldi) | {"get_mel_banks": functools.cache(kaldi.get_mel_banks)}
+    code = kaldi.fbank
+    return types.FunctionType(code.__code__, names, code.__name__, code.__defaults__, code.__closure__)

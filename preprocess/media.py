@@ -16,6 +16,7 @@ __all__ = ["REASONS", "AudioFacts", "ClipError", "DamageError", "MediaInfo", "Vi
 
 COVERAGE_TOLERANCE_SECONDS = 0.5
 MAX_DURATION_SECONDS = 4 * 3600.0
+NO_DECODER = "unknown"  # the codec of a sound that PyAV cannot decode
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _audio_facts(container: Any) -> AudioFacts | None:
     context = stream.codec_context
     return AudioFacts(
         index=stream.index,
-        codec=context.codec.canonical_name if context else "unknown",
+        codec=context.codec.canonical_name if context else NO_DECODER,
         sample_rate_hz=(context.sample_rate or 0) if context else 0,
         channels=(context.channels or 0) if context else 0,
         start_seconds=_start_seconds(stream, container),

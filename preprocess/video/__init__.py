@@ -54,16 +54,21 @@ def read_frames(
 
 
 def decoder_versions() -> dict[str, str]:
-    """The version of each decoder. Another version may decode to other bytes."""
+    """The version of each decoder. Another version may decode to other bytes.
+
+    PyAV's libraries decode the sound, and resample it, for every choice of a video decoder.
+    """
     from importlib.metadata import version
 
     import av
 
     from ..ffmpeg_process import ffmpeg_version
 
-    codec = ".".join(map(str, av.library_versions["libavcodec"]))
+    libraries = ", ".join(
+        f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswresample")
+    )
     return {
-        pyav.NAME: f"{av.__version__} (libavcodec {codec})",
+        pyav.NAME: f"{av.__version__} ({libraries})",
         ffmpeg.NAME: ffmpeg_version(),
         decord.NAME: version("decord"),
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..container import check_size, decoding_error, open_container, prepare_decoder
+from ..container import check_size, decoding_error, open_container, prepare_decoder, read_only
 from ..media import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices, upright
 from .timeline import MISSING, Timeline, read_timeline, require_video
@@ -116,6 +116,7 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
 
     with open_container(info.path) as container:
         stream = require_video(container)
+        read_only(stream)
         context = prepare_decoder(stream)
         skips = can_skip(context.codec.canonical_name, context.extradata)
         last = int(np.flatnonzero(plan.decode)[-1])
@@ -185,6 +186,7 @@ def _decode_all(info: MediaInfo) -> Iterator[Any]:
 
     with open_container(info.path) as container:
         stream = require_video(container)
+        read_only(stream)
         context = prepare_decoder(stream)
         try:
             for packet in container.demux(stream):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..container import open_container, video_stream
+from ..container import open_container, read_only, video_stream
 from ..media import MAX_DURATION_SECONDS, ClipError, MediaInfo, check_coverage
 
 MISSING = np.iinfo(np.int64).min
@@ -80,6 +80,7 @@ def read_timeline(info: MediaInfo) -> Timeline:
     durations: list[int] = []
     with open_container(info.path) as container:
         stream = require_video(container)
+        read_only(stream)
         time_base = Fraction(stream.time_base)
         # AVI stores no presentation times. Those that libavformat makes up are wrong for packed B-frames.
         guessed = container.format.name == "avi"

@@ -58,3 +58,25 @@ def test_a_tone_lies_in_its_mel_bin():
 def test_less_than_one_analysis_frame_is_an_error():
     with pytest.raises(ValueError, match="399 samples"):
         log_mel(np.zeros(399, dtype=np.float32), FBANK_KINDS["clip"])
+
+
+@pytest.mark.parametrize("feature", FBANK_KINDS)
+def test_every_bit_is_torchaudios(feature):
+    import torch
+    from torchaudio.compliance import kaldi
+
+    kind = FBANK_KINDS[feature]
+    for seed in range(3):
+        noise = np.random.default_rng(seed).standard_normal(31_200).astype(np.float32)
+        theirs = kaldi.fbank(
+            torch.from_numpy(noise)[None],
+            htk_compat=True,
+            sample_frequency=16_000,
+            use_energy=False,
+            window_type="hanning",
+            num_mel_bins=kind.mel_bins,
+            dither=0.0,
+            frame_shift=kind.frame_shift_milliseconds,
+        )
+        expected = theirs[: kind.target_frames].numpy().astype(np.float16)
+        np.testing.assert_array_equal(log_mel(noise, kind), expected)

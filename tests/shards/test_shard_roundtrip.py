@@ -8,7 +8,7 @@ from stgcma.errors import StgcmaError
 from stgcma.shards.manifest import read_manifest, write_manifest
 from stgcma.shards.reader import ClipReader, clip_places
 from stgcma.shards.schema import Sample
-from stgcma.shards.writer import write_shard
+from stgcma.shards.writer import clip_bytes, end_of_archive, write_shard
 
 
 def make_sample(key: str, size: int = 700) -> Sample:
@@ -59,6 +59,18 @@ def test_any_webdataset_reader_streams_it(written):
     streamed = list(webdataset.WebDataset(urls, shardshuffle=False))
     assert [sample["__key__"] for sample in streamed] == KEYS
     assert [sample["frame_00.jpg"] for sample in streamed] == [s.members["frame_00.jpg"] for s in samples]
+
+
+def test_a_clip_is_the_bytes_of_webdatasets_writer():
+    sample = make_sample("-a_B0")
+    extent = clip_bytes(sample, "train", "train-000000.tar")
+    buffer = io.BytesIO(extent + end_of_archive(len(extent)))
+    with tarfile.open(fileobj=buffer) as tar:
+        members = {name.partition(".")[2]: tar.extractfile(name).read() for name in tar.getnames()}
+    theirs = io.BytesIO()
+    with webdataset.TarWriter(theirs, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
+        writer.write({"__key__": sample.key, **members})
+    assert buffer.getvalue() == theirs.getvalue()
 
 
 def test_a_shard_is_a_plain_closed_tar(written):

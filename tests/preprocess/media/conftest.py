@@ -71,6 +71,8 @@ CLIPS = {
     "stereo.mp4": [*picture(), *tone(rate_hz=48000, layout="stereo"), *H264, *AAC],
     "silent.mp4": [*picture(), *H264],
     "sound.m4a": [*tone(), *AAC],
+    "stereo.wav": [*tone(layout="stereo"), "-c:a", "pcm_s16le"],
+    "gap.mkv": [*tone(), "-af", "asetpts='PTS+if(gt(T,0.99),0.5/TB,0)'", "-c:a", "pcm_s16le"],
     "faststart.mp4": [*picture(), *tone(), *H264, *AAC, "-movflags", "+faststart"],
     "sound-short.mp4": [*picture(), *tone(seconds=1), *H264, *AAC],
     "picture-short.mp4": [*picture(seconds=1), *tone(), *H264, *AAC],

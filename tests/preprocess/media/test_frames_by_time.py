@@ -139,3 +139,4 @@ def test_every_decoder_tells_its_version():
     versions = decoder_versions()
     assert list(versions) == ["pyav", "ffmpeg", "decord"]
     assert all(versions.values())
+    assert all(library in versions["pyav"] for library in ("libavcodec", "libswresample"))

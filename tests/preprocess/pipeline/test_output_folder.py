@@ -429,7 +429,7 @@ def test_a_disk_that_is_full_when_it_is_synced(tmp_path, raw, monkeypatch, numbe
 @pytest.mark.parametrize("serial", [True, False])
 def test_what_nobody_foresaw_names_the_clip(tmp_path, raw, serial):
     (raw / "clip-6.odd").touch()
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(TypeError, match="object of type 'int' has no len") as raised:
         build(tmp_path / "out", raw, clips=12, workers=2, serial=serial)
     assert raised.value.__notes__ == ["This happened at clip clip-6 of train-000001.tar."]
     assert not list((tmp_path / "out" / "shards").glob("*.partial"))

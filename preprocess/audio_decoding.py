@@ -1,0 +1,225 @@
+"""Decoding the sound of a file with PyAV's own FFmpeg libraries, through a chain of its filters."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .container import decoding_error, open_container, prepare_decoder, read_only
+from .reasons import ClipError, DamageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+# FFmpeg's audio filters, each as its name and arguments.
+FilterChain = tuple[tuple[str, str], ...]
+
+# Asking the filters for sound until none is left costs an exception, so that it is not done for every frame.
+_FRAMES_PER_PULL = 64
+_SAMPLES_PER_PULL = 16384
+_BEYOND_COUNTING = 1 << 62  # no time of a sample; FFmpeg's are 64 bits wide
+
+
+def decode_sound(
+    path: Path, filters: Callable[[int], FilterChain]
+) -> tuple[NDArray[np.float32], ClipError | None]:
+    """What `filters` make of the first audio stream of `path`: float32 [n]; and what was wrong, or None.
+
+    filters: from the number of a sample, counted in clip time at the stream's rate, the filters that give all
+        from there on. They get times on the container's clock, in samples, and end in mono float32. They are
+        asked for 0, and again when the stream changes its rate or its channels.
+
+    After damage the rest is decoded nevertheless: how far the sound goes tells what kind of damage it is.
+    Raises `ClipError`: those of `open_container`, 'no-audio', 'out-of-memory', and 'unreadable' for a codec
+    that PyAV has no decoder for.
+    """
+    import av
+
+    failures: list[ClipError] = []
+    with open_container(path) as container, _every_error():
+        if not container.streams.audio:
+            raise ClipError("no-audio", "the file has no audio stream")
+        stream = container.streams.audio[0]
+        sound = _Sound(filters, Fraction(stream.time_base))
+        frames = _frames(container, stream, failures)
+        try:
+            while not sound.complete and (frame := next(frames, None)):
+                sound.take(frame)
+            return sound.finish(), failures[0] if failures else None
+        except av.error.FFmpegError as error:
+            raise decoding_error(error, "its sound cannot be resampled") from error
+
+
+def _frames(container: Any, stream: Any, failures: list[ClipError]) -> Iterator[Any]:
+    """Decodes the stream; puts every failure to decode, and every sign of damage, in `failures`."""
+    import av
+
+    read_only(stream)
+    context = prepare_decoder(stream)
+    packets = container.demux(stream)
+    more = True
+    while more:
+        frames: list[Any] = []
+        try:
+            packet: Any = next(packets, None)  # after an error there are no more
+            more = packet is not None
+            if not more or packet.size:
+                frames = context.decode(packet)
+                damaged = (more and packet.is_corrupt) or any(frame.is_corrupt for frame in frames)
+                if damaged:
+                    failures.append(
+                        DamageError("unreadable", "its sound does not decode (a part of it is damaged)")
+                    )
+        except av.error.FFmpegError as error:
+            found = decoding_error(error, "its sound does not decode")
+            if found.reason != "unreadable":
+                raise found from error
+            failures.append(DamageError(found.reason, found.message))
+        yield from frames
+
+
+@contextlib.contextmanager
+def _every_error() -> Iterator[None]:
+    """Has PyAV raise an error also for a packet that has already given a frame.
+
+    PyAV 18.1 hides that one: `CodecContext.decode` catches its `InvalidDataError`. With it the damage would
+    be hidden: what a damaged frame of AAC leaves of its packet is taken for another, and fails.
+    """
+    from av.codec import context
+    from av.error import InvalidDataError
+
+    caught = vars(context)
+    caught["InvalidDataError"] = ()  # catches nothing
+    try:
+        yield
+    finally:
+        caught["InvalidDataError"] = InvalidDataError
+
+
+class _Sound:
+    """Takes decoded frames, gives the filtered samples."""
+
+    def __init__(self, filters: Callable[[int], FilterChain], time_base: Fraction) -> None:
+        self.complete = False  # whether the filters want no more
+        self._filters = filters
+        self._time_base = time_base
+        self._shape: tuple[int, str, str] | None = None
+        self._graph: Any = None
+        self._source: Any = None
+        self._sink: Any = None
+        self._waiting = 0
+        self._last: Any = None  # a frame that waits until it is known whether another follows
+        self._end: int | None = None  # of the frame before it, in samples
+        self._seconds = 0.0  # of what came out
+        self._parts: list[NDArray[np.float32]] = []
+
+    def take(self, frame: Any) -> None:
+        """Puts a decoded frame through the filters, once the next one is there."""
+        if self._last is not None:
+            self._push(self._last)
+        self._last = frame
+
+    def finish(self) -> NDArray[np.float32]:
+        """All samples: float32 [n]."""
+        if self._last is not None:
+            self._push(without_padding(self._last, self._time_base))
+        self._end_graph()
+        return np.concatenate([np.zeros(0, dtype=np.float32), *self._parts])
+
+    def _push(self, frame: Any) -> None:
+        shape = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if shape != self._shape:
+            self._start_graph(shape)
+        start = self._place(frame.pts, frame.sample_rate)
+        self._end = start + frame.samples
+        if abs(start) > _BEYOND_COUNTING:
+            return
+        frame.pts = start
+        try:
+            self._source.push(frame)
+        except EOFError:
+            self.complete = True
+        self._waiting += 1
+        if self._waiting == _FRAMES_PER_PULL:
+            self._pull()
+
+    def _place(self, pts: int | None, rate_hz: int) -> int:
+        """Where a frame starts, in samples: at the end of the frame before where its timestamp agrees.
+
+        Containers round timestamps (Matroska to 1 ms). Taken at their word, the sound would jump to and fro.
+        As the command line of FFmpeg does it: av_rescale_delta() in libavutil/mathematics.c.
+        """
+        if pts is None:
+            return self._end or 0
+        n, d = self._time_base.numerator * rate_hz, self._time_base.denominator  # samples in a unit of `pts`
+        follows = self._end
+        if follows is not None and n > d and pts <= -(-follows * d // n):
+            earliest, latest = (2 * pts - 1) * n // (2 * d), -(-(2 * pts + 1) * n // (2 * d))
+            if 2 * earliest - latest <= follows <= 2 * latest - earliest:
+                return min(max(follows, earliest), latest)
+        return (2 * pts * n + d) // (2 * d)
+
+    def _start_graph(self, shape: tuple[int, str, str]) -> None:
+        from av.filter import Graph
+
+        self._end_graph()
+        rate_hz, sample_format, layout = shape
+        if self._end is not None and self._shape is not None:
+            self._end = self._end * rate_hz // self._shape[0]
+        self._shape, self.complete = shape, False
+        graph = Graph()
+        graph.threads = 1  # none of these filters uses more, but each graph would start them
+        self._source = graph.add_abuffer(
+            sample_rate=rate_hz, format=sample_format, layout=layout, time_base=Fraction(1, rate_hz)
+        )
+        chain = [graph.add(*filtering) for filtering in self._filters(round(self._seconds * rate_hz))]
+        self._sink = graph.add("abuffersink")
+        graph.link_nodes(self._source, *chain, self._sink).configure()
+        graph.set_audio_frame_size(_SAMPLES_PER_PULL)
+        self._graph = graph
+
+    def _end_graph(self) -> None:
+        if self._graph is not None and not self.complete:
+            self._source.push(None)
+            self._pull()
+        self._graph = None
+
+    def _pull(self) -> None:
+        self._waiting = 0
+        while True:
+            try:
+                frame = self._sink.pull()
+            except BlockingIOError:
+                return
+            except EOFError:
+                self.complete = True
+                return
+            samples = np.frombuffer(frame.planes[0], dtype=np.float32, count=frame.samples)
+            self._parts.append(samples.copy())
+            self._seconds += frame.samples / frame.sample_rate
+
+
+def without_padding(frame: Any, time_base: Fraction) -> Any:
+    """The last frame of a stream without what its encoder filled it up with.
+
+    Frames of AAC hold 1024 samples. MP4 says how much of the last one is sound; FFmpeg heeds it since 9.0.
+    """
+    from av import AudioFrame
+
+    # One more than is claimed, where the claim is rounded: less than a frame short is no padding.
+    kept = math.ceil((frame.duration + 1) * time_base * frame.sample_rate) - 1
+    if not (frame.duration > 0 and 0 < kept < frame.samples):
+        return frame
+    samples = frame.to_ndarray()
+    kept_values = kept * samples.shape[1] // frame.samples
+    cut = AudioFrame.from_ndarray(
+        np.ascontiguousarray(samples[:, :kept_values]), format=frame.format.name, layout=frame.layout.name
+    )
+    cut.sample_rate, cut.pts = frame.sample_rate, frame.pts
+    return cut
