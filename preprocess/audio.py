@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio_decoding import FilterChain, decode_sound
+from .audio_decoding import DecodedSound, FilterChain, decode_sound
 from .ffmpeg_process import ffmpeg_executable, ffmpeg_input, run_ffmpeg
 from .media import (
     MAX_DURATION_SECONDS,
@@ -33,25 +33,38 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
     Sound before the first picture is cut, a late start and gaps of more than 0.1 s are filled with zeros. The
     channels are mixed so that full scale in all of them stays full scale. The mean is left in.
 
-    Raises `ClipError`: those of `probe`, 'no-audio', 'empty', 'truncated' when the sound ends more than 0.5 s
-    before the container does; `DamageError` when some of it does not decode.
+    Raises `ClipError`: those of `probe`, 'no-audio', 'empty', 'truncated' when the stream has
+    no sound for more than 0.5 s of the clip (a late start, gaps, an early end); `DamageError` when some of
+    it does not decode.
     """
     info = probe(path) if info is None else info
     if info.audio is None:
         raise ClipError("no-audio", "the file has no audio stream")
-    waveform, failure = _decode(path, info)
+    sound = _decode(path, info)
+    waveform, end = sound.samples, len(sound.samples) / SAMPLE_RATE_HZ
     # A file that was cut also fails to decode at the cut; that it is cut is the better thing to say.
-    check_coverage(info, "sound", len(waveform) / SAMPLE_RATE_HZ)
-    if failure is not None:
-        raise failure
+    check_coverage(info, "sound", end)
+    if sound.failure is not None:
+        raise sound.failure
     if len(waveform) == 0:
         raise ClipError("empty", "the audio stream holds no sound")
+    check_coverage(info, "sound", end, missing_seconds=_missing_seconds(info, sound.spans, end))
     if not np.isfinite(waveform).all():
         raise DamageError("unreadable", "its sound decodes to numbers that are not finite")
     return waveform
 
 
-def _decode(path: Path, info: MediaInfo) -> tuple[NDArray[np.float32], ClipError | None]:
+def _missing_seconds(info: MediaInfo, spans: tuple[tuple[float, float], ...], end_seconds: float) -> float:
+    """How much of the clip's time [0, `end_seconds`) is in none of `spans`."""
+    place, end = info.clip_start_seconds, info.clip_start_seconds + end_seconds
+    missing = 0.0
+    for first, last in spans:
+        missing += max(min(first, end) - place, 0.0)
+        place = max(place, last)
+    return missing
+
+
+def _decode(path: Path, info: MediaInfo) -> DecodedSound:
     if info.audio is None or info.audio.codec != NO_DECODER:
         return decode_sound(path, lambda first: _filters(info, first))
     # Which ffmpeg a machine has decides these samples.
@@ -61,9 +74,11 @@ def _decode(path: Path, info: MediaInfo) -> tuple[NDArray[np.float32], ClipError
         path, stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=filters)
     )
     waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
-    if failure is None:
-        return waveform, None
-    return waveform, DamageError("unreadable", f"its sound does not decode: {failure}")
+    # What it fills with silence it does not tell; a late start is known before.
+    begin = info.clip_start_seconds if info.audio is None else info.audio.start_seconds
+    spans = ((begin, begin + len(waveform) / SAMPLE_RATE_HZ),)
+    error = None if failure is None else DamageError("unreadable", f"its sound does not decode: {failure}")
+    return DecodedSound(waveform, spans, error)
 
 
 def _filters(info: MediaInfo, first: int) -> FilterChain:

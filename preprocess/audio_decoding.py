@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,27 @@ FilterChain = tuple[tuple[str, str], ...]
 # Asking the filters for sound until none is left costs an exception, so that it is not done for every frame.
 _FRAMES_PER_PULL = 64
 _SAMPLES_PER_PULL = 16384
+# Shorter gaps come of rounded timestamps and of clocks that drift; aresample fills those that are longer.
+_GAP_SECONDS = 0.1
 _BEYOND_COUNTING = 1 << 62  # no time of a sample; FFmpeg's are 64 bits wide
 
 
-def decode_sound(
-    path: Path, filters: Callable[[int], FilterChain]
-) -> tuple[NDArray[np.float32], ClipError | None]:
-    """What `filters` make of the first audio stream of `path`: float32 [n]; and what was wrong, or None.
+@dataclass(frozen=True)
+class DecodedSound:
+    """What came of an audio stream.
+
+    samples: float32 [n].
+    spans: from and to when there is sound in the stream, in seconds of the container's clock, in order.
+    failure: what was wrong, or None.
+    """
+
+    samples: NDArray[np.float32]
+    spans: tuple[tuple[float, float], ...]
+    failure: ClipError | None
+
+
+def decode_sound(path: Path, filters: Callable[[int], FilterChain]) -> DecodedSound:
+    """What `filters` make of the first audio stream of `path`.
 
     filters: from the number of a sample, counted in clip time at the stream's rate, the filters that give all
         from there on. They get times on the container's clock, in samples, and end in mono float32. They are
@@ -51,7 +66,8 @@ def decode_sound(
         try:
             while not sound.complete and (frame := next(frames, None)):
                 sound.take(frame)
-            return sound.finish(), failures[0] if failures else None
+            samples = sound.finish()
+            return DecodedSound(samples, tuple(sound.spans), failures[0] if failures else None)
         except av.error.FFmpegError as error:
             raise decoding_error(error, "its sound cannot be resampled") from error
 
@@ -107,6 +123,7 @@ class _Sound:
 
     def __init__(self, filters: Callable[[int], FilterChain], time_base: Fraction) -> None:
         self.complete = False  # whether the filters want no more
+        self.spans: list[tuple[float, float]] = []
         self._filters = filters
         self._time_base = time_base
         self._shape: tuple[int, str, str] | None = None
@@ -140,6 +157,7 @@ class _Sound:
         self._end = start + frame.samples
         if abs(start) > _BEYOND_COUNTING:
             return
+        self._note(start / frame.sample_rate, self._end / frame.sample_rate)
         frame.pts = start
         try:
             self._source.push(frame)
@@ -148,6 +166,12 @@ class _Sound:
         self._waiting += 1
         if self._waiting == _FRAMES_PER_PULL:
             self._pull()
+
+    def _note(self, begin: float, end: float) -> None:
+        if self.spans and begin - self.spans[-1][1] <= _GAP_SECONDS:
+            first, last = self.spans.pop()
+            begin, end = first, max(last, end)
+        self.spans.append((begin, end))
 
     def _place(self, pts: int | None, rate_hz: int) -> int:
         """Where a frame starts, in samples: at the end of the frame before where its timestamp agrees.

@@ -63,6 +63,13 @@ class MediaInfo:
         return stream.start_seconds if stream else self.start_seconds
 
     @property
+    def late_picture_seconds(self) -> float:
+        """How much of the sound is over when the first picture is shown."""
+        if self.video is None or self.audio is None:
+            return 0.0
+        return max(self.video.start_seconds - self.audio.start_seconds, 0.0)
+
+    @property
     def claimed_end_seconds(self) -> float | None:
         """Where the container claims to end, in clip time; None when it does not tell."""
         if self.duration_seconds is None:
@@ -70,12 +77,26 @@ class MediaInfo:
         return self.start_seconds + self.duration_seconds - self.clip_start_seconds
 
 
-def check_coverage(info: MediaInfo, what: str, covered_seconds: float) -> None:
-    """Raises `ClipError('truncated')` when `what` ends at `covered_seconds`, in clip time, too early."""
+def check_coverage(
+    info: MediaInfo, what: str, covered_seconds: float, *, missing_seconds: float = 0.0
+) -> None:
+    """Raises `ClipError('truncated')` when `what` leaves more than 0.5 s of the clip uncovered.
+
+    covered_seconds: where it ends, in clip time.
+    missing_seconds: how much is missing before: a late start, and holes.
+    """
     claimed = info.claimed_end_seconds
-    if claimed is not None and covered_seconds < claimed - COVERAGE_TOLERANCE_SECONDS:
+    early = 0.0 if claimed is None else max(claimed - covered_seconds, 0.0)
+    if early > COVERAGE_TOLERANCE_SECONDS:
         raise ClipError(
             "truncated", f"{what} ends at {covered_seconds:.2f} s, the container claims {claimed:.2f} s"
+        )
+    # Containers round times, some to 1 ms.
+    if round(missing_seconds + early, 2) > COVERAGE_TOLERANCE_SECONDS:
+        raise ClipError(
+            "truncated",
+            f"{what} begins late or has holes: {missing_seconds:.2f} s are missing before its end at "
+            f"{covered_seconds:.2f} s",
         )
 
 

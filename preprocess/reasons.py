@@ -7,7 +7,7 @@ REASONS: dict[str, str] = {
     "missing": "the annotations name it, but there is no such file",
     "empty": "the file, or the stream that is needed, holds no data",
     "unreadable": "it cannot be opened, or some of its pictures or sound do not decode",
-    "truncated": "picture or sound ends more than 0.5 s before the duration the container claims",
+    "truncated": "more than 0.5 s are without picture or sound: a late start, holes, or an early end",
     "no-video": "the file has no video stream",
     "no-audio": "the file has no audio stream",
     "too-large": "its dimensions or duration are beyond what a clip may have (a decompression bomb)",

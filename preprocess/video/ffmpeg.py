@@ -40,6 +40,9 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     check_bytes(len(unique), info.video.width, info.video.height)
 
     numbers = unique if counted else timeline.visible[unique]
+    # Pictures of another size than the first would be squashed to it; this fails for them.
+    width, height = info.video.width, info.video.height
+    same_size = f"crop=w='if(eq(in_w,{width})*eq(in_h,{height}),in_w,2*in_w)'"
     wanted = "+".join(f"eq({'n' if counted else 'pts'},{number})" for number in numbers)
     # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
     # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
@@ -48,7 +51,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         format="rawvideo",
         vcodec="rawvideo",
         fps_mode="passthrough",
-        vf=f"settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor,format=rgb24",
+        vf=f"{same_size},settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor,format=rgb24",
         **{"frames:v": len(unique)},
     )
     written, failure = run_ffmpeg(path, output.global_args("-xerror"))

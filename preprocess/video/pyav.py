@@ -123,7 +123,7 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
         index, started = 0, False
         try:
             for packet in container.demux(stream):
-                if not packet.size or packet.is_corrupt:
+                if not packet.size:
                     continue
                 if index > last:
                     break
@@ -243,7 +243,8 @@ class _Collector:
             self._images = np.empty((len(self._rows), height, width, 3), dtype=np.uint8)
         if (height, width) != self._images.shape[1:3]:
             was = f"{self._images.shape[2]}x{self._images.shape[1]}"
-            raise ClipError("unreadable", f"the picture's size changes from {was} to {width}x{height}")
+            # To others this would be damage that they hide: ffmpeg squashes all to the size of the first.
+            raise DamageError("unreadable", f"the picture's size changes from {was} to {width}x{height}")
         # Nothing is scaled. POINT takes the chroma sample as it is, as FFmpeg does by itself for 8-bit
         # pictures; for others it would interpolate, differently in different versions.
         rgb = self._reformatter.reformat(

@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..container import open_container, read_only, video_stream
-from ..media import MAX_DURATION_SECONDS, ClipError, MediaInfo, check_coverage
+from ..media import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, check_coverage
 
 MISSING = np.iinfo(np.int64).min
+
+# Rounded timestamps and a picture or two that were left out make no hole.
+_HOLE_SECONDS = Fraction(1, 4)
+# A rhythm: so many of the steps are as long as the usual one, give or take; slide shows have none.
+_RHYTHM_SHARE = 0.95
+_RHYTHM_TOLERANCE = 0.25
+_SLOWEST_RHYTHM_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Timeline:
 def read_timeline(info: MediaInfo) -> Timeline:
     """Demuxes the video stream of `info.path` once. The pictures must cover the claimed duration.
 
-    Raises `ClipError`: 'no-video', 'empty', 'truncated', 'unreadable'.
+    Raises `ClipError`: 'no-video', 'empty', 'truncated', 'unreadable'; `DamageError` for damaged packets.
     """
     import av
 
@@ -78,6 +85,8 @@ def read_timeline(info: MediaInfo) -> Timeline:
     shown: list[bool] = []
     key: list[bool] = []
     durations: list[int] = []
+    dts: list[int] = []
+    damaged = 0
     with open_container(info.path) as container:
         stream = require_video(container)
         read_only(stream)
@@ -86,7 +95,10 @@ def read_timeline(info: MediaInfo) -> Timeline:
         guessed = container.format.name == "avi"
         try:
             for packet in container.demux(stream):
-                if packet.size and not packet.is_corrupt:
+                if packet.size and packet.is_corrupt:
+                    damaged += 1
+                elif packet.size:
+                    dts.append(MISSING if packet.dts is None else packet.dts)
                     pts.append(MISSING if guessed or packet.pts is None else packet.pts)
                     shown.append(not packet.is_discard)
                     key.append(packet.is_keyframe)
@@ -98,10 +110,47 @@ def read_timeline(info: MediaInfo) -> Timeline:
         raise ClipError("empty", "the video stream holds no pictures")
     if len(timeline.visible):
         _check_span(timeline)
-        check_coverage(info, "picture", float(timeline.seconds(timeline.end)))
+        holes = 0.0
+        if "mov" in info.container.split(","):
+            holes = _holes_seconds(np.asarray(dts), np.asarray(durations), time_base)
+        elif not guessed:
+            holes = _holes_in_rhythm_seconds(timeline.visible, time_base)
+        late = info.late_picture_seconds
+        check_coverage(info, "picture", float(timeline.seconds(timeline.end)), missing_seconds=late + holes)
+    if damaged:
+        raise DamageError("unreadable", f"{damaged} packets of its pictures are damaged")
     if failure is not None:
         raise ClipError("unreadable", f"the container is damaged ({failure})") from failure
     return timeline
+
+
+def _holes_seconds(dts: NDArray[np.int64], durations: NDArray[np.int64], time_base: Fraction) -> float:
+    """How much is missing between packets [P] of a container that stores how long each one lasts."""
+    known = (dts[:-1] != MISSING) & (dts[1:] != MISSING) & (durations[:-1] > 0)
+    return _sum_holes((np.diff(dts) - durations[:-1])[known], time_base)
+
+
+def _holes_in_rhythm_seconds(visible: NDArray[np.int64], time_base: Fraction) -> float:
+    """How much is missing between pictures shown at `visible` [N], where the others keep a constant rate.
+
+    Such containers do not tell a picture that stays from one that was lost. Where the rate varies, as it does
+    when pictures are left out that show nothing new, long steps are taken for the former.
+    """
+    steps = np.diff(visible)
+    if len(steps) == 0:
+        return 0.0
+    usual = float(np.median(steps))
+    if usual * time_base > _SLOWEST_RHYTHM_SECONDS:
+        return 0.0
+    even = np.abs(steps - usual) <= max(_RHYTHM_TOLERANCE * usual, 1.0)
+    if float(np.mean(even)) < _RHYTHM_SHARE:
+        return 0.0
+    return _sum_holes(steps - round(usual), time_base)
+
+
+def _sum_holes(holes: NDArray[np.int64], time_base: Fraction) -> float:
+    long = holes[holes > float(_HOLE_SECONDS / time_base)]
+    return float(int(long.sum()) * time_base)
 
 
 def _check_span(timeline: Timeline) -> None:
