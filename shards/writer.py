@@ -52,6 +52,8 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
     members = {"json": canonical_json(description), **sample.members}
     extent = bytearray()
     for suffix in sorted(members):
+        if not isinstance(members[suffix], bytes):
+            raise ValueError(f"{suffix} of {sample.key} is {type(members[suffix])}, must be bytes")
         header = tarfile.TarInfo(f"{sample.key}.{suffix}")
         header.size = len(members[suffix])
         extent += header.tobuf(tarfile.USTAR_FORMAT)
