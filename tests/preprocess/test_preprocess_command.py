@@ -281,6 +281,23 @@ def test_a_broken_collection_is_named(stgcma, small_ave, tmp_path, break_it, mes
     assert result.stderr.count("\n") == 1
 
 
+def test_clips_that_are_links_need_to_be_allowed(stgcma, small_ave, tmp_path):
+    for name in ("clip_0", "clip_1"):
+        path = small_ave / "AVE" / f"{name}.mp4"
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        path.rename(tmp_path / "elsewhere" / path.name)
+    (small_ave / "AVE" / "clip_0.mp4").symlink_to("clip_2.mp4")
+    (small_ave / "AVE" / "clip_1.mp4").symlink_to(tmp_path / "elsewhere" / "clip_1.mp4")
+    result = stgcma("preprocess", "ave", small_ave, tmp_path / "strict", *FAST, "--max-failed", "1")
+    assert result.status == 0, result.stderr
+    (row,) = read_quarantine(tmp_path / "strict")
+    said = "AVE/clip_1.mp4 is a link that leads out of the raw folder; see --allow-links"
+    assert (row.key, row.reason, row.message) == ("clip_1", "unsafe-path", said)
+    result = stgcma("preprocess", "ave", small_ave, tmp_path / "lax", *FAST, "--allow-links")
+    assert result.status == 0, result.stderr
+    assert len(read_manifest(tmp_path / "lax")) == 3
+
+
 def test_out_must_be_ours(stgcma, small_ave, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")

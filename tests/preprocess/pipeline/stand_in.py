@@ -43,7 +43,7 @@ def npy(array):
 
 @dataclass(frozen=True)
 class StandIn:
-    """Makes noise of a clip's key; one for which `raw` has a file KEY.bad cannot be made."""
+    """Makes noise of a clip's key; one for which `raw` has a file KEY.bad cannot be made, others do harm."""
 
     raw: Path
     seconds: float = 0.0
@@ -54,9 +54,20 @@ class StandIn:
             raise ClipError(*clip.problem)
         if (self.raw / f"{clip.key}.bad").exists():
             raise ClipError("unreadable", f"{self.raw}/{clip.source} cannot be read")
+        for harm, do in HARMS.items():
+            if (self.raw / f"{clip.key}.{harm}").exists():
+                do(self.raw / clip.source)
         if (self.raw / f"{clip.key}.odd").exists():
             return sample_of(clip, {"label.npy": 5})
         return sample_of(clip, {})
+
+
+HARMS = {
+    "hang": lambda _: time.sleep(600),
+    "abort": lambda _: os.abort(),
+    "hungry": lambda _: bytearray(4 << 30),
+    "raise": lambda path: path.read_bytes(),
+}
 
 
 def sample_of(clip, replaced):

@@ -17,6 +17,8 @@ from stgcma.preprocess import locking, ray_engine
 from stgcma.preprocess.engines import ShardTask
 from stgcma.preprocess.locking import LOCK_FILE, exclusive
 from stgcma.preprocess.pipeline import Options, preprocess
+from stgcma.preprocess.synthesis import synthesizer
+from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
 
@@ -83,7 +85,7 @@ def test_an_error_in_rays_cluster_is_raised_as_it_was(tmp_path, raw):
     """A sample that no shard can hold is refused where the shard is written: in the cluster."""
     pytest.importorskip("ray")
     (raw / "clip-0.odd").touch()
-    with pytest.raises(TypeError, match="object of type 'int' has no len") as raised:
+    with pytest.raises(ValueError, match=r"label\.npy of clip-0 is .*int.*, must be bytes") as raised:
         build(tmp_path / "out", raw, clips=3, engine="ray", serial=False)
     assert raised.value.__notes__ == ["This happened at clip clip-0 of train-000000.tar."]
     assert not list((tmp_path / "out" / "shards").glob("*"))
@@ -199,6 +201,30 @@ def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine):
     assert names_and_contents(f"{s3}/out") == names_and_contents(out)
     result = verify(f"{s3}/out", on_total=lambda _: None, on_bytes=lambda _: None)
     assert (result.clips, result.faults) == (11, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [("avs-s4", {"duplicate-key": 1, "mask-mismatch": 1}), ("music-avqa", {"missing": 1})],
+)
+def test_other_collections_are_whole_wherever_they_are(name, broken, tmp_path, s3):
+    """Masks and questions on their whole way: to shards, with other workers, and from behind a URL."""
+    raw = tmp_path / "raw"
+    synthesizer(name)(raw, clips=10, seed=1, workers=2)
+    if name == "avs-s4":
+        next((raw / "gt_masks" / "test").rglob("*_3.png")).unlink()
+        table = raw / "s4_meta_data.csv"
+        table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    else:
+        next(raw.rglob("*.mp4")).unlink()
+    outcome = preprocess(name, raw, tmp_path / "out", REAL())
+    assert outcome.failures == broken
+    assert {record.reason for record in read_quarantine(tmp_path / "out")} == set(broken)
+    result = verify(tmp_path / "out", on_total=lambda _: None, on_bytes=lambda _: None)
+    assert (result.clips, result.faults) == (9, ())
+    upload(raw, f"{s3}/raw")
+    preprocess(name, f"{s3}/raw", tmp_path / "from-url", REAL(workers=2))
+    assert contents(tmp_path / "from-url") == contents(tmp_path / "out")
 
 
 def test_the_commands_take_urls(ave, s3, monkeypatch, capsys):

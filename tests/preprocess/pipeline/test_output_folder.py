@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from unittest.mock import ANY
 
 import pytest
 from stgcma.errors import InputError, StgcmaError
@@ -41,6 +42,23 @@ def test_a_run_leaves_what_the_contract_says_and_nothing_else(tmp_path, raw):
 def test_what_is_said_of_a_clip_does_not_depend_on_where_raw_is(tmp_path, raw):
     build(tmp_path / "out", raw, clips=12)
     assert [record.message for record in read_quarantine(tmp_path / "out")] == ["5.mp4 cannot be read"]
+
+
+def test_what_kills_its_process_is_quarantined_with_its_reason(tmp_path, raw):
+    for key, harm in (("clip-1", "hang"), ("clip-3", "abort"), ("clip-6", "hungry"), ("clip-7", "raise")):
+        (raw / f"{key}.{harm}").touch()
+    limits = pipeline.Limits(timeout_seconds=5, memory_bytes=256 << 20, tries=2)
+    build(tmp_path / "out", raw, clips=8, workers=2, serial=False, limits=limits)
+    assert [(row.key, row.reason, row.message) for row in read_quarantine(tmp_path / "out")] == [
+        ("clip-1", "timeout", "not done after 5 s"),
+        ("clip-5", "unreadable", "5.mp4 cannot be read"),
+        ("clip-6", "out-of-memory", "needed more memory than it may have, 2 times"),
+        ("clip-7", "crashed", ANY),
+        ("clip-3", "crashed", "its process was ended by SIGABRT, 2 times"),
+    ]
+    message = read_quarantine(tmp_path / "out")[3].message
+    assert re.fullmatch(r"FileNotFoundError: .*: '7\.mp4' \(.*, line \d+\)", message)
+    assert faults(tmp_path / "out") == ()
 
 
 def test_a_second_process_is_refused_at_once(start, finish, tmp_path, raw):
@@ -429,7 +447,7 @@ def test_a_disk_that_is_full_when_it_is_synced(tmp_path, raw, monkeypatch, numbe
 @pytest.mark.parametrize("serial", [True, False])
 def test_what_nobody_foresaw_names_the_clip(tmp_path, raw, serial):
     (raw / "clip-6.odd").touch()
-    with pytest.raises(TypeError, match="object of type 'int' has no len") as raised:
+    with pytest.raises(ValueError, match=r"label\.npy of clip-6 is .*int.*, must be bytes") as raised:
         build(tmp_path / "out", raw, clips=12, workers=2, serial=serial)
     assert raised.value.__notes__ == ["This happened at clip clip-6 of train-000001.tar."]
     assert not list((tmp_path / "out" / "shards").glob("*.partial"))
