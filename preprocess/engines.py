@@ -14,6 +14,7 @@ from ..shards.writer import write_shard
 from .isolation import IsolatedPool
 from .output import ShardResult
 from .reasons import ClipError
+from .sample import add_sums
 from .specification import ClipSpecification
 
 # Loaded before a decoding process takes its first clip: torch alone takes seconds.
@@ -100,9 +101,7 @@ def make_shard(
                 quarantined.append(QuarantineRecord(clip.key, clip.source, outcome.reason, outcome.message))
                 continue
             on_clip(clip, None)
-            for name, new in outcome.fbank_sums.items():
-                old = sums.get(name, (0.0, 0.0, 0))
-                sums[name] = (old[0] + new[0], old[1] + new[1], old[2] + new[2])
+            add_sums(sums, outcome.fbank_sums)
             yield outcome
 
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from ..shards.schema import SPLITS
+from ..shards.statistics import in_two_splits
 from .paths import VIDEO_SUFFIXES, folder_names
 from .specification import ClipSpecification, Collection
 
@@ -113,9 +113,6 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         count["rows"] = collection.rows.get(split, count["clips"])
     total = sum(clips.values(), Counter())
     used = set().union(*sources.values())
-    pairs = {
-        f"{one} and {other}": len(sources[one] & sources[other]) for one, other in combinations(SPLITS, 2)
-    }
     return Preflight(
         collection=collection.name,
         unit=collection.expected.unit if collection.expected else "rows",
@@ -123,7 +120,7 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         classes=len(collection.classes),
         expected_classes=collection.expected.classes if collection.expected else None,
         unreferenced=sum(video not in used for video in disk.videos(collection.media_folders)),
-        leaks={pair: shared for pair, shared in pairs.items() if shared},
+        leaks={f"{one} and {other}": len(both) for (one, other), both in in_two_splits(sources).items()},
         findings=collection.findings,
     )
 

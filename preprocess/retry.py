@@ -15,7 +15,7 @@ from ..shards.schema import ClipRecord, shard_name
 from ..shards.storage import Location
 from .engines import ShardTask
 from .output import ShardResult
-from .sample import fbank_sums
+from .sample import add_sums, fbank_sums
 
 
 def flawless_shards(location: Location, tasks: Sequence[ShardTask]) -> Iterator[ShardResult]:
@@ -40,17 +40,15 @@ def flawless_shards(location: Location, tasks: Sequence[ShardTask]) -> Iterator[
 
 
 def _sums(location: Location, records: list[ClipRecord]) -> dict[str, tuple[float, float, int]]:
-    """Adds up in the order in which the shard's maker did: floating point sums depend on it."""
+    """Adds up in the order in which the shard's maker did."""
     sums: dict[str, tuple[float, float, int]] = {}
     reader = ClipReader(location)
     try:
         for place in clip_places(records):
             for name, content in reader.read(place, check=True).items():
                 if name.startswith("fbank_"):
-                    kind = name.removesuffix(".npy")
-                    new = fbank_sums(np.load(io.BytesIO(content), allow_pickle=False))
-                    old = sums.get(kind, (0.0, 0.0, 0))
-                    sums[kind] = (old[0] + new[0], old[1] + new[1], old[2] + new[2])
+                    features = np.load(io.BytesIO(content), allow_pickle=False)
+                    add_sums(sums, {name.removesuffix(".npy"): fbank_sums(features)})
     finally:
         reader.close()
     return sums

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -228,6 +229,13 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def add_sums(total: dict[str, tuple[float, float, int]], new: Mapping[str, tuple[float, float, int]]) -> None:
+    """Adds a clip's sums to its shard's. Floating point sums depend on the order: that of the shard."""
+    for name, one in new.items():
+        old = total.get(name, (0.0, 0.0, 0))
+        total[name] = (old[0] + one[0], old[1] + one[1], old[2] + one[2])
 
 
 def fbank_sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:

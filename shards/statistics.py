@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import StgcmaError
 from .manifest import read_dataset, read_manifest, read_quarantine
+from .published import PUBLISHED_AUDIO, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
 from .reader import small_members
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord, DatasetInfo
 from .storage import Location, open_store
-
-# Table 8 of the STG-CMA paper: clips a split, or videos and questions in all.
-PUBLISHED_CLIPS = {
-    "ave": {"train": 3339, "val": 402, "test": 402},
-    "avs-s4": {"train": 3452, "val": 740, "test": 740},
-    "music-avqa": {"all": 9288},
-}
-PUBLISHED_QUESTIONS = {"music-avqa": 45867}
-
-# Mean and standard deviation of the log-mel energies, as the authors published them.
-PUBLISHED_AUDIO = {"ave": (-4.1426, 3.2001), "avs-s4": (-5.6696, 3.9484), "music-avqa": (-5.2144, 3.8699)}
 
 
 @dataclass(frozen=True)
@@ -125,12 +116,14 @@ def gather_statistics(location: Location) -> Statistics:
 def leaks(manifest: list[ClipRecord]) -> dict[str, list[str]]:
     """The sources that are in two splits, by the pair of splits; pairs without any are left out."""
     sources = {split: {record.source for record in manifest if record.split == split} for split in SPLITS}
-    found = {}
-    for position, one in enumerate(SPLITS):
-        for other in SPLITS[position + 1 :]:
-            if shared := sorted(sources[one] & sources[other]):
-                found[f"{one} & {other}"] = shared
-    return found
+    return {f"{one} & {other}": shared for (one, other), shared in in_two_splits(sources).items()}
+
+
+def in_two_splits(sources: Mapping[str, set[str]]) -> dict[tuple[str, str], list[str]]:
+    """What is in two splits, sorted, by the pair of splits; pairs without any are left out."""
+    pairs = itertools.combinations(SPLITS, 2)
+    shared = {(one, other): sorted(sources[one] & sources[other]) for one, other in pairs}
+    return {pair: names for pair, names in shared.items() if names}
 
 
 def _split_statistics(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
+from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS
 from ...shards.schema import SPLITS
 from ..paths import annotation_file, printable, read_text, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
@@ -26,7 +27,7 @@ SECONDS = 10
 BACKGROUND = "Background"
 FOLDER = "AVE"
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
-EXPECTED = Expected(clips={"train": 3339, "val": 402, "test": 402}, classes=29)
+EXPECTED = Expected(clips=PUBLISHED_CLIPS["ave"], classes=PUBLISHED_CLASSES["ave"])
 
 _FIELDS = ("category", "video id", "quality", "start second", "end second")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
+from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS
 from ...shards.schema import SPLITS
 from ..paths import (
     MAX_NAME_BYTES,
@@ -31,7 +32,7 @@ from ..specification import ClipSpecification, Collection, Expected, Sampling
 
 SECONDS = 5
 SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", windows=5, window_seconds=1.95)
-EXPECTED = Expected(clips={"train": 3452, "val": 740, "test": 740}, classes=23)
+EXPECTED = Expected(clips=PUBLISHED_CLIPS["avs-s4"], classes=PUBLISHED_CLASSES["avs-s4"])
 ANNOTATIONS = "s4_meta_data.csv"
 MASKS = {"train": 1, "val": SECONDS, "test": SECONDS}
 

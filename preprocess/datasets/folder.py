@@ -1,8 +1,8 @@
 """Any folder of clips sorted by class: `RAW/CLASS/….mp4`, or `RAW/{train,val,test}/CLASS/….mp4`.
 
-Every second of a clip carries the class of its folder. Without split folders each class is divided 80/10/10
-by a hash of the paths, so that a clip's split does not depend on the machine. Folders and files whose names
-begin with a dot are no clips.
+Clips are sampled and labelled as those of AVE; every second carries the class of the folder. Without split
+folders each class is divided 80/10/10 by a hash of the paths, so that a clip's split does not depend on the
+machine. Folders and files whose names begin with a dot are no clips.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from pathlib import Path
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from ..paths import VIDEO_SUFFIXES, printable
-from ..specification import ClipSpecification, Collection, Sampling
-
-BACKGROUND = "Background"
-SECONDS = 10
-SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
+from ..specification import ClipSpecification, Collection
+from .ave import BACKGROUND, SAMPLING, SECONDS
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001 (no annotations)

@@ -16,13 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import InputError
+from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
 from ...shards.schema import SPLITS, canonical_json
 from ..paths import annotation_file, printable, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
 from .questions import MAX_WORDS, PAD, Question, read_questions
 
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)
-EXPECTED = Expected(clips={"all": 9288}, rows={"all": 45867}, classes=42, unit="questions")
+EXPECTED = Expected(
+    clips=PUBLISHED_CLIPS["music-avqa"],
+    rows={"all": PUBLISHED_QUESTIONS["music-avqa"]},
+    classes=PUBLISHED_CLASSES["music-avqa"],
+    unit="questions",
+)
 EXPECTED_TEMPLATES = 33
 
 JSON_FOLDERS = ("", "json_update", "json", "data/json_update", "data/json", "annotations")

@@ -7,30 +7,21 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from stgcma.preprocess.synthesis.encoding import encode
 from stgcma.preprocess.video import DECODERS
 from stgcma.shards.manifest import read_dataset, read_manifest, read_quarantine
 from stgcma.shards.reader import ClipReader, clip_places
+
+from .pipeline.real_clips import make_clip
 
 # One decoding process: each has torch to import.
 FAST = ("--features", "clip", "--workers", "1")
 HEADER = "Category&VideoID&Quality&StartTime&EndTime"
 
 
-def make_clip(path, *, seconds=1.2, pixels=64, fps=10, seed=0):
-    """A short real H.264 and AAC file of noise."""
-    rng = np.random.default_rng(seed)
-    count = round(seconds * fps)
-    frames = [rng.integers(0, 255, (pixels, pixels, 3), np.uint8).tobytes() for _ in range(count)]
-    sound = 0.1 * rng.standard_normal(round(seconds * 44_100))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encode(path, frames, sound.astype(np.float32), pixels=pixels, fps=fps)
-
-
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "short.mp4"
-    make_clip(path)
+    make_clip(path, 0)
     return path
 
 

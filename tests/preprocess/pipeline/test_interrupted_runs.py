@@ -1,9 +1,7 @@
 """Whenever a run is killed, the same command brings it to the same bytes."""
 
 import json
-import random
 import shutil
-import signal
 import time
 
 import pytest
@@ -14,6 +12,7 @@ from stgcma.shards.schema import QuarantineRecord
 from stgcma.shards.storage import LocalStore
 from stgcma.shards.verification import verify
 
+from .killing import kill_at_random
 from .stand_in import build, contents
 
 SEED = 20260918
@@ -87,32 +86,6 @@ def test_progress_of_a_plan_that_is_gone_is_not_believed(tmp_path, raw):
     assert [record.key for record in read_quarantine(out)] == ["clip-0", "clip-1", "clip-2"]
 
 
-def kill_at_random(start_run, wanted, tmp_path, *, kills, longest_seconds):
-    """Starts runs and kills them after random times; a run that ends before is compared, then starts anew."""
-    rng = random.Random(SEED)
-    killed = finished = 0
-    out = tmp_path / "out"
-    while killed < kills:
-        process = start_run(out, rng.choice((1, 2, 4)))
-        while not (out / ".lock").exists() and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, longest_seconds))
-        process.send_signal(signal.SIGKILL)
-        _, stderr = process.communicate()
-        if process.returncode == -signal.SIGKILL:
-            killed += 1
-            continue
-        assert process.returncode == 0, stderr
-        finished += 1
-        assert contents(out) == wanted
-        shutil.rmtree(out)
-    process = start_run(out, 2)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    assert contents(out) == wanted
-    return finished
-
-
 def test_killed_at_random_with_real_processes(start, tmp_path, raw):
     build(tmp_path / "whole", raw)
     wanted = contents(tmp_path / "whole")
@@ -120,7 +93,7 @@ def test_killed_at_random_with_real_processes(start, tmp_path, raw):
     def start_run(out, workers):
         return start("run", out, raw, "--workers", workers, "--seconds", 0.05)
 
-    kill_at_random(start_run, wanted, tmp_path, kills=KILLS, longest_seconds=2.5)
+    kill_at_random(start_run, wanted, tmp_path / "out", kills=KILLS, longest_seconds=2.5, seed=SEED)
     result = verify(tmp_path / "out", on_total=lambda _: None, on_bytes=lambda _: None)
     assert (result.clips, result.faults) == (41, ())
 

@@ -1,9 +1,5 @@
 """The whole program on real encoded clips, killed a hundred times."""
 
-import os
-import random
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +7,7 @@ import time
 import pytest
 from stgcma.shards.verification import verify
 
+from .killing import kill_at_random
 from .real_clips import make_collection
 from .stand_in import contents
 
@@ -36,32 +33,12 @@ def test_a_hundred_kills_over_real_clips(tmp_path, environment):
             text=True,
         )
 
-    def finish(process):
-        _, stderr = process.communicate()
-        assert process.returncode == 0, stderr
-
     begun = time.monotonic()
-    finish(start(tmp_path / "whole", 2))
+    whole = start(tmp_path / "whole", 2)
+    _, stderr = whole.communicate()
+    assert whole.returncode == 0, stderr
     longest_seconds = time.monotonic() - begun
     wanted = contents(tmp_path / "whole")
-    rng = random.Random(SEED)
-    killed = finished = 0
-    while killed < KILLS:
-        process = start(out, rng.choice((1, 2, 4)))
-        while not (out / ".lock").exists() and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, longest_seconds))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
-            killed += 1
-            continue
-        finish(process)
-        finished += 1
-        assert contents(out) == wanted
-        shutil.rmtree(out)
-    finish(start(out, 2))
-    assert contents(out) == wanted
+    kill_at_random(start, wanted, out, kills=KILLS, longest_seconds=longest_seconds, seed=SEED)
     result = verify(out, on_total=lambda _: None, on_bytes=lambda _: None)
     assert (result.clips, result.faults) == (99, ())
-    assert killed == KILLS
