@@ -154,8 +154,8 @@ def avs_head(head: Any, encoded: Any) -> dict[str, Tensor]:
     x = head.fuse[3](maps[3])
     for stage in (2, 1, 0):
         x = head.fuse[stage](x, maps[stage])
-    x = functional.interpolate(head.to_128(x), scale_factor=2, mode="bilinear", align_corners=False)
-    x = head.to_mask(functional.relu(head.to_32(x)))
+    x = functional.interpolate(head.to_half(x), scale_factor=2, mode="bilinear", align_corners=False)
+    x = head.to_mask(functional.relu(head.to_eighth(x)))
     return {"mask_logits": x.view(-1, head.steps, *x.shape[1:])}
 
 

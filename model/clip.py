@@ -18,6 +18,7 @@ from torch.nn import functional
 from .config import ModelConfig
 from .encoder import Encoded, Encoder
 from .exchange import BlockAdapters, StepAdapters
+from .noise import replace_drop_paths
 
 
 class Span(NamedTuple):
@@ -34,7 +35,7 @@ class Span(NamedTuple):
 
 def clip_backbone(config: ModelConfig, *, device: str) -> Any:
     """OpenAI's CLIP image tower as timm has it, without the projection, on `device`."""
-    return VisionTransformer(
+    backbone = VisionTransformer(
         img_size=config.image_size,
         patch_size=config.patch,
         embed_dim=config.width,
@@ -48,6 +49,8 @@ def clip_backbone(config: ModelConfig, *, device: str) -> Any:
         weight_init="skip",
         device=device,
     )
+    replace_drop_paths(backbone)
+    return backbone
 
 
 class ClipEncoder(Encoder):

@@ -56,6 +56,8 @@ class ModelConfig:
     classes: int = 29
     vocabulary: int = 93
     answers: int = 42
+    mask_channels: int = 256
+    """Width of the AVS head after the four stages are reduced; a multiple of 8."""
     checkpointing: bool = False
     """Recompute each block's activations in the backward pass instead of keeping them."""
     backbone_seed: int = 0
@@ -173,10 +175,21 @@ def _check_choices(config: ModelConfig) -> None:
 
 
 def _check_numbers(config: ModelConfig) -> None:
-    for name in ("width", "patch", "image_size", "window", "classes", "vocabulary", "answers"):
+    for name in (
+        "width",
+        "patch",
+        "image_size",
+        "window",
+        "classes",
+        "vocabulary",
+        "answers",
+        "mask_channels",
+    ):
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name}: {value!r}, expected a positive integer")
+    if config.mask_channels % 8:
+        raise InputError(f"mask_channels: {config.mask_channels}, expected a multiple of 8")
     if isinstance(config.frames, bool) or not isinstance(config.frames, int):
         raise InputError(f"frames: {config.frames!r}, expected an integer from 1 to {LARGEST_FRAMES}")
     if not 1 <= config.frames <= LARGEST_FRAMES:

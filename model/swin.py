@@ -18,6 +18,7 @@ from torch.nn import functional
 from .config import ModelConfig
 from .encoder import Encoded, Encoder
 from .exchange import BlockAdapters, StepAdapters
+from .noise import replace_drop_paths
 
 
 def swin_backbone(config: ModelConfig, *, device: str) -> Any:
@@ -39,6 +40,7 @@ def swin_backbone(config: ModelConfig, *, device: str) -> Any:
     for stage in backbone.layers:
         for block in stage.blocks:
             block.attn.fused_attn = True
+    replace_drop_paths(backbone)
     return backbone
 
 
@@ -157,9 +159,8 @@ def temporal_residual(
     parts = zip(*(x.chunk(len(biases)) for x in project_qkv(columns, block.attn)), biases, strict=True)
     attended = [functional.scaled_dot_product_attention(q, k, v, attn_mask=bias) for q, k, v, bias in parts]
     y = block.attn.proj(torch.cat(attended).transpose(1, 2).flatten(2))
-    residual: Tensor = block.drop_path1(
-        torch.cat(step(y.chunk(len(step))))
-    )  # drops rows: one clip, one position
+    # Drops rows: one clip, one position. Modality by modality, so that a clip's rows lie together.
+    residual = torch.cat([block.drop_path1(added) for added in step(y.chunk(len(step)))])
     return residual.view(clips, H * W, steps, D).transpose(1, 2).reshape(n.shape)
 
 
