@@ -49,6 +49,9 @@ def clip_backbone(config: ModelConfig, *, device: str) -> Any:
         weight_init="skip",
         device=device,
     )
+    # timm's default hangs on a global switch and on the environment; this one is ours.
+    for block in backbone.blocks:
+        block.attn.fused_attn = True
     replace_drop_paths(backbone)
     return backbone
 
@@ -149,8 +152,7 @@ def adapted_block(x: Tensor, block: Any, adapters: BlockAdapters, spans: list[Sp
     attended = spatial_attention(block.norm1(x), block.attn, spans)
     x = x + block.attn.proj(torch.cat([part.flatten(0, 1) for part in attended]))
     if adapters.spatial is not None:
-        hidden = adapters.spatial.down(attended, through=block.attn.proj)
-        hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
+        hidden = adapters.exchange(adapters.spatial.down(attended, through=block.attn.proj))
         x = x + torch.cat([part.flatten(0, 1) for part in adapters.spatial.up(hidden)])
     if adapters.global_ is None:
         x = x + block.mlp(block.norm2(x))
@@ -158,7 +160,7 @@ def adapted_block(x: Tensor, block: Any, adapters: BlockAdapters, spans: list[Sp
         rows = [span.rows for span in spans]
         z, hidden = adapters.global_.down_from(block.mlp, block.norm2(x), rows)
         hidden = [u.view(*part.shape[:2], -1) for u, part in zip(hidden, attended, strict=True)]
-        hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
+        hidden = adapters.exchange(hidden)
         x = x + z + torch.cat([part.flatten(0, 1) for part in adapters.global_.up(hidden)])
     return x
 

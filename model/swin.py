@@ -143,9 +143,8 @@ def global_residual(n: Tensor, block: Any, trained: SwinBlockAdapters, parallel:
     modalities = len(trained.global_)
     rows = [frames * N // modalities] * modalities
     z, hidden = trained.global_.down_from(block.mlp, n.view(-1, D), rows)
-    if trained.gates is not None:
-        hidden = [u.flatten(0, 1) for u in trained.gates(*(u.view(-1, N, u.shape[-1]) for u in hidden))]
-    return z + torch.cat(trained.global_.up(hidden))
+    met = trained.exchange([u.view(-1, N, u.shape[-1]) for u in hidden])
+    return z + torch.cat(trained.global_.up(met)).view(z.shape)
 
 
 def temporal_residual(
@@ -181,10 +180,8 @@ def spatial_residual(n: Tensor, block: Any, trained: SwinBlockAdapters) -> Tenso
     y: Tensor = block.attn.proj(attended)
     if trained.spatial is not None:
         hidden = trained.spatial.down(attended.chunk(len(trained.spatial)), through=block.attn.proj)
-        if trained.gates is not None:
-            met = trained.gates(*(u.transpose(1, 2) for u in hidden))
-            hidden = [u.transpose(1, 2) for u in met]
-        y = y + torch.cat(trained.spatial.up(hidden))
+        met = trained.exchange([u.transpose(1, 2) for u in hidden])
+        y = y + torch.cat(trained.spatial.up([u.transpose(1, 2) for u in met]))
     y = y.view(-1, h, w, H // h, W // w, D).permute(0, 3, 1, 4, 2, 5).reshape(n.shape)
     return torch.roll(y, shifts=shift, dims=(1, 2)) if any(shift) else y
 
