@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,8 @@ class ModelConfig:
     """Side of Swin's attention window, in tokens; CLIP has none."""
     modality: str = "av"
     temporal: bool = True
+    """Off, every time step stands alone: there is no attention over time, and so no adapters, no bias tables
+    and, in CLIP, no temporal embedding either, which serves that attention."""
     spatial: bool = True
     global_: bool = True
     drop_path: float = 0.2
@@ -69,8 +72,9 @@ class ModelConfig:
         object.__setattr__(self, "depths", _integers("depths", self.depths))
         object.__setattr__(self, "heads", _integers("heads", self.heads))
         object.__setattr__(self, "audio_shape", _integers("audio_shape", self.audio_shape))
-        object.__setattr__(self, "adapter_ratio", _ratios(self.adapter_ratio, len(self.depths)))
         _check_choices(self)
+        _check_stages(self)
+        object.__setattr__(self, "adapter_ratio", _ratios(self.adapter_ratio, len(self.depths)))
         _check_numbers(self)
         _check_shapes(self)
 
@@ -151,10 +155,8 @@ def _ratios(value: Any, stages: int) -> tuple[float, ...]:
     if len(items) == 1:
         items *= stages
     numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in items)
-    if len(items) != stages or not numbers or not all(0 < item <= 1 for item in items):
-        raise InputError(
-            f"adapter_ratio: {value!r}, expected one number above 0 and at most 1, or {stages} of them"
-        )
+    if len(items) != stages or not numbers or not all(0 < item < math.inf for item in items):
+        raise InputError(f"adapter_ratio: {value!r}, expected one number above 0, or {stages} of them")
     return tuple(float(item) for item in items)
 
 
@@ -200,11 +202,14 @@ def _check_numbers(config: ModelConfig) -> None:
         raise InputError(f"backbone_seed: {config.backbone_seed!r}, expected an integer")
 
 
-def _check_shapes(config: ModelConfig) -> None:
+def _check_stages(config: ModelConfig) -> None:
     stages = 1 if config.backbone == "clip" else 4
     for name in ("depths", "heads"):
         if len(getattr(config, name)) != stages:
             raise InputError(f"{name}: {getattr(config, name)!r}, expected {stages} for {config.backbone}")
+
+
+def _check_shapes(config: ModelConfig) -> None:
     for stage, (heads, ratio) in enumerate(zip(config.heads, config.adapter_ratio, strict=True)):
         width = config.width * 2**stage
         if width % heads:
