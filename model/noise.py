@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 
@@ -22,7 +21,7 @@ class Part:
     total: int
 
     def __post_init__(self) -> None:
-        if not (0 <= self.first and 1 <= self.count and self.first + self.count <= self.total):
+        if self.first < 0 or self.count < 1 or self.first + self.count > self.total:
             raise ValueError(f"part is {self}, must lie within its total")
 
 
