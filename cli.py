@@ -335,7 +335,10 @@ def import_reference(
     heads: Annotated[
         int | None, typer.Option(help="CLIP's attention heads; width / 64 if not given.")
     ] = None,
-    modality: Annotated[Modality | None, typer.Option(help="av or av-nofusion; av if not given.")] = None,
+    modality: Annotated[
+        Modality | None,
+        typer.Option(help="av or av-nofusion, av if not given; video or audio only where no adapter tells."),
+    ] = None,
 ) -> None:
     """Turn a checkpoint of the authors' release into one of ours; every entry is accounted for.
 
