@@ -47,6 +47,13 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class SelectOn(StrEnum):
+    """The split that chooses the epoch."""
+
+    VAL = "val"
+    TEST = "test"
+
+
 class MissingAudio(StrEnum):
     """What becomes of a clip without an audio stream."""
 
@@ -116,7 +123,7 @@ def preprocess(
     out: Annotated[str, typer.Argument(help="The shard directory to make, likewise.", metavar="OUT")],
     features: Annotated[str, typer.Option(help="Fbanks to make: clip, swin or clip,swin.")] = "clip,swin",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 2,
-    decoder: Annotated[str, typer.Option(help="Video decoder: auto, pyav, ffmpeg or decord.")] = "auto",
+    decoder: Annotated[str, typer.Option(help="Video decoder.")] = "auto",
     missing_audio: Annotated[
         MissingAudio, typer.Option(help="What becomes of a clip without sound.")
     ] = MissingAudio.QUARANTINE,
@@ -170,18 +177,33 @@ def preprocess(
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Argument(help="The shard directory.", metavar="OUT")],
+    out: Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")],
     preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
     run: Annotated[Path, typer.Option(help="The run folder to make.", metavar="RUN")],
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="The backbone's weights: timm, random or a file; the preset's if not given."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
     ] = None,
+    select_on: Annotated[
+        SelectOn | None, typer.Option(help="The split that chooses the epoch; test is what papers did.")
+    ] = None,
+    verify: Annotated[
+        bool | None, typer.Option("--verify/--no-verify", help="Check the shards' hashes in the first epoch.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Train with this many seeds; mean and deviation.", min=1)] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped, or begin.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train adapters and head on shards; the backbone stays frozen.
+
+    Interrupted, the same command with --resume goes on to the same result. On several GPUs or machines:
+    torchrun --nproc-per-node 4 -m stgcma train …
 
     Example: stgcma train shards --preset ave-demo --run run --set optim.epochs=5
     """
@@ -190,15 +212,29 @@ def train(
     from .train.config import load_preset
     from .train.loop import train as fit
 
-    config = load_preset(preset, set_, modality=modality.value if modality else None)
-    summary = fit(out, run, config, overwrite=overwrite)
+    settings = list(set_ or [])
+    for key, value in (("train.select_on", select_on), ("data.verify", verify)):
+        settings += [f"{key}={str(value).lower()}"] if value is not None else []
+    if weights is not None:
+        settings.append(f"model.weights={'null' if weights == 'random' else json.dumps(weights)}")
+    config = load_preset(preset, settings, modality=modality.value if modality else None)
+    if seeds > 1:
+        from .train.repeats import repeat
+
+        _show_repeats(
+            repeat(out, run, config, seeds=seeds, overwrite=overwrite, resume=resume), as_json=json_
+        )
+        return
+    summary = fit(out, run, config, overwrite=overwrite, resume=resume)
+    if int(os.environ.get("RANK", 0)):
+        return  # under torchrun, the first process speaks for all
     if json_:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
     typer.echo(
-        f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.best_accuracy:.1%} on "
-        f"{config.train.select_on}; {summary.trainable_parameters:,} of {summary.total_parameters:,} "
-        f"parameters trained, {summary.clips_per_second:.1f} clips/s, "
+        f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.score_name} "
+        f"{summary.best_score:.1%} on {config.train.select_on}; {summary.trainable_parameters:,} of "
+        f"{summary.total_parameters:,} parameters trained, {summary.items_per_second:.1f} clips/s, "
         f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
 
@@ -206,7 +242,7 @@ def train(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")],
-    shards: Annotated[Path | None, typer.Option(help="Other shards than the run was trained on.")] = None,
+    shards: Annotated[str | None, typer.Option(help="Other shards than the run was trained on.")] = None,
     split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -220,11 +256,15 @@ def evaluate(
     if json_:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
-    rows = [(name, "–" if share is None else f"{share:.1%}") for name, share in result["by_class"].items()]
-    majority = result["majority"]
-    rows.append((f"always {majority['class']}", f"{majority['accuracy']:.1%}"))
-    rows.append((f"accuracy on {result['clips']} {split.value} clips", f"{result['accuracy']:.1%}"))
-    table(("class", "seconds right"), rows)
+    from .train.evaluation import score_rows
+
+    table((f"{result['clips']} {split.value} clips", result["score_name"]), score_rows(result))
+    if "stored" in result and not result["stored"]["met"]:
+        stored = result["stored"]
+        raise StgcmaError(
+            f"{run} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), which is not met: "
+            f"{result['score']:.2%} here"
+        )
 
 
 @app.command()
@@ -244,21 +284,22 @@ def report(
 
 @app.command()
 def presets() -> None:
-    """List the presets: what each is for, and whether `stgcma train` has its hyperparameters yet.
+    """List the presets: the task, the frozen backbone, and how many parameters are trained.
 
     Example: stgcma presets
     """
     from .model import PRESET_NAMES, preset_config
-    from .train.config import preset_names
+    from .model.accounting import count_parameters
 
-    trained = preset_names()
     rows = []
     for name in PRESET_NAMES:
         config = preset_config(name)
         depth = "-".join(map(str, config.depths))
         backbone = f"{config.backbone}, {config.width} wide, {depth} deep"
-        rows.append((name, config.task, backbone, "yes" if name in trained else "not yet"))
-    table(("preset", "task", "backbone", "train"), rows)
+        counts = count_parameters(config)
+        trained = counts["adapter"] + counts["head"]
+        rows.append((name, config.task, backbone, f"{trained:,}", f"{sum(counts.values()):,}"))
+    table(("preset", "task", "backbone", "trained", "all"), rows)
 
 
 @app.command()
@@ -294,7 +335,10 @@ def import_reference(
     heads: Annotated[
         int | None, typer.Option(help="CLIP's attention heads; width / 64 if not given.")
     ] = None,
-    modality: Annotated[Modality | None, typer.Option(help="av or av-nofusion; av if not given.")] = None,
+    modality: Annotated[
+        Modality | None,
+        typer.Option(help="av or av-nofusion, av if not given; video or audio only where no adapter tells."),
+    ] = None,
 ) -> None:
     """Turn a checkpoint of the authors' release into one of ours; every entry is accounted for.
 

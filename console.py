@@ -42,11 +42,11 @@ def stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def progress(unit: str) -> Progress:
+def progress(unit: str, *, shown: bool = True) -> Progress:
     """A progress bar on stderr with count, `unit`/s, time left, and a free `note` field.
 
     Add tasks with `add_task(description, total=..., note="")`. In a pipe nothing is drawn but the last state.
-    The unit `bytes` is shown in its multiples.
+    The unit `bytes` is shown in its multiples. One that is not `shown` draws nothing at all.
     """
     from rich.progress import (
         BarColumn,
@@ -77,4 +77,5 @@ def progress(unit: str) -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=stderr_console(),
+        disable=not shown,
     )

@@ -15,6 +15,10 @@ class InputError(StgcmaError, ValueError):
     exit_code = 2
 
 
+class OtherSettingsError(InputError):
+    """What is there was made with other settings or from other data than those asked for."""
+
+
 class TooManyFailuresError(StgcmaError):
     """The work is done, but more clips were quarantined than was allowed."""
 

@@ -1,7 +1,9 @@
 """The same mathematics written down naively, with a model's own weights: the yardstick of `training_step.py`.
 
-Every attention matrix is built (time, window, tokens, cross-modal, TPAVI), and the modalities pass the frozen
-layers one after the other. It reads like the equations, so it is a test as well.
+Every attention matrix of the adapted blocks is built (time, window, tokens, cross-modal), and TPAVI's; the
+modalities pass the frozen layers one after the other. It reads like the equations, so it is a test as well,
+but not of everything: the stems, the heads of AVE and AVQA (with AVQA's attention over time) and AVQA's
+frozen pass over the negative frames are the model's own here too.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def naive_forward(model: STGCMA, **inputs: Tensor) -> dict[str, Tensor]:
     if model.config.task == "avqa":
         negative = inputs.get("negative")
         other = None if negative is None else encoder.encode_frozen(negative)
-        return model.head(encoded, inputs["question"], other)  # type: ignore[no-any-return]
+        return model.head(encoded, inputs["question"], other, inputs.get("owner"))  # type: ignore[no-any-return]
     return model.head(encoded)  # type: ignore[no-any-return]
 
 
@@ -154,8 +156,8 @@ def avs_head(head: Any, encoded: Any) -> dict[str, Tensor]:
     x = head.fuse[3](maps[3])
     for stage in (2, 1, 0):
         x = head.fuse[stage](x, maps[stage])
-    x = functional.interpolate(head.to_128(x), scale_factor=2, mode="bilinear", align_corners=False)
-    x = head.to_mask(functional.relu(head.to_32(x)))
+    x = functional.interpolate(head.to_half(x), scale_factor=2, mode="bilinear", align_corners=False)
+    x = head.to_mask(functional.relu(head.to_eighth(x)))
     return {"mask_logits": x.view(-1, head.steps, *x.shape[1:])}
 
 

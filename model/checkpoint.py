@@ -3,7 +3,8 @@
 A checkpoint folder holds `adapters.safetensors` (the trained tensors and the head's buffers) and
 `model.json` (the configuration and where the frozen backbone comes from, with its sha256). A backbone that
 cannot be had elsewhere, drawn at random or imported, is kept beside it in `backbone.safetensors`.
-`adapters.safetensors` carries the same JSON in its header, so that the file alone is enough.
+`adapters.safetensors` carries the same JSON in its header, so that the file alone is enough; `model.json` is
+for people, and must agree with it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from ..errors import InputError
 from .config import ModelConfig
@@ -23,6 +25,7 @@ from .weights import KEPT_KINDS, fill_backbone
 
 ADAPTERS, BACKBONE, DESCRIPTION = "adapters.safetensors", "backbone.safetensors", "model.json"
 FORMAT_VERSION = 1
+_KINDS = (*KEPT_KINDS, "timm", "file")
 
 
 def save_checkpoint(model: STGCMA, folder: str | Path, *, backbone_folder: str | Path | None = None) -> None:
@@ -35,35 +38,53 @@ def save_checkpoint(model: STGCMA, folder: str | Path, *, backbone_folder: str |
             same folder; `folder` by default.
 
     Raises:
-        InputError: `backbone_folder` already keeps another backbone.
+        InputError: `folder` is a file; `backbone_folder` already keeps another backbone, or a damaged one.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _make_folder(Path(folder))
     source = dict(model.backbone_source)
     if source["kind"] in KEPT_KINDS:
         kept = _keep_backbone(model, folder, backbone_folder)
         source["file"] = Path(os.path.relpath(kept, folder)).as_posix()
     description = {"format_version": FORMAT_VERSION, "config": model.config.to_dict(), "backbone": source}
     text = json.dumps(description, indent=2, sort_keys=True) + "\n"
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.trained_tensors().items()}
-    write_tensors(folder / ADAPTERS, tensors, {"stgcma": text})
+    write_tensors(folder / ADAPTERS, _on_cpu(model.trained_tensors()), {"stgcma": text})
     write_atomically(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder}: is a file or lies below one, expected a folder") from error
+    return folder
+
+
 def _keep_backbone(model: STGCMA, folder: Path, backbone_folder: str | Path | None) -> Path:
-    kept = Path(backbone_folder or folder) / BACKBONE
+    kept = _make_folder(Path(backbone_folder or folder)) / BACKBONE
     sha256 = model.backbone_source["sha256"]
     if kept.exists():
-        with safe_open(kept, framework="pt") as file:
-            existing = (file.metadata() or {}).get("sha256")
+        # Other checkpoints depend on a shared folder's file; a file of this checkpoint alone is replaced.
+        try:
+            existing = _metadata(kept).get("sha256")
+        except (SafetensorError, OSError) as error:
+            if backbone_folder is not None:
+                raise InputError(f"backbone_folder: {kept} is damaged ({error})") from error
+            existing = None
         if existing == sha256:
             return kept
         if backbone_folder is not None:
             raise InputError(f"backbone_folder: {kept} keeps another backbone (sha256 {existing})")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.backbone_tensors().items()}
-    write_tensors(kept, tensors, {"sha256": sha256})
+    write_tensors(kept, _on_cpu(model.backbone_tensors()), {"sha256": sha256})
     return kept
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
@@ -79,15 +100,14 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     """
     adapters = _find_adapters(Path(path))
     description = _read_description(adapters)
-    config = ModelConfig.from_dict(description["config"])
+    try:
+        config = ModelConfig.from_dict(description["config"])
+    except InputError as error:
+        raise InputError(f"{adapters}: {error}") from error
     source = description["backbone"]
     model = STGCMA(config, backbone_device="meta")
-    if source["kind"] in KEPT_KINDS and weights is None:
-        kept = adapters.parent / source["file"]
-        if not kept.is_file():
-            raise InputError(f"{kept}: missing; the checkpoint {adapters.parent} keeps its backbone there")
-        weights = kept
-    weights = source["weights"] if weights is None else weights
+    if weights is None:
+        weights = _find_backbone(adapters, source)
     fill_backbone(model, weights, kind=source["kind"])
     if model.backbone_source["sha256"] != source["sha256"]:
         raise InputError(
@@ -97,6 +117,21 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     model.backbone_source = {name: value for name, value in source.items() if name != "file"}
     load_tensors(model.trained_tensors(), read_tensors(adapters), adapters)
     return model.eval()
+
+
+def _find_backbone(adapters: Path, source: dict[str, Any]) -> str | Path:
+    """What a checkpoint says its backbone is read from."""
+    kept = source["kind"] in KEPT_KINDS
+    if source["kind"] == "timm":
+        return str(source["weights"])
+    path = adapters.parent / source["file"] if kept else Path(source["weights"])
+    if not path.is_file():
+        where = "keeps its backbone there" if kept else "was trained on it"
+        raise InputError(
+            f"{path}: no such file; the checkpoint {adapters.parent} {where}; "
+            "load_model's weights= says where it is now"
+        )
+    return path
 
 
 def _find_adapters(path: Path) -> Path:
@@ -110,21 +145,38 @@ def _find_adapters(path: Path) -> Path:
 
 
 def _read_description(adapters: Path) -> dict[str, Any]:
+    """What the header of `adapters` says; `model.json` beside it must say the same, if it is there."""
     beside = adapters.parent / DESCRIPTION
+    read = adapters
     try:
-        if beside.is_file():
-            text = beside.read_text(encoding="utf-8")
-        else:
-            with safe_open(adapters, framework="pt") as file:
-                text = (file.metadata() or {}).get("stgcma", "")
-        description: dict[str, Any] = json.loads(text)
-        version = description["format_version"]
-        source = description["backbone"]
-        missing = {"kind", "sha256"} - source.keys()
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        description = json.loads(_metadata(adapters).get("stgcma", ""))
+        read = beside
+        same = not beside.is_file() or json.loads(beside.read_text(encoding="utf-8")) == description
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{read}: no readable description in it ({error})") from error
+    if not same:
         raise InputError(
-            f"{adapters}: no readable description in it or in {DESCRIPTION} ({error})"
-        ) from error
-    if version != FORMAT_VERSION or missing:
-        raise InputError(f"{adapters}: checkpoint format {version!r}, expected {FORMAT_VERSION}")
-    return description
+            f"{beside}: not what the header of {ADAPTERS} says, which was written with it; "
+            "one of them comes from another checkpoint, or was edited"
+        )
+    if fault := _fault(description):
+        raise InputError(f"{adapters}: {fault}")
+    return description  # type: ignore[no-any-return]  # a dict, as was just checked
+
+
+def _fault(description: Any) -> str | None:
+    """What is wrong with a description, as far as the configuration does not check itself."""
+    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
+        version = description.get("format_version") if isinstance(description, dict) else None
+        return f"checkpoint format {version!r}, expected {FORMAT_VERSION}"
+    config, source = description.get("config"), description.get("backbone")
+    if not isinstance(config, dict) or not isinstance(source, dict):
+        name, value = ("backbone", source) if isinstance(config, dict) else ("config", config)
+        return f"description: {name} is {value!r}, expected fields"
+    if source.get("kind") not in _KINDS:
+        return f"description: backbone.kind is {source.get('kind')!r}, expected one of {', '.join(_KINDS)}"
+    # Without its weights, a backbone that was read from a file would be drawn at random.
+    for name in ("sha256", "file" if source["kind"] in KEPT_KINDS else "weights"):
+        if not isinstance(source.get(name), str) or not source[name]:
+            return f"description: backbone.{name} is {source.get(name)!r}, expected text"
+    return None

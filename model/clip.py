@@ -18,6 +18,7 @@ from torch.nn import functional
 from .config import ModelConfig
 from .encoder import Encoded, Encoder
 from .exchange import BlockAdapters, StepAdapters
+from .noise import replace_drop_paths
 
 
 class Span(NamedTuple):
@@ -34,7 +35,7 @@ class Span(NamedTuple):
 
 def clip_backbone(config: ModelConfig, *, device: str) -> Any:
     """OpenAI's CLIP image tower as timm has it, without the projection, on `device`."""
-    return VisionTransformer(
+    backbone = VisionTransformer(
         img_size=config.image_size,
         patch_size=config.patch,
         embed_dim=config.width,
@@ -48,6 +49,11 @@ def clip_backbone(config: ModelConfig, *, device: str) -> Any:
         weight_init="skip",
         device=device,
     )
+    # timm's default hangs on a global switch and on the environment; this one is ours.
+    for block in backbone.blocks:
+        block.attn.fused_attn = True
+    replace_drop_paths(backbone)
+    return backbone
 
 
 class ClipEncoder(Encoder):
@@ -146,8 +152,7 @@ def adapted_block(x: Tensor, block: Any, adapters: BlockAdapters, spans: list[Sp
     attended = spatial_attention(block.norm1(x), block.attn, spans)
     x = x + block.attn.proj(torch.cat([part.flatten(0, 1) for part in attended]))
     if adapters.spatial is not None:
-        hidden = adapters.spatial.down(attended, through=block.attn.proj)
-        hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
+        hidden = adapters.exchange(adapters.spatial.down(attended, through=block.attn.proj))
         x = x + torch.cat([part.flatten(0, 1) for part in adapters.spatial.up(hidden)])
     if adapters.global_ is None:
         x = x + block.mlp(block.norm2(x))
@@ -155,7 +160,7 @@ def adapted_block(x: Tensor, block: Any, adapters: BlockAdapters, spans: list[Sp
         rows = [span.rows for span in spans]
         z, hidden = adapters.global_.down_from(block.mlp, block.norm2(x), rows)
         hidden = [u.view(*part.shape[:2], -1) for u, part in zip(hidden, attended, strict=True)]
-        hidden = adapters.gates(*hidden) if adapters.gates is not None else hidden
+        hidden = adapters.exchange(hidden)
         x = x + z + torch.cat([part.flatten(0, 1) for part in adapters.global_.up(hidden)])
     return x
 

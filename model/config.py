@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,8 @@ class ModelConfig:
     """Side of Swin's attention window, in tokens; CLIP has none."""
     modality: str = "av"
     temporal: bool = True
+    """Off, every time step stands alone: there is no attention over time, and so no adapters, no bias tables
+    and, in CLIP, no temporal embedding either, which serves that attention."""
     spatial: bool = True
     global_: bool = True
     drop_path: float = 0.2
@@ -56,6 +59,8 @@ class ModelConfig:
     classes: int = 29
     vocabulary: int = 93
     answers: int = 42
+    mask_channels: int = 256
+    """Width of the AVS head; a multiple of 8."""
     checkpointing: bool = False
     """Recompute each block's activations in the backward pass instead of keeping them."""
     backbone_seed: int = 0
@@ -67,8 +72,9 @@ class ModelConfig:
         object.__setattr__(self, "depths", _integers("depths", self.depths))
         object.__setattr__(self, "heads", _integers("heads", self.heads))
         object.__setattr__(self, "audio_shape", _integers("audio_shape", self.audio_shape))
-        object.__setattr__(self, "adapter_ratio", _ratios(self.adapter_ratio, len(self.depths)))
         _check_choices(self)
+        _check_stages(self)
+        object.__setattr__(self, "adapter_ratio", _ratios(self.adapter_ratio, len(self.depths)))
         _check_numbers(self)
         _check_shapes(self)
 
@@ -149,10 +155,8 @@ def _ratios(value: Any, stages: int) -> tuple[float, ...]:
     if len(items) == 1:
         items *= stages
     numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in items)
-    if len(items) != stages or not numbers or not all(0 < item <= 1 for item in items):
-        raise InputError(
-            f"adapter_ratio: {value!r}, expected one number above 0 and at most 1, or {stages} of them"
-        )
+    if len(items) != stages or not numbers or not all(0 < item < math.inf for item in items):
+        raise InputError(f"adapter_ratio: {value!r}, expected one number above 0, or {stages} of them")
     return tuple(float(item) for item in items)
 
 
@@ -173,10 +177,21 @@ def _check_choices(config: ModelConfig) -> None:
 
 
 def _check_numbers(config: ModelConfig) -> None:
-    for name in ("width", "patch", "image_size", "window", "classes", "vocabulary", "answers"):
+    for name in (
+        "width",
+        "patch",
+        "image_size",
+        "window",
+        "classes",
+        "vocabulary",
+        "answers",
+        "mask_channels",
+    ):
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name}: {value!r}, expected a positive integer")
+    if config.mask_channels % 8:
+        raise InputError(f"mask_channels: {config.mask_channels}, expected a multiple of 8")
     if isinstance(config.frames, bool) or not isinstance(config.frames, int):
         raise InputError(f"frames: {config.frames!r}, expected an integer from 1 to {LARGEST_FRAMES}")
     if not 1 <= config.frames <= LARGEST_FRAMES:
@@ -187,11 +202,14 @@ def _check_numbers(config: ModelConfig) -> None:
         raise InputError(f"backbone_seed: {config.backbone_seed!r}, expected an integer")
 
 
-def _check_shapes(config: ModelConfig) -> None:
+def _check_stages(config: ModelConfig) -> None:
     stages = 1 if config.backbone == "clip" else 4
     for name in ("depths", "heads"):
         if len(getattr(config, name)) != stages:
             raise InputError(f"{name}: {getattr(config, name)!r}, expected {stages} for {config.backbone}")
+
+
+def _check_shapes(config: ModelConfig) -> None:
     for stage, (heads, ratio) in enumerate(zip(config.heads, config.adapter_ratio, strict=True)):
         width = config.width * 2**stage
         if width % heads:

@@ -50,13 +50,9 @@ class StepAdapters(nn.ModuleDict):
     def __init__(self, modalities: Sequence[str], width: int, ratio: float) -> None:
         super().__init__({modality: Adapter(width, ratio) for modality in modalities})
 
-    def forward(self, tokens: Sequence[Tensor], gates: Gates | None = None) -> list[Tensor]:
-        """What the step adds for each modality: `[..., N_m, D]` → `[..., N_m, D]`, in the same order.
-
-        With `gates`, the bottlenecks meet: tokens that differ only in N see each other.
-        """
-        hidden = self.down(tokens)
-        return self.up(gates(*hidden) if gates is not None else hidden)
+    def forward(self, tokens: Sequence[Tensor]) -> list[Tensor]:
+        """What the step adds for each modality: `[..., N_m, D]` → `[..., N_m, D]`, in the same order."""
+        return self.up(self.down(tokens))
 
     def down(self, tokens: Sequence[Tensor], through: nn.Linear | None = None) -> list[Tensor]:
         """Into the bottleneck, as `Adapter.down`."""
@@ -89,3 +85,7 @@ class BlockAdapters(nn.Module):
         self.global_ = step(config.global_)
         exchanging = config.fused and (config.spatial or config.global_)
         self.gates = Gates() if exchanging else None
+
+    def exchange(self, hidden: Sequence[Tensor]) -> list[Tensor]:
+        """Lets the bottlenecks `[..., N_m, h]` of the modalities meet, where there are gates for it."""
+        return list(self.gates(*hidden) if self.gates is not None else hidden)

@@ -25,7 +25,8 @@ def mlp_and_down(
     Returns:
         `z = mlp(n)` `[rows, D]`, and `W1·z + b1` `[rows_m, h]` for each modality.
     """
-    if not torch.is_grad_enabled():
+    # A compiler decides for itself what to keep, and cannot trace the generator of gradients below.
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         z: Tensor = mlp(n)
         return z, [down(part) for down, part in zip(downs, torch.split(z, list(rows)), strict=True)]
     trained = [parameter for down in downs for parameter in (down.weight, down.bias)]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .config import ModelConfig
 from .encoder import Encoded
+from .noise import Dropout
 
 HIDDEN = 512
 
@@ -24,7 +25,7 @@ class AveHead(nn.Module):
         if len(config.modalities) == 1:
             layers = [nn.LayerNorm(width), nn.Linear(width, config.classes)]
         else:
-            layers = [nn.Linear(2 * width, HIDDEN), nn.Dropout(0.5), nn.Linear(HIDDEN, config.classes)]
+            layers = [nn.Linear(2 * width, HIDDEN), Dropout(0.5), nn.Linear(HIDDEN, config.classes)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from .config import ModelConfig
 from .encoder import Encoded
+from .noise import Dropout
 
 WIDTH = 512
 AUDIO_WIDTH = 128
@@ -46,24 +47,28 @@ class AvqaHead(nn.Module):
         self.fusion = nn.Linear(2 * WIDTH, WIDTH)
         self.answer = nn.Linear(WIDTH, config.answers)
 
-    def forward(self, encoded: Encoded, question: Tensor, negative: Tensor | None) -> dict[str, Tensor]:
+    def forward(
+        self, encoded: Encoded, question: Tensor, negative: Tensor | None, owner: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Answers.
 
         Args:
-            encoded: the encoder's output for the clip.
-            question: word ids `[B, 14]`.
+            encoded: the encoder's output for the clips.
+            question: word ids `[Q, 14]`.
             negative: frozen tokens `[B, T, N, D]` of other clips' frames, or None.
+            owner: the clip of every question, indices `[Q]`; None when each clip has one, in order.
 
         Returns:
-            `answer_logits` `[B, answers]`; with `negative` also `match_positive` and `match_negative`
+            `answer_logits` `[Q, answers]`; with `negative` also `match_positive` and `match_negative`
             `[B·T, 2]`, the clips one after the other.
         """
         # A linear layer and a mean commute; the mean first is N times less work.
         sound = self.sound(self.audio(encoded.pooled["audio"]))
         visual = self._ground(encoded.tokens["video"], sound)
         q = self.question(question)
-        heard = self.attend_audio(q, sound) + sound.mean(1)
-        seen = self.attend_video(q, visual) + visual.mean(1)
+        asked_sound, asked_visual = (sound, visual) if owner is None else (sound[owner], visual[owner])
+        heard = self.attend_audio(q, asked_sound) + asked_sound.mean(1)
+        seen = self.attend_video(q, asked_visual) + asked_visual.mean(1)
         fused = self.fusion(torch.tanh(torch.cat([heard, seen], dim=-1)))
         result = {"answer_logits": self.answer(torch.tanh(fused * q))}
         if negative is not None:
@@ -114,15 +119,25 @@ class QuestionAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(WIDTH, HEADS, dropout=DROPOUT, batch_first=True)
+        self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.attention_dropout = Dropout(DROPOUT, of="questions")
         self.linear1 = nn.Linear(WIDTH, WIDTH)
         self.linear2 = nn.Linear(WIDTH, WIDTH)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = Dropout(DROPOUT, of="questions")
         self.norm = nn.LayerNorm(WIDTH)
 
     def forward(self, q: Tensor, steps: Tensor) -> Tensor:
         """`[B, 512]`, `[B, T, 512]` → `[B, 512]`."""
-        # Without weights to return, torch's module takes the fused kernel.
-        x = self.attention(q[:, None], steps, steps, need_weights=False)[0][:, 0]
+        x = self._attend(q, steps)
         inner = self.linear2(self.dropout(functional.relu(self.linear1(x))))
         return self.norm(x + self.dropout(inner))  # type: ignore[no-any-return]
+
+    def _attend(self, q: Tensor, steps: Tensor) -> Tensor:
+        """The module's attention, spelt out: one query and ten keys, whose dropout knows of parts."""
+        weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
+        query = functional.linear(q, weight[:WIDTH], bias[:WIDTH]).view(len(q), HEADS, 1, -1)
+        both = functional.linear(steps, weight[WIDTH:], bias[WIDTH:])
+        keys, values = both.view(*steps.shape[:2], 2, HEADS, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        weights = (query * query.shape[-1] ** -0.5 @ keys.transpose(-2, -1)).softmax(-1)
+        x: Tensor = self.attention.out_proj((self.attention_dropout(weights) @ values).flatten(1))
+        return x

@@ -7,9 +7,10 @@ from torch.nn import functional
 
 from .config import ModelConfig
 from .encoder import Encoded
-from .tpavi import AUDIO_WIDTH, CHANNELS, Tpavi
+from .tpavi import AUDIO_WIDTH, Tpavi
 
-STAGE_CHANNELS = (64, 128, 320, 512)
+# Width of each reduced stage over that of the rest of the head: 64, 128, 320 and 512 of 256.
+STAGE_RATIOS = (0.25, 0.5, 1.25, 2.0)
 DILATIONS = (3, 6, 12, 18)
 
 
@@ -19,16 +20,18 @@ class AvsHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.steps = config.frames
+        width = config.mask_channels
+        reduced = [int(width * ratio) for ratio in STAGE_RATIOS]
         self.reduce = nn.ModuleList(
-            nn.Linear(config.width << stage, channels) for stage, channels in enumerate(STAGE_CHANNELS)
+            nn.Linear(config.width << stage, channels) for stage, channels in enumerate(reduced)
         )
-        self.context = nn.ModuleList(DilatedSum(channels) for channels in STAGE_CHANNELS)
+        self.context = nn.ModuleList(DilatedSum(channels, width) for channels in reduced)
         self.audio = nn.Linear(config.feature_width, AUDIO_WIDTH)
-        self.tpavi = nn.ModuleList(Tpavi() for _ in STAGE_CHANNELS)
-        self.fuse = nn.ModuleList(Fusion(skip=stage < 3) for stage in range(4))
-        self.to_128 = nn.Conv2d(CHANNELS, 128, 3, padding=1)
-        self.to_32 = nn.Conv2d(128, 32, 3, padding=1)
-        self.to_mask = nn.Conv2d(32, 1, 1)
+        self.tpavi = nn.ModuleList(Tpavi(width) for _ in reduced)
+        self.fuse = nn.ModuleList(Fusion(width, skip=stage < 3) for stage in range(4))
+        self.to_half = nn.Conv2d(width, width // 2, 3, padding=1)
+        self.to_eighth = nn.Conv2d(width // 2, width // 8, 3, padding=1)
+        self.to_mask = nn.Conv2d(width // 8, 1, 1)
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Returns `mask_logits` `[B, T, 1, 4·H, 4·W]` for a first stage of H × W tokens."""
@@ -37,12 +40,12 @@ class AvsHead(nn.Module):
         x = self.fuse[3](maps[3])
         for stage in (2, 1, 0):
             x = self.fuse[stage](x, maps[stage])
-        x = functional.interpolate(self.to_128(x), scale_factor=2, mode="bilinear", align_corners=False)
-        x = self.to_mask(functional.relu(self.to_32(x)))
+        x = functional.interpolate(self.to_half(x), scale_factor=2, mode="bilinear", align_corners=False)
+        x = self.to_mask(functional.relu(self.to_eighth(x)))
         return {"mask_logits": x.view(-1, self.steps, *x.shape[1:])}
 
     def _stage(self, stage: int, x: Tensor, audio: Tensor) -> Tensor:
-        """One stage's map `[B·T, H, W, D]` → `[B·T, 256, H, W]`, having heard the sound."""
+        """One stage's map `[B·T, H, W, D]` → `[B·T, width, H, W]`, having heard the sound."""
         x = self.context[stage](self.reduce[stage](x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = self.tpavi[stage](x.reshape(-1, self.steps, *x.shape[1:]), audio)
         return x.flatten(0, 1).permute(0, 3, 1, 2)
@@ -51,14 +54,14 @@ class AvsHead(nn.Module):
 class DilatedSum(nn.Module):
     """The sum of four 3×3 convolutions that look 3, 6, 12 and 18 pixels far."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(channels, CHANNELS, 3, padding=dilation, dilation=dilation) for dilation in DILATIONS
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation) for dilation in DILATIONS
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B·T, C, H, W]` → `[B·T, 256, H, W]`."""
+        """`[B·T, C, H, W]` → `[B·T, width, H, W]`."""
         first, *others = self.convolutions
         total: Tensor = first(x)
         for convolution in others:
@@ -69,13 +72,13 @@ class DilatedSum(nn.Module):
 class ResidualUnit(nn.Module):
     """ReLU, 3×3, ReLU, 3×3; the residual is the rectified input."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B·T, 256, H, W]` → the same."""
+        """`[B·T, width, H, W]` → the same."""
         x = functional.relu(x)
         return x + self.conv2(functional.relu(self.conv1(x)))  # type: ignore[no-any-return]
 
@@ -83,13 +86,13 @@ class ResidualUnit(nn.Module):
 class Fusion(nn.Module):
     """One step from coarse to fine; the coarsest has no skip connection and hence no unit for it."""
 
-    def __init__(self, *, skip: bool) -> None:
+    def __init__(self, channels: int, *, skip: bool) -> None:
         super().__init__()
-        self.skip_unit = ResidualUnit() if skip else None
-        self.unit = ResidualUnit()
+        self.skip_unit = ResidualUnit(channels) if skip else None
+        self.unit = ResidualUnit(channels)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """`[B·T, 256, H, W]`, twice → `[B·T, 256, 2·H, 2·W]`."""
+        """`[B·T, width, H, W]`, twice → `[B·T, width, 2·H, 2·W]`."""
         if self.skip_unit is not None:
             x = x + self.skip_unit(skip)
         return functional.interpolate(self.unit(x), scale_factor=2, mode="bilinear", align_corners=True)

@@ -18,6 +18,9 @@ from .head_avqa import AvqaHead
 from .head_avs import AvsHead
 from .swin import SwinEncoder
 
+# What autocast's users pass beside float32. Float64 inputs are rather a conversion that was forgotten.
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
 
 class STGCMA(nn.Module):
     """A frozen image transformer that adapters taught time, sound and their exchange.
@@ -43,6 +46,7 @@ class STGCMA(nn.Module):
         audio: Tensor | None = None,
         question: Tensor | None = None,
         negative: Tensor | None = None,
+        owner: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Runs the model on `B` clips.
 
@@ -51,21 +55,25 @@ class STGCMA(nn.Module):
             audio: `[B, T, F, M]`, normalised log-mel energies.
             question: `[B, 14]` int64 word ids, 0 = padding (AVQA).
             negative: `[B, T, 3, 224, 224]`, frames of other clips (AVQA, training only).
+            owner: `[Q]` int64, the clip of every question, when clips do not have one question each
+                (AVQA); `question` is then `[Q, 14]`. A clip is encoded once for all its questions.
 
         Returns:
             AVE: `logits` `[B, T, C]`. AVS: `mask_logits` `[B, T, 1, 224, 224]`. AVQA: `answer_logits`
-            `[B, answers]`, and with `negative` also `match_positive` and `match_negative` `[B·T, 2]`.
+            `[Q, answers]` (Q = B without `owner`), and with `negative` also `match_positive` and
+            `match_negative` `[B·T, 2]`.
 
         Raises:
-            InputError: an input is missing, not taken by this model, or of the wrong shape or dtype.
+            InputError: an input is missing, not taken by this model, or of the wrong shape or dtype; on the
+                CPU also a word id or an owner that does not exist.
         """
         given = {"video": video, "audio": audio, "question": question, "negative": negative}
-        inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None})
+        inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None}, owner)
         encoded = self.encoder(inputs)
         result: dict[str, Tensor]
         if isinstance(self.head, AvqaHead):
             other = self.encoder.encode_frozen(negative) if negative is not None else None
-            result = self.head(encoded, inputs["question"], other)
+            result = self.head(encoded, inputs["question"], other, owner)
         else:
             result = self.head(encoded)
         return result
@@ -109,9 +117,16 @@ def _head(config: ModelConfig) -> nn.Module:
     return heads[config.task](config)
 
 
-def check_inputs(config: ModelConfig, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def check_inputs(
+    config: ModelConfig, given: Mapping[str, Tensor], owner: Tensor | None = None
+) -> dict[str, Tensor]:
     """Refuses inputs that are missing, not wanted, or of the wrong shape or dtype; returns the rest."""
     shapes = config.input_shapes()
+    for name, tensor in {**given, "owner": owner}.items():
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise InputError(f"{name}: {type(tensor).__name__}, expected a tensor")
+    if owner is not None:
+        _check_owner(owner, config)
     if unwanted := [name for name in given if name not in shapes]:
         raise InputError(f"{unwanted[0]}: given, but this {config.task} model takes {', '.join(shapes)}")
     batch = None
@@ -124,14 +139,41 @@ def check_inputs(config: ModelConfig, given: Mapping[str, Tensor]) -> dict[str, 
         actual = tuple(tensor.shape)
         if batch is None and len(actual) == len(shape) and actual[0] > 0:
             batch = actual[0]
-        if batch is None or actual != (batch, *shape[1:]):
-            wanted = shape if batch is None else (batch, *shape[1:])
+        rows = len(owner) if owner is not None and name == "question" else batch
+        if rows is None or actual != (rows, *shape[1:]):
+            wanted = shape if rows is None else (rows, *shape[1:])
             raise InputError(f"{name}: shape {_show(actual)}, expected {_show(wanted)}")
-        integers = tensor.dtype == torch.int64
-        if integers != (name == "question") or not (integers or tensor.is_floating_point()):
-            wanted_dtype = "int64" if name == "question" else "float32"
+        allowed = (torch.int64,) if name == "question" else _FLOATS
+        if tensor.dtype not in allowed:
+            wanted_dtype = "int64" if name == "question" else "float32 (or float16, bfloat16)"
             raise InputError(f"{name}: dtype {str(tensor.dtype)[6:]}, expected {wanted_dtype}")
+    if "question" in given:
+        _check_range("question", given["question"], config.vocabulary, "vocabulary")
+    if owner is not None and batch is not None:
+        _check_range("owner", owner, batch, "number of clips")
     return dict(given)
+
+
+def _check_range(name: str, indices: Tensor, size: int, what: str) -> None:
+    """Refuses an index out of range, where its value costs nothing to read.
+
+    Reading waits for a GPU, and a compiler's stand-ins have no values.
+    """
+    if torch.compiler.is_compiling() or type(indices) is not Tensor or indices.device.type != "cpu":
+        return
+    wrong = indices[(indices < 0) | (indices >= size)]
+    if len(wrong):
+        raise InputError(f"{name}: {int(wrong[0])}, expected 0 to {size - 1}: the {what} is {size}")
+
+
+def _check_owner(owner: Tensor, config: ModelConfig) -> None:
+    if config.task != "avqa":
+        raise InputError(f"owner: given, but this {config.task} model takes no questions")
+    if owner.dim() != 1 or owner.dtype != torch.int64 or len(owner) == 0:
+        raise InputError(
+            f"owner: {str(owner.dtype)[6:]} of shape {_show(tuple(owner.shape))}, "
+            "expected int64 [Q], one or more questions"
+        )
 
 
 def _show(shape: tuple[int | str, ...]) -> str:

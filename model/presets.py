@@ -35,13 +35,18 @@ _BACKBONES: dict[str, dict[str, Any]] = {
         "audio_shape": _CLIP_AUDIO,
     },
     "swin-demo": {
-        "backbone": "swin", "width": 32, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "patch": 4,
-        "audio_shape": _SWIN_AUDIO,
+        "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 4,
+        "audio_shape": _SWIN_AUDIO, "mask_channels": 32,
+    },
+    "swin-demo-coarse": {
+        "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 14,
+        "window": 2, "audio_shape": _SWIN_AUDIO,
     },
 }  # fmt: skip
 
 _TINY_SWIN = (0.125, 0.125, 0.0625, 0.0625)
 _BASE_SWIN_B = (0.25, 0.25, 0.125, 0.125)
+_DEMO_SWIN = (0.125, 0.25, 0.25, 0.25)
 _BASE_SWIN_L = (0.5, 0.25, 0.125, 0.0625)
 
 # name: (task, backbone, adapter ratio, time steps)
@@ -59,8 +64,8 @@ _PRESETS: dict[str, tuple[str, str, float | tuple[float, ...], int]] = {
     "avqa-swin-b": ("avqa", "swin-b", _BASE_SWIN_B, 10),
     "avqa-swin-l": ("avqa", "swin-l", _BASE_SWIN_L, 10),
     "ave-demo": ("ave", "clip-demo", 0.5, 10),
-    "avs-demo": ("avs", "swin-demo", 0.5, 5),
-    "avqa-demo": ("avqa", "swin-demo", 0.5, 10),
+    "avs-demo": ("avs", "swin-demo", _DEMO_SWIN, 5),
+    "avqa-demo": ("avqa", "swin-demo-coarse", _DEMO_SWIN, 10),
 }
 PRESET_NAMES = tuple(_PRESETS)
 

@@ -22,7 +22,10 @@ from .weights import materialise, read_state_dict
 _COMPUTED = re.compile(r"(relative_position_index|relative_coords\w*|attn_mask|num_batches_tracked)$")
 _PUBLISHED_AUDIO = (102, 128)
 _MEL_BINS = 128
+_FRAMES = {"ave": 10, "avs": 5, "avqa": 10}
 _CLIP_HEAD_WIDTH = 64
+# Whoever has a checkpoint that nearly fits must see all that does not; a file of another kind has no end.
+_MOST_FAULTS = 200
 
 
 def import_reference(
@@ -40,6 +43,7 @@ def import_reference(
         out: a checkpoint folder; made where it does not exist.
         heads: CLIP's attention heads, which no shape tells; width / 64 by default.
         modality: `av` or `av-nofusion`, which names and shapes do not tell apart either; `av` by default.
+            `video` or `audio` for a model of one modality that has no adapter to tell which.
         audio_shape: `(F, M)` of CLIP's audio segments, where they are neither 102 × 128 nor 128 mel bins.
 
     Returns:
@@ -60,13 +64,14 @@ def import_reference(
     faults = [f"missing {name}" for name in names if name not in entries]
     faults += [f"unknown {name}" for name in entries if name not in names and not unread.fullmatch(name)]
     if faults:
-        raise InputError(f"{path}: {summary(faults)}")
+        raise InputError(f"{path}: {summary(faults, _MOST_FAULTS)}")
 
     model = STGCMA(config, backbone_device="meta")
     materialise(model)
     own = {**model.frozen_tensors(), **model.trained_tensors()}
     wanted = {theirs: own[ours] for theirs, ours in names.items()}
-    load_tensors(wanted, {theirs: _shaped(entries[theirs], ours) for theirs, ours in wanted.items()}, path)
+    given = {theirs: _shaped(entries[theirs], ours) for theirs, ours in wanted.items()}
+    load_tensors(wanted, given, path, most=_MOST_FAULTS)
     model.backbone_source = {"kind": "imported", "weights": None, "file_sha256": file_sha256(path)}
     model.backbone_source["sha256"] = tensors_sha256(model.backbone_tensors())
     save_checkpoint(model, out)
@@ -96,6 +101,7 @@ def _read_config(
         raise InputError(f"heads: {heads!r}, audio_shape: {audio_shape!r}: only CLIP's are asked for")
     else:
         fields.update(_read_swin(entries))
+    fields["frames"] = _read_frames(entries, fields["task"])
     clip = fields["backbone"] == "clip"
     steps = {"temporal": "T_Adapter", "spatial": "S_Adapter" if clip else "S_Adapter2"}
     steps["global_"] = "MLP_Adapter" if clip else "S_Adapter"
@@ -114,12 +120,30 @@ def _read_task(entries: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"task": "ave", "classes": len(entries[last])}
 
 
+def _read_frames(entries: Mapping[str, Tensor], task: str) -> int:
+    """The time steps that an embedding or a bias table counts, whether the model reads it or not.
+
+    Without either the weights fit any number, and the task's own is taken.
+    """
+    for name, entry in entries.items():
+        if re.fullmatch(r"temporal_embedding(_audio)?", name):
+            return entry.shape[1]
+        if ".temporal_position_bias_table" in name:
+            return (len(entry) + 1) // 2
+    return _FRAMES[task]
+
+
 def _read_modality(entries: Mapping[str, Tensor], wanted: str | None) -> str:
     audio = any("_Adapter_Audio." in name or "_Adapter2_Audio." in name for name in entries)
     video = any("_Adapter." in name or "_Adapter2." in name for name in entries)
-    if audio == video:
+    allowed: tuple[str, ...]
+    if not audio and not video and "mlp_head.1.weight" in entries:
+        allowed = ("video", "audio")
+        if wanted is None:
+            raise InputError("modality: not given, and no adapter tells; expected video or audio")
+    elif audio == video:
         fused = any(name.endswith("gate_v") for name in entries)
-        allowed: tuple[str, ...] = ("av", "av-nofusion") if fused else ("av-nofusion", "av")
+        allowed = ("av", "av-nofusion") if fused else ("av-nofusion", "av")
     else:
         allowed = ("audio",) if audio else ("video",)
     if wanted is not None and wanted not in allowed:
@@ -135,7 +159,6 @@ def _read_clip(
         raise InputError(f"heads: not given, and width {width} is no multiple of {_CLIP_HEAD_WIDTH}")
     side = math.isqrt(len(entries["positional_embedding"]) - 1)
     ratios = _adapter_ratios(entries, r"transformer\.resblocks\.\d+\.", [width])
-    embedding = "temporal_embedding" if "temporal_embedding" in entries else "temporal_embedding_audio"
     return {
         "backbone": "clip",
         "width": width,
@@ -145,7 +168,6 @@ def _read_clip(
         "image_size": side * patch,
         "audio_shape": audio_shape or _read_audio_shape(entries, patch),
         "adapter_ratio": ratios,
-        "frames": entries[embedding].shape[1],
     }
 
 
@@ -159,7 +181,8 @@ def _read_audio_shape(entries: Mapping[str, Tensor], patch: int) -> tuple[int, i
     columns = _MEL_BINS // patch
     if columns == 0 or patches % columns:
         raise InputError(
-            f"audio_shape: not given, and {patches} patches of {patch} are not 128 mel bins wide"
+            f"audio_shape: not known, {patches} patches of {patch} are not 128 mel bins wide; "
+            "from Python, give audio_shape="
         )
     return patches // columns * patch, _MEL_BINS
 
@@ -172,7 +195,6 @@ def _read_swin(entries: Mapping[str, Tensor]) -> dict[str, Any]:
         _adapter_ratios(entries, rf"layers\.{stage}\.blocks\.\d+\.", [width << stage])[0]
         for stage in range(stages)
     ]
-    temporal = [t for name, t in entries.items() if ".temporal_position_bias_table" in name]
     return {
         "backbone": "swin",
         "width": width,
@@ -182,19 +204,21 @@ def _read_swin(entries: Mapping[str, Tensor]) -> dict[str, Any]:
         "window": (math.isqrt(len(tables[0])) + 1) // 2,
         "audio_shape": (224, 224),
         "adapter_ratio": tuple(ratios),
-        "frames": (len(temporal[0]) + 1) // 2 if temporal else 10,
     }
 
 
 def _adapter_ratios(entries: Mapping[str, Tensor], block: str, widths: list[int]) -> tuple[float, ...]:
-    """For each width the smallest ratio with `int(width·ratio)` equal to the bottleneck found."""
+    """For each width the smallest ratio with `int(width·ratio)` equal to the bottleneck found.
+
+    Without any adapter nothing has a bottleneck, and 1 is as good as any ratio.
+    """
     pattern = re.compile(block + r"\w*Adapter\w*\.D_fc1\.weight")
     hidden = [len(t) for name, t in entries.items() if pattern.fullmatch(name)]
     if not hidden:
-        raise InputError("no adapter in the checkpoint; expected D_fc1 and D_fc2 in every block")
+        return (1.0,) * len(widths)
     ratios = [hidden[0] / width for width in widths]
     return tuple(
-        ratio if int(width * ratio) == hidden[0] else math.nextafter(ratio, 1)
+        ratio if int(width * ratio) == hidden[0] else math.nextafter(ratio, math.inf)
         for width, ratio in zip(widths, ratios, strict=True)
     )
 
@@ -212,6 +236,8 @@ def _unread_names(config: ModelConfig) -> re.Pattern[str]:
     patterns = [r"avstask_path4\.resConfUnit1\..*"]
     if not (config.fused and (config.spatial or config.global_)):
         patterns.append(r".*\.gate_[va]")
+    if not config.temporal:
+        patterns += [r"temporal_embedding(_audio)?", r".*\.temporal_position_bias_table(_audio)?"]
     if "audio" not in config.modalities:
         patterns += [r"temporal_embedding_audio", r"conv1_audio\.weight", r"positional_embedding_audio"]
         patterns += [r"patch_embed_audio\..*", r".*\.temporal_position_bias_table_audio"]

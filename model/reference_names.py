@@ -170,8 +170,8 @@ def _layers(pairs: dict[str, str]) -> dict[str, str]:
 def _avs_names(_config: ModelConfig) -> dict[str, str]:
     pairs = {
         "avstask_audio_linear": "audio",
-        "avstask_output_conv.0": "to_128",
-        "avstask_output_conv.2": "to_32",
+        "avstask_output_conv.0": "to_half",
+        "avstask_output_conv.2": "to_eighth",
         "avstask_output_conv.4": "to_mask",
     }
     buffers = {}

@@ -18,6 +18,7 @@ from torch.nn import functional
 from .config import ModelConfig
 from .encoder import Encoded, Encoder
 from .exchange import BlockAdapters, StepAdapters
+from .noise import replace_drop_paths
 
 
 def swin_backbone(config: ModelConfig, *, device: str) -> Any:
@@ -39,6 +40,7 @@ def swin_backbone(config: ModelConfig, *, device: str) -> Any:
     for stage in backbone.layers:
         for block in stage.blocks:
             block.attn.fused_attn = True
+    replace_drop_paths(backbone)
     return backbone
 
 
@@ -141,9 +143,8 @@ def global_residual(n: Tensor, block: Any, trained: SwinBlockAdapters, parallel:
     modalities = len(trained.global_)
     rows = [frames * N // modalities] * modalities
     z, hidden = trained.global_.down_from(block.mlp, n.view(-1, D), rows)
-    if trained.gates is not None:
-        hidden = [u.flatten(0, 1) for u in trained.gates(*(u.view(-1, N, u.shape[-1]) for u in hidden))]
-    return z + torch.cat(trained.global_.up(hidden))
+    met = trained.exchange([u.view(-1, N, u.shape[-1]) for u in hidden])
+    return z + torch.cat(trained.global_.up(met)).view(z.shape)
 
 
 def temporal_residual(
@@ -157,9 +158,8 @@ def temporal_residual(
     parts = zip(*(x.chunk(len(biases)) for x in project_qkv(columns, block.attn)), biases, strict=True)
     attended = [functional.scaled_dot_product_attention(q, k, v, attn_mask=bias) for q, k, v, bias in parts]
     y = block.attn.proj(torch.cat(attended).transpose(1, 2).flatten(2))
-    residual: Tensor = block.drop_path1(
-        torch.cat(step(y.chunk(len(step))))
-    )  # drops rows: one clip, one position
+    # Drops rows: one clip, one position. Modality by modality, so that a clip's rows lie together.
+    residual = torch.cat([block.drop_path1(added) for added in step(y.chunk(len(step)))])
     return residual.view(clips, H * W, steps, D).transpose(1, 2).reshape(n.shape)
 
 
@@ -180,10 +180,8 @@ def spatial_residual(n: Tensor, block: Any, trained: SwinBlockAdapters) -> Tenso
     y: Tensor = block.attn.proj(attended)
     if trained.spatial is not None:
         hidden = trained.spatial.down(attended.chunk(len(trained.spatial)), through=block.attn.proj)
-        if trained.gates is not None:
-            met = trained.gates(*(u.transpose(1, 2) for u in hidden))
-            hidden = [u.transpose(1, 2) for u in met]
-        y = y + torch.cat(trained.spatial.up(hidden))
+        met = trained.exchange([u.transpose(1, 2) for u in hidden])
+        y = y + torch.cat(trained.spatial.up([u.transpose(1, 2) for u in met]))
     y = y.view(-1, h, w, H // h, W // w, D).permute(0, 3, 1, 4, 2, 5).reshape(n.shape)
     return torch.roll(y, shifts=shift, dims=(1, 2)) if any(shift) else y
 

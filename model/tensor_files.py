@@ -32,8 +32,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_tensors(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
-    """Copies every tensor of `given` into the one of the same name; both sides must match exactly."""
+def load_tensors(
+    wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path, *, most: int = 12
+) -> None:
+    """Copies every tensor of `given` into the one of the same name; both sides must match exactly.
+
+    Raises `InputError` with the first `most` faults.
+    """
     faults = [f"missing {name}" for name in wanted if name not in given]
     faults += [f"unknown {name}" for name in given if name not in wanted]
     faults += [
@@ -42,7 +47,7 @@ def load_tensors(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path
         if name in given and given[name].shape != tensor.shape
     ]
     if faults:
-        raise InputError(f"{path}: {summary(faults)}")
+        raise InputError(f"{path}: {summary(faults, most)}")
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(given[name])

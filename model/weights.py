@@ -2,14 +2,15 @@
 
 A file may be OpenAI's CLIP `.pt` (a TorchScript archive, or a plain state dict), Microsoft's Swin `.pth`, or
 timm's own names in `.pth` or `.safetensors`. Pickles are read with `weights_only=True`. A TorchScript archive
-cannot be: `torch.jit.load` reads it, whose unpickler knows only TorchScript's own types, and none of its code
-is run, only its state dict taken.
+cannot be, and only CLIP's weights are published as one, so it is taken for those alone. `torch.jit.load`
+reads it, whose unpickler knows only TorchScript's own types; but it compiles the archive's code and, while
+reading, runs one kind of method of it, `__setstate__`. An archive with such a method is refused unread; of
+any other only the state dict is taken, and none of its code is run.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,12 @@ def read_backbone(path: Path, config: ModelConfig) -> dict[str, Tensor]:
     Classifiers, the text tower and computed buffers are left out; what remains is not checked here.
     """
     rename = _clip_names if config.backbone == "clip" else _swin_names
-    tensors = rename(read_state_dict(path), config)
+    tensors = rename(read_state_dict(path, torchscript=config.backbone == "clip"), config)
     return {name: tensor.float() for name, tensor in tensors.items() if not name.startswith("head.")}
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, a pickle of tensors, or a TorchScript archive.
+def read_state_dict(path: Path, *, torchscript: bool = False) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, a pickle of tensors, or (with `torchscript`) a TorchScript archive.
 
     The wrappers `model` and `state_dict` are opened, and the prefix `module.` is taken off.
     """
@@ -129,24 +130,40 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such file; expected weights as .pt, .pth or .safetensors")
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    try:
-        if _is_torchscript(path):
-            archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            content: Any = archive.state_dict()
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not readable as weights ({str(error).strip().splitlines()[0]})") from error
+    content = _unpickle(path, torchscript=torchscript)
     for wrapper in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: holds {type(content).__name__}, expected a state dict of tensors")
-    if odd := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
-        raise InputError(f"{path}: {', '.join(odd[:5])}: no tensors, expected a state dict of tensors")
+    odd = [
+        str(name)
+        for name, value in content.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
+    if odd:
+        raise InputError(f"{path}: {', '.join(odd[:5])}: no named tensors, expected a state dict of tensors")
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
     return dict(content)
+
+
+def _unpickle(path: Path, *, torchscript: bool) -> Any:
+    # Damaged bytes make these loaders fail with whatever error the bytes lead to, and torch's message for a
+    # pickle that holds more than tensors advises to run its code: neither is passed on as the reason.
+    try:
+        if not _is_torchscript(path):
+            return torch.load(path, map_location="cpu", weights_only=True)
+        if torchscript and not _runs_when_read(path):
+            archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+            return archive.state_dict()
+    except Exception as error:
+        raise InputError(
+            f"{path}: not readable as weights ({type(error).__name__}), damaged or more than tensors"
+        ) from error
+    if torchscript:
+        raise InputError(f"{path}: TorchScript with a `__setstate__`, code that reading would run; refused")
+    raise InputError(f"{path}: TorchScript, which only CLIP's weights come as; expected a pickle of tensors")
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -154,6 +171,16 @@ def _is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _runs_when_read(path: Path) -> bool:
+    """Whether a TorchScript archive has code that its reader runs.
+
+    Every member with code is looked into, of equal names each: torch finds names whatever their case.
+    """
+    with zipfile.ZipFile(path) as archive:
+        code = [member for member in archive.infolist() if member.filename.lower().endswith(".py")]
+        return any(b"__setstate__" in archive.read(member) for member in code)
 
 
 def _clip_names(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:

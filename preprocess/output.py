@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, StgcmaError
+from ..errors import InputError, OtherSettingsError, StgcmaError
 from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ..shards.manifest import read_dataset
 from ..shards.schema import (
@@ -163,7 +163,7 @@ class OutputFolder:
 
     def _check_same(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
         if differences := list(_differences(existing, plan)):
-            raise InputError(
+            raise OtherSettingsError(
                 f"{self.location} holds shards of another kind: {'; '.join(differences)}; "
                 "choose another OUT, or --overwrite to start anew"
             )

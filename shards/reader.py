@@ -9,11 +9,14 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from ..errors import StgcmaError
+from .cache import open_kept
 from .schema import SHARD_FOLDER, ClipRecord
-from .storage import Location, Store, open_store
+from .storage import Location, ObjectStore, Store, open_store
 from .writer import end_of_archive
 
 
@@ -43,11 +46,13 @@ class ClipReader:
     """Reads clips of a shard directory by place, keeping the last shard open.
 
     Reading by place makes the order of clips a free choice (a function of seed and epoch, not of the number
-    of workers), while neighbours in that order mostly lie in the same shard.
+    of workers), while neighbours in that order mostly lie in the same shard. Shards behind a URL are fetched
+    whole into the folder `cache`, where one is given; else only what is read is fetched.
     """
 
-    def __init__(self, folder: Location) -> None:
+    def __init__(self, folder: Location, *, cache: Path | None = None) -> None:
         self.folder = folder
+        self.cache = cache
         self._store: Store | None = None
         self._process = 0  # whose store and stream they are
         self._shard = ""
@@ -81,8 +86,8 @@ class ClipReader:
             self._stream.close()
         self._shard, self._stream = "", None
 
-    def __reduce__(self) -> tuple[type[ClipReader], tuple[Location]]:
-        return ClipReader, (self.folder,)
+    def __reduce__(self) -> tuple[Any, tuple[Location]]:
+        return partial(ClipReader, cache=self.cache), (self.folder,)
 
     def _here(self) -> Store:
         """The store, opened in this process: a forked one would share its parent's place in the file."""
@@ -99,7 +104,7 @@ class ClipReader:
         if self._stream is None or place.shard != self._shard:
             self.close()
             try:
-                self._stream = store.open(f"{SHARD_FOLDER}/{place.shard}")
+                self._stream = self._open(store, f"{SHARD_FOLDER}/{place.shard}")
             except FileNotFoundError:
                 raise StgcmaError(f"{self._where(place.shard)} is missing, the manifest names it") from None
             self._shard = place.shard
@@ -108,6 +113,11 @@ class ClipReader:
         if len(extent) != place.size_bytes:
             raise StgcmaError(f"{self._where(place.shard)} is cut: it ends within {place.key}")
         return extent
+
+    def _open(self, store: Store, name: str) -> BinaryIO:
+        if self.cache is not None and isinstance(store, ObjectStore):
+            return open_kept(store, name, self.cache)
+        return store.open(name)
 
 
 def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -22,6 +22,19 @@ QUARANTINE_FILE = "quarantine.parquet"
 SHARD_FOLDER = "shards"
 CONTENT_HASH = "content_sha256"
 
+# The types of MUSIC-AVQA's questions, modality and kind, as they stand in `KEY.qa.json`.
+QUESTION_TYPES = (
+    ("Audio", "Counting"),
+    ("Audio", "Comparative"),
+    ("Visual", "Counting"),
+    ("Visual", "Location"),
+    ("Audio-Visual", "Existential"),
+    ("Audio-Visual", "Counting"),
+    ("Audio-Visual", "Location"),
+    ("Audio-Visual", "Comparative"),
+    ("Audio-Visual", "Temporal"),
+)
+
 # A plain tar header holds 100 bytes of name; the longest member suffix is 16.
 MAX_KEY_CHARACTERS = 80
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_CHARACTERS}}}")

@@ -295,6 +295,11 @@ def open_store(location: Location) -> Store:
     return ObjectStore(text)
 
 
+def absolute(location: Location) -> str:
+    """What opens the store at `location` from any working folder."""
+    return str(location) if is_url(location) else str(Path(open_store(location).location).resolve())
+
+
 def is_url(location: Location) -> bool:
     """Whether `location` is reached through fsspec."""
     return isinstance(open_store(location), ObjectStore)

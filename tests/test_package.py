@@ -116,6 +116,21 @@ def test_a_file_that_is_no_reference_checkpoint_is_named(stgcma, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_reference_checkpoint_becomes_one_of_ours(stgcma, tmp_path):
+    import torch
+    from stgcma.model import load_model
+
+    numbers = json.loads((ROOT / "tests/model/parity/ave_clip_fusion.json").read_text())
+    entries = {f"module.{name}": torch.ones(shape) for name, shape in numbers["state_dict"].items()}
+    torch.save(entries, tmp_path / "file.pth")
+    options = ("--heads", 2, "--modality", "av-nofusion")
+    result = stgcma("import-reference", tmp_path / "file.pth", tmp_path / "out", *options)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == f"{tmp_path / 'out'}: ave, clip 64 wide, av-nofusion, 10 frames\n"
+    config = load_model(tmp_path / "out").config
+    assert (config.heads, config.modality, config.depths, config.classes) == ((2,), "av-nofusion", (3,), 29)
+
+
 def test_an_unknown_command_is_status_2(stgcma):
     result = stgcma("transmogrify")
     assert result.status == 2

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
+from ..model import preset_config
 
 _PRESET_FOLDER = Path(__file__).parent / "presets"
 
@@ -25,6 +26,16 @@ class DataConfig(_Section):
     fbank_mean: float | None = None
     fbank_std: float | None = Field(default=None, gt=0)
     workers: int = Field(default=1, ge=0)
+    # RandAugment, random crop, flip and erasing, one draw a clip. Moves what masks and "left of" speak of.
+    augment: bool = False
+    # How often a training clip's sound is mixed with another's.
+    mixup: float = Field(default=0.0, ge=0, le=1)
+    # AVQA: a step's clips come with `one` question each, or with `all` of theirs.
+    questions: Literal["one", "all"] = "one"
+    # Compare every clip with the manifest's hash when it is read for the first time.
+    verify: bool = True
+    # Where shards that lie behind a URL are kept; None: the user's cache folder.
+    cache: str | None = None
 
 
 class OptimConfig(_Section):
@@ -33,11 +44,21 @@ class OptimConfig(_Section):
     adapter_lr: float = Field(gt=0)
     task_lr: float = Field(gt=0)
     minimal_lr: float = Field(ge=0)
+    # Clips of a step, of all processes and all `train.accumulate` parts together.
     batch_size: int = Field(ge=1)
     epochs: int = Field(default=20, ge=1)
     warmup_epochs: int = Field(default=2, ge=0)
     betas: tuple[float, float] = (0.95, 0.999)
     weight_decay: float = Field(default=5e-7, ge=0)
+
+
+class LossConfig(_Section):
+    """What the losses leave open."""
+
+    # AVS: soft Jaccard, binary cross-entropy, or their sum.
+    mask: Literal["iou", "bce", "iou+bce"] = "iou"
+    # AVQA: the weight of telling a clip's own frames from another's.
+    match: float = Field(default=0.5, ge=0)
 
 
 class TrainConfig(_Section):
@@ -47,19 +68,30 @@ class TrainConfig(_Section):
     select_on: Literal["val", "test"] = "val"
     # Recompute activations in the backward pass: the same numbers, less memory, more time.
     checkpointing: bool = False
+    # Number format of the activations; weights and optimiser stay fp32.
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    # Work off a step's clips in this many parts, to need less memory: the same gradient but for AVS, whose
+    # batch normalisation sees a part at a time.
+    accumulate: int = Field(default=1, ge=1)
+    # torch.compile the model's forward and backward passes.
+    compile: bool = False
+    # Save the whole state every so many steps, and after every epoch.
+    save_every_steps: int = Field(default=500, ge=1)
 
 
 class RunConfig(_Section):
     """A run's whole configuration, as it lies in the run folder.
 
-    `model` holds what differs from the architecture preset of the same name.
+    `model` holds what differs from the architecture preset of the same name, and `weights`: where the frozen
+    backbone's come from, as `build_model` takes it.
     """
 
     preset: str
-    task: Literal["ave"]
+    task: Literal["ave", "avs", "avqa"]
     model: dict[str, Any] = Field(default_factory=dict)
     data: DataConfig = DataConfig()
     optim: OptimConfig
+    loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
 
 
@@ -86,13 +118,20 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
 def parse(content: dict[str, Any], *, where: str) -> RunConfig:
     """Checks `content` against the schema. Raises InputError naming `where` and all that is wrong."""
     try:
-        return RunConfig.model_validate(content)
+        config = RunConfig.model_validate(content)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}, got {fault['input']!r}"
             for fault in error.errors()
         )
         raise InputError(f"{where}: {faults}") from None
+    preset_config(config.preset, **architecture(config))
+    return config
+
+
+def architecture(config: RunConfig) -> dict[str, Any]:
+    """What the run's `model` section changes in the architecture preset."""
+    return {name: value for name, value in config.model.items() if name != "weights"}
 
 
 def _apply(content: dict[str, Any], setting: str) -> None:
@@ -101,16 +140,18 @@ def _apply(content: dict[str, Any], setting: str) -> None:
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and key):
         raise InputError(f"--set {setting!r} must look like section.key=value, e.g. optim.adapter_lr=1e-4")
-    sections = {name: field.annotation for name, field in RunConfig.model_fields.items()}
+    sections = {
+        name: field.annotation
+        for name, field in RunConfig.model_fields.items()
+        if name not in ("preset", "task")
+    }
     kind = sections.get(section)
     if section == "model":
         known = None
     elif isinstance(kind, type) and issubclass(kind, BaseModel):
         known = list(kind.model_fields)
     else:
-        raise InputError(
-            f"--set {path}: no section {section!r}{_suggest(section, ['model', 'data', 'optim', 'train'])}"
-        )
+        raise InputError(f"--set {path}: no section {section!r}{_suggest(section, list(sections))}")
     if known is not None and key not in known:
         raise InputError(f"--set {path}: {section} has no {key!r}{_suggest(key, known)}")
     content.setdefault(section, {})[key] = _value(text)

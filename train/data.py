@@ -1,29 +1,34 @@
-"""Clips from the shards as tensors, in an order that depends on seed and epoch alone."""
+"""Clips from the shards as batches of tensors."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..errors import InputError
+from ..errors import InputError, StgcmaError
+from ..model import ModelConfig
+from ..model.noise import Part
+from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset, read_manifest
-from ..shards.reader import ClipReader, clip_places
+from ..shards.reader import ClipReader, clip_places, small_members
+from ..shards.schema import SHARD_FOLDER
+from ..shards.storage import Location, open_store
+from .augmentation import IMAGE_MEAN, IMAGE_STD, MIXUP_BETA, FrameAugmentation, mix_powers
 from .config import DataConfig
+from .order import Item, item_rng
+from .tasks import Task, Tensors
 
-# ImageNet statistics, which the backbones were trained with.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-
-# Shuffling within this many shards at a time keeps reads of a clip's neighbours in few files.
-SHARDS_PER_BLOCK = 16
+# What a clip's random draws are for.
+_AUGMENT, _MIXUP, _NEGATIVE = range(3)
 
 
 @dataclass(frozen=True)
@@ -36,54 +41,92 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips of one step. Letters as in `model`: B clips, T time steps.
+    """Clips of one step, or a part of them.
 
     Attributes:
         keys: the clips' keys.
-        video: `[B, T, 3, 224, 224]` float32, ImageNet-normalised.
-        audio: `[B, T, F, M]` float32, normalised log-mel.
-        labels: `[B, T]` int64 class of every second.
+        inputs: what the model takes: `video`, `audio` and the task's own.
+        targets: what is right, as the task collates it.
+        weight: `[B]` float32; 0 for a clip that does not count.
+        part: which part of the step's clips they are.
     """
 
     keys: tuple[str, ...]
-    video: Tensor
-    audio: Tensor
-    labels: Tensor
+    inputs: Tensors
+    targets: Tensors
+    weight: Tensor
+    part: Part
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`."""
-        return Batch(self.keys, self.video.to(device), self.audio.to(device), self.labels.to(device))
+
+        def move(tensors: Tensors) -> Tensors:
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        weight = self.weight.to(device, non_blocking=True)
+        return Batch(self.keys, move(self.inputs), move(self.targets), weight, self.part)
+
+    def pin_memory(self) -> Batch:
+        """The batch in pinned memory, from where a GPU copies without waiting; the loader calls this."""
+
+        def pin(tensors: Tensors) -> Tensors:
+            return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+
+        return Batch(self.keys, pin(self.inputs), pin(self.targets), self.weight.pin_memory(), self.part)
 
 
-class ClipDataset(Dataset[dict[str, Any]]):
-    """The clips of one split of a shard directory, by index in manifest order.
+class Failure(NamedTuple):
+    """A clip that could not be read, on its way from a loader's worker."""
 
-    `audio_shape` is the model's (time frames, mel bins); the bins say which fbank is read.
-    Raises InputError when the directory lacks the split or that fbank.
+    error: type[StgcmaError]
+    message: str
+
+
+class ClipDataset(Dataset[Any]):
+    """The clips of one split of a shard directory, each as a dict of tensors.
+
+    `model` says which inputs are read and in which shape. With `seed`, clips are made for training:
+    augmented, mixed and with negatives as `data` says, all drawn from the seed and the item.
+    Raises InputError when the directory lacks the split or the model's fbank.
     """
 
-    def __init__(self, folder: Path, split: str, data: DataConfig, *, audio_shape: tuple[int, int]) -> None:
-        self.folder = folder
-        self.split = split
-        self.info = read_dataset(folder)
-        self.places = clip_places(read_manifest(folder, split=split))
+    def __init__(
+        self,
+        location: Location,
+        split: str,
+        task: Task,
+        data: DataConfig,
+        model: ModelConfig,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        self.location, self.split, self.task, self.data = location, split, task, data
+        self.places = clip_places(read_manifest(location, split=split))
         if not self.places:
-            raise InputError(f"{folder} has no clips in split {split!r}")
-        self.audio_frames, mel_bins = audio_shape
+            raise InputError(f"{location} has no clips in split {split!r}")
+        self.modalities = model.modalities
+        self.audio_frames, mel_bins = model.audio_shape
         self.fbank = f"fbank_{mel_bins}"
-        self.normalisation = self._normalisation(data)
-        self._reader = ClipReader(folder)
+        self.normalisation = self._normalisation()
+        self.seed = seed
+        self._reader = ClipReader(
+            location, cache=cache_folder(location, task.info.fingerprint, root=data.cache)
+        )
+        self._augmentation = (
+            FrameAugmentation(model.image_size) if seed is not None and data.augment else None
+        )
+        self._negatives = seed is not None and task.name == "avqa" and len(self.places) > 1
 
-    def _normalisation(self, data: DataConfig) -> Normalisation:
-        measured = self.info.audio.get(self.fbank)
+    def _normalisation(self) -> Normalisation:
+        measured = self.task.info.audio.get(self.fbank)
         if measured is None:
-            made = ", ".join(sorted(self.info.audio)) or "none"
+            made = ", ".join(sorted(self.task.info.audio)) or "none"
             raise InputError(
-                f"{self.folder} has no {self.fbank} of training clips (it has {made}); "
+                f"{self.location} has no {self.fbank} of training clips (it has {made}); "
                 "preprocess with the --features that this preset's backbone needs"
             )
-        mean = measured.mean if data.fbank_mean is None else data.fbank_mean
-        std = measured.std if data.fbank_std is None else data.fbank_std
+        mean = measured.mean if self.data.fbank_mean is None else self.data.fbank_mean
+        std = measured.std if self.data.fbank_std is None else self.data.fbank_std
         return Normalisation(mean, std)
 
     def close(self) -> None:
@@ -93,98 +136,153 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        place = self.places[index]
-        members = self._reader.read(place)
+    def __getitem__(self, item: Item) -> dict[str, Any] | Failure:
+        # An exception from a worker would arrive as a page of traceback.
+        try:
+            return self._read(item)
+        except StgcmaError as error:
+            return Failure(type(error), str(error))
+
+    def members(self, clip: int, *, check: bool = False) -> dict[str, bytes]:
+        """The members of a clip; `check` compares them with the manifest's hash."""
+        return self._reader.read(self.places[clip], check=check)
+
+    def question_counts(self) -> npt.NDArray[np.int64]:
+        """How many questions each clip has, read from the shards, `[clips]`."""
+        import json
+
+        store = open_store(self.location)
+        counts = []
+        for shard in dict.fromkeys(place.shard for place in self.places):
+            members = small_members(store, f"{SHARD_FOLDER}/{shard}", ("qa.json",))
+            counts += [len(json.loads(content)) for _, content in members]
+        if len(counts) != len(self.places):
+            raise StgcmaError(
+                f"{self.location}: {len(counts)} question lists, {len(self.places)} {self.split} clips"
+            )
+        return np.asarray(counts, dtype=np.int64)
+
+    def _read(self, item: Item) -> dict[str, Any]:
+        check = self.data.verify and item.epoch == 0
+        members = self.members(item.clip, check=check)
+        inputs: Tensors = {}
+        if "video" in self.modalities:
+            inputs["video"] = self._video(members, item)
+        if "audio" in self.modalities:
+            inputs["audio"] = self._audio(members, item, check=check)
+        if self._negatives:
+            other = self._other(item_rng(self.seed or 0, item, _NEGATIVE), item.clip)
+            inputs["negative"] = decode_frames(self.members(other, check=check))
         return {
-            "key": place.key,
-            "video": decode_frames(members),
-            "audio": decode_fbank(members[f"{self.fbank}.npy"], self.audio_frames, self.normalisation),
-            "labels": torch.from_numpy(np.load(io.BytesIO(members["label.npy"])).astype(np.int64)),
+            "key": self.places[item.clip].key,
+            "inputs": inputs,
+            "targets": self.task.targets(members, item.question),
+            "item": item,
         }
+
+    def _video(self, members: dict[str, bytes], item: Item) -> Tensor:
+        if self._augmentation is None:
+            return decode_frames(members)
+        seed = int(item_rng(self.seed or 0, item, _AUGMENT).integers(2**32))
+        return self._augmentation(open_frames(members), seed)
+
+    def _audio(self, members: dict[str, bytes], item: Item, *, check: bool) -> Tensor:
+        features = read_fbank(members[f"{self.fbank}.npy"])
+        if self.seed is not None and self.data.mixup and len(self.places) > 1:
+            rng = item_rng(self.seed, item, _MIXUP)
+            if rng.random() < self.data.mixup:
+                other = self.members(self._other(rng, item.clip), check=check)
+                share = float(rng.beta(MIXUP_BETA, MIXUP_BETA))
+                features = mix_powers(features, read_fbank(other[f"{self.fbank}.npy"]), share)
+        return normalise(features, self.audio_frames, self.normalisation)
+
+    def _other(self, rng: Any, clip: int) -> int:
+        """Any clip but `clip`."""
+        return int((clip + 1 + rng.integers(len(self.places) - 1)) % len(self.places))
+
+
+def open_frames(members: dict[str, bytes]) -> list[Any]:
+    """The frames among a clip's members as Pillow images."""
+    from PIL import Image
+
+    names = sorted(name for name in members if name.startswith("frame_"))
+    return [Image.open(io.BytesIO(members[name])) for name in names]
 
 
 def decode_frames(members: dict[str, bytes]) -> Tensor:
     """The frames among a clip's members: `[T, 3, 224, 224]` float32, ImageNet-normalised."""
-    from PIL import Image
-
-    names = sorted(name for name in members if name.startswith("frame_"))
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(members[name]))) for name in names])
+    pixels = np.stack([np.asarray(frame) for frame in open_frames(members)])
     video = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32).div_(255)
     mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
     return video.sub_(mean).div_(std)
 
 
-def decode_fbank(content: bytes, frames: int, normalisation: Normalisation) -> Tensor:
-    """An fbank member: `[K, frames, mel bins]` float32, normalised, then cut or zero-padded in time."""
-    features = torch.from_numpy(np.load(io.BytesIO(content)).astype(np.float32))
-    features = (features - normalisation.mean) / (2 * normalisation.std)
-    missing = frames - features.shape[1]
-    return torch.nn.functional.pad(features, (0, 0, 0, missing)) if missing > 0 else features[:, :frames]
+def read_fbank(content: bytes) -> npt.NDArray[np.float32]:
+    """An fbank member: log-mel energies `[K, frames, mel bins]`."""
+    return np.load(io.BytesIO(content), allow_pickle=False).astype(np.float32)  # type: ignore[no-any-return]
 
 
-class EpochOrder(Sampler[list[int]]):
-    """The batches of an epoch as lists of clip indices: shuffled, or in manifest order.
-
-    Shards are shuffled first, then the clips within blocks of shards. The order is a function of the seed
-    and the epoch; set the latter with `set_epoch`. The last batch may be smaller.
-    """
-
-    def __init__(self, shards: Sequence[str], batch_size: int, *, seed: int | None) -> None:
-        self._shards = np.unique(np.asarray(shards), return_inverse=True)[1]
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch, counted from 0, that iteration goes over."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-len(self._shards) // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = self.clip_order()
-        for start in range(0, len(order), self._batch_size):
-            yield order[start : start + self._batch_size].tolist()
-
-    def clip_order(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """All clip indices in this epoch's order."""
-        if self._seed is None:
-            return np.arange(len(self._shards))
-        rng = np.random.default_rng([self._seed, self._epoch])
-        rank = rng.permutation(self._shards.max() + 1)[self._shards]
-        return np.lexsort((rng.random(len(rank)), rank // SHARDS_PER_BLOCK))
+def normalise(features: npt.NDArray[np.float32], frames: int, normalisation: Normalisation) -> Tensor:
+    """Log-mel energies `[K, n, mel bins]` → `[K, frames, mel bins]`, normalised, then cut or zero-padded."""
+    scaled = (torch.from_numpy(features) - normalisation.mean) / (2 * normalisation.std)
+    missing = frames - scaled.shape[1]
+    return torch.nn.functional.pad(scaled, (0, 0, 0, missing)) if missing > 0 else scaled[:, :frames]
 
 
-def collate(clips: list[dict[str, Any]]) -> Batch:
-    """Stacks clips into a batch."""
-    return Batch(
-        keys=tuple(clip["key"] for clip in clips),
-        video=torch.stack([clip["video"] for clip in clips]),
-        audio=torch.stack([clip["audio"] for clip in clips]),
-        labels=torch.stack([clip["labels"] for clip in clips]),
-    )
+class _Collate:
+    """Puts clips into a batch. Picklable, for the loader's workers."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __call__(self, clips: list[dict[str, Any] | Failure]) -> Batch | Failure:
+        for clip in clips:
+            if isinstance(clip, Failure):
+                return clip
+        read: list[Any] = clips
+        asked, targets = self.task.collate([clip["targets"] for clip in read])
+        inputs = {name: torch.stack([clip["inputs"][name] for clip in read]) for name in read[0]["inputs"]}
+        return Batch(
+            keys=tuple(clip["key"] for clip in read),
+            inputs=inputs | asked,
+            targets=targets,
+            weight=torch.tensor([float(clip["item"].counted) for clip in read]),
+            part=read[0]["item"].part,
+        )
 
 
-def _one_thread(_worker: int) -> None:
+def _enter_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    # Ctrl-C reaches every process of the terminal; the parent decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def make_loader(
-    dataset: ClipDataset, batch_size: int, *, seed: int | None, workers: int
-) -> tuple[DataLoader[Any], EpochOrder]:
-    """A loader of batches and its order; shuffled when a `seed` is given."""
-    order = EpochOrder([place.shard for place in dataset.places], batch_size, seed=seed)
-    loader: DataLoader[Any] = DataLoader(
+def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:
+    """A loader of the batches that `order` names; iterate over it with `batches`."""
+    return DataLoader(
         dataset,
         batch_sampler=order,
         num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_one_thread,
+        collate_fn=_Collate(dataset.task),
+        worker_init_fn=_enter_worker,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
         # Its own, because a loader draws from it: dropout must not depend on the number of workers.
         generator=torch.Generator(),
     )
-    return loader, order
+
+
+def batches(loader: Iterable[Batch | Failure]) -> Iterator[Batch]:
+    """The loader's batches. Raises StgcmaError naming the shard where a clip cannot be read."""
+    for loaded in loader:
+        if isinstance(loaded, Failure):
+            raise loaded.error(loaded.message)
+        yield loaded
+
+
+def open_task(location: Location) -> Task:
+    """The task of the shard directory at `location`."""
+    from .tasks import task_of
+
+    return task_of(read_dataset(location))

@@ -2,97 +2,124 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from ..console import progress
-from ..errors import InputError
 from ..model import STGCMA, load_model
-from .data import Batch, ClipDataset, make_loader
-from .metrics import Labels, SecondsAccuracy
+from ..shards.storage import Location
+from .baselines import baselines
+from .data import Batch, ClipDataset, batches, make_loader, open_task
+from .distributed import World, world
+from .objective import run_model
+from .order import ScoringOrder
 from .run_folder import RunFolder
+from .tasks import Meter, Task, Tensors
+
+# Another machine rounds otherwise; a score that is lower by more than this is another score.
+TOLERANCE = 0.001
 
 
-def forward(model: STGCMA, batch: Batch, modality: str) -> torch.Tensor:
-    """The model's logits `[B, T, C]` for a batch, from the inputs that its modality takes."""
-    inputs = {}
-    if modality != "audio":
-        inputs["video"] = batch.video
-    if modality != "video":
-        inputs["audio"] = batch.audio
-    logits: torch.Tensor = model(**inputs)["logits"]
-    return logits
-
-
-def predictions(
-    model: STGCMA, loader: DataLoader[Any], modality: str, device: torch.device
-) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Each batch with its class probabilities `[B, T, C]`, on the CPU."""
+def outputs(
+    model: STGCMA, loader: DataLoader[Any], device: torch.device, precision: str = "fp32"
+) -> Iterator[tuple[Batch, Tensors]]:
+    """Each batch with the model's outputs in float32, on the CPU."""
     model.eval()
     with torch.inference_mode():
-        for batch in loader:
-            logits = forward(model, batch.to(device), modality)
-            yield batch, logits.float().softmax(-1).cpu()
+        for batch in batches(loader):
+            made = run_model(model, batch.to(device).inputs, precision)
+            yield batch, {name: tensor.float().cpu() for name, tensor in made.items()}
 
 
 def score(
-    model: STGCMA, loader: DataLoader[Any], modality: str, device: torch.device, *, classes: int
-) -> SecondsAccuracy:
-    """The accuracy of `model` over all batches of `loader`."""
-    metric = SecondsAccuracy(classes)
-    for batch, probabilities in predictions(model, loader, modality, device):
-        metric.update(probabilities.argmax(-1).numpy(), batch.labels.numpy())
-    return metric
+    model: STGCMA, task: Task, loader: DataLoader[Any], here: World, precision: str, *, bar: Any = None
+) -> Meter:
+    """The counts of `model` over all batches of `loader`, and of the loaders of all other processes.
+
+    `bar` is called with the number of clips after every batch.
+    """
+    meter = task.meter()
+    for batch, made in outputs(model, loader, here.device, precision):
+        meter.update(made, batch.targets)
+        if bar is not None:
+            bar(len(batch.keys))
+    for name, counts in meter.counts.items():
+        total = here.gather(counts.ravel().tolist()).sum(0)
+        meter.counts[name] = np.asarray(total).reshape(counts.shape)
+    return meter
 
 
-def evaluate(run_path: Path, *, split: str = "test", shards: Path | None = None) -> dict[str, Any]:
+def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = None) -> dict[str, Any]:
     """Scores the run's chosen checkpoint on `split`, and keeps the result in the run folder.
 
-    `shards` takes the place of the directory that the run was trained on; it must hold the same classes.
+    `shards` takes the place of the directory that the run was trained on. A score that the run folder holds
+    already for the same data stays there, and the result says under `stored` whether it was met.
     """
     run = RunFolder.open(run_path)
     config = run.read_config()
-    folder = shards if shards is not None else Path(run.read_json("run.json")["shards"])
-    device = pick_device()
+    folder = shards if shards is not None else run.read_json("run.json")["shards"]
+    task = open_task(folder)
     model = load_model(run.best)
-    model.to(device)
-    dataset = ClipDataset(folder, split, config.data, audio_shape=model.config.audio_shape)
-    classes = dataset.info.classes
-    if len(classes) != model.config.classes:
-        raise InputError(
-            f"{folder} has {len(classes)} classes, the model of {run_path} has {model.config.classes}"
+    task.check_model(model.config, where=str(folder))
+    dataset = ClipDataset(folder, split, task, config.data, model.config)
+    with world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
+        model.to(here.device)
+        order = ScoringOrder(len(dataset), config.optim.batch_size, rank=here.rank, world=here.size)
+        loader = make_loader(dataset, order, workers=config.data.workers)
+        row = bar.add_task(f"evaluate {split}", total=len(range(here.rank, len(dataset), here.size)), note="")
+        meter = score(
+            model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)
         )
-    loader, _ = make_loader(dataset, config.optim.batch_size, seed=None, workers=config.data.workers)
-    metric = SecondsAccuracy(len(classes))
-    with progress("clips") as bar, closing(dataset):
-        row = bar.add_task(f"evaluate {split}", total=len(dataset), note="")
-        for batch, probabilities in predictions(model, loader, model.config.modality, device):
-            metric.update(probabilities.argmax(-1).numpy(), batch.labels.numpy())
-            bar.advance(row, len(batch.keys))
-    result = {
-        "split": split,
-        "shards": str(folder),
-        "clips": len(dataset),
-        "modality": model.config.modality,
-        **metric.summary(classes),
-        "majority": majority_baseline(metric.confusion, classes),
-    }
-    run.write_json(f"evaluation-{split}.json", result)
+        result = {
+            "task": task.name,
+            "split": split,
+            "shards": str(folder),
+            "data_fingerprint": task.info.fingerprint,
+            "clips": len(dataset),
+            "modality": model.config.modality,
+            "score_name": task.score_name,
+            "score": meter.score(),
+            **meter.summary(),
+            "baselines": baselines(task, folder, split),
+            "selected_on": config.train.select_on,
+            "machine": f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
+        }
+        return _compare_and_keep(run, split, result, write=here.leads)
+
+
+def _compare_and_keep(run: RunFolder, split: str, result: dict[str, Any], *, write: bool) -> dict[str, Any]:
+    same_data = result["data_fingerprint"] == run.read_json("run.json")["data_fingerprint"]
+    name = f"evaluation-{split}" + ("" if same_data else f"-{result['data_fingerprint'][:12]}") + ".json"
+    if (run.path / name).is_file():
+        stored = run.read_json(name)
+        met = bool(result["score"] >= stored["score"] - TOLERANCE)
+        result["stored"] = {"score": stored["score"], "machine": stored["machine"], "met": met}
+    elif write:
+        run.write_json(name, result)
     return result
-
-
-def majority_baseline(confusion: Labels, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What always answering the split's most frequent class would score."""
-    seconds = confusion.sum(axis=1)
-    most = int(seconds.argmax())
-    return {"class": classes[most], "accuracy": float(seconds[most] / seconds.sum())}
 
 
 def pick_device() -> torch.device:
     """The GPU when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """An evaluation as rows of a table for a person: name and share."""
+
+    def percent(share: float | None) -> str:
+        return "–" if share is None else f"{share:.1%}"
+
+    rows = [(name, percent(share)) for name, share in result.get("by_class", {}).items()]
+    rows += [(name, percent(one["accuracy"])) for name, one in result.get("by_type", {}).items()]
+    rows += [(f"all {name}", percent(share)) for name, share in result.get("by_modality", {}).items()]
+    rows += [("F-score", percent(result["f_score"]))] if "f_score" in result else []
+    rows += [(f"baseline: {name}", percent(share)) for name, share in result["baselines"].items()]
+    return [*rows, (result["score_name"], percent(result["score"]))]

@@ -6,172 +6,384 @@ import math
 import platform
 import resource
 import time
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from rich.progress import Progress
-from torch import nn
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from ..console import message, progress
 from ..errors import InputError, StgcmaError
 from ..model import STGCMA, build_model, save_checkpoint
-from ..shards.manifest import read_dataset
-from ..versions import package_versions
-from .config import OptimConfig, RunConfig
-from .data import ClipDataset, make_loader
-from .evaluation import forward, pick_device, score
-from .run_folder import RunFolder
+from ..model.noise import Part, set_parts
+from ..shards.storage import Location, absolute
+from ..versions import git_revision, package_versions
+from .config import OptimConfig, RunConfig, architecture
+from .data import Batch, ClipDataset, batches, make_loader, open_task
+from .distributed import SharedBatchNorm, World, share_batch_norms, world
+from .evaluation import score
+from .memory import out_of_memory
+from .objective import Objective
+from .order import EpochOrder, ScoringOrder, Shares
+from .record import Record
+from .run_folder import SUMMARY, RunFolder
 from .schedule import learning_rate
+from .state import Progress, load_state, save_state
+from .stopping import StopSignals
+from .tasks import Task
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a training run came to. Accuracies are shares of seconds right, on the selection split."""
+    """What a training run came to. The score is the task's, a share, on the selection split."""
 
     epochs: int
     best_epoch: int
-    best_accuracy: float
+    best_score: float
+    score_name: str
     trainable_parameters: int
     total_parameters: int
-    clips_per_second: float
+    items_per_second: float
     peak_memory_bytes: int
     seconds: float
 
 
-def train(shards: Path, run_path: Path, config: RunConfig, *, overwrite: bool = False) -> TrainSummary:
+def train(
+    shards: Location, run_path: Path, config: RunConfig, *, overwrite: bool = False, resume: bool = False
+) -> TrainSummary:
     """Trains on `shards` as `config` says; everything it makes lies in the run folder.
 
-    Raises InputError for shards that do not fit, StgcmaError when the loss is not finite.
+    With `resume`, a run that stopped goes on as if it had not; a finished one is left as it is. Under
+    `torchrun`, every process takes its share of each step.
+
+    Raises InputError for shards, settings or a run folder that do not fit; StgcmaError when the loss is not
+    finite or memory runs out; KeyboardInterrupt or SystemExit after a signal, the state being saved.
     """
-    info = read_dataset(shards)
-    if info.task != config.task:
-        raise InputError(f"{shards} is made for {info.task}, preset {config.preset} trains {config.task}")
-    device = pick_device()
+    task = open_task(shards)
+    if task.name != config.task:
+        raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
+    with world() as here:
+        shares = _shares(config, here)
+        run = _open_run(run_path, config, task, here, overwrite=overwrite, resume=resume)
+        if resume and (run.path / SUMMARY).is_file():
+            if here.leads:
+                message(f"{run_path} is finished already")
+            return TrainSummary(**run.read_json(SUMMARY))
+        model = _build(task, config)
+        model.to(here.device)
+        training = ClipDataset(shards, "train", task, config.data, model.config, seed=config.train.seed)
+        selection = ClipDataset(shards, config.train.select_on, task, config.data, model.config)
+        if here.leads:
+            run.write_config(config)
+            about = {
+                "shards": absolute(shards),
+                "data_fingerprint": task.info.fingerprint,
+                "processes": here.size,
+            }
+            run.write_json("run.json", about | _about(model))
+        with closing(training), closing(selection):
+            return _Trainer(model, task, config, run, training, selection, here, shares).fit()
+
+
+def _shares(config: RunConfig, here: World) -> Shares:
+    own = config.train.accumulate
+    if config.optim.batch_size < own * here.size:
+        raise InputError(
+            f"optim.batch_size is {config.optim.batch_size}, too few clips for {here.size} processes with "
+            f"train.accumulate={own}; at least {own * here.size} are needed"
+        )
+    return Shares(total=own * here.size, first=own * here.rank, own=own)
+
+
+def _open_run(
+    path: Path, config: RunConfig, task: Task, here: World, *, overwrite: bool, resume: bool
+) -> RunFolder:
+    """Only the leading process makes and empties folders; the others look when it has."""
+    if resume:
+        run = RunFolder.resume(path, config, task.info.fingerprint) if here.leads else RunFolder(path)
+    else:
+        run = RunFolder.create(path, overwrite=overwrite) if here.leads else RunFolder(path)
+    here.wait()
+    return run
+
+
+def _build(task: Task, config: RunConfig) -> STGCMA:
     torch.manual_seed(config.train.seed)
-    options = {
-        "classes": len(info.classes),
-        "frames": info.features["sampling"]["frames"],
-        "checkpointing": config.train.checkpointing,
-        **config.model,
-    }
-    model = build_model(config.preset, **options)
-    model.to(device)
-    training = ClipDataset(shards, "train", config.data, audio_shape=model.config.audio_shape)
-    selection = ClipDataset(shards, config.train.select_on, config.data, audio_shape=model.config.audio_shape)
-    run = RunFolder.create(run_path, overwrite=overwrite)
-    run.write_config(config)
-    run.write_json(
-        "run.json", {"shards": str(shards.resolve()), "data_fingerprint": info.fingerprint, **_about(model)}
-    )
-    with progress("clips") as bar, closing(training), closing(selection):
-        return _Trainer(model, config, run, training, selection, device).fit(bar)
+    options = task.model_options() | {"checkpointing": config.train.checkpointing} | architecture(config)
+    return build_model(config.preset, config.model.get("weights"), **options)
 
 
 class _Trainer:
-    """The state of one run, and its epochs."""
+    """The state of one run, and its steps."""
 
     def __init__(
         self,
         model: STGCMA,
+        task: Task,
         config: RunConfig,
         run: RunFolder,
         training: ClipDataset,
         selection: ClipDataset,
-        device: torch.device,
+        here: World,
+        shares: Shares,
     ) -> None:
-        self.model, self.config, self.run, self.device = model, config, run, device
-        self.classes = len(training.info.classes)
+        self.model, self.task, self.config, self.run, self.here = model, task, config, run, here
+        self.shares = shares
         size, workers = config.optim.batch_size, config.data.workers
-        self.loader, self.order = make_loader(training, size, seed=config.train.seed, workers=workers)
-        self.selection, _ = make_loader(selection, size, seed=None, workers=workers)
-        self.clips = len(training)
+        one_question = task.name == "avqa" and config.data.questions == "one"
+        self.order = EpochOrder(
+            [place.shard for place in training.places],
+            size,
+            seed=config.train.seed,
+            shares=shares,
+            questions=training.question_counts() if one_question else None,
+        )
+        self.loader = make_loader(training, self.order, workers=workers)
+        share = -(-size // here.size)
+        self.scoring_order = ScoringOrder(len(selection), share, rank=here.rank, world=here.size)
+        self.scoring = make_loader(selection, self.scoring_order, workers=workers)
         self.optimizer = make_optimizer(model, config.optim)
-        self.step = 0
-        self.best: tuple[int, float] | None = None
-        self.training_seconds = 0.0
+        self.scaler = GradScaler(here.device.type, enabled=config.train.precision == "fp16")
+        self.norms: list[SharedBatchNorm] = share_batch_norms(model) if here.shared else []
+        if config.train.compile:
+            model.compile()
+        self.objective = Objective(model, task, config.loss, config.train.precision)
+        self.stepped: nn.Module = self.objective
+        if here.shared:
+            devices = [here.device] if here.device.type == "cuda" else None
+            self.stepped = nn.parallel.DistributedDataParallel(
+                self.objective, device_ids=devices, broadcast_buffers=False
+            )
+        self.now = Progress()
+        self.record: Record
 
-    def fit(self, bar: Progress) -> TrainSummary:
-        """Runs all epochs, keeping the newest checkpoint and the best one."""
-        started = time.monotonic()
+    def fit(self) -> TrainSummary:
+        """Runs the epochs that are left, keeping the newest checkpoint and the best one."""
+        if self.run.state.is_file():
+            self.now = load_state(self.run.state, self.model, self.optimizer, self.scaler)
+        if self.here.leads:
+            self.run.rewind(step=self.now.step, epoch=self.now.epoch)
+        self.started = time.monotonic() - self.now.seconds
         epochs = self.config.optim.epochs
-        for epoch in range(epochs):
-            row = bar.add_task(f"epoch {epoch + 1}/{epochs}", total=self.clips, note="")
-            before = time.monotonic()
-            loss, accuracy = self._train_epoch(epoch, bar, row)
-            self.training_seconds += time.monotonic() - before
-            chosen = score(
-                self.model, self.selection, self.model.config.modality, self.device, classes=self.classes
-            ).accuracy()
-            self._keep(epoch, loss, accuracy, chosen)
-            split = self.config.train.select_on
-            note = f"loss {loss:.3f} · train {accuracy:.1%} · {split} {chosen:.1%}"
-            bar.update(row, note=note)
-            if not bar.console.is_terminal:
-                message(f"epoch {epoch + 1}/{epochs}: {note}")
-        if self.best is None:
-            raise StgcmaError("no epoch was trained")
+        self.record = Record(self.run, step=self.now.step, kept=self.here.leads)
+        with StopSignals() as signals, progress(self.task.item, shown=self.here.leads) as bar:
+            self.signals, self.bar = signals, bar
+            try:
+                while self.now.epoch < epochs:
+                    self._epoch(f"epoch {self.now.epoch + 1}/{epochs}")
+            except torch.cuda.OutOfMemoryError as error:
+                raise out_of_memory(error, self.config, self.model.config, self.here) from error
+            finally:
+                self.record.close()
+        return self._finish()
+
+    def _finish(self) -> TrainSummary:
         counts = _about(self.model)
-        return TrainSummary(
-            epochs=epochs,
-            best_epoch=self.best[0],
-            best_accuracy=self.best[1],
+        summary = TrainSummary(
+            epochs=self.config.optim.epochs,
+            best_epoch=self.now.best_epoch,
+            best_score=self.now.best_score,
+            score_name=self.task.score_name,
             trainable_parameters=counts["trainable_parameters"],
             total_parameters=counts["total_parameters"],
-            clips_per_second=self.clips * epochs / self.training_seconds,
-            peak_memory_bytes=_peak_memory_bytes(self.device),
-            seconds=time.monotonic() - started,
+            items_per_second=self.order.items * self.config.optim.epochs / self.now.training_seconds,
+            peak_memory_bytes=_peak_memory_bytes(self.here.device),
+            seconds=time.monotonic() - self.started,
         )
+        if self.here.leads:
+            self.run.write_json(SUMMARY, asdict(summary))
+        self.here.wait()
+        return summary
 
-    def _train_epoch(self, epoch: int, bar: Progress, row: Any) -> tuple[float, float]:
-        """One pass over the training clips. Returns mean loss and share of seconds right."""
+    def _epoch(self, name: str) -> None:
+        row = self.bar.add_task(name, total=self.order.items, note="")
+        self.bar.update(row, completed=self.now.batch * self.config.optim.batch_size)
+        self._train_epoch(row)
+        self.scoring_order.start_at(self.now.epoch)
+        meter = score(self.model, self.task, self.scoring, self.here, self.config.train.precision)
+        note = self._keep(meter.score())
+        self.bar.update(row, note=note)
+        if self.here.leads and not self.bar.console.is_terminal:
+            message(f"{name}: {note}")
+
+    def _train_epoch(self, row: Any) -> None:
         self.model.train()
-        self.order.set_epoch(epoch)
-        total, right, seconds = 0.0, 0, 0
-        for batch in self.loader:
-            rates = self._set_learning_rates()
-            batch = batch.to(self.device)
-            logits = forward(self.model, batch, self.model.config.modality)
-            loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise StgcmaError(
-                    f"the loss is {value} at step {self.step}, on the clips {', '.join(batch.keys)}"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.step += 1
-            total += value * batch.labels.numel()
-            right += int((logits.argmax(-1) == batch.labels).sum())
-            seconds += batch.labels.numel()
-            bar.update(row, advance=len(batch.keys), note=f"loss {value:.3f} · lr {rates['adapter']:.1e}")
-        return total / seconds, right / seconds
+        self.order.start_at(self.now.epoch, self.now.batch)
+        before = time.monotonic()
+        parts: list[Batch] = []
+        for batch in batches(self.loader):
+            parts.append(batch)
+            if len(parts) < self.shares.own:
+                continue
+            stopped = self._step(parts, row)
+            parts = []
+            if stopped or self.now.step % self.config.train.save_every_steps == 0:
+                self.now.training_seconds += time.monotonic() - before
+                before = time.monotonic()
+                self._save()
+            if stopped:
+                self._stop(stopped)
+        self.now.training_seconds += time.monotonic() - before
+
+    def _step(self, parts: list[Batch], row: Any) -> int:
+        """One optimiser step on this process's parts of a batch. Returns the signal to stop for, or 0."""
+        totals, offsets, stop = self._gather(parts)
+        rates = self._set_learning_rates()
+        self.optimizer.zero_grad(set_to_none=True)
+        seed = _noise_seed(self.config.train.seed, self.now.step)
+        names = [*self.task.weights(self.config.loss), "score"]
+        sums = dict.fromkeys(names, 0.0)
+        for index, (part, first_question) in enumerate(zip(parts, offsets, strict=True)):
+            last = index == len(parts) - 1
+            wait = nullcontext() if last or not self.here.shared else self.stepped.no_sync()  # type: ignore[operator]
+            with wait:
+                terms = self._differentiate(part.to(self.here.device), first_question, totals, seed)
+            for name, value in terms.items():
+                sums[name] += value
+        gathered = dict(zip(names, self.here.gather([sums[name] for name in names]).sum(0), strict=True))
+        loss = self._mean_loss(gathered, totals)
+        norm = self._update(loss, parts)
+        keys = self.here.gather_texts([key for part in parts if part.weight.any() for key in part.keys])
+        self._note(loss, norm, rates, gathered, totals, keys, row)
+        return stop
+
+    def _gather(self, parts: list[Batch]) -> tuple[dict[str, float], list[Part | None], int]:
+        """What the whole batch counts, where this process's questions lie in it, and the signal to stop."""
+        names = [*self.task.weights(self.config.loss), "score"]
+        counts = [self.task.counts(part.targets, part.weight) for part in parts]
+        questions = [
+            float(len(part.targets["owner"])) if "owner" in part.targets and part.weight.any() else 0.0
+            for part in parts
+        ]
+        own = [sum(count[name] for count in counts) for name in names]
+        everybody = self.here.gather([float(self.signals.received or 0), *own, *questions])
+        totals = dict(zip(names, everybody[:, 1 : 1 + len(names)].sum(0).tolist(), strict=True))
+        asked = everybody[:, 1 + len(names) :].ravel()
+        starts = (np.cumsum(asked) - asked)[self.shares.first : self.shares.first + self.shares.own]
+        total = int(asked.sum())
+        offsets = [
+            Part(int(start), int(own), total) if own else None
+            for start, own in zip(starts, questions, strict=True)
+        ]
+        return totals, offsets, int(everybody[:, 0].max())
+
+    def _differentiate(
+        self, part: Batch, questions: Part | None, totals: dict[str, float], seed: int
+    ) -> dict[str, float]:
+        """Adds the gradients of a part of the batch. Returns its sums of losses and score."""
+        torch.manual_seed(seed)  # of every part alike: each draws the whole batch's noise and takes its own
+        if self.shares.total > 1:
+            set_parts(self.model, clips=part.part, questions=questions)
+        for norm in self.norms:
+            norm.counted = bool(part.weight.any())
+        terms = self.stepped(part.inputs, part.targets, part.weight)
+        loss: Tensor = self.objective.total(terms.losses, totals)
+        # The processes' gradients are averaged, but a batch's are to be summed.
+        self.scaler.scale(loss * self.here.size).backward()  # type: ignore[no-untyped-call]
+        return {name: float(value.detach()) for name, value in {**terms.losses, "score": terms.score}.items()}
+
+    def _mean_loss(self, sums: dict[str, float], totals: dict[str, float]) -> float:
+        weights = self.task.weights(self.config.loss)
+        return float(sum(weight * sums[name] / max(totals[name], 1.0) for name, weight in weights.items()))
+
+    def _update(self, loss: float, parts: list[Batch]) -> float:
+        """Lets the optimiser step, unless a number is not finite. Returns the norm of the gradient."""
+        self.scaler.unscale_(self.optimizer)
+        gradients = [
+            parameter.grad
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        norm = float(nn.utils.get_total_norm(gradients))
+        # In fp16 a gradient may overflow: the scaler leaves the step out and lowers its scale.
+        if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
+            keys = self.here.gather_texts([key for part in parts for key in part.keys])
+            what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient is {norm}"
+            raise StgcmaError(
+                f"{what} at step {self.now.step + 1}, on the clips {', '.join(keys)}; {self._how_to_go_on()}"
+            )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
+
+    def _how_to_go_on(self) -> str:
+        if self.run.state.is_file():
+            return f"the last good state is in {self.run.state}"
+        return "no state had been saved yet"
 
     def _set_learning_rates(self) -> dict[str, float]:
-        optim = self.config.optim
+        optim, steps = self.config.optim, self.order.batches
         rates = {}
         for group in self.optimizer.param_groups:
-            group["lr"] = rates[group["name"]] = learning_rate(
-                self.step,
+            group["lr"] = rates[f"{group['name']}_lr"] = learning_rate(
+                self.now.step,
                 peak=group["peak_lr"],
                 minimum=optim.minimal_lr,
-                warmup_steps=optim.warmup_epochs * len(self.loader),
-                total_steps=optim.epochs * len(self.loader),
+                warmup_steps=optim.warmup_epochs * steps,
+                total_steps=optim.epochs * steps,
             )
         return rates
 
-    def _keep(self, epoch: int, loss: float, accuracy: float, chosen: float) -> None:
-        split = self.config.train.select_on
-        row = {"epoch": epoch + 1, "step": self.step, "loss": loss, "train_accuracy": accuracy}
+    def _note(
+        self,
+        loss: float,
+        norm: float,
+        rates: dict[str, float],
+        sums: dict[str, float],
+        totals: dict[str, float],
+        keys: list[str],
+        row: Any,
+    ) -> None:
+        self.now.step += 1
+        self.now.batch += 1
+        for name, value in sums.items():
+            self.now.sums[name] = self.now.sums.get(name, 0.0) + float(value)
+            self.now.sums[f"{name} count"] = self.now.sums.get(f"{name} count", 0.0) + totals[name]
+        scalars = {"loss": loss, "gradient_norm": norm, **rates}
+        line = {"step": self.now.step, "epoch": self.now.epoch + 1, **scalars, "clips": keys}
+        self.record.step(line, scalars=scalars)
+        done = min(self.now.batch * self.config.optim.batch_size, self.order.items)
+        self.bar.update(row, completed=done, note=f"loss {loss:.3f} · lr {rates['adapter_lr']:.1e}")
+
+    def _keep(self, chosen: float) -> str:
+        """Notes the epoch, keeps its weights, and begins the next. Returns what to tell."""
+        now, split, name = self.now, self.config.train.select_on, self.task.score_name
+        counts = {
+            key.removesuffix(" count"): value for key, value in now.sums.items() if key.endswith(" count")
+        }
+        loss = self._mean_loss(now.sums, counts)
+        trained = now.sums["score"] / max(counts["score"], 1.0)
+        scalars = {"loss": loss, f"train_{name}": trained, f"{split}_{name}": chosen}
         rates = {f"{group['name']}_lr": group["lr"] for group in self.optimizer.param_groups}
-        self.run.append_metrics({**row, f"{split}_accuracy": chosen, **rates})
-        save_checkpoint(self.model, self.run.last, backbone_folder=self.run.path)
-        if self.best is None or chosen > self.best[1]:
-            self.best = (epoch + 1, chosen)
-            save_checkpoint(self.model, self.run.best, backbone_folder=self.run.path)
+        self.record.epoch({"epoch": now.epoch + 1, "step": now.step, **scalars, **rates}, scalars=scalars)
+        if self.here.leads:
+            save_checkpoint(self.model, self.run.last, backbone_folder=self.run.path)
+        if now.best_epoch == 0 or chosen > now.best_score:
+            now.best_epoch, now.best_score = now.epoch + 1, chosen
+            if self.here.leads:
+                save_checkpoint(self.model, self.run.best, backbone_folder=self.run.path)
+        now.epoch, now.batch, now.sums = now.epoch + 1, 0, {}
+        self._save()
+        return f"loss {loss:.3f} · train {trained:.1%} · {split} {chosen:.1%}"
+
+    def _save(self) -> None:
+        self.now.seconds = time.monotonic() - self.started
+        if self.here.leads:
+            save_state(self.run.state, self.now, self.model, self.optimizer, self.scaler)
+
+    def _stop(self, number: int) -> None:
+        if self.here.leads:
+            message(
+                f"stgcma: stopped at step {self.now.step}, everything is saved; "
+                f"the same command with --resume goes on from here"
+            )
+        self.here.wait()
+        self.signals.leave(number)
 
 
 def make_optimizer(model: STGCMA, optim: OptimConfig) -> torch.optim.Adam:
@@ -184,12 +396,19 @@ def make_optimizer(model: STGCMA, optim: OptimConfig) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr=0.0, betas=optim.betas, weight_decay=optim.weight_decay)
 
 
+def _noise_seed(seed: int, step: int) -> int:
+    return int(np.random.default_rng([seed, step]).integers(2**63))
+
+
 def _about(model: STGCMA) -> dict[str, Any]:
+    packages = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "webdataset")
     return {
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "total_parameters": sum(p.numel() for p in model.parameters()),
         "backbone": model.backbone_source,
-        "versions": {"python": platform.python_version()} | package_versions("torch", "timm", "numpy"),
+        "versions": {"python": platform.python_version()} | package_versions(*packages),
+        "git_revision": git_revision(),
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
 
 

@@ -1,9 +1,13 @@
 """A run folder: the configuration that ran, what it measured, the weights that came of it.
 
 RUN/config.yaml          the resolved configuration
-RUN/run.json             shards and their fingerprint, versions, parameter counts
+RUN/run.json             shards and their fingerprint, versions, git revision, parameter counts
 RUN/metrics.jsonl        a line an epoch
+RUN/steps.jsonl          a line a step: loss, learning rates, the clips
+RUN/tensorboard/         the same for TensorBoard
 RUN/checkpoints/best/    the epoch that the selection split prefers; `last/` the newest
+RUN/checkpoints/state.pt all that the run needs to go on
+RUN/summary.json         what the training came to, once it is finished
 RUN/evaluation-SPLIT.json
 RUN/report.html
 """
@@ -11,14 +15,19 @@ RUN/report.html
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..errors import InputError
+from ..errors import InputError, OtherSettingsError
+from ..model.checkpoint import BACKBONE
 from ..shards.files import publish
 from .config import RunConfig, parse
+
+METRICS, STEPS, SUMMARY = "metrics.jsonl", "steps.jsonl", "summary.json"
+WITHOUT_CONSEQUENCE = ("data.workers", "data.verify", "data.cache", "train.save_every_steps")
 
 
 class RunFolder:
@@ -28,23 +37,64 @@ class RunFolder:
         self.path = path
         self.best = path / "checkpoints" / "best"
         self.last = path / "checkpoints" / "last"
+        self.state = path / "checkpoints" / "state.pt"
+        self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
         """A new run folder. Raises InputError when `path` holds something that is not to be overwritten."""
-        if path.exists() and not path.is_dir():
-            raise InputError(f"RUN {path} is a file, a folder is needed")
         run = cls(path)
-        if path.is_dir() and any(path.iterdir()):
-            if not (path / "config.yaml").is_file():
-                raise InputError(f"RUN {path} holds other files; choose an empty or new folder")
+        if run.holds_run():
             if not overwrite:
-                raise InputError(f"RUN {path} holds a run already; choose another folder, or --overwrite it")
-            for stale in (path / "metrics.jsonl", run.report, *path.glob("evaluation-*.json")):
-                stale.unlink(missing_ok=True)
+                raise InputError(
+                    f"RUN {path} holds a run already; --resume it, choose another folder, or --overwrite it"
+                )
+            stale = [run.report, *(path / name for name in (METRICS, STEPS, SUMMARY, BACKBONE))]
+            for file in (*stale, *path.glob("evaluation-*.json")):
+                file.unlink(missing_ok=True)
+            for folder in (run.tensorboard, path / "checkpoints"):
+                shutil.rmtree(folder, ignore_errors=True)
         path.mkdir(parents=True, exist_ok=True)
         return run
+
+    @classmethod
+    def resume(cls, path: Path, config: RunConfig, fingerprint: str) -> RunFolder:
+        """A run to go on with, or a new one where there is none.
+
+        Raises InputError naming what differs when it was begun with other settings or on other data. What
+        does not change the result may differ: the number of loader workers and the like.
+        """
+        run = cls(path)
+        if not run.holds_run():
+            return cls.create(path)
+        before, now = (flattened(settings) for settings in (run.read_config(), config))
+        differing = [
+            f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name) and name not in WITHOUT_CONSEQUENCE
+        ]
+        # Killed right at its beginning, a run has a configuration and nothing else.
+        begun_on = (
+            run.read_json("run.json")["data_fingerprint"] if (path / "run.json").is_file() else fingerprint
+        )
+        if begun_on != fingerprint:
+            differing.append(f"the shards were {begun_on[:12]}, are {fingerprint[:12]}")
+        if differing:
+            raise OtherSettingsError(
+                f"RUN {path} cannot be resumed: {'; '.join(differing)}; --overwrite starts anew"
+            )
+        return run
+
+    def holds_run(self) -> bool:
+        """Whether there is a run. Raises InputError when there is something else."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"RUN {self.path} is a file, a folder is needed")
+        if (self.path / "config.yaml").is_file():
+            return True
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise InputError(f"RUN {self.path} holds other files; choose an empty or new folder")
+        return False
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -80,12 +130,33 @@ class RunFolder:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
 
-    def append_metrics(self, row: dict[str, Any]) -> None:
-        """Adds a line to `metrics.jsonl`."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+    def append(self, name: str, row: dict[str, Any]) -> None:
+        """Adds a line to `METRICS` or `STEPS`."""
+        with (self.path / name).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`."""
-        path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        """The lines of `METRICS` or `STEPS`, none when there is no such file."""
+        path = self.path / name
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def rewind(self, *, step: int, epoch: int) -> None:
+        """Takes away the lines of steps after `step` and of epochs after `epoch`, both counted from 1."""
+        for name, key, last in ((STEPS, "step", step), (METRICS, "epoch", epoch)):
+            path = self.path / name
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+            # A line that was cut off by a kill is after the last saved state, like all that follow.
+            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)[key] <= last]
+            publish(path, "".join(kept).encode())
+
+
+def flattened(config: RunConfig) -> dict[str, Any]:
+    """The configuration as `section.key` to value."""
+    flat: dict[str, Any] = {}
+    for section, content in config.model_dump(mode="json").items():
+        if isinstance(content, dict):
+            flat |= {f"{section}.{key}": value for key, value in content.items()}
+        else:
+            flat[section] = content
+    return flat

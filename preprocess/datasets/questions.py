@@ -10,25 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
+from ...shards.schema import QUESTION_TYPES
 from ..json_records import read_records
 from ..paths import printable
 
 MAX_WORDS = 14
 PAD = "<pad>"
 QUESTION_MARKS = "?？"
-TYPES = (
-    ("Audio", "Counting"),
-    ("Audio", "Comparative"),
-    ("Visual", "Counting"),
-    ("Visual", "Location"),
-    ("Audio-Visual", "Existential"),
-    ("Audio-Visual", "Counting"),
-    ("Audio-Visual", "Location"),
-    ("Audio-Visual", "Comparative"),
-    ("Audio-Visual", "Temporal"),
-)
 
-_TYPE_OF = {kind: kind for kind in TYPES}  # one tuple for all questions of a type
+_TYPE_OF = {kind: kind for kind in QUESTION_TYPES}  # one tuple for all questions of a type
 
 
 class Question(NamedTuple):
@@ -37,7 +27,7 @@ class Question(NamedTuple):
     Attributes:
         video: the id of its video, as it stands there: not checked.
         question_id: the authors' number, or what stands there.
-        type: modality and kind, one of `TYPES`.
+        type: modality and kind, one of `QUESTION_TYPES`.
         template: the words before placeholders are filled, as one text: the same for both question marks.
         words: the words, placeholders filled.
         answer: the right answer.
@@ -88,7 +78,7 @@ def _parse(record: dict[str, Any], where: str) -> Question:
         raise InputError(f"{where}: question_id is {identity!r}, must be a number or a text")
     kind = _list(record, "type", where)
     if kind not in _TYPE_OF:
-        known = "; ".join(" ".join(one) for one in TYPES)
+        known = "; ".join(" ".join(one) for one in QUESTION_TYPES)
         raise InputError(f"{where}: type is {record.get('type')!r}, must be one of: {known}")
     answer = _text(record, answer_key, where)
     if not answer.strip():

@@ -155,6 +155,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def one_seed():
+    """Heads and adapters start from torch's own generator; no test hangs on what others drew before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def helpers():
     """What the tests of this folder share."""

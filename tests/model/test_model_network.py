@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config, build_model
+from stgcma.model.clip import audio_positions
+from timm.layers import set_fused_attn, use_fused_attn
 
 FAMILIES = ["clip_fields", "swin_fields"]
 
@@ -134,10 +137,36 @@ def test_wrong_dtypes_are_named(helpers):
         model(**{**inputs, "question": inputs["question"].float()})
     with pytest.raises(ValueError, match="video: dtype uint8, expected float32"):
         model(**{**inputs, "video": inputs["video"].byte()})
+    with pytest.raises(ValueError, match=r"audio: dtype float64, expected float32 \(or float16, bfloat16\)"):
+        model(**{**inputs, "audio": inputs["audio"].double()})
+    with pytest.raises(ValueError, match="audio: ndarray, expected a tensor"):
+        model(**{**inputs, "audio": inputs["audio"].numpy()})
+    with pytest.raises(ValueError, match="owner: list, expected a tensor"):
+        model(**inputs, owner=[0, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_inputs_are_taken_under_autocast(helpers, dtype):
+    model = build(helpers.clip_fields()).eval()
+    inputs = {name: x.to(dtype) for name, x in helpers.draw_inputs(model.config).items()}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(**inputs)["logits"].isfinite().all()
+
+
+@pytest.mark.parametrize("word", [-1, 11, 10**9])
+def test_words_outside_the_vocabulary_are_named(helpers, word):
+    model = build(helpers.swin_fields(task="avqa", vocabulary=11))
+    inputs = helpers.draw_inputs(model.config)
+    inputs["question"][1, 3] = word
+    with pytest.raises(ValueError, match=f"question: {word}, expected 0 to 10: the vocabulary is 11"):
+        model(**inputs)
 
 
 def test_negative_frames_teach_the_head_but_not_the_encoder(helpers):
     model = helpers.teach(build(helpers.swin_fields(task="avqa", drop_path=0.0))).eval()
+    model.encoder.backbone.requires_grad_(True)
+    assert not model.encoder.encode_frozen(helpers.draw_inputs(model.config)["video"]).requires_grad
+    model.encoder.freeze()
     outputs = model(**helpers.draw_inputs(model.config, negative=True))
     assert "match_negative" not in model(**helpers.draw_inputs(model.config))
     outputs["match_negative"].sum().backward()
@@ -149,14 +178,114 @@ def test_negative_frames_teach_the_head_but_not_the_encoder(helpers):
     assert model.head.video.weight.grad.abs().max() > 0
 
 
-def test_modes_leave_the_frozen_weights_alone(helpers):
-    model = helpers.teach(build(helpers.swin_fields(task="avs"))).train()
+@pytest.mark.parametrize(("family", "task"), [("clip_fields", "ave"), ("swin_fields", "avs")])
+def test_a_training_step_leaves_what_is_frozen_alone(helpers, family, task):
+    model = helpers.teach(build(getattr(helpers, family)(task=task))).train()
     frozen = {n: p.clone() for n, p in model.frozen_tensors().items()}
-    running = model.head.tpavi[0].batch_norm.running_mean.clone()
-    model(**helpers.draw_inputs(model.config))["mask_logits"].sum().backward()
-    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1).step()
-    assert all(torch.equal(frozen[n], p) for n, p in model.frozen_tensors().items())
-    assert not torch.equal(running, model.head.tpavi[0].batch_norm.running_mean)
+    buffers = {n: b.clone() for n, b in model.named_buffers()}
+    (output,) = model(**helpers.draw_inputs(model.config)).values()
+    output.sum().backward()
+    # An optimizer that is given everything still has nothing to go by in what is frozen.
+    torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1).step()
+    for name, parameter in model.frozen_tensors().items():
+        assert parameter.grad is None, name
+        assert torch.equal(frozen[name], parameter), name
+    changed = {n for n, b in model.named_buffers() if not torch.equal(b, buffers[n])}
+    leaves = ("running_mean", "running_var", "num_batches_tracked")
+    head = {n for n in buffers if n.startswith("head.") and n.endswith(leaves)}
+    assert changed == head
+    assert bool(head) == (task == "avs")
+
+
+def gray(pixels):
+    """`[B, T, H, W]` → frames `[B, T, 3, H, W]` of the same values in every channel."""
+    return pixels[:, :, None].expand(-1, -1, 3, -1, -1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_audio_stem_hears_a_gray_frame_as_the_frames_stem_sees_it(helpers, family):
+    fields = getattr(helpers, family)()
+    model = build({**fields, "audio_shape": (fields["image_size"],) * 2})
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.encoder.backbone.parameters():  # biases and norms of their own, too
+            parameter.normal_(generator=generator)
+    model.encoder.derive_audio()
+    pixels = helpers.draw_inputs(model.config)["audio"]
+    # CLIP sums the kernel over the colours, Swin takes the mean.
+    frames = gray(pixels if family == "clip_fields" else pixels / 3)
+    heard, seen = model.encoder._stem("audio", pixels), model.encoder._stem("video", frames)
+    torch.testing.assert_close(heard, seen, rtol=1e-4, atol=1e-4)
+
+
+def places(side, n):
+    """Where n audio rows (or columns) lie on an image grid of `side`: the middle of it, or spread over it."""
+    if n <= side:
+        return [side // 2 - n // 2 + i for i in range(n)]
+    return [min(max((i + 0.5) * side / n - 0.5, 0), side - 1) for i in range(n)]
+
+
+@pytest.mark.parametrize("grid", [(7, 7), (3, 4), (6, 9), (12, 5), (7, 10), (14, 21), (1, 1)])
+def test_audio_positions_by_hand(grid):
+    side = 7
+    # Each position holds its own row and column, so that bilinear resizing gives fractions of them.
+    image = torch.tensor(
+        [[row, column] for row in range(side) for column in range(side)], dtype=torch.float32
+    )
+    class_row = torch.tensor([[-1.0, -2.0]])
+    table = audio_positions(torch.cat([class_row, image])[None], (side, side), grid)
+    expected = [[row, column] for row in places(side, grid[0]) for column in places(side, grid[1])]
+    torch.testing.assert_close(table, torch.cat([class_row, torch.tensor(expected).float()])[None])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fused_attention_does_not_hang_on_timms_switch(helpers, family):
+    before = {"enable": use_fused_attn(), "experimental": use_fused_attn(experimental=True)}
+    set_fused_attn(False)
+    try:
+        backbone = build(getattr(helpers, family)()).encoder.backbone
+    finally:
+        set_fused_attn(**before)
+    attentions = [m for m in backbone.modules() if hasattr(m, "fused_attn")]
+    assert len(attentions) == (2 if family == "clip_fields" else 8)
+    assert all(attention.fused_attn for attention in attentions)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"task": "avs", "mask_channels": 20}, "mask_channels: 20, expected a multiple of 8"),
+        ({"task": "avs", "mask_channels": 0}, "mask_channels: 0, expected a positive integer"),
+        ({"depths": (2, 2)}, "depths: (2, 2), expected 4 for swin"),
+        ({"depths": (2, 2), "adapter_ratio": (0.5,) * 4}, "depths: (2, 2), expected 4 for swin"),
+        ({"heads": (1,), "adapter_ratio": (0.5,) * 4}, "heads: (1,), expected 4 for swin"),
+        (
+            {"adapter_ratio": (0.5, 0.5)},
+            "adapter_ratio: (0.5, 0.5), expected one number above 0, or 4 of them",
+        ),
+        ({"adapter_ratio": 0}, "adapter_ratio: 0, expected one number above 0"),
+        ({"adapter_ratio": float("inf")}, "adapter_ratio: inf, expected one number above 0"),
+        ({"adapter_ratio": float("nan")}, "adapter_ratio: nan, expected one number above 0"),
+    ],
+)
+def test_wrong_fields_are_named(helpers, overrides, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ModelConfig(**helpers.swin_fields(**overrides))
+
+
+def test_a_bottleneck_may_be_wider_than_the_tokens(helpers):
+    model = helpers.teach(build(helpers.clip_fields(adapter_ratio=1.5))).eval()
+    assert model.encoder.adapters[0].spatial["video"].fc1.weight.shape == (24, 16)
+    assert model(**helpers.draw_inputs(model.config))["logits"].isfinite().all()
+
+
+def test_mask_channels_narrow_the_avs_head(helpers):
+    wide, narrow = (build(helpers.swin_fields(task="avs", mask_channels=n)).eval() for n in (64, 8))
+    inputs = helpers.draw_inputs(narrow.config)
+    assert narrow(**inputs)["mask_logits"].shape == wide(**inputs)["mask_logits"].shape
+    assert narrow.head.to_eighth.weight.shape == (1, 4, 3, 3)
+    narrow_head, wide_head = (sum(p.numel() for p in m.head.parameters()) for m in (narrow, wide))
+    assert narrow_head < wide_head / 4
 
 
 def test_random_backbone_has_its_own_generator():

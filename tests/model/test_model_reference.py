@@ -27,7 +27,102 @@ def release_checkpoint(model) -> dict[str, torch.Tensor]:
     return entries
 
 
+# One block of each family, as MODEL.md spells the release's names; a second opinion on reference_names.
+CLIP_BLOCK = """
+    attn.in_proj_weight attn.in_proj_bias attn.out_proj.weight attn.out_proj.bias
+    ln_1.weight ln_1.bias ln_2.weight ln_2.bias
+    mlp.c_fc.weight mlp.c_fc.bias mlp.c_proj.weight mlp.c_proj.bias gate_v gate_a
+"""
+SWIN_BLOCK = """
+    norm1.weight norm1.bias attn.qkv.weight attn.qkv.bias attn.proj.weight attn.proj.bias
+    attn.relative_position_bias_table norm2.weight norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight
+    mlp.fc2.bias gate_v gate_a
+"""
+SWIN_TABLES = ["attn.temporal_position_bias_table", "attn.temporal_position_bias_table_audio"]
+
+
+def adapter_names(*adapters):
+    leaves = ("D_fc1.weight", "D_fc1.bias", "D_fc2.weight", "D_fc2.bias")
+    return {f"{adapter}{twin}.{leaf}" for adapter in adapters for twin in ("", "_Audio") for leaf in leaves}
+
+
+def test_names_of_a_block_are_the_releases(helpers):
+    clip = reference_names(ModelConfig(**helpers.clip_fields()))
+    block = "transformer.resblocks.1."
+    assert {n.removeprefix(block) for n in clip if n.startswith(block)} == (
+        set(CLIP_BLOCK.split()) | adapter_names("T_Adapter", "S_Adapter", "MLP_Adapter")
+    )
+    swin = reference_names(ModelConfig(**helpers.swin_fields()))
+    for index, temporal in ((0, {*SWIN_TABLES, *adapter_names("T_Adapter")}), (1, set())):
+        block = f"layers.2.blocks.{index}."
+        assert {n.removeprefix(block) for n in swin if n.startswith(block)} == (
+            set(SWIN_BLOCK.split()) | adapter_names("S_Adapter2", "S_Adapter") | temporal
+        )
+
+
+@pytest.mark.parametrize(
+    ("family", "theirs", "ours"),
+    [
+        ("clip_fields", "transformer.resblocks.1.T_Adapter.D_fc1.bias", "1.temporal.video.fc1.bias"),
+        ("clip_fields", "transformer.resblocks.1.S_Adapter_Audio.D_fc2.bias", "1.spatial.audio.fc2.bias"),
+        ("clip_fields", "transformer.resblocks.0.MLP_Adapter.D_fc1.weight", "0.global_.video.fc1.weight"),
+        ("clip_fields", "transformer.resblocks.0.gate_a", "0.gates.audio"),
+        ("swin_fields", "layers.3.blocks.0.T_Adapter_Audio.D_fc1.bias", "3.0.temporal.audio.fc1.bias"),
+        ("swin_fields", "layers.3.blocks.1.S_Adapter2.D_fc1.bias", "3.1.spatial.video.fc1.bias"),
+        ("swin_fields", "layers.3.blocks.1.S_Adapter.D_fc1.bias", "3.1.global_.video.fc1.bias"),
+        ("swin_fields", "layers.1.blocks.0.gate_v", "1.0.gates.video"),
+        ("swin_fields", f"layers.1.blocks.0.{SWIN_TABLES[0]}", "1.0.temporal_bias.video"),
+        ("swin_fields", f"layers.1.blocks.0.{SWIN_TABLES[1]}", "1.0.temporal_bias.audio"),
+    ],
+)
+def test_names_mean_what_the_release_means(helpers, family, theirs, ours):
+    names = reference_names(ModelConfig(**getattr(helpers, family)()))
+    assert names[theirs] == f"encoder.adapters.{ours}"
+
+
+def unread_entries(config) -> dict[str, torch.Tensor]:
+    """What the release's checkpoint of a variant holds besides what its forward reads, by MODEL.md."""
+    clip = config.backbone == "clip"
+    names = []
+    blocks = [(s, i) for s, depth in enumerate(config.depths) for i in range(depth)]
+    for stage, index in blocks:
+        block = f"transformer.resblocks.{index}." if clip else f"layers.{stage}.blocks.{index}."
+        if not config.fused or not (config.spatial or config.global_):
+            names += [block + "gate_v", block + "gate_a"]
+    missing = {"video", "audio"} - set(config.modalities)
+    if "audio" in missing and clip:
+        names += ["conv1_audio.weight"]
+    elif "audio" in missing:
+        names += [
+            f"patch_embed_audio.{layer}.{leaf}" for layer in ("proj", "norm") for leaf in ("weight", "bias")
+        ]
+    if config.task == "avs":
+        names += [f"avstask_path4.resConfUnit1.conv{i}.{leaf}" for i in (1, 2) for leaf in ("weight", "bias")]
+    entries = {**dict.fromkeys(names, torch.zeros(1)), **unread_temporal(config)}
+    if "audio" in missing and clip:
+        patches = config.audio_grid[0] * config.audio_grid[1]
+        entries["positional_embedding_audio"] = torch.zeros(1 + patches, config.width)
+    return entries
+
+
+def unread_temporal(config) -> dict[str, torch.Tensor]:
+    """Temporal embeddings and tables of a modality that is not there, or of a step that is not."""
+    unread = {"video", "audio"} - set(config.modalities if config.temporal else ())
+    suffixes = {"video": "", "audio": "_audio"}
+    entries = {}
+    for modality in unread:
+        if config.backbone == "clip":
+            entries["temporal_embedding" + suffixes[modality]] = torch.zeros(1, config.frames, config.width)
+            continue
+        for stage, depth in enumerate(config.depths):
+            for index in range(0, depth, 2):
+                name = f"layers.{stage}.blocks.{index}.attn.temporal_position_bias_table{suffixes[modality]}"
+                entries[name] = torch.zeros(2 * config.frames - 1, config.heads[stage])
+    return entries
+
+
 PUBLISHED_AUDIO = (102, 128)
+NO_STEPS = {"temporal": False, "spatial": False, "global_": False}
 CASES = [
     ("clip_fields", {"frames": 7, "classes": 3, "adapter_ratio": 0.45, "depths": (3,)}),
     ("clip_fields", {"patch": 14, "image_size": 56, "width": 64, "heads": (1,)}),
@@ -39,20 +134,46 @@ CASES = [
     ("swin_fields", {"modality": "audio"}),
     ("swin_fields", {"task": "avs", "modality": "av-nofusion"}),
     ("swin_fields", {"task": "avqa", "vocabulary": 17, "answers": 9, "spatial": False}),
+    ("clip_fields", {"temporal": False, "frames": 4}),
+    ("clip_fields", {"temporal": False, "frames": 4, "modality": "audio"}),
+    ("clip_fields", {"temporal": False, "frames": 4, "modality": "av-nofusion"}),
+    ("clip_fields", {**NO_STEPS, "frames": 6}),
+    ("clip_fields", {**NO_STEPS, "frames": 6, "modality": "audio"}),
+    ("swin_fields", {"temporal": False, "frames": 4}),
+    ("swin_fields", {"temporal": False, "frames": 4, "modality": "video"}),
+    ("swin_fields", {**NO_STEPS, "frames": 6}),
+    ("swin_fields", {**NO_STEPS, "frames": 6, "modality": "video"}),
+    ("swin_fields", {**NO_STEPS, "frames": 6, "task": "avs", "modality": "av-nofusion"}),
+]
+# The same again, without the embeddings or tables that would tell the number of time steps.
+CASES_WITHOUT_TABLES = [
+    ("clip_fields", {"temporal": False, "frames": 10}),
+    ("clip_fields", {**NO_STEPS, "frames": 10, "modality": "video"}),
+    ("swin_fields", {"temporal": False, "frames": 10}),
+    ("swin_fields", {**NO_STEPS, "frames": 5, "task": "avs"}),
+    ("swin_fields", {**NO_STEPS, "frames": 10, "task": "avqa"}),
 ]
 
 
-@pytest.mark.parametrize(("family", "overrides"), CASES)
-def test_configurations_are_read_off(helpers, tmp_path, family, overrides):
+@pytest.mark.parametrize(
+    ("family", "overrides", "tables"),
+    [(*case, True) for case in CASES] + [(*case, False) for case in CASES_WITHOUT_TABLES],
+)
+def test_configurations_are_read_off(helpers, tmp_path, family, overrides, tables):
     if family == "swin_fields":  # the release's Swin sees 224 × 224
         overrides = {**overrides, "image_size": 224, "audio_shape": (224, 224), "patch": 14}
     else:
         overrides = {"audio_shape": PUBLISHED_AUDIO, **overrides}
     config = ModelConfig(**getattr(helpers, family)(**overrides))
     model = helpers.teach(build_from_config(config)).eval()
-    torch.save({f"module.{n}": t for n, t in release_checkpoint(model).items()}, tmp_path / "file.pth")
+    unread = unread_entries(config)
+    if not tables:
+        unread = {name: entry for name, entry in unread.items() if name not in unread_temporal(config)}
+    entries = {**release_checkpoint(model), **unread}
+    torch.save({f"module.{n}": t for n, t in entries.items()}, tmp_path / "file.pth")
     heads = config.heads[0] if family == "clip_fields" else None
-    modality = config.modality if config.modality == "av-nofusion" else None
+    told = config.modality == "av-nofusion" or not (config.temporal or config.spatial or config.global_)
+    modality = config.modality if told else None
     imported = import_reference(tmp_path / "file.pth", tmp_path / "out", heads, modality)
 
     unseen = {"adapter_ratio"}  # a ratio that gives the same bottleneck is as good
@@ -108,6 +229,17 @@ def test_unknown_and_missing_entries_are_listed(clip, tmp_path):
         run_import(misshapen, tmp_path, heads=2)
     with pytest.raises(InputError, match="missing mlp_head"):
         run_import({"conv1.weight": torch.zeros(1)}, tmp_path)
+    many = {f"surprise.{i}": torch.zeros(1) for i in range(150)}
+    with pytest.raises(InputError, match=r"unknown surprise\.0; .*unknown surprise\.149$"):
+        run_import({**clip, **many}, tmp_path, heads=2)
+    wrong = {name: torch.zeros(3) for name in clip if name.endswith("D_fc1.bias")}
+    with pytest.raises(InputError, match=r"D_fc1\.bias has shape") as caught:
+        run_import({**clip, **wrong}, tmp_path, heads=2)
+    assert str(caught.value).count("has shape [3], expected [4]") == len(wrong) == 12
+    more = {"ln_pre.weight": torch.zeros(3), "ln_pre.bias": torch.zeros(3)}
+    with pytest.raises(InputError, match=r"ln_pre\.bias has shape") as caught:
+        run_import({**clip, **wrong, **more}, tmp_path, heads=2)
+    assert str(caught.value).count("has shape [3]") == 14
 
 
 def test_options_that_do_not_fit_are_refused(helpers, clip, tmp_path):
@@ -115,8 +247,17 @@ def test_options_that_do_not_fit_are_refused(helpers, clip, tmp_path):
         run_import(clip, tmp_path)
     with pytest.raises(InputError, match="modality: 'video', expected av or av-nofusion"):
         run_import(clip, tmp_path, heads=2, modality="video")
+    bare = build_from_config(ModelConfig(**helpers.clip_fields(modality="video", **NO_STEPS)))
+    with pytest.raises(
+        InputError, match="modality: not given, and no adapter tells; expected video or audio"
+    ):
+        run_import(release_checkpoint(bare), tmp_path, heads=2)
+    with pytest.raises(InputError, match="modality: 'av', expected video or audio for this checkpoint"):
+        run_import(release_checkpoint(bare), tmp_path, heads=2, modality="av")
     odd = build_from_config(ModelConfig(**helpers.clip_fields(audio_shape=(64, 96))))
-    with pytest.raises(InputError, match="audio_shape: not given"):
+    with pytest.raises(
+        InputError, match="6 patches of 32 are not 128 mel bins wide; from Python, give audio_shape="
+    ):
         run_import(release_checkpoint(odd), tmp_path, heads=2)
     imported = run_import(release_checkpoint(odd), tmp_path, heads=2, audio_shape=(64, 96))
     assert imported.audio_shape == (64, 96)

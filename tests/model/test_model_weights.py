@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import zipfile
@@ -11,7 +12,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from stgcma.errors import InputError, StgcmaError
-from stgcma.model import ModelConfig, build_from_config, load_model, save_checkpoint
+from stgcma.model import ModelConfig, build_from_config, import_reference, load_model, save_checkpoint
 from stgcma.model.reference_names import clip_trunk_names, swin_trunk_names
 from torch import nn
 
@@ -109,7 +110,7 @@ def test_published_layouts(helpers, tmp_path, family, layout, suffix):
     loaded = load_model(tmp_path / "checkpoint")
     assert torch.equal(loaded(**inputs)["logits"], model.eval()(**inputs)["logits"])
     moved = file.rename(tmp_path / f"moved.{suffix}")
-    with pytest.raises(InputError, match=re.escape(f"{file}: no such file")):
+    with pytest.raises(InputError, match=re.escape(f"{file}: no such file") + ".*load_model's weights= says"):
         load_model(tmp_path / "checkpoint")
     assert load_model(tmp_path / "checkpoint", weights=moved).backbone_source["sha256"] == source["sha256"]
 
@@ -134,14 +135,97 @@ def test_the_wrong_file_says_what_does_not_fit(helpers, tmp_path):
     file.write_bytes(b"nonsense")
     with pytest.raises(InputError, match="not a readable safetensors file"):
         build_from_config(config, weights=file)
-    pickled = file.rename(tmp_path / "weights.pth")
-    with pytest.raises(InputError, match="not readable as weights"):
-        build_from_config(config, weights=pickled)
     with pytest.raises(InputError, match="no such file; expected weights as"):
         build_from_config(config, weights=tmp_path / "nowhere.pt")
-    torch.save({"epoch": 3}, pickled)
-    with pytest.raises(InputError, match="epoch: no tensors"):
-        build_from_config(config, weights=pickled)
+
+
+def legacy_pickle(tensors, path):
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+
+
+def cut_short(save):
+    """A file that `save` writes, without its second half."""
+
+    def write(path):
+        save({"weight": torch.zeros(50)}, path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return write
+
+
+DAMAGED = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("hello\n"),
+    "a page that says not found": lambda path: path.write_text("<!DOCTYPE html><title>404</title>"),
+    "one byte": lambda path: path.write_bytes(b"\x80"),
+    "legacy, cut short": cut_short(legacy_pickle),
+    "cut short": cut_short(torch.save),
+    "zip of something else": lambda path: zipfile.ZipFile(path, "w").close(),
+    "TorchScript in name only": lambda path: zipfile.ZipFile(path, "w").writestr("a/constants.pkl", b"x"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_files_are_input_errors(helpers, tmp_path, damage):
+    file = tmp_path / "weights.pth"
+    DAMAGED[damage](file)
+    gc.collect()  # closes the archives
+    with pytest.raises(InputError, match=r"weights\.pth: not readable as weights \(\w+\)") as caught:
+        build_from_config(ModelConfig(**helpers.clip_fields()), weights=file)
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch advises to set it to False
+
+
+def test_what_is_no_state_dict_is_named(helpers, tmp_path):
+    config, file = ModelConfig(**helpers.clip_fields()), tmp_path / "weights.pth"
+    for content, message in (
+        ({3: torch.zeros(1)}, "3: no named tensors"),
+        ({"epoch": 3}, "epoch: no named tensors"),
+        ([torch.zeros(1)], "holds list, expected a state dict"),
+        ({}, "holds dict, expected a state dict"),
+    ):
+        torch.save(content, file)
+        with pytest.raises(InputError, match=message):
+            build_from_config(config, weights=file)
+
+
+class Trap(nn.Module):
+    """TorchScript whose reader runs `__setstate__`."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: bool):
+        self.training = state
+        raise ValueError("this must not run")
+
+
+def test_code_in_torchscript_is_not_run(helpers, tmp_path):
+    file = tmp_path / "trap.pt"
+    torch.jit.script(Trap()).save(str(file))
+    with pytest.raises(Exception, match="this must not run"):
+        torch.jit.load(file)  # the trap is one
+    with pytest.raises(InputError, match="`__setstate__`, code that reading would run; refused"):
+        build_from_config(ModelConfig(**helpers.clip_fields()), weights=file)
+
+
+def test_torchscript_is_taken_for_clip_alone(helpers, tmp_path):
+    config, tensors = published(helpers, "clip_fields")
+    file = tmp_path / "weights.pt"
+    write("openai-torchscript", file, config, tensors)
+    with pytest.raises(InputError, match="TorchScript, which only CLIP's weights come as"):
+        build_from_config(ModelConfig(**helpers.swin_fields()), weights=file)
+    with pytest.raises(InputError, match="TorchScript, which only CLIP's weights come as"):
+        import_reference(file, tmp_path / "out", heads=2)
 
 
 def test_code_in_a_pickle_is_not_run(helpers, tmp_path):

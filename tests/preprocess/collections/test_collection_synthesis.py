@@ -11,11 +11,11 @@ import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.datasets import avs_s4 as avs_reader
 from stgcma.preprocess.datasets import music_avqa as avqa_reader
-from stgcma.preprocess.datasets.questions import TYPES
 from stgcma.preprocess.preflight import inspect
 from stgcma.preprocess.synthesis import SYNTHESIZERS, avs_s4, music_avqa, synthesizer
 from stgcma.preprocess.synthesis.music_questions import Asker, candidates
 from stgcma.preprocess.synthesis.music_scene import Player, Scene
+from stgcma.shards.schema import QUESTION_TYPES as TYPES
 
 READERS = {"avs-s4": avs_reader.read, "music-avqa": avqa_reader.read}
 

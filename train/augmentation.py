@@ -1,0 +1,85 @@
+"""What training changes about a clip: its frames all in the same way, its sound mixed with another's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+# ImageNet statistics, which the backbones were trained with.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+RAND_AUGMENT = "rand-m7-n4-mstd0.5-inc1"
+ERASING_PROBABILITY = 0.25
+MIXUP_BETA = 10.0
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Python's, NumPy's and torch's global generators start from `seed`, and are put back afterwards.
+
+    timm's transforms draw from all three.
+    """
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+class FrameAugmentation:
+    """timm's training transform with the paper's settings, one draw for all frames of a clip.
+
+    RandAugment, random resized crop (area 0.08 to 1, aspect 3/4 to 4/3), horizontal flip, random erasing.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        from timm.data import create_transform
+
+        self._transform = create_transform(
+            pixels,
+            is_training=True,
+            auto_augment=RAND_AUGMENT,
+            re_prob=ERASING_PROBABILITY,
+            re_mode="pixel",
+            interpolation="bicubic",
+            mean=IMAGE_MEAN,
+            std=IMAGE_STD,
+        )
+
+    def __call__(self, frames: list[Any], seed: int) -> Tensor:
+        """Pillow frames → `[T, 3, pixels, pixels]` float32, ImageNet-normalised."""
+        made = []
+        for frame in frames:
+            with seeded(seed):
+                made.append(self._transform(frame))
+        return torch.stack(made)
+
+
+def mix_powers(
+    features: npt.NDArray[np.float32], other: npt.NDArray[np.float32], share: float
+) -> npt.NDArray[np.float32]:
+    """`log(λ²·e^a + (1−λ)²·e^b)`: the log energies to expect of `λ·x + (1−λ)·y` for independent sounds x, y.
+
+    Args:
+        features: log-mel energies `[K, frames, bins]`, not normalised.
+        other: those of the other sound; where it has fewer frames it is silent.
+        share: λ, between 0 and 1.
+    """
+    mixed: npt.NDArray[np.float32] = features + np.float32(2 * np.log(share))
+    frames = min(features.shape[1], other.shape[1])
+    added = other[:, :frames] + np.float32(2 * np.log1p(-share))
+    mixed[:, :frames] = np.logaddexp(mixed[:, :frames], added)
+    return mixed

@@ -1,0 +1,118 @@
+"""Several processes that train one model: started by `torchrun`, each with its share of every step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class World:
+    """A process among all that train: `rank` of `size`, on `device`."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and talks."""
+        return self.rank == 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether there are other processes."""
+        return self.size > 1
+
+    def gather(self, values: list[float]) -> npt.NDArray[np.float64]:
+        """Everybody's `values`, which are equally many, as `[size, values]`."""
+        own = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if not self.shared:
+            return own.cpu().numpy()[None]
+        rows = [torch.empty_like(own) for _ in range(self.size)]
+        torch.distributed.all_gather(rows, own)
+        return torch.stack(rows).cpu().numpy()
+
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """Everybody's `texts`, in the order of the ranks."""
+        if not self.shared:
+            return texts
+        everybody: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(everybody, texts)
+        return [text for own in everybody for text in own]
+
+    def wait(self) -> None:
+        """Waits for all others to come here."""
+        if self.shared:
+            torch.distributed.barrier()
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Joins the processes that `torchrun` started; alone without it. Leaves them at the end."""
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        yield World(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield World(rank, size, device)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+class SharedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation `[rows, C]` over the rows of all processes.
+
+    torch's own does this on GPUs alone. `counted` is False while this process has only a stand-in clip.
+    """
+
+    counted = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        from torch.distributed.nn import functional
+
+        all_reduce: Any = functional.all_reduce  # differentiable, and untyped
+        rows = x.float() * float(self.counted)
+        count = torch.full((1,), len(x) * float(self.counted), device=x.device)
+        sums = all_reduce(torch.cat([rows.sum(0), count]))
+        total = sums[-1].clamp(min=1)
+        mean = sums[:-1] / total
+        squares = (x.float() - mean).square().sum(0) * float(self.counted)
+        variance = all_reduce(squares) / total
+        self._remember(mean.detach(), variance.detach(), float(total))
+        normed = (x.float() - mean) * torch.rsqrt(variance + self.eps)
+        scaled: Tensor = normed * self.weight + self.bias
+        return scaled.to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        momentum = self.momentum or 0.0
+        assert self.running_mean is not None  # noqa: S101  # made with track_running_stats
+        assert self.running_var is not None  # noqa: S101
+        assert self.num_batches_tracked is not None  # noqa: S101
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
+        self.num_batches_tracked.add_(1)
+
+
+def share_batch_norms(model: nn.Module) -> list[SharedBatchNorm]:
+    """Makes every batch normalisation of `model` one over all processes, and returns them."""
+    shared = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    for module in shared:
+        module.__class__ = SharedBatchNorm
+    return [module for module in shared if isinstance(module, SharedBatchNorm)]

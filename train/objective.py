@@ -1,0 +1,42 @@
+"""The model under its loss: what a step differentiates, alone or beside other processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..model import STGCMA
+from .config import LossConfig
+from .tasks import Task, Tensors, Terms
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Objective(nn.Module):
+    """The model and its task: a batch's tensors to the terms of its loss."""
+
+    def __init__(self, model: STGCMA, task: Task, loss: LossConfig, precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.loss = loss
+        self.precision = precision
+
+    def forward(self, inputs: Tensors, targets: Tensors, weight: Tensor) -> Terms:
+        return self.task.terms(run_model(self.model, inputs, self.precision), targets, weight, self.loss)
+
+    def total(self, sums: Tensors, counts: dict[str, float]) -> Tensor:
+        """`Σ weight · sum / count`, with the `counts` of the whole batch; what nothing counts for is 0."""
+        weights = self.task.weights(self.loss)
+        return torch.stack(
+            [weights[name] * total / max(counts[name], 1.0) for name, total in sums.items()]
+        ).sum()
+
+
+def run_model(model: STGCMA, inputs: Tensors, precision: str) -> Tensors:
+    """The model's outputs for `inputs`, its activations in `precision`."""
+    dtype = PRECISIONS[precision]
+    device = next(iter(inputs.values())).device.type
+    with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
+        outputs: Tensors = model(**inputs)
+    return outputs
