@@ -8,15 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from .console import message
-from .preprocess.pipeline import Options, preprocess
-from .preprocess.synthesis import ave as synthetic_ave
-from .train.config import load_preset
+from .errors import InputError, OtherSettingsError
+from .preprocess.pipeline import Options, Outcome, preprocess
+from .preprocess.synthesis import synthesizer
+from .shards.storage import Location
+from .train.config import RunConfig, architecture, load_preset
 from .train.evaluation import evaluate
 from .train.loop import TrainSummary, train
 from .train.report import write_report
+from .train.run_folder import RunFolder
 
 DEMO_CLIPS = 160
 DEMO_SEED = 0
+# Task, or collection, to the collection whose layout RAW has.
+COLLECTIONS = {
+    "ave": "ave", "avs": "avs-s4", "avqa": "music-avqa",
+    "avs-s4": "avs-s4", "music-avqa": "music-avqa", "folder": "folder",
+}  # fmt: skip
+# What a demo of each task is compared with.
+_OTHER_MODALITIES = {"ave": ("video", "audio"), "avs": ("av-nofusion",), "avqa": ("av-nofusion",)}
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """What a chain came to: preprocessing, training, the test result, and the page that shows it."""
+
+    outcome: Outcome
+    summary: TrainSummary
+    result: dict[str, Any]
+    page: Path
 
 
 @dataclass(frozen=True)
@@ -36,27 +56,88 @@ class DemoResult:
     page: Path
 
 
+def run(
+    task: str, raw: Location, workdir: Path, config: RunConfig, options: Options | None = None
+) -> ChainResult:
+    """Preprocesses `raw`, trains, scores on the test split and writes the page, all in `workdir`.
+
+    A stage that is done already with the same settings is skipped, one that is half done goes on, and one
+    that was done with others is done again, with all that follow from it.
+
+    Raises InputError for an unknown task; and as the stages do.
+    """
+    if task not in COLLECTIONS:
+        raise InputError(f"TASK is {task!r}, must be one of {', '.join(COLLECTIONS)}")
+    wanted = {"folder": "ave", "avs-s4": "avs", "music-avqa": "avqa"}.get(task, task)
+    if config.task != wanted:
+        raise InputError(f"preset {config.preset} is for {config.task}, TASK is {task}")
+    shards, folder = workdir / "shards", workdir / "run"
+    outcome = _preprocess(COLLECTIONS[task], raw, shards, options or Options(features=features_of(config)))
+    summary = _train(shards, folder, config)
+    if (folder / "evaluation-test.json").is_file():
+        message(f"{folder} is scored already")
+        result = RunFolder.open(folder).read_json("evaluation-test.json")
+    else:
+        result = evaluate(folder)
+    page = RunFolder(folder).report
+    if not page.is_file():
+        page = write_report([folder])
+    return ChainResult(outcome, summary, result, page)
+
+
+def features_of(config: RunConfig) -> tuple[str, ...]:
+    """The fbanks that a run's backbone needs."""
+    from .model import preset_config
+
+    return (preset_config(config.preset, **architecture(config)).backbone,)
+
+
+def _preprocess(collection: str, raw: Location, shards: Path, options: Options) -> Outcome:
+    import dataclasses
+
+    message(f"frames and log-mel features → {shards}")
+    try:
+        return preprocess(collection, raw, shards, options)
+    except OtherSettingsError as error:
+        message(f"making them anew: {error}")
+        return preprocess(collection, raw, shards, dataclasses.replace(options, overwrite=True))
+
+
+def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
+    message(f"training → {folder}")
+    try:
+        return train(shards, folder, config, resume=True)
+    except OtherSettingsError as error:
+        message(f"training anew: {error}")
+        return train(shards, folder, config, overwrite=True)
+
+
 def demo(
-    workdir: Path, *, clips: int = DEMO_CLIPS, seed: int = DEMO_SEED, compare: bool = False
+    workdir: Path,
+    *,
+    task: str = "ave",
+    clips: int = DEMO_CLIPS,
+    seed: int = DEMO_SEED,
+    compare: bool = False,
 ) -> DemoResult:
     """Synthesises a collection, preprocesses it, trains on it, scores on its test split, writes the page.
 
-    With `compare`, the same is trained on sight alone and on sound alone. What `workdir` holds already of
-    the collection and the shards is used again; the runs are made anew.
+    With `compare`, the same is trained without one modality or without their exchange. What `workdir` holds
+    already of the collection and the shards is used again; the runs are made anew.
     """
     workers = os.cpu_count() or 1
-    raw, shards = workdir / f"raw-{clips}-{seed}", workdir / f"shards-{clips}-{seed}"
+    name = f"{task}-{clips}-{seed}"
+    raw, shards = workdir / f"raw-{name}", workdir / f"shards-{name}"
+    config = load_preset(f"{task}-demo")
     if not raw.exists():
-        message(f"{clips} encoded clips with known events → {raw}")
-        synthetic_ave.synthesize(raw, clips=clips, seed=seed, workers=workers)
-    message(f"frames and log-mel features → {shards}")
-    preprocess("ave", raw, shards, Options(features=("clip",), workers=workers))
+        message(f"{clips} encoded clips with known answers → {raw}")
+        synthesizer(COLLECTIONS[task])(raw, clips=clips, seed=seed, workers=workers)
+    _preprocess(COLLECTIONS[task], raw, shards, Options(features=features_of(config), workers=workers))
     runs, folders = [], []
-    for modality in ("av", "video", "audio") if compare else ("av",):
-        folder = workdir / f"run-{modality}"
+    for modality in ("av", *(_OTHER_MODALITIES[task] if compare else ())):
+        folder = workdir / f"run-{task}-{modality}"
         message(f"training, modality {modality} → {folder}")
-        config = load_preset("ave-demo", modality=modality)
-        summary = train(shards, folder, config, overwrite=True)
+        summary = train(shards, folder, load_preset(f"{task}-demo", modality=modality), overwrite=True)
         runs.append(DemoRun(modality, summary, evaluate(folder)))
         folders.append(folder)
     return DemoResult(runs, write_report(folders))

@@ -7,7 +7,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,14 @@ class Modality(StrEnum):
     AV_NOFUSION = "av-nofusion"
     VIDEO = "video"
     AUDIO = "audio"
+
+
+class TaskName(StrEnum):
+    """What a model is for."""
+
+    AVE = "ave"
+    AVS = "avs"
+    AVQA = "avqa"
 
 
 class Split(StrEnum):
@@ -83,10 +91,11 @@ def main() -> None:
 @app.command()
 def demo(
     workdir: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("demo"),
+    task: Annotated[TaskName, typer.Option(help="What is learnt.")] = TaskName.AVE,
     clips: Annotated[int, typer.Option(help="Clips to synthesise.", min=10)] = 160,
     seed: Annotated[int, typer.Option(help="Seed of the collection.")] = 0,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Also train on sight alone and on sound alone.")
+        bool, typer.Option("--compare", help="Also train without one sense, or without their exchange.")
     ] = False,
 ) -> None:
     """Synthesise, preprocess, train, evaluate and report, on a CPU in minutes.
@@ -95,7 +104,7 @@ def demo(
     """
     from . import chain
 
-    _show_demo(chain.demo(workdir, clips=clips, seed=seed, compare=compare))
+    _show_demo(chain.demo(workdir, task=task.value, clips=clips, seed=seed, compare=compare))
 
 
 @app.command()
@@ -123,7 +132,7 @@ def preprocess(
     out: Annotated[str, typer.Argument(help="The shard directory to make, likewise.", metavar="OUT")],
     features: Annotated[str, typer.Option(help="Fbanks to make: clip, swin or clip,swin.")] = "clip,swin",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 2,
-    decoder: Annotated[str, typer.Option(help="Video decoder.")] = "auto",
+    decoder: Annotated[str, typer.Option(help="Video decoder: auto, pyav, ffmpeg or decord.")] = "auto",
     missing_audio: Annotated[
         MissingAudio, typer.Option(help="What becomes of a clip without sound.")
     ] = MissingAudio.QUARANTINE,
@@ -179,7 +188,9 @@ def preprocess(
 def train(
     out: Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")],
     preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
-    run: Annotated[Path, typer.Option(help="The run folder to make.", metavar="RUN")],
+    run: Annotated[
+        Path, typer.Option("--run", "--run-folder", help="The run folder to make.", metavar="RUN")
+    ],
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
     weights: Annotated[
         str | None,
@@ -203,7 +214,7 @@ def train(
     """Train adapters and head on shards; the backbone stays frozen.
 
     Interrupted, the same command with --resume goes on to the same result. On several GPUs or machines:
-    torchrun --nproc-per-node 4 -m stgcma train …
+    torchrun --nproc-per-node 4 -m stgcma train … --run-folder RUN (torchrun takes --run for its own).
 
     Example: stgcma train shards --preset ave-demo --run run --set optim.epochs=5
     """
@@ -221,13 +232,16 @@ def train(
     if seeds > 1:
         from .train.repeats import repeat
 
-        _show_repeats(
-            repeat(out, run, config, seeds=seeds, overwrite=overwrite, resume=resume), as_json=json_
-        )
+        result = repeat(out, run, config, seeds=seeds, overwrite=overwrite, resume=resume)
+        if json_:
+            typer.echo(json.dumps(result, indent=2))
+            return
+        _show_runs(result)
+        typer.echo(f"{result['score_name']} {result['mean']:.2%} ± {result['std']:.2%} over {seeds} seeds")
         return
     summary = fit(out, run, config, overwrite=overwrite, resume=resume)
-    if int(os.environ.get("RANK", 0)):
-        return  # under torchrun, the first process speaks for all
+    if not _speaks():
+        return
     if json_:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
@@ -237,6 +251,71 @@ def train(
         f"{summary.total_parameters:,} parameters trained, {summary.items_per_second:.1f} clips/s, "
         f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
+
+
+@app.command("run")
+def run_chain(
+    task: Annotated[
+        str, typer.Argument(help="ave, avs or avqa; or folder: RAW/CLASS/*.mp4.", metavar="TASK")
+    ],
+    raw: Annotated[str, typer.Argument(help="The collection's folder, a path or a URL.", metavar="RAW")],
+    workdir: Annotated[Path, typer.Argument(help="Where everything is made.", metavar="WORKDIR")],
+    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
+    workers: Annotated[int, typer.Option(help="Decoding processes.", min=1)] = 2,
+    modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the test result as JSON.")] = False,
+) -> None:
+    """Preprocess, train, evaluate and report; what is done already with the same settings is skipped.
+
+    Example: stgcma run ave AVE_Dataset work --preset ave-clip-b16-base
+    """
+    from . import chain
+    from .preprocess.pipeline import Options
+    from .train.config import load_preset
+    from .train.evaluation import score_rows
+
+    config = load_preset(preset, set_, modality=modality.value if modality else None)
+    options = Options(features=chain.features_of(config), workers=workers)
+    done = chain.run(task, raw, workdir, config, options)
+    if json_:
+        typer.echo(json.dumps(done.result, indent=2, ensure_ascii=False))
+        return
+    _show_outcome(done.outcome, str(workdir / "shards"), as_json=False)
+    table((f"{done.result['clips']} test clips", done.result["score_name"]), score_rows(done.result))
+    typer.echo(f"page: {done.page}")
+
+
+@app.command()
+def ablate(
+    out: Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")],
+    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
+    run: Annotated[Path, typer.Option(help="A new folder, for one run a variant.", metavar="RUN")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped, or begin.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs that RUN holds.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train the paper's ablation: head alone, then the temporal, spatial and global steps, then all.
+
+    Example: stgcma ablate shards --preset ave-demo --run ablation
+    """
+    from .train.config import load_preset
+    from .train.repeats import ablate as run_all
+
+    config = load_preset(preset, set_)
+    result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
+    if json_:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    _show_runs(result)
 
 
 @app.command()
@@ -253,6 +332,8 @@ def evaluate(
     from .train.evaluation import evaluate as score
 
     result = score(run, split=split.value, shards=shards)
+    if not _speaks():
+        return
     if json_:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
@@ -262,8 +343,8 @@ def evaluate(
     if "stored" in result and not result["stored"]["met"]:
         stored = result["stored"]
         raise StgcmaError(
-            f"{run} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), which is not met: "
-            f"{result['score']:.2%} here"
+            f"{run} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), "
+            f"which is not met: {result['score']:.2%} here"
         )
 
 
@@ -351,6 +432,11 @@ def import_reference(
     typer.echo(f"{out}: {config.task}, {backbone}, {config.modality}, {config.frames} frames")
 
 
+def _speaks() -> bool:
+    """Whether this process speaks for all: under torchrun, the first one does."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def _share(text: str) -> float:
     """Reads `5%` or `0.05`."""
     try:
@@ -374,20 +460,27 @@ def _show_outcome(outcome: Outcome, out: str, *, as_json: bool) -> None:
     typer.echo(f"{outcome.written} clips written, {outcome.quarantined} quarantined{reasons}")
 
 
+def _show_runs(result: dict[str, Any]) -> None:
+    rows = [(row["run"], f"{row['score']:.1%}", f"{row['trainable_parameters']:,}") for row in result["runs"]]
+    table(("run", f"{result['split']} {result['score_name']}", "trained"), rows)
+
+
 def _show_demo(result: DemoResult) -> None:
     rows: list[tuple[str, ...]] = []
     for run in result.runs:
         summary = run.summary
+        baselines = run.result["baselines"]
         rows.append(
             (
                 run.modality,
-                f"{run.result['accuracy']:.1%}",
-                f"{run.result['majority']['accuracy']:.1%}",
+                f"{run.result['score']:.1%}",
+                f"{max(baselines.values()):.1%}",
                 f"{summary.trainable_parameters:,}",
                 f"{summary.total_parameters:,}",
-                f"{summary.clips_per_second:.1f}",
+                f"{summary.items_per_second:.1f}",
                 mebibytes(summary.peak_memory_bytes),
             )
         )
-    table(("modality", "test accuracy", "majority", "trained", "parameters", "clips/s", "peak memory"), rows)
+    score = f"test {result.runs[0].summary.score_name}"
+    table(("modality", score, "best baseline", "trained", "parameters", "clips/s", "peak memory"), rows)
     typer.echo(f"page: {result.page}")

@@ -1,0 +1,53 @@
+"""A clip's members as pictures for a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .data import open_frames
+
+FRAME_PIXELS = 112
+# Dark to bright, even in lightness; log-mel energies are drawn with it.
+_HEAT = ((8, 8, 24), (70, 20, 105), (165, 45, 105), (235, 105, 70), (252, 200, 110), (255, 250, 220))
+_MASK_COLOUR = np.array([255, 64, 32], dtype=np.float32)
+
+
+def frame_strip(members: dict[str, bytes], masks: npt.NDArray[np.bool_] | None = None) -> Any:
+    """The clip's frames side by side, as a Pillow image; where `masks` `[T, H, W]` are true, coloured."""
+    from PIL import Image
+
+    frames = open_frames(members)
+    strip = Image.new("RGB", (FRAME_PIXELS * len(frames), FRAME_PIXELS))
+    for place, frame in enumerate(frames):
+        pixels = np.asarray(frame.convert("RGB"), dtype=np.float32)
+        if masks is not None:
+            mask = masks[place][..., None]
+            pixels = np.where(mask, 0.45 * pixels + 0.55 * _MASK_COLOUR, 0.55 * pixels)
+        image = Image.fromarray(pixels.astype(np.uint8)).resize((FRAME_PIXELS, FRAME_PIXELS))
+        strip.paste(image, (place * FRAME_PIXELS, 0))
+    return strip
+
+
+def spectrogram(features: npt.NDArray[np.float16]) -> Any:
+    """Log-mel energies `[K, frames, bins]` as a Pillow image: time to the right, frequency upwards."""
+    from PIL import Image
+
+    energies = features.astype(np.float32).reshape(-1, features.shape[-1]).T[::-1]
+    low, high = np.percentile(energies, [2, 99.5])
+    level = np.clip((energies - low) / max(high - low, 1e-6), 0, 1)
+    stops = np.linspace(0, 1, len(_HEAT))
+    channels = [np.interp(level, stops, [colour[channel] for colour in _HEAT]) for channel in range(3)]
+    image = Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+    return image.resize((FRAME_PIXELS * len(features), FRAME_PIXELS))
+
+
+def data_url(image: Any, kind: str = "JPEG") -> str:
+    """A Pillow image as a `data:` URL, so that the page needs no other file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=85)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
