@@ -1,75 +1,103 @@
-import io
+"""The order of an epoch, and how a step is shared out."""
 
 import numpy as np
 import pytest
-import torch
-from stgcma.errors import InputError
-from stgcma.train.config import DataConfig
-from stgcma.train.data import SHARDS_PER_BLOCK, ClipDataset, EpochOrder, make_loader
-
-SHAPE = (102, 128)
+from stgcma.model.noise import Part
+from stgcma.train.order import ALL_QUESTIONS, SHARDS_PER_BLOCK, EpochOrder, ScoringOrder, Shares
 
 
-def keys(folder, *, workers, seed, epoch=0, batch=3):
-    dataset = ClipDataset(folder, "train", DataConfig(), audio_shape=SHAPE)
-    loader, order = make_loader(dataset, batch, seed=seed, workers=workers)
-    order.set_epoch(epoch)
-    return [key for loaded in loader for key in loaded.keys]
+def names(clips, shards):
+    return [f"train-{index * shards // clips:06d}.tar" for index in range(clips)]
 
 
-def test_the_order_depends_on_seed_and_epoch_alone(ave_shards):
-    first = keys(ave_shards, workers=0, seed=1)
-    assert sorted(first) == sorted(keys(ave_shards, workers=0, seed=None))
-    for workers in (1, 2, 4):
-        assert keys(ave_shards, workers=workers, seed=1) == first
-    assert keys(ave_shards, workers=0, seed=1, epoch=1) != first
-    assert keys(ave_shards, workers=0, seed=2) != first
+def clips(batches):
+    return [item.clip for items in batches for item in items]
 
 
-@pytest.mark.parametrize(("clips", "shards", "batch"), [(1, 1, 4), (7, 1, 2), (1000, 50, 4), (5, 5, 5)])
-def test_every_clip_once_an_epoch(clips, shards, batch):
-    names = [f"train-{index * shards // clips:06d}.tar" for index in range(clips)]
-    order = EpochOrder(names, batch, seed=0)
+@pytest.mark.parametrize(("count", "shards", "batch"), [(1, 1, 4), (7, 1, 2), (1000, 50, 4), (5, 5, 5)])
+def test_every_clip_once_an_epoch(count, shards, batch):
+    order = EpochOrder(names(count, shards), batch, seed=0)
     batches = list(order)
-    assert len(batches) == len(order)
-    assert sorted(index for indices in batches for index in indices) == list(range(clips))
-    assert {len(indices) for indices in batches[:-1]} <= {batch}
+    assert len(batches) == len(order) == order.batches
+    assert sorted(clips(batches)) == list(range(count))
+    assert {len(items) for items in batches[:-1]} <= {batch}
+
+
+def test_the_order_depends_on_seed_and_epoch():
+    first = clips(EpochOrder(names(50, 5), 3, seed=1))
+    again, other_epoch = EpochOrder(names(50, 5), 7, seed=1), EpochOrder(names(50, 5), 3, seed=1)
+    assert clips(again) == first
+    other_epoch.start_at(1)
+    assert clips(other_epoch) != first
+    assert clips(EpochOrder(names(50, 5), 3, seed=2)) != first
+
+
+def test_an_epoch_can_begin_at_any_batch():
+    order = EpochOrder(names(23, 3), 4, seed=3)
+    order.start_at(2)
+    whole = list(order)
+    for batch in range(order.batches + 1):
+        order.start_at(2, batch)
+        assert list(order) == whole[batch:]
+        assert len(order) == len(whole) - batch
 
 
 def test_neighbours_in_the_order_lie_in_few_shards():
-    names = np.repeat(np.arange(100), 32)
-    order = EpochOrder(names, 4, seed=0).clip_order()
+    shards = np.repeat(np.arange(100), 32)
+    order = EpochOrder([str(shard) for shard in shards], 4, seed=0).order()
+    named = np.array([str(shard) for shard in shards])
     block = SHARDS_PER_BLOCK * 32
     for start in range(0, len(order), block):
-        assert len(np.unique(names[order[start : start + block]])) <= SHARDS_PER_BLOCK
+        assert len(np.unique(named[order[start : start + block]])) <= SHARDS_PER_BLOCK
 
 
-def test_tensors_are_normalised_and_padded(ave_shards):
-    dataset = ClipDataset(ave_shards, "train", DataConfig(fbank_mean=-4.0, fbank_std=3.0), audio_shape=SHAPE)
-    clip = dataset[0]
-    assert clip["video"].shape == (10, 3, 224, 224)
-    assert clip["video"].dtype == torch.float32
-    assert clip["audio"].shape == (10, 102, 128)
-    assert torch.all(clip["audio"][:, 98:] == 0), "98 frames are there, the rest is zero padding"
-    members = dataset._reader.read(dataset.places[0])
-    stored = torch.from_numpy(np.load(io.BytesIO(members["fbank_128.npy"])).astype(np.float32))
-    torch.testing.assert_close(clip["audio"][:, :98], (stored + 4.0) / 6.0)
-    assert clip["labels"].tolist() == np.load(io.BytesIO(members["label.npy"])).tolist()
+@pytest.mark.parametrize(("total", "own"), [(2, 1), (3, 1), (4, 2), (6, 2)])
+def test_the_shares_of_a_step_make_up_the_whole(total, own):
+    size, count = 6, 15  # the last step has three clips for up to six parts
+    whole = list(EpochOrder(names(count, 2), size, seed=1))
+    shared = [
+        list(EpochOrder(names(count, 2), size, seed=1, shares=Shares(total, first, own)))
+        for first in range(0, total, own)
+    ]
+    assert {len(parts) for parts in shared} == {len(whole) * own}
+    for step, items in enumerate(whole):
+        parts = [part for one in shared for part in one[step * own : (step + 1) * own]]
+        counted = [item for part in parts for item in part if item.counted]
+        assert [item.clip for item in counted] == [item.clip for item in items]
+        assert [item.position for item in counted] == [item.position for item in items]
+        for part in parts:
+            assert part[0].part.total == len(items)
+            assert part[0].part.count == len(part)
+            assert all(not item.counted for item in part) or part[0].clip == items[part[0].part.first].clip
 
 
-def test_measured_statistics_normalise_to_half_a_deviation(ave_shards):
-    dataset = ClipDataset(ave_shards, "train", DataConfig(), audio_shape=SHAPE)
-    audio = torch.stack([dataset[index]["audio"][:, :98] for index in range(len(dataset))])
-    assert audio.mean().item() == pytest.approx(0, abs=1e-3)
-    assert audio.std().item() == pytest.approx(0.5, abs=1e-3)
+def test_questions_are_items_of_their_own():
+    order = EpochOrder(names(4, 2), 3, seed=0, questions=np.array([2, 0, 3, 1]))
+    items = [item for batch in order for item in batch]
+    assert sorted((item.clip, item.question) for item in items) == [
+        (0, 0),
+        (0, 1),
+        (2, 0),
+        (2, 1),
+        (2, 2),
+        (3, 0),
+    ]
+    assert [item.position for item in items] == list(range(6))
 
 
-def test_what_the_shards_lack_is_named(ave_shards, tmp_path):
-    with pytest.raises(InputError, match="is not a finished shard directory"):
-        ClipDataset(tmp_path, "train", DataConfig(), audio_shape=SHAPE)
-    with pytest.raises(
-        InputError, match=r"has no fbank_64 of training clips \(it has fbank_128, fbank_224\)"
-    ):
-        ClipDataset(ave_shards, "train", DataConfig(), audio_shape=(102, 64))
-    with pytest.raises(InputError, match="has no clips in split 'holdout'"):
-        ClipDataset(ave_shards, "holdout", DataConfig(), audio_shape=SHAPE)
+def test_without_questions_clips_come_with_all_of_theirs():
+    assert {item.question for batch in EpochOrder(names(4, 1), 2, seed=0) for item in batch} == {
+        ALL_QUESTIONS
+    }
+
+
+@pytest.mark.parametrize(("count", "world"), [(7, 1), (7, 2), (7, 3), (2, 4)])
+def test_scoring_takes_every_clip_once_over_all_processes(count, world):
+    shares = [clips(ScoringOrder(count, 2, rank=rank, world=world)) for rank in range(world)]
+    assert sorted(clip for share in shares for clip in share) == list(range(count))
+
+
+@pytest.mark.parametrize("wrong", [(-1, 1, 2), (0, 0, 2), (1, 2, 2)])
+def test_a_part_lies_within_its_total(wrong):
+    with pytest.raises(ValueError, match="must lie within its total"):
+        Part(*wrong)

@@ -2,11 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+
+from .conftest import SMALL
 
 FEW = ("--set", "optim.epochs=2", "--set", "data.workers=0")
 
@@ -29,14 +32,33 @@ def test_the_run_folder_holds_what_ran(trained, ave_shards):
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[-1]["adapter_lr"] == config["optim"]["minimal_lr"]
     best = max(rows, key=lambda row: row["val_accuracy"])
-    assert (summary.best_epoch, summary.best_accuracy) == (best["epoch"], best["val_accuracy"])
+    assert (summary.best_epoch, summary.best_score) == (best["epoch"], best["val_accuracy"])
     about = json.loads((run / "run.json").read_text())
     assert about["shards"] == str(ave_shards)
     assert 0 < about["trainable_parameters"] < about["total_parameters"]
     assert about["versions"]["torch"].startswith("2.11")
     assert len(about["backbone"]["sha256"]) == 64
+    assert json.loads((run / "summary.json").read_text()) == asdict(summary)
+    steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps] == list(range(1, 7))
+    for epoch in (1, 2, 3):
+        keys = [key for row in steps if row["epoch"] == epoch for key in row["clips"]]
+        assert len(keys) == len(set(keys)) == 8
     for name in ("best", "last"):
         assert (run / "checkpoints" / name / "adapters.safetensors").is_file()
+
+
+def test_tensorboard_holds_every_step_and_epoch(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, _ = trained
+    board = EventAccumulator(str(run / "tensorboard"))
+    board.Reload()
+    drawn = board.Scalars("train/loss")
+    rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    assert [event.step for event in drawn] == [row["step"] for row in rows]
+    assert [event.value for event in drawn] == pytest.approx([row["loss"] for row in rows], rel=1e-6)
+    assert len(board.Scalars("epoch/val_accuracy")) == 3
 
 
 def test_recomputing_activations_changes_no_number(ave_shards, trained, tmp_path):
@@ -74,6 +96,7 @@ def test_evaluate_scores_every_split(stgcma, trained):
         scored = json.loads(result.stdout)
         assert (scored["clips"], scored["seconds"]) == (clips, 10 * clips)
         assert scored == json.loads((run / f"evaluation-{split}.json").read_text())
+        assert scored["selected_on"] == "val"
         right = sum(row[index] for index, row in enumerate(scored["confusion"]))
         assert scored["accuracy"] == right / (10 * clips)
     best = max(json.loads(line)["val_accuracy"] for line in (run / "metrics.jsonl").read_text().splitlines())
@@ -133,13 +156,191 @@ def test_wrong_requests_are_status_2_and_one_line(stgcma, ave_shards, tmp_path, 
     assert result.stderr.count("\n") == 1
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_clips(ave_shards, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_before_the_step(ave_shards, small_config, tmp_path, monkeypatch):
     from stgcma.errors import StgcmaError
     from stgcma.train import loop
-    from stgcma.train.config import load_preset
 
-    forward = loop.forward
-    monkeypatch.setattr(loop, "forward", lambda *arguments: forward(*arguments) * float("nan"))
-    config = load_preset("ave-demo", ["optim.epochs=1", "data.workers=0", "optim.batch_size=1"])
-    with pytest.raises(StgcmaError, match=r"the loss is nan at step 0, on the clips [\w-]{11}$"):
+    settings = ("optim.epochs=1", "optim.batch_size=1", "train.save_every_steps=1")
+    config = small_config("ave", *settings)
+    forward = loop.Objective.forward
+
+    def broken(objective, inputs, targets, weight):
+        terms = forward(objective, inputs, targets, weight)
+        if len((tmp_path / "run" / "steps.jsonl").read_text().splitlines()) == 3:
+            terms.losses["class"] = terms.losses["class"] * float("nan")
+        return terms
+
+    monkeypatch.setattr(loop.Objective, "forward", broken)
+    good = r"the last good state is in .*state\.pt"
+    with pytest.raises(StgcmaError, match=rf"the loss is nan at step 4, on the clips [\w-]{{11}}; {good}$"):
         loop.train(ave_shards, tmp_path / "run", config)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == 3
+    assert all(bool(tensor.isfinite().all()) for tensor in state["trained"].values())
+
+
+def test_a_gradient_that_is_not_finite_stops_too(ave_shards, small_config, tmp_path, monkeypatch):
+    from stgcma.errors import StgcmaError
+    from stgcma.train import loop
+
+    monkeypatch.setattr(loop.nn.utils, "get_total_norm", lambda _: torch.tensor(float("inf")))
+    config = small_config("ave", "optim.epochs=1", "optim.batch_size=2")
+    with pytest.raises(StgcmaError, match=r"the gradient is inf at step 1, on the clips \S+, \S+; no state"):
+        loop.train(ave_shards, tmp_path / "run", config)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_comes_near_to_full(ave_shards, small_config, tmp_path, precision):
+    from stgcma.train.loop import train
+
+    losses = {}
+    for name in ("fp32", precision):
+        train(ave_shards, tmp_path / name, small_config("ave", "optim.epochs=2", f"train.precision={name}"))
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        losses[name] = rows[0]["loss"]
+    assert losses[precision] != losses["fp32"], "something was computed otherwise"
+    assert losses[precision] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(ave_shards, small_config, tmp_path):
+    from stgcma.train.loop import train
+
+    for name in ("false", "true"):
+        config = small_config("ave", "optim.epochs=1", "model.drop_path=0", f"train.compile={name}")
+        train(ave_shards, tmp_path / name, config)
+    rows = [json.loads((tmp_path / name / "metrics.jsonl").read_text())["loss"] for name in ("false", "true")]
+    assert rows[1] == pytest.approx(rows[0], rel=1e-2)
+
+
+def test_too_little_gpu_memory_says_what_would_fit():
+    from stgcma.model import describe, preset_config
+    from stgcma.train.config import load_preset
+    from stgcma.train.memory import advice
+
+    config, model = load_preset("ave-demo"), preset_config("ave-demo")  # batches of 4 clips
+
+    def room(clips, *, checkpointing=False):
+        """A GPU on which so many clips fit beside weights, gradients and Adam's two states."""
+        account = describe(model.replace(checkpointing=checkpointing))
+        weights = 4 * (account.total + 3 * account.trainable)
+        return 1 + int((weights + clips * (account.training_bytes - weights)) / 0.85)
+
+    half = "--set train.precision=bf16"
+    assert advice(config, model, room(4)) == f"this should fit: {half}"
+    assert advice(config, model, room(2)) == f"this should fit: --set train.accumulate=2 {half}"
+    tight = advice(config, model, room(1, checkpointing=True))
+    assert tight == f"this should fit: --set train.checkpointing=true --set train.accumulate=4 {half}"
+    assert advice(config, model, 2**20).startswith("no setting of this preset fits")
+
+
+def test_a_full_gpu_is_one_line(ave_shards, small_config, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from stgcma.errors import StgcmaError
+    from stgcma.train import loop, memory
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    monkeypatch.setattr(loop._Trainer, "_differentiate", full)
+    card = SimpleNamespace(total_memory=2**34)
+    monkeypatch.setattr(memory.torch.cuda, "get_device_properties", lambda _: card)
+    with pytest.raises(
+        StgcmaError, match="out of memory with 4 clips at a time on a GPU of 16 GiB"
+    ) as caught:
+        loop.train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
+    assert "this should fit" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_score_that_is_not_met_is_said(stgcma, trained):
+    run, _ = trained
+    stgcma("evaluate", run, "--split", "val")
+    stored = run / "evaluation-val.json"
+    before = json.loads(stored.read_text())
+    stored.write_text(json.dumps({**before, "score": before["score"] + 0.01, "machine": "elsewhere"}))
+    result = stgcma("evaluate", run, "--split", "val")
+    assert result.status == 1
+    assert re.search(
+        r"stores \d+\.\d\d% on val \(on elsewhere\), which is not met: \d+\.\d\d% here", result.stderr
+    )
+    assert json.loads(stored.read_text())["machine"] == "elsewhere", "what is stored stays"
+    stored.write_text(json.dumps(before))
+    assert stgcma("evaluate", run, "--split", "val").status == 0
+
+
+def test_other_shards_are_scored_beside_the_runs_own(stgcma, trained, ave_raw, tmp_path):
+    from stgcma.preprocess.pipeline import Options, preprocess
+
+    run, _ = trained
+    preprocess("ave", ave_raw, tmp_path / "other", Options(features=("clip",), limit=6))
+    result = stgcma("evaluate", run, "--shards", tmp_path / "other", "--split", "val", "--json")
+    scored = json.loads(result.stdout)
+    assert "stored" not in scored
+    assert (run / f"evaluation-val-{scored['data_fingerprint'][:12]}.json").is_file()
+
+
+def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):
+    result = stgcma("evaluate", trained[0], "--shards", avqa_shards)
+    assert result.status == 2
+    assert "the model is for ave" in result.stderr
+
+
+@pytest.mark.parametrize("task", ["avs", "avqa"])
+def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config, tmp_path, task):
+    from stgcma.train.loop import train
+
+    run = tmp_path / "run"
+    train(shards_of(task), run, small_config(task, "optim.epochs=1", "optim.batch_size=4"))
+    result = stgcma("evaluate", run, "--json")
+    assert result.status == 0, result.stderr
+    scored = json.loads(result.stdout)
+    assert scored["score"] == scored[scored["score_name"]]
+    assert all(0 <= value <= 1 for value in scored["baselines"].values())
+    assert len(scored["baselines"]) >= 2
+    assert stgcma("report", run).status == 0
+    page = (run / "report.html").read_text()
+    assert f"{100 * scored['score']:.1f} %" in page
+    assert page.count('<figure class="clip">') == 2
+    assert ("that are said to sound" in page) == (task == "avs")
+    assert ('<ul class="answers">' in page) == (task == "avqa")
+
+
+def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path):
+    run = tmp_path / "seeds"
+    settings = [part for setting in SMALL["ave"] for part in ("--set", setting)]
+    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run", run, *settings, *FEW, "--seeds", 2)
+    result = stgcma(*arguments)
+    assert result.status == 0, result.stderr
+    kept = json.loads((run / "seeds.json").read_text())
+    scores = [
+        json.loads((run / f"seed-{seed}" / "evaluation-test.json").read_text())["score"] for seed in (0, 1)
+    ]
+    assert [row["score"] for row in kept["runs"]] == scores
+    assert kept["mean"] == pytest.approx(sum(scores) / 2)
+    assert kept["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+    assert f"{kept['mean']:.2%} ± {kept['std']:.2%} over 2 seeds" in result.stdout
+    again = json.loads(stgcma(*arguments, "--resume", "--json").stdout)
+    assert again["mean"] == kept["mean"]
+
+
+def test_the_ablation_trains_five_models(stgcma, ave_shards, tmp_path):
+    run = tmp_path / "ablation"
+    settings = [part for setting in SMALL["ave"] for part in ("--set", setting)]
+    result = stgcma(
+        "ablate", ave_shards, "--preset", "ave-demo", "--run", run, *settings, *FEW, "--set", "optim.epochs=1"
+    )
+    assert result.status == 0, result.stderr
+    rows = json.loads((run / "ablation.json").read_text())["runs"]
+    assert [row["run"] for row in rows] == [
+        "frozen",
+        "+temporal",
+        "+temporal+spatial",
+        "+temporal+global",
+        "all",
+    ]
+    trained = [row["trainable_parameters"] for row in rows]
+    assert trained[0] < trained[1] < trained[2] == trained[3] < trained[4]
+    for row in rows:
+        assert row["run"] in result.stdout

@@ -1,0 +1,82 @@
+"""`stgcma run`: what is done with the same settings is skipped, what is not is done again."""
+
+import json
+
+import pytest
+
+from .conftest import SMALL
+
+
+def stages(result):
+    said = result.stderr
+    return {
+        "shards": "was complete already" not in said,
+        "training": "is finished already" not in said,
+        "scoring": "is scored already" not in said,
+    }
+
+
+def test_stages_are_skipped_or_done_again(stgcma, ave_raw, tmp_path):
+    work = tmp_path / "work"
+
+    def run(*settings):
+        chosen = [*SMALL["ave"], "data.workers=0", "optim.epochs=1", *settings]
+        options = [part for setting in chosen for part in ("--set", setting)]
+        result = stgcma("run", "ave", ave_raw, work, "--preset", "ave-demo", *options)
+        assert result.status == 0, result.stderr
+        return result
+
+    first = run()
+    assert stages(first) == {"shards": True, "training": True, "scoring": True}
+    assert "12 clips written, 0 quarantined" in first.stdout
+    score = json.loads((work / "run" / "evaluation-test.json").read_text())
+    assert f"{score['score']:.1%}" in first.stdout
+    assert (work / "run" / "report.html").is_file()
+
+    page = (work / "run" / "report.html").stat().st_mtime_ns
+    assert stages(run()) == {"shards": False, "training": False, "scoring": False}
+    assert (work / "run" / "report.html").stat().st_mtime_ns == page
+
+    other = run("optim.adapter_lr=1e-4")
+    assert stages(other) == {"shards": False, "training": True, "scoring": True}
+    assert "training anew: " in other.stderr
+    assert "optim.adapter_lr was 0.002, is 0.0001" in other.stderr
+
+
+@pytest.mark.slow
+def test_other_videos_make_all_stages_anew(stgcma, ave_raw, tmp_path):
+    from shutil import copytree
+
+    raw = tmp_path / "raw"
+    copytree(ave_raw, raw)
+    options = [part for setting in (*SMALL["ave"], "optim.epochs=1") for part in ("--set", setting)]
+    command = ("run", "ave", raw, tmp_path / "work", "--preset", "ave-demo", *options)
+    assert stgcma(*command).status == 0
+    lines = (raw / "testSet.txt").read_text().splitlines()
+    (raw / "testSet.txt").write_text("\n".join(lines[:-1]) + "\n")
+    again = stgcma(*command)
+    assert again.status == 0, again.stderr
+    assert "making them anew: " in again.stderr
+    assert "training anew: " in again.stderr
+    assert stages(again) == {"shards": True, "training": True, "scoring": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("avqs", "RAW", "WORK", "--preset", "ave-demo"), "TASK is 'avqs', must be one of ave, avs, avqa"),
+        (("ave", "RAW", "WORK", "--preset", "demo"), "preset 'demo' is not known"),
+        (("avqa", "RAW", "WORK", "--preset", "avqa-demo"), "avqa-train.json is missing"),
+    ],
+)
+def test_wrong_requests_are_status_2_and_say_what_is_wrong(stgcma, ave_raw, tmp_path, arguments, message):
+    places = {"RAW": str(ave_raw), "WORK": str(tmp_path / "work")}
+    result = stgcma("run", *(places.get(argument, argument) for argument in arguments))
+    assert result.status == 2
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_shards_of_another_task_are_not_trained_on(stgcma, ave_raw, tmp_path):
+    result = stgcma("run", "ave", ave_raw, tmp_path / "work", "--preset", "avs-demo")
+    assert result.status == 2
+    assert "preset avs-demo is for avs, TASK is ave" in result.stderr

@@ -1,0 +1,176 @@
+"""Two processes on gloo: what one would do, to rounding; and an end when one of them dies."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stgcma
+import torch
+from safetensors.torch import load_file
+from stgcma.train.distributed import SharedBatchNorm, share_batch_norms
+from stgcma.train.loop import train
+
+from .conftest import SMALL
+
+LAST = "checkpoints/last/adapters.safetensors"
+
+
+def torchrun(*arguments, script=None, processes=2, timeout=280):
+    program = [str(script)] if script else ["-m", "stgcma"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", str(processes), *program, *map(str, arguments)]
+    package = Path(stgcma.__file__).absolute().parent.parent
+    paths = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, env=environment
+    )
+
+
+def options(task, *settings):
+    chosen = [*SMALL[task], "data.workers=0", "optim.epochs=2", *settings]
+    return [part for setting in chosen for part in ("--set", setting)]
+
+
+def rows(run, name):
+    return [json.loads(line) for line in (run / name).read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        # 8 and 7 training clips: the last step of an epoch has fewer clips than the others, or a single one.
+        ("ave", ("optim.batch_size=3", "data.mixup=0.5")),
+        pytest.param("avs", ("optim.batch_size=2", "loss.mask=iou+bce"), marks=pytest.mark.slow),
+        pytest.param("avqa", ("optim.batch_size=3", "data.questions=all"), marks=pytest.mark.slow),
+        pytest.param("avqa", ("optim.batch_size=3", "data.questions=one"), marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_do_what_one_does(task, settings, shards_of, small_config, tmp_path):
+    shards = shards_of(task)
+    train(shards, tmp_path / "one", small_config(task, *settings, "optim.epochs=2"))
+    result = torchrun(
+        "train",
+        shards,
+        "--preset",
+        f"{task}-demo",
+        "--run-folder",
+        tmp_path / "two",
+        *options(task, *settings),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\n") == 1, "the first process speaks for all"
+    one, two = load_file(tmp_path / "one" / LAST), load_file(tmp_path / "two" / LAST)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
+    for before, after in zip(
+        rows(tmp_path / "one", "steps.jsonl"), rows(tmp_path / "two", "steps.jsonl"), strict=True
+    ):
+        assert after["clips"] == before["clips"]
+        assert after["loss"] == pytest.approx(before["loss"], abs=1e-5)
+    name = "val_miou" if task == "avs" else "val_accuracy"
+    one_scores, two_scores = (
+        [row[name] for row in rows(tmp_path / run, "metrics.jsonl")] for run in ("one", "two")
+    )
+    assert two_scores == pytest.approx(one_scores, abs=1e-3)
+
+
+def test_scoring_in_three_processes_is_exact(ave_shards, small_config, tmp_path, stgcma):
+    train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
+    alone = json.loads(stgcma("evaluate", tmp_path / "run", "--split", "train", "--json").stdout)
+    result = torchrun("evaluate", tmp_path / "run", "--split", "train", "--json", processes=3)
+    assert result.returncode == 0, result.stderr
+    shared = json.loads(result.stdout)
+    assert shared["clips"] == 8, "three processes hold three, three and two of them"
+    assert shared["confusion"] == alone["confusion"]
+    assert shared["stored"]["met"]
+
+
+DYING = """
+import os, sys
+from stgcma.train import loop
+step = loop._Trainer._step
+def dying(trainer, *arguments):
+    if trainer.here.rank == 1 and trainer.now.step == 1:
+        os._exit(9)
+    return step(trainer, *arguments)
+loop._Trainer._step = dying
+from stgcma.cli import main
+main()
+"""
+
+
+def test_a_process_that_dies_ends_all(ave_shards, tmp_path):
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    run = tmp_path / "run"
+    result = torchrun(
+        "train", ave_shards, "--preset", "ave-demo", "--run-folder", run, *options("ave"), script=script
+    )
+    assert result.returncode != 0
+    assert "exitcode  : 9" in result.stderr
+    assert not (run / "summary.json").exists()
+
+
+def test_too_few_clips_for_the_processes_are_refused(ave_shards, tmp_path):
+    settings = options("ave", "optim.batch_size=1")
+    result = torchrun(
+        "train", ave_shards, "--preset", "ave-demo", "--run-folder", tmp_path / "run", *settings
+    )
+    assert result.returncode != 0
+    assert "optim.batch_size is 1, too few clips for 2 processes with train.accumulate=1" in result.stderr
+
+
+def test_a_step_in_parts_is_the_whole_step(ave_shards, small_config, tmp_path):
+    settings = ("optim.epochs=2", "optim.batch_size=4")
+    train(ave_shards, tmp_path / "whole", small_config("ave", *settings))
+    train(ave_shards, tmp_path / "parts", small_config("ave", *settings, "train.accumulate=3"))
+    whole, parts = (load_file(tmp_path / name / LAST) for name in ("whole", "parts"))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def shared_norm(rank, folder, port):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    x, upstream, norm = torch.load(folder / "case.pt", weights_only=False)
+    (norm,) = share_batch_norms(torch.nn.Sequential(norm))
+    rows = slice(0, 5) if rank == 0 else slice(5, 12)
+    own = x[rows].clone().requires_grad_()
+    y = norm(own)
+    (y * upstream[rows]).sum().backward()
+    result = [y.detach(), own.grad, norm.weight.grad, norm.running_mean, norm.running_var]
+    torch.save(result, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_batch_norm_over_two_processes_is_one(tmp_path):
+    torch.manual_seed(0)
+    x, upstream, norm = torch.randn(12, 3), torch.randn(12, 3), torch.nn.BatchNorm1d(3)
+    torch.nn.init.normal_(norm.weight)
+    torch.save((x, upstream, norm), tmp_path / "case.pt")
+    port = 20000 + os.getpid() % 20000
+    torch.multiprocessing.spawn(shared_norm, (tmp_path, port), nprocs=2)
+    whole = x.clone().requires_grad_()
+    y = norm(whole)
+    (y * upstream).sum().backward()
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for index, expected in enumerate((y.detach(), whole.grad)):
+        torch.testing.assert_close(torch.cat([part[index] for part in parts]), expected)
+    torch.testing.assert_close(parts[0][2] + parts[1][2], norm.weight.grad)
+    for index, expected in ((3, norm.running_mean), (4, norm.running_var)):
+        for part in parts:
+            torch.testing.assert_close(part[index], expected)
+
+
+def test_a_shared_norm_scores_as_any_other():
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    assert isinstance(share_batch_norms(model)[0], SharedBatchNorm)
+    x = torch.randn(6, 3)
+    model.eval()
+    np.testing.assert_allclose(model(x).detach(), x / np.sqrt(1 + 1e-5), rtol=1e-5)

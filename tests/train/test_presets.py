@@ -1,0 +1,70 @@
+"""Every full-size preset takes a step of training, saves it, resumes, and is scored; random weights."""
+
+import pytest
+from stgcma.model import PRESET_NAMES
+from stgcma.preprocess.pipeline import Options, preprocess
+from stgcma.train.config import load_preset
+from stgcma.train.evaluation import evaluate
+from stgcma.train.loop import train
+
+SMALLEST = ("ave-clip-b16-tiny", "avs-swin-b", "avqa-swin-b")
+FULL_SIZE = [name for name in PRESET_NAMES if not name.endswith("-demo")]
+COLLECTIONS = {"ave": "ave", "avs": "avs_s4", "avqa": "music_avqa"}
+
+# Table 9 of the paper: adapter LR, task LR, minimal LR, batch, warm-up epochs, augmented.
+TABLE_9 = {
+    "ave": (5e-5, 5e-6, 2e-6, 1, 2, True),
+    "avs": (3e-4, 3e-4, 2e-5, 2, 5, False),
+    "avqa-swin-b": (5e-5, 5e-5, 5e-6, 2, 2, False),
+    "avqa-swin-l": (2.5e-5, 2.5e-5, 2e-6, 2, 2, False),
+}
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_presets_are_the_papers_columns(name):
+    config = load_preset(name)
+    rates = config.optim.adapter_lr, config.optim.task_lr, config.optim.minimal_lr
+    published = TABLE_9.get(name, TABLE_9.get(config.task))
+    assert (*rates, config.optim.batch_size, config.optim.warmup_epochs, config.data.augment) == published
+    assert config.data.mixup == (0.5 if config.task == "ave" else 0)
+    assert (config.optim.epochs, config.optim.betas, config.optim.weight_decay) == (20, (0.95, 0.999), 5e-7)
+    assert config.model["weights"] == "timm"
+    assert config.train.select_on == "val"
+
+
+@pytest.fixture(scope="module")
+def one_clip_each(tmp_path_factory):
+    """A maker of shards with one clip for val and at most two for training."""
+    from importlib import import_module
+
+    made = {}
+
+    def make(task):
+        if task not in made:
+            folder = tmp_path_factory.mktemp(f"one-{task}")
+            module = import_module(f"stgcma.preprocess.synthesis.{COLLECTIONS[task]}")
+            module.synthesize(folder / "raw", clips=10, seed=1, workers=1)
+            made[task] = folder / "out"
+            preprocess(COLLECTIONS[task].replace("_", "-"), folder / "raw", made[task], Options(limit=3))
+        return made[task]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in SMALLEST else (pytest.mark.slow, pytest.mark.timeout(900)))
+        for name in FULL_SIZE
+    ],
+)
+def test_a_full_size_preset_steps_saves_resumes_and_is_scored(name, one_clip_each, tmp_path):
+    config = load_preset(
+        name, ["model.weights=null", "optim.epochs=1", "data.workers=0", "data.questions=all"]
+    )
+    shards = one_clip_each(config.task)
+    summary = train(shards, tmp_path / "run", config)
+    assert summary.trainable_parameters < summary.total_parameters
+    assert train(shards, tmp_path / "run", config, resume=True) == summary
+    result = evaluate(tmp_path / "run", split="val")
+    assert 0 <= result["score"] <= 1

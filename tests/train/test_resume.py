@@ -1,0 +1,216 @@
+"""A run that is killed after any step and resumed is, to the bit, the run that was not."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from stgcma.errors import InputError, StgcmaError
+from stgcma.train import loop
+from stgcma.train.loop import train
+
+SETTINGS = ("train.save_every_steps=1", "optim.batch_size=3", "data.augment=true", "data.mixup=0.5")
+LAST = "checkpoints/last/adapters.safetensors"
+
+
+def outcome(run):
+    """What must be equal: weights and optimiser, losses and the order of the clips, the scores."""
+    state = torch.load(run / "checkpoints" / "state.pt", weights_only=True)
+    state["progress"] = {k: v for k, v in state["progress"].items() if "seconds" not in k}
+    return {
+        "weights": (run / LAST).read_bytes(),
+        "best": (run / "checkpoints/best/adapters.safetensors").read_bytes(),
+        "state": state,
+        "steps": (run / "steps.jsonl").read_text(),
+        "epochs": (run / "metrics.jsonl").read_text(),
+    }
+
+
+def assert_same(found, expected):
+    assert found["steps"] == expected["steps"]
+    assert found["epochs"] == expected["epochs"]
+    assert found["weights"] == expected["weights"]
+    assert found["best"] == expected["best"]
+    assert equal(found["state"], expected["state"])
+
+
+def equal(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+class KilledError(BaseException):
+    """Stands for a kill: nothing in the program handles it."""
+
+
+@pytest.mark.parametrize(
+    ("task", "kills"), [("ave", range(1, 7)), ("avs", (2,)), ("avqa", (4,))], ids=["ave", "avs", "avqa"]
+)
+def test_after_every_step_of_a_short_run(task, kills, shards_of, small_config, tmp_path, monkeypatch):
+    shards = shards_of(task)
+    config = small_config(task, *SETTINGS[:2], "optim.epochs=2")
+    train(shards, tmp_path / "whole", config)
+    expected = outcome(tmp_path / "whole")
+    steps = len(expected["steps"].splitlines())
+    assert steps == 6
+    step = loop._Trainer._step
+    for last in kills:
+        run = tmp_path / f"killed-{last}"
+
+        def killed_after(trainer, *arguments, last=last):
+            stop = step(trainer, *arguments)
+            if trainer.now.step == last:
+                raise KilledError
+            return stop
+
+        monkeypatch.setattr(loop._Trainer, "_step", killed_after)
+        with pytest.raises(KilledError):
+            train(shards, run, config)
+        monkeypatch.setattr(loop._Trainer, "_step", step)
+        train(shards, run, config, resume=True)
+        assert_same(outcome(run), expected)
+
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from stgcma.train import loop
+from stgcma.train.config import load_preset
+shards, run, last, *settings = sys.argv[1:]
+step = loop._Trainer._step
+def killing(trainer, *arguments):
+    stop = step(trainer, *arguments)
+    if trainer.now.step == int(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stop
+loop._Trainer._step = killing
+loop.train(shards, Path(run), load_preset("ave-demo", settings), resume=True)
+"""
+
+
+def killed(shards, run, last, settings):
+    command = [sys.executable, "-c", DRIVER, str(shards), str(run), str(last), *settings]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+def check_kills(shards, folder, *, workers, epochs, kills):
+    """Kills a run of two steps an epoch after each of the steps `kills`, one run for all of them."""
+    from .conftest import SMALL
+
+    settings = [*SMALL["ave"], *SETTINGS, "optim.batch_size=4", f"optim.epochs={epochs}"]
+    whole = killed(shards, folder / "whole", 0, [*settings, "data.workers=0"])
+    assert whole.returncode == 0, whole.stderr
+    expected = outcome(folder / "whole")
+    run = folder / f"run-{workers}"
+    for last in kills:
+        result = killed(shards, run, last, [*settings, f"data.workers={workers}"])
+        assert result.returncode == -signal.SIGKILL, result.stderr
+    result = killed(shards, run, 0, [*settings, f"data.workers={workers}"])
+    assert result.returncode == 0, result.stderr
+    assert_same(outcome(run), expected)
+
+
+def test_sigkill_with_loader_workers(ave_shards, tmp_path):
+    check_kills(ave_shards, tmp_path, workers=2, epochs=2, kills=(1, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigkill_after_each_of_thirty_steps(ave_shards, tmp_path, workers):
+    check_kills(ave_shards, tmp_path, workers=workers, epochs=15, kills=range(1, 31))
+
+
+@pytest.fixture(scope="module")
+def finished(ave_shards, small_config, tmp_path_factory):
+    run = tmp_path_factory.mktemp("finished") / "run"
+    config = small_config("ave", "optim.epochs=1")
+    return run, config, train(ave_shards, run, config)
+
+
+def test_a_finished_run_is_left_as_it_is(finished, ave_shards, capsys):
+    run, config, summary = finished
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert train(ave_shards, run, config, resume=True) == summary
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    assert "is finished already" in capsys.readouterr().err
+
+
+def test_resuming_where_nothing_is_begins(ave_shards, tmp_path, finished):
+    assert train(ave_shards, tmp_path / "run", finished[1], resume=True).epochs == 1
+
+
+def test_other_settings_or_data_cannot_be_resumed(finished, ave_shards, small_config):
+    run, _, _ = finished
+    other = small_config("ave", "optim.epochs=1", "optim.adapter_lr=1e-4", "data.mixup=0.25")
+    with pytest.raises(
+        InputError, match=r"data\.mixup was 0\.0, is 0\.25; optim\.adapter_lr was 0\.002, is 0\.0001"
+    ):
+        train(ave_shards, run, other, resume=True)
+    about = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**about, "data_fingerprint": "f" * 64}))
+    with pytest.raises(InputError, match=r"the shards were ffffffffffff, are "):
+        train(ave_shards, run, small_config("ave", "optim.epochs=1"), resume=True)
+    (run / "run.json").write_text(json.dumps(about))
+
+
+def test_more_workers_are_no_other_settings(finished, ave_shards):
+    run, config, summary = finished
+    data = config.data.model_copy(update={"workers": 2})
+    assert train(ave_shards, run, config.model_copy(update={"data": data}), resume=True) == summary
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut"])
+def test_a_damaged_state_is_named(ave_shards, small_config, tmp_path, monkeypatch, content):
+    config = small_config("ave", "optim.epochs=1", "train.save_every_steps=1")
+    monkeypatch.setattr(loop._Trainer, "_keep", lambda *_: (_ for _ in ()).throw(StgcmaError("stopped")))
+    with pytest.raises(StgcmaError, match="stopped"):
+        train(ave_shards, tmp_path / "run", config)
+    state = tmp_path / "run" / "checkpoints" / "state.pt"
+    state.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"state\.pt cannot be read \(.+\); start the run again with --overwrite"
+    ):
+        train(ave_shards, tmp_path / "run", config, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "left"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_saves_and_says_how_to_go_on(
+    ave_shards, small_config, tmp_path, monkeypatch, capsys, number, left
+):
+    config = small_config("ave", "optim.epochs=2", "optim.batch_size=3")
+    train(ave_shards, tmp_path / "whole", config)
+    step = loop._Trainer._step
+
+    def interrupted(trainer, *arguments):
+        if trainer.now.step == 1:
+            signal.raise_signal(number)
+        return step(trainer, *arguments)
+
+    monkeypatch.setattr(loop._Trainer, "_step", interrupted)
+    handlers = signal.getsignal(number)
+    with pytest.raises(left):
+        train(ave_shards, tmp_path / "run", config)
+    assert signal.getsignal(number) is handlers
+    said = capsys.readouterr().err
+    assert "stopped at step 2, everything is saved; the same command with --resume goes on" in said
+    monkeypatch.setattr(loop._Trainer, "_step", step)
+    train(ave_shards, tmp_path / "run", config, resume=True)
+    assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+
+
+def test_overwriting_leaves_nothing_of_the_run_before(ave_shards, small_config, tmp_path):
+    run = tmp_path / "run"
+    train(ave_shards, run, small_config("ave", "optim.epochs=2", "model.backbone_seed=1"))
+    train(ave_shards, run, small_config("ave", "optim.epochs=1"), overwrite=True)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+    assert len(list((run / "tensorboard").iterdir())) == 1
