@@ -55,12 +55,17 @@ class World:
             torch.distributed.barrier()
 
 
+def pick_device() -> torch.device:
+    """The GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @contextmanager
 def world() -> Iterator[World]:
     """Joins the processes that `torchrun` started; alone without it. Leaves them at the end."""
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
-        yield World(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        yield World(0, 1, pick_device())
         return
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
@@ -101,13 +106,10 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        momentum = self.momentum or 0.0
-        assert self.running_mean is not None  # noqa: S101  # made with track_running_stats
-        assert self.running_var is not None  # noqa: S101
-        assert self.num_batches_tracked is not None  # noqa: S101
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
-        self.num_batches_tracked.add_(1)
+        kept: Any = self  # torch's types allow for norms that keep no statistics; the model's all do
+        kept.running_mean.lerp_(mean, kept.momentum)
+        kept.running_var.lerp_(variance * count / max(count - 1, 1), kept.momentum)
+        kept.num_batches_tracked.add_(1)
 
 
 def share_batch_norms(model: nn.Module) -> list[SharedBatchNorm]:

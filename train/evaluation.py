@@ -106,11 +106,6 @@ def _compare_and_keep(run: RunFolder, split: str, result: dict[str, Any], *, wri
     return result
 
 
-def pick_device() -> torch.device:
-    """The GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """An evaluation as rows of a table for a person: name and share."""
 

@@ -14,7 +14,8 @@ import numpy as np
 from ..model import load_model
 from ..shards.storage import Location
 from .data import Batch, ClipDataset, make_loader, open_task
-from .evaluation import outputs, pick_device
+from .distributed import pick_device
+from .evaluation import outputs
 from .order import ScoringOrder
 from .pictures import data_url, frame_strip, spectrogram
 from .run_folder import RunFolder

@@ -19,7 +19,6 @@ class AveTask(Task):
 
     name = "ave"
     score_name = "accuracy"
-    score_label = "seconds right"
 
     def model_options(self) -> dict[str, Any]:
         return {"classes": len(self.info.classes), "frames": self.info.features["sampling"]["frames"]}

@@ -26,7 +26,6 @@ class AvqaTask(Task):
 
     name = "avqa"
     score_name = "accuracy"
-    score_label = "questions right"
     item = "questions"
 
     def __init__(self, info: DatasetInfo) -> None:

@@ -24,7 +24,6 @@ class AvsTask(Task):
 
     name = "avs"
     score_name = "miou"
-    score_label = "mIoU"
 
     def model_options(self) -> dict[str, Any]:
         return {"frames": self.info.features["sampling"]["frames"]}

@@ -56,13 +56,11 @@ class Task(ABC):
     Attributes:
         name: as in presets and `dataset.json`.
         score_name: what is counted, one word; the key of the score in results.
-        score_label: the same for a person.
         item: what an epoch is counted in.
     """
 
     name: ClassVar[str]
     score_name: ClassVar[str]
-    score_label: ClassVar[str]
     item: ClassVar[str] = "clips"
 
     def __init__(self, info: DatasetInfo) -> None:
