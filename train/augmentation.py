@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,18 +21,24 @@ ERASING_PROBABILITY = 0.25
 MIXUP_BETA = 10.0
 
 
+def normalise_frames(frames: Sequence[Tensor]) -> Tensor:
+    """RGB frames `[3, H, W]` uint8 → `[T, 3, H, W]` float32, ImageNet-normalised."""
+    video = torch.empty(len(frames), *frames[0].shape)
+    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
+    for made, frame in zip(video, frames, strict=True):
+        made.copy_(frame).div_(255).sub_(mean).div_(std)  # one at a time: a frame fits into the cache
+    return video
+
+
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Python's, NumPy's and torch's global generators start from `seed`, and are put back afterwards.
+def _draws_put_back() -> Iterator[None]:
+    """Python's, NumPy's and torch's global generators go on afterwards where they were.
 
     timm's transforms draw from all three.
     """
     states = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
-            random.seed(seed)
-            np.random.seed(seed)
-            torch.manual_seed(seed)
             yield
     finally:
         random.setstate(states[0])
@@ -47,25 +53,32 @@ class FrameAugmentation:
 
     def __init__(self, pixels: int) -> None:
         from timm.data import create_transform
+        from timm.data.random_erasing import RandomErasing
 
+        # With `use_prefetcher` it ends at uint8 tensors; what follows is done here, for a whole clip at a time.
         self._transform = create_transform(
-            pixels,
-            is_training=True,
-            auto_augment=RAND_AUGMENT,
-            re_prob=ERASING_PROBABILITY,
-            re_mode="pixel",
-            interpolation="bicubic",
-            mean=IMAGE_MEAN,
-            std=IMAGE_STD,
+            pixels, is_training=True, auto_augment=RAND_AUGMENT, interpolation="bicubic", use_prefetcher=True
         )
+        self._erase = RandomErasing(ERASING_PROBABILITY, mode="pixel", device="cpu")
 
     def __call__(self, frames: list[Any], seed: int) -> Tensor:
         """Pillow frames → `[T, 3, pixels, pixels]` float32, ImageNet-normalised."""
-        made = []
-        for frame in frames:
-            with seeded(seed):
-                made.append(self._transform(frame))
-        return torch.stack(made)
+        with _draws_put_back():
+            pixels = []
+            for frame in frames:
+                _seed_all(seed)
+                pixels.append(self._transform(frame))
+            video = normalise_frames(pixels)
+            for frame in video:
+                _seed_all(seed ^ 1)  # another one: erasing must not go with the crop
+                self._erase(frame)
+        return video
+
+
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 def mix_powers(
