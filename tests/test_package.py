@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from stgcma import cli
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("preprocess", "shards", "model", "train", "doctor")
@@ -19,23 +20,17 @@ MAY_IMPORT = {
     "train": {"shards", "model"},
     "doctor": {"preprocess", "model"},
 }
-COMMANDS = (
-    "demo",
-    "synthesize",
-    "preprocess",
-    "shards verify",
-    "shards stats",
-    "shards show",
-    "train",
-    "run",
-    "ablate",
-    "evaluate",
-    "report",
-    "presets",
-    "model",
-    "import-reference",
-    "doctor",
-)
+
+
+def commands_of(app, before=""):
+    """Every command of a Typer app as it is typed, without `stgcma`."""
+    for command in app.registered_commands:
+        yield before + (command.name or command.callback.__name__.replace("_", "-"))
+    for group in app.registered_groups:
+        yield from commands_of(group.typer_instance, f"{before}{group.name} ")
+
+
+COMMANDS = tuple(commands_of(cli.app))
 # The model runs where there is only torch and timm (and what they need).
 MODEL_NEEDS = {"torch", "timm", "safetensors", "numpy", "yaml"} | set(sys.stdlib_module_names)
 
@@ -78,8 +73,7 @@ def test_every_package_is_listed():
 # Every command's help in one process, and what each has loaded by then: typer takes pydantic for its options.
 HELP = """
 import json, sys
-import typer
-from pydantic import TypeAdapter  # where pydantic loads the rest of itself
+import annotated_types, pydantic, typer
 def loaded():
     return {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
 before = loaded()
