@@ -28,8 +28,9 @@ format: $(READY_TO_TEST)
 	$(BIN)/ruff format .
 
 # The images' packages, with hashes, of the index that pip asks by default. For a CPU those are left out that only
-# a GPU needs and that torch loads without; most of CUDA's libraries it does not. An index with builds for the CPU
-# alone makes a much smaller image: `make docker-lock UV_INDEX=…`, and for the build PIP_EXTRA_INDEX_URL.
+# a GPU needs and that torch loads without (it then logs that there is no triton); without the rest of CUDA's
+# libraries it does not load. An index with builds of torch for the CPU alone has no need of them:
+# `make docker-lock UV_INDEX=…`, and PIP_EXTRA_INDEX_URL for the build.
 LOCK := uv pip compile pyproject.toml --extra s3 --no-config --quiet --upgrade --generate-hashes --no-annotate \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make docker-lock"
 ONLY_FOR_GPUS := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-nvrtc nvidia-cusolver nvidia-nvtx triton
