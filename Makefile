@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow lint format docker-lock docker-verify clean
 
 demo: $(READY)
 	$(BIN)/stgcma demo --workdir demo
@@ -26,6 +26,21 @@ lint: $(READY_TO_TEST)
 format: $(READY_TO_TEST)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The images' packages, with hashes, of the index that pip asks by default. For a CPU those are left out that only
+# a GPU needs and that torch loads without (it then logs that there is no triton); without the rest of CUDA's
+# libraries it does not load. An index with builds of torch for the CPU alone has no need of them:
+# `make docker-lock UV_INDEX=…`, and PIP_EXTRA_INDEX_URL for the build.
+LOCK := uv pip compile pyproject.toml --extra s3 --no-config --quiet --upgrade --generate-hashes --no-annotate \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make docker-lock"
+ONLY_FOR_GPUS := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-nvrtc nvidia-cusolver nvidia-nvtx triton
+
+docker-lock: $(READY_TO_TEST)
+	$(BIN)/$(LOCK) --output-file docker/requirements-cuda.txt
+	$(BIN)/$(LOCK) --output-file docker/requirements-cpu.txt $(addprefix --no-emit-package ,$(ONLY_FOR_GPUS))
+
+docker-verify: $(READY)
+	PYTHON=$(BIN)/python docker/verify.sh
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stgcma needs Python 3.11 or later, this is " + sys.version)'

@@ -1,0 +1,44 @@
+"""`stgcma doctor`: whether this machine can do the work."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from .console import message
+from .errors import StgcmaError
+
+
+def doctor(
+    json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at what is installed, decode built-in clips, and say what to do about what is wrong.
+
+    Exit status 1 when something that preprocessing, training or evaluation needs is broken.
+
+    Example: stgcma doctor
+    """
+    from .doctor.diagnosis import diagnose
+
+    levels: Counter[str] = Counter()
+    findings = []
+    area = None
+    for found_in, finding in diagnose():
+        levels[finding.level.value] += 1
+        findings.append({"area": found_in} | finding.to_json())
+        if json_:
+            continue
+        if found_in != area:
+            area = found_in
+            typer.echo(area)
+        typer.echo(finding.line())
+    problems, warnings = levels["problem"], levels["warning"]
+    if json_:
+        content = {"ok": not problems, "counts": dict(levels), "findings": findings}
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    if problems:
+        raise StgcmaError(f"problems: {problems}, warnings: {warnings}; what to do stands behind the arrows")
+    message(f"no problems, warnings: {warnings}")

@@ -1,0 +1,125 @@
+"""Decodes the built-in clips with every decoder, in processes that may die of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from ..preprocess.isolation import IsolatedPool
+from ..preprocess.reasons import ClipError
+from . import clips
+from .clips import CLIPS, Clip
+from .findings import Finding, Level
+from .requirements import reinstall
+
+PICTURE_DECODERS = ("pyav", "ffmpeg", "decord")
+SOUND = "sound"
+_NEEDED = {"pyav", SOUND}
+# Half a second of 64×64 takes milliseconds; the rest is for starting a process on a machine that is busy.
+TIMEOUT_SECONDS = 60.0
+_MEMORY_BYTES = 8 << 30  # torch, which makes the fbank, reserves much that it never touches
+
+# Flat pictures lose little in any codec; their brightness steps by 14 from one to the next.
+_COLOUR_TOLERANCE = 6.0
+_TONE_TOLERANCE_HZ = 20.0
+_LOUDNESS_TOLERANCE = 0.25
+
+# A clip, and what decodes it: one of `PICTURE_DECODERS`, or `SOUND`.
+Job = tuple[Clip, str]
+# Decodes; says what is wrong with what came out, or None. Importable, and may raise ClipError or worse.
+Decode = Callable[[Job], str | None]
+
+
+def decode(job: Job) -> str | None:
+    """What is wrong with what comes out of a decoder, or None. Raises `ClipError` where nothing does."""
+    clip, decoder = job
+    return _wrong_sound(clip) if decoder == SOUND else _wrong_pictures(clip, decoder)
+
+
+def _wrong_pictures(clip: Clip, decoder: str) -> str | None:
+    import numpy as np
+
+    from ..preprocess.video import read_frames
+
+    images = read_frames(clip.path, lambda times: np.arange(len(times)), decoder=decoder).images
+    if len(images) != clips.FRAMES:
+        return f"{len(images)} pictures came out, {clips.FRAMES} are in it"
+    middle = clips.PIXELS // 2
+    for index, image in enumerate(images):
+        halves = image[:, :middle], image[:, middle:]
+        for half, expected in zip(halves, clips.mean_colours(index), strict=True):
+            seen = half.mean(axis=(0, 1), dtype=np.float64)
+            if np.abs(seen - expected).max() > _COLOUR_TOLERANCE:
+                is_, was = (", ".join(f"{value:.0f}" for value in rgb) for rgb in (seen, expected))
+                return f"picture {index} has the mean colour {is_} instead of {was}"
+    return None
+
+
+def _wrong_sound(clip: Clip) -> str | None:
+    import numpy as np
+
+    from ..preprocess.audio import SAMPLE_RATE_HZ, read_waveform
+    from ..preprocess.fbank import log_mel
+    from ..preprocess.specification import FBANK_KINDS
+
+    waveform = read_waveform(clip.path)
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
+    tone_hz = float(spectrum.argmax()) * SAMPLE_RATE_HZ / len(waveform)
+    if abs(tone_hz - clips.TONE_HZ) > _TONE_TOLERANCE_HZ:
+        return f"its tone has {tone_hz:.0f} Hz instead of {clips.TONE_HZ:.0f} Hz"
+    middle = waveform[len(waveform) // 4 : -len(waveform) // 4]
+    loudness = float(np.sqrt(2 * np.mean(np.square(middle, dtype=np.float64)))) / clips.TONE_AMPLITUDE
+    if abs(loudness - 1) > _LOUDNESS_TOLERANCE:
+        return f"its tone is {loudness:.2f} times as loud as it should be"
+    for kind in FBANK_KINDS.values():
+        if not np.isfinite(log_mel(waveform, kind)).all():
+            return f"its {kind.name} has numbers that are not finite"
+    return None
+
+
+def check_decoding(
+    samples: Sequence[Clip] = CLIPS,
+    *,
+    decode: Decode = decode,
+    decoders: Sequence[str] = (*PICTURE_DECODERS, SOUND),
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Iterator[Finding]:
+    """A finding for every clip: which decoders are right, and those that are not.
+
+    PyAV is the decoder of choice, and the only one for sound, so that its failures are problems; the others
+    are asked when it has no answer, or by name.
+    """
+    jobs = [(clip, decoder) for clip in samples for decoder in decoders]
+    with IsolatedPool(1, timeout_seconds=timeout_seconds, memory_bytes=_MEMORY_BYTES, tries=1) as pool:
+        for clip, of_clip in groupby(pool.map(decode, jobs), key=lambda pair: pair[0][0]):
+            yield _finding(clip, {job[1]: outcome for job, outcome in of_clip})
+
+
+def _finding(clip: Clip, outcomes: dict[str, str | ClipError | None]) -> Finding:
+    right = [decoder for decoder, outcome in outcomes.items() if outcome is None]
+    refusing = [decoder for decoder, outcome in outcomes.items() if _refuses(outcome)]
+    failures = {d: o for d, o in outcomes.items() if d not in right and d not in refusing}
+    said = [f"{decoder} {_said(outcome)}" for decoder, outcome in failures.items()]
+    said += [f"right with {', '.join(right)}"] if right else []
+    said += [f"{', '.join(refusing)} never takes such files"] if refusing else []
+    text = f"{clip.title}: {'; '.join(said)}"
+    if not failures:
+        return Finding(clip.name, Level.OK, text)
+    needed = not failures.keys().isdisjoint(_NEEDED)
+    remedy = "; ".join(dict.fromkeys(_remedy(decoder) for decoder in failures))
+    return Finding(clip.name, Level.PROBLEM if needed else Level.WARNING, text, remedy)
+
+
+def _refuses(outcome: str | ClipError | None) -> bool:
+    return isinstance(outcome, ClipError) and outcome.reason == "unsupported"
+
+
+def _said(outcome: str | ClipError | None) -> str:
+    return f"fails ({outcome.message})" if isinstance(outcome, ClipError) else f"is wrong: {outcome}"
+
+
+def _remedy(decoder: str) -> str:
+    if decoder == "ffmpeg":
+        return "install an ffmpeg with all decoders, or take it off PATH for the one of imageio-ffmpeg"
+    packages = {"decord": ("decord",), "pyav": ("av",), SOUND: ("av", "torchaudio")}[decoder]
+    return f"{reinstall(*packages)}{'; avoid --decoder decord' if decoder == 'decord' else ''}"

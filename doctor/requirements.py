@@ -1,0 +1,54 @@
+"""The packages that stgcma declares, in the versions that it pins."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import shlex
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+@functools.cache
+def declared() -> tuple[Requirement, ...]:
+    """What this machine needs of the declared dependencies, extras included (those have `extra` markers).
+
+    A checkout's pyproject.toml goes before the metadata of an installation, which may be older.
+    """
+    from packaging.requirements import Requirement
+
+    if _PYPROJECT.is_file():
+        project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]
+        lines = list(project["dependencies"])
+        for extra, of_extra in project["optional-dependencies"].items():
+            lines += [f"{line} ; extra == '{extra}'" for line in of_extra]
+    else:
+        lines = importlib.metadata.requires("stgcma") or []
+    return tuple(Requirement(line) for line in lines)
+
+
+def required(extra: str = "") -> tuple[Requirement, ...]:
+    """The declared dependencies of stgcma itself, or those that only `extra` adds."""
+    return tuple(
+        line
+        for line in declared()
+        if (line.marker is None or line.marker.evaluate({"extra": extra}))
+        and (not extra or (line.marker is not None and not line.marker.evaluate({"extra": ""})))
+    )
+
+
+def install(*packages: str) -> str:
+    """The command that installs `packages` as they are pinned."""
+    pins = {line.name: f"{line.name}{line.specifier}" for line in declared()}
+    return "pip install " + shlex.join(pins.get(name, name) for name in packages)
+
+
+def reinstall(*packages: str) -> str:
+    """The command that replaces the files of `packages`."""
+    return install(*packages).replace("pip install", "pip install --force-reinstall --no-deps", 1)
