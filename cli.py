@@ -358,7 +358,7 @@ def report(
 
     Example: stgcma report run-av run-video run-audio
     """
-    from .train.report import write_report
+    from .pages.report import write_report
 
     typer.echo(str(write_report(runs)))
 

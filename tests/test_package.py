@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("preprocess", "shards", "model", "train")
-# Who may import whom: cli → chain → train → model, chain → preprocess → shards ← train.
-MAY_IMPORT = {"shards": set(), "model": set(), "preprocess": {"shards"}, "train": {"shards", "model"}}
+ROOMS = ("preprocess", "shards", "model", "train", "pages")
+# Who may import whom: cli → chain → pages → train → model, chain → preprocess → shards ← train, pages.
+MAY_IMPORT = {
+    "shards": set(),
+    "model": set(),
+    "preprocess": {"shards"},
+    "train": {"shards", "model"},
+    "pages": {"train", "shards", "model"},
+}
 COMMANDS = (
     "demo",
     "synthesize",

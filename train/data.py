@@ -19,6 +19,7 @@ from ..model import ModelConfig
 from ..model.noise import Part
 from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset, read_manifest
+from ..shards.members import open_frames
 from ..shards.reader import ClipReader, clip_places, small_members
 from ..shards.schema import SHARD_FOLDER
 from ..shards.storage import Location, open_store
@@ -199,14 +200,6 @@ class ClipDataset(Dataset[Any]):
     def _other(self, rng: Any, clip: int) -> int:
         """Any clip but `clip`."""
         return int((clip + 1 + rng.integers(len(self.places) - 1)) % len(self.places))
-
-
-def open_frames(members: dict[str, bytes]) -> list[Any]:
-    """The frames among a clip's members as Pillow images."""
-    from PIL import Image
-
-    names = sorted(name for name in members if name.startswith("frame_"))
-    return [Image.open(io.BytesIO(members[name])) for name in names]
 
 
 def decode_frames(members: dict[str, bytes]) -> Tensor:

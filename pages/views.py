@@ -13,14 +13,14 @@ import numpy as np
 
 from ..model import load_model
 from ..shards.storage import Location
-from .data import Batch, ClipDataset, make_loader, open_task
-from .distributed import pick_device
-from .evaluation import outputs
-from .order import ScoringOrder
+from ..train.data import Batch, ClipDataset, make_loader, open_task
+from ..train.distributed import pick_device
+from ..train.evaluation import outputs
+from ..train.order import ScoringOrder
+from ..train.run_folder import RunFolder
+from ..train.tasks import AveTask, AvqaTask, Task, Tensors
+from ..train.tasks.avs import frame_iou
 from .pictures import data_url, frame_strip, spectrogram
-from .run_folder import RunFolder
-from .tasks import AveTask, AvqaTask, Task, Tensors
-from .tasks.avs import frame_iou
 
 CLIPS_SHOWN = 8
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..shards.files import publish
+from ..train.evaluation import score_rows
+from ..train.run_folder import METRICS, RunFolder
 from .charts import Series, line_chart
-from .evaluation import score_rows
-from .run_folder import METRICS, RunFolder
 from .views import clip_views
 
 _LEADS = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .data import open_frames
+from ..shards.members import open_frames
 
 FRAME_PIXELS = 112
 # Dark to bright, even in lightness; log-mel energies are drawn with it.
