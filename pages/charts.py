@@ -7,76 +7,145 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _HEIGHT = 520, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 90, 30, 34
-_TICKS = 5
+# Small, so that on a phone, where it is drawn smaller than this, the numbers can still be read.
+_WIDTH, _HEIGHT = 420, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 40
+_STEPS = 5
+# As many as the style has; after them the colours repeat, dashed.
+COLOURS = 6
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: a name and a value for every x."""
+    """One line: its name, and a value for some epochs. A value that is not finite is a gap."""
 
     name: str
-    values: Sequence[float]
+    points: Sequence[tuple[int, float]]
+
+    def at(self, epoch: int) -> float | None:
+        """The value of an epoch, None where there is none."""
+        return next((value for own, value in self.points if own == epoch and math.isfinite(value)), None)
 
 
-def line_chart(title: str, x: Sequence[int], series: Sequence[Series], *, percent: bool = False) -> str:
-    """An SVG of `series` over `x`. With `percent` the values are shares and the axis is 0 to 100 %."""
-    step = 0.2 if percent else _round_step(max(max(line.values) for line in series) / _TICKS)
-    highest = step * _TICKS
-    span = max(x[-1] - x[0], 1)
+@dataclass(frozen=True)
+class Chart:
+    """A chart, the names of its lines in the order of their colours, and the numbers behind it.
 
-    def point(at: float, value: float) -> tuple[float, float]:
-        across = _LEFT + (at - x[0]) / span * (_WIDTH - _LEFT - _RIGHT)
-        down = _TOP + (1 - value / highest) * (_HEIGHT - _TOP - _BOTTOM)
-        return round(across, 1), round(down, 1)
+    Attributes:
+        rows: an epoch and each line's value as text.
+    """
 
-    label = escape(_description(title, series, percent))
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">']
-    parts.append(f'<text x="{_LEFT}" y="18" class="chart-title">{escape(title)}</text>')
-    for tick in range(_TICKS + 1):
-        value = step * tick
-        _, y = point(x[0], value)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        text = _format(value, percent)
-        parts.append(f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{text}</text>')
-    for at in sorted({x[0], x[len(x) // 2], x[-1]}):
-        across, _ = point(at, 0)
-        parts.append(f'<text class="tick" text-anchor="middle" x="{across}" y="{_HEIGHT - 14}">{at}</text>')
-    ends = _spread([point(x[-1], line.values[-1])[1] for line in series])
-    for number, (line, end) in enumerate(zip(series, ends, strict=True)):
-        points = " ".join(f"{a},{b}" for a, b in map(point, x, line.values))
-        parts.append(f'<polyline class="line line-{number}" points="{points}"/>')
-        beside = f'x="{_WIDTH - _RIGHT + 6}" y="{end + 4}"'
-        parts.append(f'<text class="name line-{number}" {beside}>{escape(line.name)}</text>')
-    parts.append("</svg>")
-    return "".join(parts)
+    title: str
+    svg: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -> Chart:
+    """`series` over the epochs. With `percent` the values are shares, else the axis begins at 0.
+
+    A line of one epoch is a dot.
+    """
+    epochs = sorted({epoch for line in series for epoch, _ in line.points})
+    values = [value for line in series for _, value in line.points if math.isfinite(value)]
+    ticks = _ticks(min(values, default=0.0) if percent else 0.0, max(values, default=1.0))
+    if percent:
+        ticks = [tick for tick in ticks if -1e-9 <= tick <= 1 + 1e-9]
+    frame = _Frame(epochs[0], epochs[-1], ticks[0], ticks[-1])
+    text = _Text(percent, ticks)
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(text.summary(title, series))}">',
+        *(_grid(frame, text, tick) for tick in ticks),
+        *(_epoch_label(frame, epoch) for epoch in _whole_ticks(epochs[0], epochs[-1])),
+        f'<text text-anchor="middle" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 6}">epoch</text>',
+        *(_line(frame, number, line) for number, line in enumerate(series)),
+        "</svg>",
+    ]
+    rows = tuple((str(epoch), *(text.value(line.at(epoch)) for line in series)) for epoch in epochs)
+    return Chart(title, "".join(parts), tuple(line.name for line in series), rows)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The part of the picture that the lines are in, and what its edges stand for."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+
+    def x(self, epoch: int) -> float:
+        # A single epoch is in the middle.
+        share = (epoch - self.first) / (self.last - self.first) if self.last > self.first else 0.5
+        return round(_LEFT + share * (_WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(_TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """Values as text, with as many digits as the ticks need."""
+
+    percent: bool
+    ticks: Sequence[float]
+
+    def value(self, value: float | None, *, tick: bool = False) -> str:
+        if value is None:
+            return "–"
+        if self.percent:
+            return f"{100 * value:.0f} %" if tick else f"{100 * value:.1f} %"
+        step = self.ticks[1] - self.ticks[0]
+        digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (0 if tick else 2)
+        return f"{value:.{digits}f}"
+
+    def summary(self, title: str, series: Sequence[Series]) -> str:
+        """What the chart shows, for who does not see it."""
+        ends = [
+            f"{line.name} from {self.value(line.points[0][1])} to {self.value(line.points[-1][1])}"
+            for line in series
+        ]
+        return f"{title}: {'; '.join(ends)}"
+
+
+def _grid(frame: _Frame, text: _Text, tick: float) -> str:
+    y = frame.y(tick)
+    label = text.value(tick, tick=True)
+    return (
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
+        f'<text text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{label}</text>'
+    )
+
+
+def _epoch_label(frame: _Frame, epoch: int) -> str:
+    place = f'x="{frame.x(epoch)}" y="{_HEIGHT - 22}"'
+    return f'<text text-anchor="middle" {place}>{epoch}</text>'
+
+
+def _line(frame: _Frame, number: int, line: Series) -> str:
+    points = [(frame.x(epoch), frame.y(value)) for epoch, value in line.points if math.isfinite(value)]
+    dashed = " dashed" if number >= COLOURS else ""
+    path = " ".join(f"{x},{y}" for x, y in points)
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="3"/>' for x, y in points)
+    return f'<g class="series-{number % COLOURS}{dashed}"><polyline points="{path}"/>{dots}</g>'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About `_STEPS` round steps from at most `low` to at least `high`."""
+    step = _round_step((high - low) / _STEPS or abs(high) / _STEPS or 1 / _STEPS)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [index * step for index in range(first, max(last, first + 1) + 1)]
 
 
 def _round_step(least: float) -> float:
-    """The next larger of 1, 2, 2.5, 5 times a power of ten."""
-    if least <= 0:
-        return 1.0
+    """The next larger of 1, 2, 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least)
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _format(value: float, percent: bool) -> str:
-    return f"{value:.0%}" if percent else f"{value:.2f}"
-
-
-def _description(title: str, series: Sequence[Series], percent: bool) -> str:
-    ends = "; ".join(
-        f"{line.name} from {_format(line.values[0], percent)} to {_format(line.values[-1], percent)}"
-        for line in series
-    )
-    return f"{title}: {ends}"
-
-
-def _spread(heights: list[float], gap: float = 14) -> list[float]:
-    """Label heights moved apart where they would lie on each other."""
-    placed: dict[int, float] = {}
-    lowest = float("-inf")
-    for index in sorted(range(len(heights)), key=lambda i: heights[i]):
-        lowest = placed[index] = max(heights[index], lowest + gap)
-    return [placed[index] for index in range(len(heights))]
+def _whole_ticks(first: int, last: int) -> list[int]:
+    """Round epochs between the first and the last, at most `_STEPS` + 2 of them, these two included."""
+    step = max(1, round(_round_step((last - first) / _STEPS))) if last > first else 1
+    inner = [epoch for epoch in range(0, last + 1, step) if first + step / 2 < epoch < last - step / 2]
+    return sorted({first, *inner, last})

@@ -1,17 +1,18 @@
-"""What a page shows of single clips: what is true, what the model said, and how good that is."""
+"""The clips that a model is best and worst at: what is true, what it said, how sure it was."""
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..console import progress
 from ..model import load_model
+from ..shards.members import question_text
 from ..shards.storage import Location
 from ..train.data import Batch, ClipDataset, make_loader, open_task
 from ..train.distributed import pick_device
@@ -20,42 +21,40 @@ from ..train.order import ScoringOrder
 from ..train.run_folder import RunFolder
 from ..train.tasks import AveTask, AvqaTask, Task, Tensors
 from ..train.tasks.avs import frame_iou
-from .pictures import data_url, frame_strip, spectrogram
-
-CLIPS_SHOWN = 8
+from .strips import Row, Strip, classes_row, frames_row, masks_row, sound_row, true_masks
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is shown for one second or one question."""
+class Answer:
+    """A question, the true and the predicted answer, and the share of the latter."""
 
+    question: str
     true: str
     predicted: str
     confidence: float
-    right: bool
-    hue: int | None = None
-    true_hue: int | None = None
-    question: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the predicted answer is the true one."""
+        return self.true == self.predicted
 
 
 @dataclass(frozen=True)
 class ClipView:
-    """A clip as a page shows it.
-
-    Attributes:
-        key: the clip.
-        score: how good the model is on it, a share.
-        frames: its frames as a picture, likewise `spectrogram`; AVS: `true_masks` and `predicted_masks` too.
-        said: AVE: each second. AVQA: each question.
-    """
+    """A clip as a report shows it. `score`: how good the model is on it, a share."""
 
     key: str
     score: float
-    frames: str
-    spectrogram: str
-    said: tuple[Said, ...] = ()
-    true_masks: str = ""
-    predicted_masks: str = ""
+    strip: Strip
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True)
+class RankedClips:
+    """The clips that are predicted best, best first, and worst, worst first; none is in both."""
+
+    best: list[ClipView]
+    worst: list[ClipView]
 
 
 @dataclass(frozen=True)
@@ -66,33 +65,47 @@ class _Clip:
     targets: Tensors
 
 
-def clip_views(run: RunFolder, shards: Location, split: str) -> list[ClipView]:
-    """`CLIPS_SHOWN` clips of `split`, spread evenly from the best predicted to the worst."""
+def ranked_clips(run: RunFolder, shards: Location, split: str, *, count: int) -> RankedClips:
+    """Of the clips of `split` the `count` / 2 best predicted and as many of the worst.
+
+    The model scores every clip; pictures are made of those that are shown.
+    """
     config = run.read_config()
     task = open_task(shards)
     device = pick_device()
     model = load_model(run.best)
     model.to(device)
-    dataset = ClipDataset(shards, split, task, config.data, model.config)
-    with closing(dataset):
-        order = ScoringOrder(len(dataset), config.optim.batch_size)
-        loader = make_loader(dataset, order, workers=config.data.workers)
+    with closing(ClipDataset(shards, split, task, config.data, model.config)) as dataset:
+
+        def made(order: ScoringOrder, workers: int) -> Any:
+            loader = make_loader(dataset, order, workers=workers)
+            return outputs(model, loader, device, config.train.precision)
+
         score = _SCORES[task.name]
-        scores = [
-            score(clip)
-            for batch, made in outputs(model, loader, device, config.train.precision)
-            for clip in _clips(batch, made)
-        ]
-        ranked = np.argsort([-value for value in scores], kind="stable")
-        places = np.unique(np.linspace(0, len(ranked) - 1, CLIPS_SHOWN).round().astype(int))
-        chosen = [int(index) for index in ranked[places]]
-        again = make_loader(dataset, _Chosen(chosen), workers=0)
-        made_again = outputs(model, again, device, config.train.precision)
-        return [
-            _view(task, dataset, index, clip, scores[index])
-            for index, (batch, made) in zip(chosen, made_again, strict=True)
-            for clip in _clips(batch, made)
-        ]
+        scores: list[float] = []
+        with progress("clips") as bar:
+            row = bar.add_task("rank clips", total=len(dataset), note="")
+            for batch, output in made(
+                ScoringOrder(len(dataset), config.optim.batch_size), config.data.workers
+            ):
+                scores += [score(clip) for clip in _clips(batch, output)]
+                bar.update(row, completed=len(scores))
+        best, worst = best_and_worst(scores, count)
+        views = {
+            index: _view(task, dataset, index, clip, scores[index])
+            for index, (batch, output) in zip([*best, *worst], made(_Chosen([*best, *worst]), 0), strict=True)
+            for clip in _clips(batch, output)
+        }
+    return RankedClips([views[index] for index in best], [views[index] for index in worst])
+
+
+def best_and_worst(scores: Sequence[float], count: int) -> tuple[list[int], list[int]]:
+    """Where the highest scores are, highest first, and the lowest, lowest first; at most `count` in all."""
+    ranked = [int(index) for index in np.argsort([-value for value in scores], kind="stable")]
+    shown = min(count, len(ranked))
+    best = ranked[: (shown + 1) // 2]
+    worst = ranked[len(ranked) - shown // 2 :]
+    return best, worst[::-1]
 
 
 class _Chosen(ScoringOrder):
@@ -142,62 +155,36 @@ _SCORES: dict[str, Callable[[_Clip], float]] = {
 
 def _view(task: Task, dataset: ClipDataset, index: int, clip: _Clip, score: float) -> ClipView:
     members = dataset.members(index)
-    masks: dict[str, str] = {}
-    said: tuple[Said, ...] = ()
-    if isinstance(task, AveTask):
-        said = _seconds(task, clip)
-    elif isinstance(task, AvqaTask):
-        said = _answers(task, clip, json.loads(members["qa.json"]))
-    else:
+    key = dataset.places[index].key
+    rows = [frames_row(key, members)]
+    answers: tuple[Answer, ...] = ()
+    columns = task.info.features["sampling"]["frames"]
+    if isinstance(task, AvqaTask):
+        answers = _answers(task, clip, json.loads(members["qa.json"]))
+    elif not isinstance(task, AveTask):
         predicted = (clip.outputs["mask_logits"].squeeze(1) > 0).numpy()
-        masks["predicted_masks"] = data_url(frame_strip(members, predicted))
-        masks["true_masks"] = data_url(frame_strip(members, clip.targets["masks"].numpy()))
-    features = np.load(io.BytesIO(members[f"{dataset.fbank}.npy"]), allow_pickle=False)
-    return ClipView(
-        key=dataset.places[index].key,
-        score=score,
-        frames=data_url(frame_strip(members)),
-        spectrogram=data_url(spectrogram(features)),
-        said=said,
-        **masks,
-    )
+        rows += [
+            masks_row("true", members, true_masks(members), f"Frames of {key} with the pixels that sound"),
+            masks_row("predicted", members, predicted, f"Frames of {key} with the pixels said to sound"),
+        ]
+    rows.append(sound_row(key, members, dataset.fbank))
+    if isinstance(task, AveTask):
+        true, names = clip.targets["labels"].tolist(), task.info.classes
+        shares = clip.outputs["logits"].softmax(-1)
+        rows += [
+            classes_row("true", true, names),
+            classes_row("predicted", shares.argmax(-1).tolist(), names, true=true),
+        ]
+        confidence = tuple(f"{100 * float(share):.0f} %" for share in shares.max(-1).values)
+        rows.append(Row("how sure", cells=confidence))
+    return ClipView(key, score, Strip(columns, task.name != "avqa", tuple(rows)), answers)
 
 
-def _seconds(task: AveTask, clip: _Clip) -> tuple[Said, ...]:
-    names = task.info.classes
-    shares = clip.outputs["logits"].softmax(-1)
-    rows = zip(
-        clip.targets["labels"].tolist(), shares.argmax(-1).tolist(), shares.max(-1).values, strict=True
-    )
-    return tuple(
-        Said(
-            true=names[true],
-            predicted=names[predicted],
-            confidence=float(share),
-            right=true == predicted,
-            hue=_hue(predicted, len(names)),
-            true_hue=_hue(true, len(names)),
-        )
-        for true, predicted, share in rows
-    )
-
-
-def _hue(index: int, classes: int) -> int | None:
-    """A colour for a class; the last, background, has none."""
-    return None if index == classes - 1 else round(360 * index / max(classes - 1, 1))
-
-
-def _answers(task: AvqaTask, clip: _Clip, asked: list[dict[str, Any]]) -> tuple[Said, ...]:
+def _answers(task: AvqaTask, clip: _Clip, asked: list[dict[str, Any]]) -> tuple[Answer, ...]:
     names = list(task.answers)
     shares = clip.outputs["answer_logits"].softmax(-1)
     rows = zip(asked, shares.argmax(-1).tolist(), shares.max(-1).values, strict=True)
     return tuple(
-        Said(
-            true=one["answer"],
-            predicted=names[predicted],
-            confidence=float(share),
-            right=one["answer"] == names[predicted],
-            question=" ".join(one["words"]).rstrip(),
-        )
+        Answer(question_text(one), one["answer"], names[predicted], float(share))
         for one, predicted, share in rows
     )

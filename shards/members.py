@@ -1,4 +1,4 @@
-"""A clip's members as pictures, without any framework."""
+"""A clip's members as pictures and sentences, without any framework."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def read_mask(content: bytes) -> npt.NDArray[np.bool_]:
 
     pixels: npt.NDArray[np.bool_] = np.asarray(Image.open(io.BytesIO(content))) > 127
     return pixels
+
+
+def question_text(asked: dict[str, Any]) -> str:
+    """A record of `qa.json` as the question that it asks."""
+    return " ".join(asked["words"]).rstrip() + "?"
