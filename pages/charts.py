@@ -53,8 +53,9 @@ def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -
         ticks = [tick for tick in ticks if -1e-9 <= tick <= 1 + 1e-9]
     frame = _Frame(epochs[0], epochs[-1], ticks[0], ticks[-1])
     text = _Text(percent, ticks)
+    label = escape(text.summary(title, series))
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(text.summary(title, series))}">',
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">',
         *(_grid(frame, text, tick) for tick in ticks),
         *(_epoch_label(frame, epoch) for epoch in _whole_ticks(epochs[0], epochs[-1])),
         f'<text text-anchor="middle" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 6}">epoch</text>',

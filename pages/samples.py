@@ -108,7 +108,8 @@ def _check(wanted: Wanted, info: DatasetInfo) -> None:
         raise InputError(f"--split is {wanted.split!r}, must be one of {', '.join(SPLITS)}")
     known = known_classes(info)
     if wanted.class_ is not None and wanted.class_ not in known:
-        raise InputError(f"--class is {wanted.class_!r}, must be one of {', '.join(known)}")
+        # In quotes: names hold commas.
+        raise InputError(f"--class is {wanted.class_!r}, must be one of {', '.join(map(repr, known))}")
 
 
 def known_classes(info: DatasetInfo) -> list[str]:

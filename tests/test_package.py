@@ -29,6 +29,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "report",
+    "inspect",
     "presets",
     "model",
     "import-reference",
