@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,26 @@ def render(template: str, **content: Any) -> str:
     return environment.get_template(template).render(version=__version__, **content)
 
 
-def write_page(path: Path, page: str) -> Path:
-    """Writes a page, whole or not at all; its folder is made. Raises InputError when `path` is a folder."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, the page needs the name of a file, e.g. {path / 'page.html'}")
-    with named_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    publish(path, page.encode())
-    return path
+def check_target(page: Path) -> None:
+    """Raises InputError when `page` cannot be a file: before work is done for it."""
+    if page.is_dir():
+        raise InputError(f"{page} is a folder, the page needs the name of a file, e.g. {page / 'page.html'}")
+    folder = next(parent for parent in page.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{page} cannot be written: {folder} is a file, a folder is needed")
+
+
+def write_page(page: Path, content: str) -> Path:
+    """Writes a page, whole or not at all; its folder is made."""
+    with named_errors(page):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    publish(page, content.encode())
+    return page
 
 
 def percent(share: float | None) -> str:
     """A share for a person; a dash where nothing was counted."""
-    return "–" if share is None or share != share else f"{100 * share:.1f} %"
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def number(value: float) -> str:

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..console import message
 from ..errors import StgcmaError
 from ..shards.manifest import read_dataset
 from ..shards.storage import Location
 from .charts import Chart, Series, line_chart
 from .confusion import confusion_table
 from .published import PROTOCOL, published_scores
-from .rendering import render, write_page
+from .rendering import check_target, render, write_page
 from .runs import RunAccount, read_runs
 from .shard_account import ShardAccount, read_account
 from .views import RankedClips, ranked_clips
@@ -84,6 +85,8 @@ def write_report(
     """
     accounts = read_runs(runs, split)
     main = accounts[0]
+    page = page or main.folder.report
+    check_target(page)
     data, data_problem = _reach(lambda: _read_shards(main))
     ranked: RankedClips | None = None
     if data is not None and clips:
@@ -97,7 +100,9 @@ def write_report(
         score_name=_SCORE_NAMES[main.result["score_name"]],
         runs=accounts,
         main=main,
-        published=_published(accounts),
+        published=list(dict.fromkeys(score for run in accounts for score in published_scores(run.config))),
+        main_published=published_scores(main.config),
+        best_baseline=max(main.result["baselines"].items(), key=lambda item: item[1], default=None),
         protocol=PROTOCOL,
         charts=charts(accounts),
         detail=detail_rows(accounts),
@@ -107,7 +112,7 @@ def write_report(
         ranked=ranked,
         **_WORDS[main.config.task],
     )
-    return write_page(page or main.folder.report, content)
+    return write_page(page, content)
 
 
 def _title(runs: Sequence[RunAccount]) -> str:
@@ -121,6 +126,7 @@ def _reach(read: Callable[[], _T]) -> tuple[_T | None, str]:
     try:
         return read(), ""
     except (StgcmaError, OSError) as error:
+        message(f"not in the page: {error}")
         return None, str(error)
 
 
@@ -146,10 +152,6 @@ def _same_data(location: Location, fingerprint: str) -> ShardAccount:
             f"{location} holds other data by now: {found[:12]}, the score is of {fingerprint[:12]}"
         )
     return read_account(location)
-
-
-def _published(runs: Sequence[RunAccount]) -> list[Any]:
-    return list(dict.fromkeys(score for run in runs for score in published_scores(run.config)))
 
 
 def charts(runs: Sequence[RunAccount]) -> list[Chart]:

@@ -19,7 +19,7 @@ from ..shards.members import question_text
 from ..shards.reader import ClipPlace, ClipReader, clip_places
 from ..shards.schema import QUESTION_TYPES, SPLITS, ClipRecord, DatasetInfo
 from ..shards.storage import LocalStore, Location, open_store
-from .rendering import render, write_page
+from .rendering import check_target, render, write_page
 from .shard_account import read_account, warning_kind
 from .strips import Strip, classes_row, count_frames, frames_row, masks_row, sound_row, true_masks
 
@@ -72,6 +72,7 @@ def write_samples(out: Location, wanted: Wanted | None = None, *, page: Path | N
     """
     wanted = wanted or Wanted()
     page = page or _beside(out)
+    check_target(page)
     account = read_account(out)
     _check(wanted, account.info)
     clips = [

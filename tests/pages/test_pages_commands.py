@@ -154,6 +154,7 @@ def test_published_scores_are_of_presets_and_of_their_ablation():
             "has no evaluation-val.json; make it with `stgcma evaluate RUN",
         ),
         (("report", "RUN", "--out", "EMPTY"), "EMPTY is a folder, the page needs the name of a file"),
+        (("report", "RUN", "--out", "FILE/page.html"), "FILE is a file, a folder is needed"),
         (("inspect", "EMPTY"), "EMPTY is not a finished shard directory"),
         (
             ("inspect", "SHARDS", "--class", "Bark"),
@@ -166,11 +167,16 @@ def test_published_scores_are_of_presets_and_of_their_ablation():
 def test_wrong_requests_are_status_2(stgcma, run_copy, troubled_shards, tmp_path, arguments, message):
     places = {"EMPTY": tmp_path / "empty", "SEVERAL": tmp_path, "RUN": run_copy, "SHARDS": troubled_shards}
     places["EMPTY"].mkdir()
-    result = stgcma(*(places.get(argument, argument) for argument in arguments))
+    places["FILE"] = run_copy / "config.yaml"
+
+    def in_place(text):
+        for name, path in places.items():
+            text = text.replace(name, str(path))
+        return text
+
+    result = stgcma(*map(in_place, arguments))
     assert result.status == 2
-    for name, path in places.items():
-        message = message.replace(name, str(path))
-    assert message in result.stderr.splitlines()[-1]
+    assert in_place(message) in result.stderr.splitlines()[-1]
 
 
 def shown(page):
