@@ -9,13 +9,13 @@ from typing import Any
 
 from .console import message
 from .errors import InputError, OtherSettingsError
+from .pages.report import write_report
 from .preprocess.pipeline import Options, Outcome, preprocess
 from .preprocess.synthesis import synthesizer
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
 from .train.evaluation import evaluate
 from .train.loop import TrainSummary, train
-from .train.report import write_report
 from .train.run_folder import RunFolder
 
 DEMO_CLIPS = 160

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import cli_pages
 from .cli_doctor import doctor
+from .cli_options import Split
 from .cli_shards import shards_app
 from .console import mebibytes, message, table
 from .errors import InputError, StgcmaError, TooManyFailuresError
@@ -47,14 +49,6 @@ class TaskName(StrEnum):
     AVE = "ave"
     AVS = "avs"
     AVQA = "avqa"
-
-
-class Split(StrEnum):
-    """A part of a collection."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
 
 
 class SelectOn(StrEnum):
@@ -350,19 +344,7 @@ def evaluate(
         )
 
 
-@app.command()
-def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Evaluated runs; the page shows the first.", metavar="RUN…")
-    ],
-) -> None:
-    """Write a self-contained HTML page of a run, with other runs' scores beside it.
-
-    Example: stgcma report run-av run-video run-audio
-    """
-    from .train.report import write_report
-
-    typer.echo(str(write_report(runs)))
+cli_pages.register(app)
 
 
 @app.command()

@@ -80,7 +80,11 @@ class ReleasesWay:
         pixels = {"input_size": 224, "interpolation": "bicubic", "mean": IMAGE_MEAN, "std": IMAGE_STD}
         self.plain = create_transform(**pixels, crop_pct=1.0)
         self.augment = create_transform(
-            **pixels, is_training=True, auto_augment=RAND_AUGMENT, re_prob=ERASING_PROBABILITY, re_mode="pixel"
+            **pixels,
+            is_training=True,
+            auto_augment=RAND_AUGMENT,
+            re_prob=ERASING_PROBABILITY,
+            re_mode="pixel",
         )
 
     def load(self, number: int, *, train: bool) -> Clip:
@@ -175,7 +179,12 @@ def main() -> None:
             audio = ours.sets[False].normalisation
             by_key = {key: name for name in names for key in clips if Path(name).stem in key}
             theirs = ReleasesWay(
-                raw, Path(scratch) / "release", [by_key[key] for key in clips], backbone, audio.mean, audio.std
+                raw,
+                Path(scratch) / "release",
+                [by_key[key] for key in clips],
+                backbone,
+                audio.mean,
+                audio.std,
             )
             print(f"{backbone}: {len(clips)} clips, medians of {options.rounds} rounds, CPU-seconds a clip")
             check(ours.load(0, train=False), theirs.load(0, train=False))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..shards.manifest import read_manifest
+from ..shards.members import read_mask
 from ..shards.reader import small_members
 from ..shards.schema import QUESTION_TYPES, SHARD_FOLDER
 from ..shards.storage import Location, open_store
@@ -65,10 +66,8 @@ def _avs(shards: Location, split: str) -> dict[str, float]:
 
 
 def _masks(shards: Location, split: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
-    from PIL import Image
-
     for name, content in _members(shards, split, suffixes):
-        yield name, torch.from_numpy(np.array(Image.open(io.BytesIO(content))) > 127)
+        yield name, torch.from_numpy(read_mask(content))
 
 
 def _best_cut(share: Tensor, trained: list[Tensor]) -> Tensor:

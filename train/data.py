@@ -19,6 +19,7 @@ from ..model import ModelConfig
 from ..model.noise import Part
 from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset, read_manifest
+from ..shards.members import frame_names, open_frames
 from ..shards.reader import ClipReader, clip_places, small_members
 from ..shards.schema import SHARD_FOLDER
 from ..shards.storage import Location, open_store
@@ -201,17 +202,6 @@ class ClipDataset(Dataset[Any]):
         return int((clip + 1 + rng.integers(len(self.places) - 1)) % len(self.places))
 
 
-def open_frames(members: dict[str, bytes]) -> list[Any]:
-    """The frames among a clip's members as Pillow images."""
-    from PIL import Image
-
-    return [Image.open(io.BytesIO(members[name])) for name in _frame_names(members)]
-
-
-def _frame_names(members: dict[str, bytes]) -> list[str]:
-    return sorted(name for name in members if name.startswith("frame_"))
-
-
 def decode_frames(members: dict[str, bytes]) -> Tensor:
     """The frames among a clip's members: `[T, 3, 224, 224]` float32, ImageNet-normalised.
 
@@ -220,7 +210,7 @@ def decode_frames(members: dict[str, bytes]) -> Tensor:
     from torchvision.io import ImageReadMode, decode_jpeg
 
     frames = []
-    for name in _frame_names(members):
+    for name in frame_names(members):
         content = torch.frombuffer(bytearray(members[name]), dtype=torch.uint8)
         try:
             frames.append(decode_jpeg(content, mode=ImageReadMode.RGB))

@@ -98,9 +98,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run. Raises InputError when `path` is none, or has no trained checkpoint yet."""
+        """An existing run. Raises InputError when `path` is none, or has no trained checkpoint yet.
+
+        The error names the runs in a folder that holds several (of `train --seeds` or `ablate`).
+        """
         run = cls(path)
         if not (path / "config.yaml").is_file():
+            if several := sorted(file.parent.name for file in path.glob("*/config.yaml")):
+                raise InputError(
+                    f"RUN {path} is not a run folder but holds {len(several)}: {', '.join(several)}; "
+                    f"name those that you want, e.g. {path / several[0]}"
+                )
             raise InputError(
                 f"RUN {path} is not a run folder: it has no config.yaml; make one with `stgcma train`"
             )

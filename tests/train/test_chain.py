@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .conftest import SMALL
+from ..conftest import SMALL
 
 
 def stages(result):

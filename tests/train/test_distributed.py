@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from stgcma.train.distributed import SharedBatchNorm, share_batch_norms
 from stgcma.train.loop import train
 
-from .conftest import SMALL
+from ..conftest import SMALL
 
 LAST = "checkpoints/last/adapters.safetensors"
 

@@ -102,7 +102,7 @@ def killed(shards, run, last, settings):
 
 def check_kills(shards, folder, *, workers, epochs, kills):
     """Kills a run of two steps an epoch after each of the steps `kills`, one run for all of them."""
-    from .conftest import SMALL
+    from ..conftest import SMALL
 
     settings = [*SMALL["ave"], *SETTINGS, "optim.batch_size=4", f"optim.epochs={epochs}"]
     whole = killed(shards, folder / "whole", 0, [*settings, "data.workers=0"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...shards.members import read_mask
 from ..config import LossConfig
 from .base import Meter, Task, Tensors, Terms, share, stack
 
@@ -30,14 +30,11 @@ class AvsTask(Task):
 
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:  # noqa: ARG002  # it has none
         """`masks` `[T, 224, 224]` bool, and `annotated` `[T]` bool: which of them exist."""
-        from PIL import Image
-
         frames = self.info.features["sampling"]["frames"]
         masks: list[Tensor | None] = []
         for number in range(frames):
             content = members.get(f"mask_{number:02d}.png")
-            mask = None if content is None else np.array(Image.open(io.BytesIO(content))) > 127
-            masks.append(None if mask is None else torch.from_numpy(mask))
+            masks.append(None if content is None else torch.from_numpy(read_mask(content)))
         known = next((mask for mask in masks if mask is not None), torch.zeros(224, 224, dtype=torch.bool))
         return {
             "masks": torch.stack([torch.zeros_like(known) if mask is None else mask for mask in masks]),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .data import open_frames
+from ..shards.members import open_frames
 
 FRAME_PIXELS = 112
 # Dark to bright, even in lightness; log-mel energies are drawn with it.
@@ -17,17 +18,23 @@ _HEAT = ((8, 8, 24), (70, 20, 105), (165, 45, 105), (235, 105, 70), (252, 200, 1
 _MASK_COLOUR = np.array([255, 64, 32], dtype=np.float32)
 
 
-def frame_strip(members: dict[str, bytes], masks: npt.NDArray[np.bool_] | None = None) -> Any:
-    """The clip's frames side by side, as a Pillow image; where `masks` `[T, H, W]` are true, coloured."""
+def frame_strip(
+    members: dict[str, bytes], masks: Iterable[npt.NDArray[np.bool_] | None] | None = None
+) -> Any:
+    """The clip's frames side by side, as a Pillow image.
+
+    `masks`, `[T, H, W]` or one `[H, W]` a frame: where true, the frame is coloured, where false, darker. A
+    frame whose mask is None is left as it is.
+    """
     from PIL import Image
 
     frames = open_frames(members)
     strip = Image.new("RGB", (FRAME_PIXELS * len(frames), FRAME_PIXELS))
-    for place, frame in enumerate(frames):
+    of_frames = [None] * len(frames) if masks is None else masks
+    for place, (frame, mask) in enumerate(zip(frames, of_frames, strict=True)):
         pixels = np.asarray(frame.convert("RGB"), dtype=np.float32)
-        if masks is not None:
-            mask = masks[place][..., None]
-            pixels = np.where(mask, 0.45 * pixels + 0.55 * _MASK_COLOUR, 0.55 * pixels)
+        if mask is not None:
+            pixels = np.where(mask[..., None], 0.45 * pixels + 0.55 * _MASK_COLOUR, 0.55 * pixels)
         image = Image.fromarray(pixels.astype(np.uint8)).resize((FRAME_PIXELS, FRAME_PIXELS))
         strip.paste(image, (place * FRAME_PIXELS, 0))
     return strip

@@ -1,0 +1,1 @@
+"""Everything that is HTML for a person: self-contained pages of runs and of shards."""

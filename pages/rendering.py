@@ -1,0 +1,65 @@
+"""Templates to finished pages: one file each, with everything in it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..console import mebibytes
+from ..errors import InputError
+from ..shards.files import named_errors, publish
+
+
+def render(template: str, **content: Any) -> str:
+    """The page that `template` makes of `content`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "number": number,
+        "duration": duration,
+        "mebibytes": mebibytes,
+    }
+    return environment.get_template(template).render(version=__version__, **content)
+
+
+def check_target(page: Path) -> None:
+    """Raises InputError when `page` cannot be a file: before work is done for it."""
+    if page.is_dir():
+        raise InputError(f"{page} is a folder, the page needs the name of a file, e.g. {page / 'page.html'}")
+    folder = next(parent for parent in page.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{page} cannot be written: {folder} is a file, a folder is needed")
+
+
+def write_page(page: Path, content: str) -> Path:
+    """Writes a page, whole or not at all; its folder is made."""
+    with named_errors(page):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    publish(page, content.encode())
+    return page
+
+
+def percent(share: float | None) -> str:
+    """A share for a person; a dash where nothing was counted."""
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def number(value: float) -> str:
+    """A count with its thousands apart."""
+    return f"{value:,}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds, without fractions."""
+    return str(datetime.timedelta(seconds=round(seconds)))

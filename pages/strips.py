@@ -1,0 +1,102 @@
+"""A clip from left to right: its frames, its spectrogram, its masks, and what is said of every second."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..shards.members import read_mask
+from .pictures import data_url, frame_strip, spectrogram
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Seconds in a row with the same class.
+
+    Attributes:
+        hue: a colour in degrees; None for background, which has none.
+        wrong: whether it is a prediction that is not true.
+    """
+
+    name: str
+    seconds: int
+    hue: int | None
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a strip: a picture over its whole width, or segments, or a cell for every column."""
+
+    heading: str
+    image: str = ""
+    alt: str = ""
+    segments: tuple[Segment, ...] = ()
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A clip's rows over its columns, which are the frames; `timed` when each stands for a second."""
+
+    columns: int
+    timed: bool
+    rows: tuple[Row, ...]
+
+
+def frames_row(key: str, members: dict[str, bytes]) -> Row:
+    """What is seen."""
+    return Row("seen", data_url(frame_strip(members)), f"{count_frames(members)} frames of {key}")
+
+
+def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> Row:
+    """What is heard; of several fbanks the one that is named, else the one with the most bins."""
+    name = fbank or max(
+        (name.removesuffix(".npy") for name in members if name.startswith("fbank_")),
+        key=lambda name: int(name.rpartition("_")[2]),
+    )
+    features = np.load(io.BytesIO(members[f"{name}.npy"]), allow_pickle=False)
+    return Row("heard", data_url(spectrogram(features)), f"Log-mel spectrogram of {key}")
+
+
+def masks_row(
+    heading: str, members: dict[str, bytes], masks: Iterable[npt.NDArray[np.bool_] | None], alt: str
+) -> Row:
+    """The frames with the pixels of their masks coloured; a frame whose mask is None is left as it is."""
+    return Row(heading, data_url(frame_strip(members, masks)), alt)
+
+
+def true_masks(members: dict[str, bytes]) -> list[npt.NDArray[np.bool_] | None]:
+    """The masks among the members, one a frame, None where there is none."""
+    contents = [members.get(f"mask_{number:02d}.png") for number in range(count_frames(members))]
+    return [None if content is None else read_mask(content) for content in contents]
+
+
+def classes_row(
+    heading: str, classes: Sequence[int], names: Sequence[str], *, true: Sequence[int] | None = None
+) -> Row:
+    """The class of every second, equal neighbours joined; with `true`, what differs from it is marked."""
+    wrong = (
+        [False] * len(classes)
+        if true is None
+        else [own != is_ for own, is_ in zip(classes, true, strict=True)]
+    )
+    segments = []
+    for (index, is_wrong), run in itertools.groupby(zip(classes, wrong, strict=True)):
+        segments.append(Segment(names[index], len(list(run)), _hue(index, len(names)), is_wrong))
+    return Row(heading, segments=tuple(segments))
+
+
+def count_frames(members: dict[str, bytes]) -> int:
+    """How many frames a clip has."""
+    return sum(name.startswith("frame_") for name in members)
+
+
+def _hue(index: int, classes: int) -> int | None:
+    """A colour for a class; the last, background, has none."""
+    return None if index == classes - 1 else round(360 * index / max(classes - 1, 1))

@@ -1,0 +1,47 @@
+"""Shards with what goes wrong in real collections, and trained runs of every task."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from stgcma.preprocess.ffmpeg_process import ffmpeg_executable
+from stgcma.preprocess.pipeline import Options, preprocess
+
+
+@pytest.fixture(scope="session")
+def troubled_shards(ave_raw, tmp_path_factory) -> Path:
+    """`ave_raw` in shards, of whose 8 training clips one has no sound, and one is no video."""
+    folder = tmp_path_factory.mktemp("troubled")
+    raw = shutil.copytree(ave_raw, folder / "raw")
+    lines = (raw / "trainSet.txt").read_text().splitlines()
+    silent, broken = (raw / "AVE" / f"{line.split('&')[1]}.mp4" for line in lines[-2:])
+    whole = silent.rename(folder / "whole.mp4")
+    command = [ffmpeg_executable(), "-v", "error", "-i", whole, "-c", "copy", "-an", silent]
+    subprocess.run(command, check=True)
+    broken.write_bytes(b"not a video")
+    options = Options(features=("clip",), missing_audio="silence")
+    preprocess("ave", raw, folder / "shards", options)
+    return folder / "shards"
+
+
+@pytest.fixture(scope="session")
+def run_of(shards_of, small_config, troubled_shards, tmp_path_factory):
+    """Task to a run of one epoch, scored on test; made when asked for and then kept. AVE: of the troubled."""
+    from stgcma.train.evaluation import evaluate
+    from stgcma.train.loop import train
+
+    made: dict[str, Path] = {}
+
+    def run(task: str) -> Path:
+        if task not in made:
+            path = tmp_path_factory.mktemp("runs") / task
+            shards = troubled_shards if task == "ave" else shards_of(task)
+            train(shards, path, small_config(task, "optim.epochs=1"))
+            evaluate(path)
+            made[task] = path
+        return made[task]
+
+    return run
