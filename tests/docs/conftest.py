@@ -71,7 +71,9 @@ def run_block(stgcma, collections, made_shards, tmp_path, monkeypatch):
 
 def _run_program(words: list[str]) -> None:
     command = [*PROGRAMS.get(words[0], words[:1]), *substituted(words[1:])]
-    paths = os.pathsep.join(filter(None, [str(Path(package.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(
+        filter(None, [str(Path(package.__file__).parent.parent), os.environ.get("PYTHONPATH")])
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=280)
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
@@ -108,5 +110,10 @@ def _shards_of(words: list[str]) -> tuple[str, Path] | None:
         request = {name: value for name, value in request.items() if name not in ("out", "workers", "json_")}
         return repr(sorted(request.items())), out
     features = chain.features_of(load_preset(request["preset"], request["set_"]))
-    alike = ["preprocess", chain.COLLECTIONS[request["task"]], request["raw"], str(request["workdir"] / "shards")]
+    alike = [
+        "preprocess",
+        chain.COLLECTIONS[request["task"]],
+        request["raw"],
+        str(request["workdir"] / "shards"),
+    ]
     return _shards_of([*alike, "--features", ",".join(features)])

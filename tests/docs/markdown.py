@@ -11,7 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
-    [*ROOT.glob("docs/*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY"))]
+    [
+        *ROOT.glob("docs/*.md"),
+        *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
+    ]
 )
 
 _FENCE = re.compile(r"( *)```(\w*)$")
@@ -88,7 +91,7 @@ def read_page(path: Path) -> Page:
                 inside.append(line.removeprefix(indent))
         elif fence:
             inside, (indent, language), begun = [], fence.groups(), number
-        elif found := _MARK.fullmatch(line.strip()):
+        elif found := _MARK.fullmatch(line):
             mark = found[1]
         elif mark and line.strip():
             raise ValueError(f"{path}:{number}: the mark {mark!r} must stand right above a code block")

@@ -43,7 +43,9 @@ def stgcma_words(command):
     return None
 
 
-@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[f"{page.name}:{block.line}" for page, block in BLOCKS])
+@pytest.mark.parametrize(
+    ("page", "block"), BLOCKS, ids=[f"{page.name}:{block.line}" for page, block in BLOCKS]
+)
 def test_every_line_of_a_shell_block_is_a_command(page, block):
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
     for line in block.commands:
@@ -69,8 +71,3 @@ def test_inline_commands_exist_with_their_options(page):
             command, rest = find_command([word for word in words if word != "…"])
             options = {word.partition("=")[0] for word in rest if word.startswith("--") and word != "--"}
             assert options <= options_of(command), code
-
-
-def test_a_block_is_left_out_only_with_a_reason():
-    kept_out = [block for _, block in BLOCKS if block.mark == "not run"]
-    assert all(stgcma_words(line) is None for block in kept_out for line in block.commands)

@@ -4,7 +4,9 @@ import pytest
 
 from .markdown import pages
 
-SHOWN = {page.name: page.blocks for page in pages() if any(b.language in ("sh", "python") for b in page.blocks)}
+SHOWN = {
+    page.name: page.blocks for page in pages() if any(b.language in ("sh", "python") for b in page.blocks)
+}
 WITH_SLOW = [name for name, blocks in SHOWN.items() if any(block.mark == "slow" for block in blocks)]
 
 
