@@ -16,9 +16,10 @@ _TABLE = re.compile(r"(<!-- generated: presets -->\n).*?(<!-- end -->)", re.DOTA
 _INTRODUCTION = """\
 # Commands
 
-Written by `make docs` from the command line itself: change the code, not this page. What each command prints for a
-person goes to stdout, progress and messages to stderr. Exit status: 0 done, 1 the work failed, or a check found
-faults, 2 the request or the input is wrong, 3 done, but more clips were quarantined than `--max-failed` allows.
+Written by `make docs` from the command line itself: change the code, not this page. What a command finds
+goes to stdout, progress and messages to stderr. Exit status: 0 done, 1 the work failed, or a check found
+faults, 2 the request or the input is wrong, 3 done, but more clips were quarantined than `--max-failed`
+allows.
 """
 
 

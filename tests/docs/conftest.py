@@ -7,35 +7,39 @@ import os
 import shlex
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
 import stgcma as package
-from stgcma.preprocess.synthesis import avs_s4, music_avqa
+from stgcma.preprocess.synthesis import synthesizer
 from typer.main import get_command
 
 from .markdown import Block
 from .substitutions import PROGRAMS, STGCMA, substituted
 
+# The pages' names of folders, and what lies in them.
+COLLECTIONS = {"AVE_Dataset": "ave", "AVSBench-S4": "avs-s4", "MUSIC-AVQA": "music-avqa", "clips": "folder"}
 SHELL = {"cat", "cp", "ls", "mkdir", "tar", "torchrun"}
 
 
 @pytest.fixture(scope="session")
-def collections(ave_raw, tmp_path_factory) -> dict[str, Path]:
-    """Name of a folder as the pages have it to a folder with such a collection of 12 clips."""
-    folder = tmp_path_factory.mktemp("collections")
-    avs_s4.synthesize(folder / "avs", clips=12, seed=3, workers=1)
-    music_avqa.synthesize(folder / "avqa", clips=12, seed=3, workers=1)
-    for number, clip in enumerate(sorted((ave_raw / "AVE").iterdir())):
-        category = folder / "clips" / ("dog", "rain")[number % 2]
-        category.mkdir(parents=True, exist_ok=True)
-        shutil.copy(clip, category / f"{number}.mp4")
-    return {
-        "AVE_Dataset": ave_raw,
-        "AVSBench-S4": folder / "avs",
-        "MUSIC-AVQA": folder / "avqa",
-        "clips": folder / "clips",
-    }
+def collection(ave_raw, tmp_path_factory):
+    """Makes what a page's name of a folder stands for, such a collection of 12 clips; each once."""
+
+    @cache
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("collection") / name
+        if name == "clips":
+            for number, clip in enumerate(sorted((ave_raw / "AVE").iterdir())):
+                category = folder / ("dog", "rain")[number % 2]
+                category.mkdir(parents=True, exist_ok=True)
+                shutil.copy(clip, category / f"{number}.mp4")
+        else:
+            synthesizer(COLLECTIONS[name])(folder, clips=12, seed=3, workers=1)
+        return folder
+
+    return lambda name: ave_raw if name == "AVE_Dataset" else make(name)
 
 
 @pytest.fixture(scope="session")
@@ -45,14 +49,15 @@ def made_shards() -> dict[str, Path]:
 
 
 @pytest.fixture
-def run_block(stgcma, collections, made_shards, tmp_path, monkeypatch):
-    """Runs a code block, in a folder that stays the same for the test and holds the collections."""
-    for name, collection in collections.items():
-        (tmp_path / name).symlink_to(collection)
+def run_block(stgcma, collection, made_shards, tmp_path, monkeypatch):
+    """Runs a code block, in a folder that stays the same for the test and holds the collections it names."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
 
     def run(block: Block) -> None:
+        for name in COLLECTIONS:
+            if f" {name} " in block.text and not Path(name).exists():
+                Path(name).symlink_to(collection(name))
         if block.language == "python":
             exec(compile(block.text, f"line {block.line}", "exec"), names)
             return

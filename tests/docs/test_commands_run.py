@@ -4,25 +4,28 @@ import pytest
 
 from .markdown import pages
 
-SHOWN = {
-    page.name: page.blocks for page in pages() if any(b.language in ("sh", "python") for b in page.blocks)
-}
-WITH_SLOW = [name for name, blocks in SHOWN.items() if any(block.mark == "slow" for block in blocks)]
+
+def runnable(*marks):
+    """The names of pages with blocks of these marks, and the blocks."""
+    shown = {
+        page.name: [block for block in page.blocks if block.language in ("sh", "python")] for page in pages()
+    }
+    return {name: [b for b in blocks if b.mark in marks] for name, blocks in shown.items()}
 
 
-def runnable(name, *marks):
-    return [b for b in SHOWN[name] if b.language in ("sh", "python") and b.mark in marks]
+QUICK = {name: blocks for name, blocks in runnable("").items() if blocks}
+WHOLE = {name: blocks for name, blocks in runnable("", "slow").items() if any(b.mark for b in blocks)}
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", QUICK)
 def test_the_blocks_of_a_page_run_in_order(name, run_block):
-    for block in runnable(name, ""):
+    for block in QUICK[name]:
         run_block(block)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", WITH_SLOW)
-def test_the_slow_blocks_of_a_page_run_in_order(name, run_block):
-    for block in runnable(name, "", "slow"):
+@pytest.mark.parametrize("name", WHOLE)
+def test_all_blocks_of_a_page_run_in_order(name, run_block):
+    for block in WHOLE[name]:
         run_block(block)

@@ -5,6 +5,7 @@ import importlib.util
 import re
 
 import pytest
+from stgcma.model import PRESET_NAMES, describe
 from stgcma.preprocess.reasons import REASONS
 from stgcma.train.config import RunConfig
 
@@ -119,3 +120,12 @@ def test_every_setting_is_explained():
     for section in ("data", "optim", "loss", "train"):
         explained = re.findall(rf"^\| `{section}\.(\w+)` \|", text, re.MULTILINE)
         assert set(explained) == set(RunConfig.model_fields[section].annotation.model_fields)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [name for name in PRESET_NAMES if not name.endswith("-demo")])
+def test_costs_are_what_the_account_says(preset):
+    summary = describe(preset)
+    memory = (f"{size / 2**20:,.0f}" for size in (summary.forward_bytes, summary.training_bytes))
+    row = " | ".join([f"| `{preset}`", f"{summary.forward_gflops:,.1f}", *memory]) + " |"
+    assert row in (DOCS / "model.md").read_text("utf-8").splitlines()
