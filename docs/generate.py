@@ -70,8 +70,12 @@ def _escaped(text: str) -> str:
 
 
 def with_presets(page: str) -> str:
-    """The page with the table of presets between its marks."""
-    return _TABLE.sub(lambda found: found[1] + "\n".join(_preset_rows()) + "\n" + found[2], page)
+    """The page with the table of presets between its marks. Raises ValueError where it has none."""
+    rows = "\n".join(_preset_rows())
+    filled, count = _TABLE.subn(lambda found: f"{found[1]}{rows}\n{found[2]}", page)
+    if count != 1:
+        raise ValueError(f"{count} places for the table of presets, there must be one")
+    return filled
 
 
 def _preset_rows() -> Iterator[str]:

@@ -31,10 +31,8 @@ SETTINGS = ("optim.epochs=1", "data.workers=0")
 TRAINING = ("train", "run", "ablate")
 # Option to the value that it gets instead.
 VALUES = {"--workers": "1", "--weights": "random", "--clips": "10", "--seeds": "2", "--nproc-per-node": "2"}
-PROGRAMS = {
-    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"],
-    "python": [sys.executable],
-}
+# Other programs than `stgcma`.
+PROGRAMS = {"torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"]}
 STGCMA = ("stgcma", ".venv/bin/stgcma")
 
 
