@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 
-.PHONY: demo test test-slow lint format docker-lock docker-verify clean
+.PHONY: demo test test-slow docs lint format docker-lock docker-verify clean
 
 demo: $(READY)
 	$(BIN)/stgcma demo --workdir demo
@@ -15,6 +15,9 @@ test: $(READY_TO_TEST)
 
 test-slow: $(READY_TO_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
 
 lint: $(READY_TO_TEST)
 	$(BIN)/ruff check .

@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import time
 import wave
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,16 @@ import numpy.typing as npt
 import torch
 import torchaudio
 from PIL import Image
-from torch import Tensor
-
 from stgcma.model import preset_config
 from stgcma.model.noise import Part
+from stgcma.preprocess.audio import ffmpeg_executable
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.preprocess.specification import FBANK_KINDS
-from stgcma.preprocess.audio import ffmpeg_executable
 from stgcma.train.augmentation import ERASING_PROBABILITY, IMAGE_MEAN, IMAGE_STD, RAND_AUGMENT
 from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import Item
+from torch import Tensor
 
 SECONDS, FPS = 10, 8
 PRESETS = {"clip": "ave-clip-b16-base", "swin": "ave-swin-b-base"}
@@ -148,7 +146,7 @@ class FromShards:
 
 
 def check(ours: Clip, theirs: Clip) -> None:
-    """Refuses sides that load something else: frames of other moments and another resampler may differ a little."""
+    """Refuses sides that load something else; frames of other moments and another resampler differ a bit."""
     sound = float((ours["audio"] - theirs["audio"]).abs().mean())
     sight = float((ours["video"] - theirs["video"]).abs().mean())
     if sound > 0.05 or sight > 0.3:
@@ -156,9 +154,9 @@ def check(ours: Clip, theirs: Clip) -> None:
     print(f"  same clip on both sides: audio differs by {sound:.4f}, video by {sight:.4f} on average")
 
 
-def cost(load: Callable[[], Clip]) -> float:
+def cost(side: FromShards | ReleasesWay, number: int, *, train: bool) -> float:
     before = time.process_time()
-    load()
+    side.load(number, train=train)
     return time.process_time() - before
 
 
@@ -192,10 +190,7 @@ def main() -> None:
                 ratios, spent = [], []
                 for _ in range(options.rounds):
                     pairs = [
-                        (
-                            cost(lambda: ours.load(number, train=train)),
-                            cost(lambda: theirs.load(number, train=train)),
-                        )
+                        (cost(ours, number, train=train), cost(theirs, number, train=train))
                         for number in range(len(clips))
                     ]
                     mine, other = (sum(side) / len(clips) for side in zip(*pairs, strict=True))

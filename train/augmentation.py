@@ -55,7 +55,7 @@ class FrameAugmentation:
         from timm.data import create_transform
         from timm.data.random_erasing import RandomErasing
 
-        # With `use_prefetcher` it ends at uint8 tensors; what follows is done here, for a whole clip at a time.
+        # With `use_prefetcher` it ends at uint8 tensors: the rest is done here, a whole clip at a time.
         self._transform = create_transform(
             pixels, is_training=True, auto_augment=RAND_AUGMENT, interpolation="bicubic", use_prefetcher=True
         )

@@ -1,0 +1,50 @@
+"""What a command of the documentation is run with in its tests, in place of what a reader would have.
+
+Everything else runs as it is written. Collections are small synthetic ones in folders of the names that the
+pages use; a preset is swapped for the demo preset of its task, with the smallest of models, for one epoch.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..train.conftest import SMALL
+
+SWIN_OF_AVE = (
+    "model.backbone=swin",
+    "model.width=8",
+    "model.depths=[1,1,1,1]",
+    "model.heads=[1,1,2,2]",
+    "model.patch=4",
+    "model.audio_shape=[224,224]",
+    "model.adapter_ratio=0.25",
+)
+# Prefix of a preset's name to the demo preset that stands for it, and the settings that make that small.
+PRESETS = {
+    "ave-swin-": ("ave-demo", SWIN_OF_AVE),
+    "ave-": ("ave-demo", SMALL["ave"]),
+    "avs-": ("avs-demo", SMALL["avs"]),
+    "avqa-": ("avqa-demo", SMALL["avqa"]),
+}
+# Appended to what trains, so that they win over what a page sets.
+SETTINGS = ("optim.epochs=1", "data.workers=0")
+TRAINING = ("train", "run", "ablate")
+# Option to the value that it gets instead.
+VALUES = {"--workers": "1", "--weights": "random", "--clips": "10", "--seeds": "2", "--nproc-per-node": "2"}
+# Other programs than `stgcma`.
+PROGRAMS = {"torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"]}
+STGCMA = ("stgcma", ".venv/bin/stgcma")
+
+
+def substituted(words: list[str]) -> list[str]:
+    """The arguments of a `stgcma` or `torchrun` command as they are run."""
+    words = list(words)
+    for option, value in VALUES.items():
+        for place in (place for place, word in enumerate(words) if word == option):
+            words[place + 1] = value
+    if "--preset" in words and any(verb in words for verb in TRAINING):
+        place = words.index("--preset") + 1
+        prefix = next(prefix for prefix in PRESETS if words[place].startswith(prefix))
+        words[place], small = PRESETS[prefix]
+        words += [part for setting in (*small, *SETTINGS) for part in ("--set", setting)]
+    return words
