@@ -222,7 +222,7 @@ def decode_frames(members: dict[str, bytes]) -> Tensor:
 def read_fbank(content: bytes) -> npt.NDArray[np.float32]:
     """An fbank member: log-mel energies `[K, frames, mel bins]`."""
     half = np.load(io.BytesIO(content), allow_pickle=False)
-    return torch.from_numpy(half).to(torch.float32).numpy()  # type: ignore[no-any-return]  # 5 × NumPy's speed
+    return torch.from_numpy(half).to(torch.float32).numpy()  # 5 × as fast as NumPy does it
 
 
 def normalise(features: npt.NDArray[np.float32], frames: int, normalisation: Normalisation) -> Tensor:

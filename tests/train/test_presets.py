@@ -54,7 +54,7 @@ def one_clip_each(tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in SMALLEST else (pytest.mark.slow, pytest.mark.timeout(900)))
+        pytest.param(name, marks=() if name in SMALLEST else (pytest.mark.slow, pytest.mark.timeout(2400)))
         for name in FULL_SIZE
     ],
 )
