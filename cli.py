@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import cli_predict
 from .cli_shards import shards_app
 from .console import mebibytes, message, table
 from .errors import InputError, StgcmaError, TooManyFailuresError
@@ -28,6 +29,7 @@ app = typer.Typer(
     help="Raw videos to trained audio-visual adapters: preprocess, train, evaluate.",
 )
 app.add_typer(shards_app, name="shards")
+cli_predict.register(app)
 
 
 class Modality(StrEnum):

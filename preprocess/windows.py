@@ -90,6 +90,11 @@ class SecondsMerger:
     _done: int = 0
     _open: dict[int, _Second] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """How many seconds there are."""
+        return len(whole_seconds(self.length_seconds))
+
     def add(self, values: npt.NDArray[np.floating[Any]]) -> Iterator[MergedSecond]:
         """Takes the next window's values `[T, …]`; yields the seconds that no later window overlaps."""
         window = self.windows[self._next]

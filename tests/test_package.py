@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("preprocess", "shards", "model", "train")
-# Who may import whom: cli → chain → train → model, chain → preprocess → shards ← train.
-MAY_IMPORT = {"shards": set(), "model": set(), "preprocess": {"shards"}, "train": {"shards", "model"}}
+ROOMS = ("preprocess", "shards", "model", "train", "predict")
+# Who may import whom: cli → chain → train → model, chain → preprocess → shards ← train; predict is above all.
+MAY_IMPORT = {
+    "shards": set(),
+    "model": set(),
+    "preprocess": {"shards"},
+    "train": {"shards", "model"},
+    "predict": {"shards", "model", "preprocess", "train"},
+}
 COMMANDS = (
     "demo",
     "synthesize",
@@ -22,6 +28,7 @@ COMMANDS = (
     "shards show",
     "train",
     "evaluate",
+    "predict",
     "report",
     "presets",
     "model",
