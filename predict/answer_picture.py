@@ -35,6 +35,7 @@ _LANE, _RIVAL, _GAP = 46, 27, 26
 _SEEN: Colour = (11, 107, 203)
 _HEARD: Colour = (194, 65, 12)
 _HEAT: Colour = (255, 90, 20)
+_LEAST_PEAK = 1.25
 _ANSWER: Colour = (22, 122, 74)
 
 
@@ -67,7 +68,9 @@ class ShownWindow:
         size = frame_size(*video_size, wide=_ROW_WIDTH // len(spans))
         strip = Strip(len(spans), most=len(spans), size=size)
         even, densest = 1 / grounding[0].size, float(grounding.max())
-        heat = np.clip((grounding - even) / max(densest - even, 1e-9), 0, 1)
+        # Where nothing stands out, nothing glows.
+        full = max(densest, _LEAST_PEAK * even)
+        heat = np.clip((grounding - even) / (full - even), 0, 1)
         for step, span in enumerate(spans):
             strip.add(step, span, _heated(frames[step].resize(size), heat[step]), features[step])
         return cls(place, strip, densest, even)
@@ -93,8 +96,8 @@ def draw_answers(
         beneath += f" · {len(shown)} of its {windows} windows are shown"
     densest = max(window.densest for window in shown)
     beneath += (
-        f" · heat: where the sound is placed (at most {percent(densest)} of it in a cell; "
-        f"evenly it would be {percent(shown[0].even)})"
+        f" · heat: where the sound is placed (at most {densest:.1%} of it in a cell; "
+        f"evenly it would be {shown[0].even:.1%})"
     )
     y = heading(draw, title, beneath, width)
     for answer, height in zip(answers, panels, strict=True):

@@ -99,6 +99,8 @@ def _draw_classes(
         name, index = own[start].name, classes.index(own[start].name)
         chip(draw, box, class_colour(index, len(classes)))
         label = fitted(name, 15, box[2] - box[0] - 12)
+        if own[start].background and label != name:
+            label = ""  # the grey says it
         ink: Colour = SOFT if own[start].background else INK
         text(draw, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), label, 15, ink, anchor="mm")
         start = place
