@@ -60,11 +60,11 @@ class ShownWindow:
         place: int,
         spans: Sequence[Span],
         frames: Sequence[Any],
-        features: npt.NDArray[Any],
+        sounds: Sequence[npt.NDArray[Any]],
         grounding: npt.NDArray[np.floating[Any]],
         video_size: tuple[int, int],
     ) -> ShownWindow:
-        """Of its steps' spans, frames, fbanks `[T, n, bins]` and grounding `[T, rows, columns]`."""
+        """Of its steps' spans, frames, log-mel energies `[n, bins]` and grounding `[T, rows, columns]`."""
         size = frame_size(*video_size, wide=_ROW_WIDTH // len(spans))
         strip = Strip(len(spans), most=len(spans), size=size)
         even, densest = 1 / grounding[0].size, float(grounding.max())
@@ -72,7 +72,7 @@ class ShownWindow:
         full = max(densest, _LEAST_PEAK * even)
         heat = np.clip((grounding - even) / (full - even), 0, 1)
         for step, span in enumerate(spans):
-            strip.add(step, span, _heated(frames[step].resize(size), heat[step]), features[step])
+            strip.add(step, span, _heated(frames[step].resize(size), heat[step]), sounds[step])
         return cls(place, strip, densest, even)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
-from ..preprocess.film import Film
+from ..preprocess.film import Film, read_sound
 from ..preprocess.windows import MergedSecond, SecondsMerger
 from .digits import clock, percent
 from .results import AvePrediction, Event, Second
@@ -33,11 +30,11 @@ class AvePredictor:
     def add(self, members: dict[str, bytes]) -> None:
         """The next window."""
         shares = self.run(members)["logits"].softmax(-1).numpy()
-        features = np.load(io.BytesIO(members[f"{self.run.fbank}.npy"]), allow_pickle=False)
         for merged in self.merger.add(shares):
             self.seconds.append(self._second(merged))
             frame = open_frame(members, merged.step)
-            self.strip.add(merged.index, merged.span, frame, features[merged.step])
+            sound = read_sound(self.film, merged.span, self.run.kind)
+            self.strip.add(merged.index, merged.span, frame, sound)
 
     def _second(self, merged: MergedSecond) -> Second:
         likeliest = ranked(merged.value, self.classes, _TOP)

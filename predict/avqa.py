@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..preprocess.film import Film
+from ..preprocess.film import Film, read_sound
 from .answer_picture import ShownWindow, draw_answers, shown_windows
 from .digits import clock
 from .questions import AskedQuestion
@@ -62,14 +61,11 @@ class AvqaPredictor:
         place = len(self._windows)
         self._windows.append(window)
         if place in shown_windows(len(self.film.windows)):
-            features = np.load(io.BytesIO(members[f"{self.run.fbank}.npy"]), allow_pickle=False)
-            frames = [open_frame(members, step) for step in range(len(features))]
             spans = self.film.windows[place].steps
-            self._shown.append(
-                ShownWindow.of(
-                    place, spans, frames, features, window.grounding, (self.film.width, self.film.height)
-                )
-            )
+            frames = [open_frame(members, step) for step in range(len(spans))]
+            sounds = [read_sound(self.film, span, self.run.kind) for span in spans]
+            size = (self.film.width, self.film.height)
+            self._shown.append(ShownWindow.of(place, spans, frames, sounds, window.grounding, size))
 
     def finish(self, folder: Path | None, name: str) -> AvqaPrediction:
         """The result; with `folder`, its files are written there."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..preprocess.film import Film
+from ..preprocess.film import Film, read_sound
 from ..preprocess.media import MediaInfo
 from ..preprocess.sample import mask_seconds
 from ..preprocess.windows import MergedSecond, SecondsMerger
@@ -43,14 +42,14 @@ class AvsPredictor:
     def add(self, members: dict[str, bytes]) -> None:
         """The next window."""
         shares = self.run(members)["mask_logits"].squeeze(1).sigmoid().numpy()
-        features = np.load(io.BytesIO(members[f"{self.run.fbank}.npy"]), allow_pickle=False)
         for merged in self.merger.add(shares):
             mask = full_mask(merged.value, self.film.width, self.film.height)
             self._keep(merged, mask)
             frame = None
             if self.strip.shows(merged.index):
                 frame = overlaid(open_frame(members, merged.step), mask, self.strip.size)
-            self.strip.add(merged.index, merged.span, frame, features[merged.step])
+            sound = read_sound(self.film, merged.span, self.run.kind)
+            self.strip.add(merged.index, merged.span, frame, sound)
 
     def _keep(self, merged: MergedSecond, mask: Any) -> None:
         written = None

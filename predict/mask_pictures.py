@@ -69,6 +69,7 @@ def draw_masks(strip: Strip, seconds: Sequence[MaskedSecond], *, title: str, ben
         for place, column in enumerate(row):
             second = seconds[int(column.start)]
             middle = MARGIN + _CELL * (place + 0.5)
-            text(draw, (middle, below + 14), f"{percent(second.share)} sounds", 14, SOFT, anchor="mm")
+            label = f"{percent(second.share)} of pixels" if second.share else "nothing"
+            text(draw, (middle, below + 14), label, 14, SOFT, anchor="mm")
         y += each
     return png(page)

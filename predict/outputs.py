@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import InputError
 from ..shards.files import PARTIAL_SUFFIX, named_errors, sync_folder
+
+
+def check_folder(out: Path) -> None:
+    """Raises InputError when `out` is, or lies below, something that is no folder."""
+    for place in (out, *out.absolute().parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"--out {out} cannot be made: {place} is a file; choose another place")
 
 
 @contextmanager

@@ -38,12 +38,12 @@ def write_overlay(
     for number in range(count - 1, -1, -1):
         (layers / f"{number:06d}.png").rename(layers / f"{number + 1:06d}.png")
     shutil.copyfile(layers / "000001.png", layers / "000000.png")
-    # ffmpeg's clock starts with the earliest stream.
+    # ffmpeg's clock starts with the earliest stream. The layers' own, of a tick a second, is too coarse.
     first_layer = info.clip_start_seconds - info.start_seconds + shown_at_seconds - 0.5 - 1.0
     video = info.video
     index = 0 if video is None else video.index
     filters = (
-        f"[1:v]setpts=PTS+({first_layer!r})/TB[layers];"
+        f"[1:v]settb=AVTB,setpts=PTS+({first_layer!r})/TB[layers];"
         f"[0:{index}][layers]overlay=eof_action=repeat,pad=ceil(iw/2)*2:ceil(ih/2)*2[out]"
     )
     limits = ("-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS))

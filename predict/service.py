@@ -24,7 +24,7 @@ from ..train.tasks import AvqaTask
 from .ave import AvePredictor
 from .avqa import AvqaPredictor
 from .avs import AvsPredictor
-from .outputs import put_in_place, staged
+from .outputs import check_folder, put_in_place, staged
 from .questions import AskedQuestion, read_asked
 from .results import Failure, Prediction, Predictions
 from .sources import find_videos, result_names
@@ -61,6 +61,8 @@ def predict(
     of, and when there is no video; StgcmaError when `out` takes no files.
     """
     folder = None if out is None else Path(out)
+    if folder is not None:
+        check_folder(folder)
     found, empty = find_videos([Path(video) for video in videos], without=folder)
     if not found:
         where = ", ".join(map(str, empty))

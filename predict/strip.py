@@ -53,7 +53,7 @@ class Strip:
         return step % self.stride == 0
 
     def add(self, step: int, span: tuple[float, float], frame: Any, features: npt.NDArray[Any]) -> None:
-        """Takes the next step: its Pillow image, which need not be given when it is not shown, and fbank."""
+        """Takes the next step: its Pillow image, which need not be given when it is not shown, and sound."""
         if self.shows(step):
             nothing = np.zeros((_SLICES, features.shape[-1]), dtype=np.float32)
             heard = np.zeros(_SLICES, dtype=np.float32)

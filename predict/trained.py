@@ -15,7 +15,14 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model import STGCMA, load_model
-from ..preprocess.specification import FBANK_KINDS, FRAME_PIXELS, JPEG_QUALITY, FeatureSettings, Sampling
+from ..preprocess.specification import (
+    FBANK_KINDS,
+    FRAME_PIXELS,
+    JPEG_QUALITY,
+    FbankKind,
+    FeatureSettings,
+    Sampling,
+)
 from ..train.config import RunConfig
 from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.distributed import pick_device
@@ -34,7 +41,6 @@ class TrainedRun:
     Attributes:
         settings: how a clip becomes a sample.
         window_seconds: how long the clips were.
-        fbank: the member that the model hears.
     """
 
     path: Path
@@ -44,8 +50,12 @@ class TrainedRun:
     device: torch.device
     settings: FeatureSettings
     window_seconds: int
-    fbank: str
     normalisation: Normalisation
+
+    @property
+    def kind(self) -> FbankKind:
+        """The fbank that the model hears."""
+        return FBANK_KINDS[self.settings.fbanks[0]]
 
     def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:
         """The model's outputs for a sample's members, float32 on the CPU, without the batch's dimension.
@@ -56,7 +66,7 @@ class TrainedRun:
         if "video" in self.model.config.modalities:
             inputs["video"] = decode_frames(members)[None]
         if "audio" in self.model.config.modalities:
-            features = read_fbank(members[f"{self.fbank}.npy"])
+            features = read_fbank(members[f"{self.kind.name}.npy"])
             inputs["audio"] = normalise(features, self.model.config.audio_shape[0], self.normalisation)[None]
         if question is not None:
             inputs["question"] = question
@@ -93,7 +103,6 @@ def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
         device=place,
         settings=settings,
         window_seconds=max(round(usual), 1),
-        fbank=fbank,
         normalisation=normalisation_of(info, config.data, fbank, where=str(path)),
     )
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio import SAMPLE_RATE_HZ, stream_waveform
-from .fbank import ANALYSIS_SAMPLES
+from .fbank import ANALYSIS_SAMPLES, log_mel
 from .media import COVERAGE_TOLERANCE_SECONDS, MediaInfo
 from .reasons import ClipError, DamageError
 from .sample import choose_frames, fbank_members, jpeg
-from .specification import FeatureSettings, Sampling
+from .specification import FbankKind, FeatureSettings, Sampling
 from .video.pyav import MissingPictureError, displayed_timeline, stream_frames
 from .video.timeline import Timeline, read_timeline
-from .windows import Window, plan_windows
+from .windows import Span, Window, plan_windows
 
 WAVEFORM = "waveform.f32"
 # Containers round times, some to 1 ms.
@@ -162,12 +162,25 @@ def read_window(film: Film, place: int, settings: FeatureSettings) -> dict[str, 
     """The members `frame_00.jpg` … and the fbanks of a window, as they stand in a shard."""
     folder = _window_folder(film.folder, place)
     members = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    waveform = np.memmap(film.folder / WAVEFORM, dtype="<f4", mode="r")
     last = place == len(film.windows) - 1
-    end = len(waveform) if last else round(film.windows[place].end_seconds * SAMPLE_RATE_HZ)
-    part = np.array(waveform[film.sound_starts[place] : end], dtype=np.float32)
-    part = np.pad(part, (0, max(ANALYSIS_SAMPLES - len(part), 0)))
-    return members | fbank_members(part, settings)[0]
+    end = None if last else round(film.windows[place].end_seconds * SAMPLE_RATE_HZ)
+    return members | fbank_members(_waveform(film, film.sound_starts[place], end), settings)[0]
+
+
+def read_sound(film: Film, span: Span, kind: FbankKind) -> npt.NDArray[np.float16]:
+    """The log-mel energies of all that is heard in `span`, to be looked at: `[n, bins]`, one at least."""
+    start, end = (round(edge * SAMPLE_RATE_HZ) for edge in span)
+    waveform = _waveform(film, start, end)
+    each = round(kind.target_frames * kind.frame_shift_milliseconds * SAMPLE_RATE_HZ / 1000)
+    parts = [waveform[place : place + each] for place in range(0, len(waveform), each)]
+    return np.concatenate([log_mel(part, kind) for part in parts if len(part) >= ANALYSIS_SAMPLES])
+
+
+def _waveform(film: Film, start: int, end: int | None) -> npt.NDArray[np.float32]:
+    """The samples `[start, end)`; zeros make up an analysis frame where there is none."""
+    waveform = np.memmap(film.folder / WAVEFORM, dtype="<f4", mode="r")
+    part = np.array(waveform[start:end], dtype=np.float32)
+    return np.pad(part, (0, max(ANALYSIS_SAMPLES - len(part), 0)))
 
 
 def windows_decoded(folder: Path) -> int:

@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import StgcmaError
@@ -153,7 +154,7 @@ class IsolatedPool:
                     max_workers=self.workers,
                     initializer=_enter_child,
                     initargs=(self.memory_bytes, self.imports),
-                    context=multiprocessing.get_context("spawn"),
+                    context=_Context(),
                 )
             answer: Future[_Answer] = self._pool.schedule(
                 _attempt, args=(function, item), timeout=self.timeout_seconds
@@ -190,6 +191,31 @@ class IsolatedPool:
                 result: Outcome | ClipError = answer.error or answer.result
                 return result
             task.future = self._submit(function, task.item)
+
+
+class _Process(SpawnProcess):
+    """A process that does not run the parent's script again.
+
+    What it needs it imports. A script that calls this package in its first lines, with no check of
+    `__name__`, would else start itself over and over.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        with _without_script:
+            script = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = script
+
+
+_without_script = threading.Lock()
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 @dataclass

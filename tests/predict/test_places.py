@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from stgcma.errors import StgcmaError
+from stgcma.errors import InputError
 from stgcma.predict.digits import clock, percent, rounded
-from stgcma.predict.outputs import put_in_place, staged
+from stgcma.predict.outputs import check_folder, put_in_place, staged
 from stgcma.predict.sources import find_videos, result_names
 
 
@@ -41,8 +41,9 @@ def test_a_folder_is_replaced_whole(tmp_path):
 
 def test_a_place_that_takes_no_files_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(StgcmaError, match=f"{tmp_path / 'out'} "), staged(tmp_path / "out", "a"):
-        pass
+    with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another place"):
+        check_folder(tmp_path / "out" / "deeper")
+    check_folder(tmp_path / "new" / "deeper")
 
 
 def test_numbers_for_people_and_machines():
