@@ -104,7 +104,9 @@ def _explained(video: Path, error: ClipError) -> str:
 def _open_pool() -> IsolatedPool:
     limits = Limits()
     # One try: a file that kills its process is said to have done so, and the next one is taken.
-    return IsolatedPool(1, timeout_seconds=_PROBE_SECONDS, memory_bytes=limits.memory_bytes, tries=1)
+    return IsolatedPool(
+        1, timeout_seconds=_PROBE_SECONDS, memory_bytes=limits.memory_bytes, tries=1, script=False
+    )
 
 
 @dataclasses.dataclass

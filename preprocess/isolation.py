@@ -54,6 +54,8 @@ class IsolatedPool:
         program that it starts may have as much.
     tries: how often an item is tried that kills its process (at most twice when it runs out of memory).
     imports: modules to load in every process before the cap is set. torch alone reserves 800 MB.
+    script: whether every process first runs the parent's script, under another name than `__main__`, so that
+        functions of it can be called; it must be ready for that.
 
     Raises `ValueError` for numbers that are not positive, or imports that are not installed.
     """
@@ -66,6 +68,7 @@ class IsolatedPool:
         memory_bytes: int,
         tries: int = 3,
         imports: Sequence[str] = (),
+        script: bool = True,
     ) -> None:
         for name, value in (
             ("workers", workers),
@@ -83,6 +86,7 @@ class IsolatedPool:
         self.memory_bytes = memory_bytes
         self.tries = tries
         self.imports = tuple(imports)
+        self.script = script
         self._pool: ProcessPool | None = None
         self._closed = False
         self._pending: set[Future[_Answer]] = set()
@@ -154,7 +158,7 @@ class IsolatedPool:
                     max_workers=self.workers,
                     initializer=_enter_child,
                     initargs=(self.memory_bytes, self.imports),
-                    context=_Context(),
+                    context=multiprocessing.get_context("spawn") if self.script else _ScriptlessContext(),
                 )
             answer: Future[_Answer] = self._pool.schedule(
                 _attempt, args=(function, item), timeout=self.timeout_seconds
@@ -193,11 +197,10 @@ class IsolatedPool:
             task.future = self._submit(function, task.item)
 
 
-class _Process(SpawnProcess):
-    """A process that does not run the parent's script again.
+class _ScriptlessProcess(SpawnProcess):
+    """A process that does not run the parent's script.
 
-    What it needs it imports. A script that calls this package in its first lines, with no check of
-    `__name__`, would else start itself over and over.
+    A script that has no check of `__name__` would start itself over and over.
     """
 
     @staticmethod
@@ -214,8 +217,8 @@ class _Process(SpawnProcess):
 _without_script = threading.Lock()
 
 
-class _Context(SpawnContext):
-    Process = _Process
+class _ScriptlessContext(SpawnContext):
+    Process = _ScriptlessProcess
 
 
 @dataclass

@@ -238,18 +238,18 @@ def test_numbers_must_be_positive(name):
         IsolatedPool(**options)
 
 
-SCRIPT = """
+PLAIN_SCRIPT = """
 from pathlib import Path
 from stgcma.preprocess.isolation import IsolatedPool
 
-with IsolatedPool(1, timeout_seconds=60, memory_bytes=1 << 30) as pool:
+with IsolatedPool(1, timeout_seconds=60, memory_bytes=1 << 30, script=False) as pool:
     print(list(pool.map(Path.as_posix, [Path("a")])))
 """
 
 
 def test_a_script_needs_no_guard(tmp_path):
     """Children do not run the parent's script again, which would start children of its own."""
-    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "script.py").write_text(PLAIN_SCRIPT)
     done = subprocess.run(
         [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=100
     )
