@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..preprocess.film import Film, read_sound
+from ..preprocess.film import Film
 from ..preprocess.windows import MergedSecond, SecondsMerger
 from .digits import clock, percent
 from .results import AvePrediction, Event, Second
@@ -33,7 +33,7 @@ class AvePredictor:
         for merged in self.merger.add(shares):
             self.seconds.append(self._second(merged))
             frame = open_frame(members, merged.step)
-            sound = read_sound(self.film, merged.span, self.run.kind)
+            sound = self.run.sound(self.film, merged.span)
             self.strip.add(merged.index, merged.span, frame, sound)
 
     def _second(self, merged: MergedSecond) -> Second:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..preprocess.film import Film, read_sound
+from ..preprocess.film import Film
 from .answer_picture import ShownWindow, draw_answers, shown_windows
 from .digits import clock
 from .questions import AskedQuestion
@@ -63,7 +63,7 @@ class AvqaPredictor:
         if place in shown_windows(len(self.film.windows)):
             spans = self.film.windows[place].steps
             frames = [open_frame(members, step) for step in range(len(spans))]
-            sounds = [read_sound(self.film, span, self.run.kind) for span in spans]
+            sounds = [self.run.sound(self.film, span) for span in spans]
             size = (self.film.width, self.film.height)
             self._shown.append(ShownWindow.of(place, spans, frames, sounds, window.grounding, size))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocess.film import Film, read_sound
+from ..preprocess.film import Film
 from ..preprocess.media import MediaInfo
 from ..preprocess.sample import mask_seconds
 from ..preprocess.windows import MergedSecond, SecondsMerger
@@ -48,7 +48,7 @@ class AvsPredictor:
             frame = None
             if self.strip.shows(merged.index):
                 frame = overlaid(open_frame(members, merged.step), mask, self.strip.size)
-            sound = read_sound(self.film, merged.span, self.run.kind)
+            sound = self.run.sound(self.film, merged.span)
             self.strip.add(merged.index, merged.span, frame, sound)
 
     def _keep(self, merged: MergedSecond, mask: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from ..console import progress
 from ..errors import InputError
 from ..preprocess.engines import Limits
-from ..preprocess.film import Film, FilmRequest, read_window, shoot, windows_decoded
+from ..preprocess.film import Film, FilmRequest, shoot, windows_decoded
 from ..preprocess.isolation import IsolatedPool
 from ..preprocess.media import MediaInfo, probe
 from ..preprocess.reasons import ClipError
@@ -28,7 +28,7 @@ from .outputs import check_folder, put_in_place, staged
 from .questions import AskedQuestion, read_asked
 from .results import Failure, Prediction, Predictions
 from .sources import find_videos, result_names
-from .trained import TrainedRun, one_thread, open_run
+from .trained import TrainedRun, open_run
 
 _PROBE_SECONDS = 120.0
 # A decoder that is slower than this hangs.
@@ -167,9 +167,7 @@ class _Work:
         self.report(total=self._steps(count), completed=count, note="")
         predictor = self._predictor(info, film, folder)
         for place in range(count):
-            with one_thread():
-                members = read_window(film, place, self.run.settings)
-            predictor.add(members)
+            predictor.add(self.run.window(film, place))
             self.report(completed=count + place + 1)
         if not isinstance(predictor, AvsPredictor):
             result: Prediction = predictor.finish(folder, self.name)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model import STGCMA, load_model
+from ..preprocess.film import Film, read_sound, read_window
 from ..preprocess.specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
@@ -23,6 +24,7 @@ from ..preprocess.specification import (
     FeatureSettings,
     Sampling,
 )
+from ..preprocess.windows import Span
 from ..train.config import RunConfig
 from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.distributed import pick_device
@@ -56,6 +58,16 @@ class TrainedRun:
     def kind(self) -> FbankKind:
         """The fbank that the model hears."""
         return FBANK_KINDS[self.settings.fbanks[0]]
+
+    def window(self, film: Film, place: int) -> dict[str, bytes]:
+        """A window of a video as a sample's members."""
+        with _one_thread():
+            return read_window(film, place, self.settings)
+
+    def sound(self, film: Film, span: Span) -> npt.NDArray[np.float16]:
+        """What is heard in a part of a video, to be drawn: log-mel energies `[n, bins]`."""
+        with _one_thread():
+            return read_sound(film, span, self.kind)
 
     def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:
         """The model's outputs for a sample's members, float32 on the CPU, without the batch's dimension.
@@ -120,8 +132,10 @@ def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSet
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Has torch compute in one thread: sums must not depend on how many there are."""
+def _one_thread() -> Iterator[None]:
+    """Has torch compute in one thread: sums must not depend on how many there are, and small ones are slower
+    in several.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
