@@ -7,11 +7,6 @@ import functools
 import io
 from typing import Any
 
-from ..train.pictures import spectrogram
-
-__all__ = ["INK", "PAGE", "RULE", "SOFT", "Colour", "chip", "class_colour", "fitted", "new_page", "png",
-           "spectrogram", "text", "text_width"]  # fmt: skip
-
 Colour = tuple[int, int, int]
 
 PAGE: Colour = (255, 255, 255)

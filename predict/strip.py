@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..train.pictures import spectrogram
 from .digits import clock
-from .drawing import RULE, SOFT, spectrogram, text
+from .drawing import RULE, SOFT, text
 
 # Time steps of a column's spectrogram: enough for how wide it is drawn.
 _SLICES = 24
