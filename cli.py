@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import cli_pages
+from . import cli_pages, cli_predict
 from .cli_doctor import doctor
 from .cli_options import Split
 from .cli_shards import shards_app
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(shards_app, name="shards")
 app.command()(doctor)
+cli_predict.register(app)
 
 
 class Modality(StrEnum):

@@ -48,7 +48,13 @@ class AvqaHead(nn.Module):
         self.answer = nn.Linear(WIDTH, config.answers)
 
     def forward(
-        self, encoded: Encoded, question: Tensor, negative: Tensor | None, owner: Tensor | None = None
+        self,
+        encoded: Encoded,
+        question: Tensor,
+        negative: Tensor | None,
+        owner: Tensor | None = None,
+        *,
+        explain: bool = False,
     ) -> dict[str, Tensor]:
         """Answers.
 
@@ -57,33 +63,45 @@ class AvqaHead(nn.Module):
             question: word ids `[Q, 14]`.
             negative: frozen tokens `[B, T, N, D]` of other clips' frames, or None.
             owner: the clip of every question, indices `[Q]`; None when each clip has one, in order.
+            explain: also return what was attended to. It is computed in any case.
 
         Returns:
             `answer_logits` `[Q, answers]`; with `negative` also `match_positive` and `match_negative`
-            `[B·T, 2]`, the clips one after the other.
+            `[B·T, 2]`, the clips one after the other; with `explain` also `attention_audio` and
+            `attention_video` `[Q, T]`, each question's attention over time (mean of the heads), and
+            `grounding` `[B, T, N]`, how much of the sound was placed at each token. All three sum to 1
+            over their last dimension.
         """
         # A linear layer and a mean commute; the mean first is N times less work.
         sound = self.sound(self.audio(encoded.pooled["audio"]))
-        visual = self._ground(encoded.tokens["video"], sound)
+        visual, grounding = self._ground(encoded.tokens["video"], sound)
         q = self.question(question)
         asked_sound, asked_visual = (sound, visual) if owner is None else (sound[owner], visual[owner])
-        heard = self.attend_audio(q, asked_sound) + asked_sound.mean(1)
-        seen = self.attend_video(q, asked_visual) + asked_visual.mean(1)
+        heard, attention_audio = self.attend_audio(q, asked_sound)
+        seen, attention_video = self.attend_video(q, asked_visual)
+        heard, seen = heard + asked_sound.mean(1), seen + asked_visual.mean(1)
         fused = self.fusion(torch.tanh(torch.cat([heard, seen], dim=-1)))
         result = {"answer_logits": self.answer(torch.tanh(fused * q))}
         if negative is not None:
             result["match_positive"] = self._match(sound, visual)
-            result["match_negative"] = self._match(sound, self._ground(negative, sound))
+            result["match_negative"] = self._match(sound, self._ground(negative, sound)[0])
+        if explain:
+            result["attention_audio"] = attention_audio.mean((1, 2))
+            result["attention_video"] = attention_video.mean((1, 2))
+            result["grounding"] = grounding
         return result
 
-    def _ground(self, tokens: Tensor, sound: Tensor) -> Tensor:
-        """What is seen where the sound comes from: `[B, T, N, D]`, `[B, T, 512]` → `[B, T, 512]`."""
+    def _ground(self, tokens: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """What is seen where the sound comes from, and how much of it each token is.
+
+        `[B, T, N, D]`, `[B, T, 512]` → `[B, T, 512]`, `[B, T, N]`.
+        """
         visual = self.video(tokens)
         normed = functional.normalize(visual, dim=-1)
         weights = (normed @ functional.normalize(sound, dim=-1)[..., None]).softmax(dim=2)
         grounded = (weights * normed).sum(2)
         both = torch.cat([visual.mean(2), grounded], dim=-1)
-        return self.ground(torch.tanh(both))  # type: ignore[no-any-return]
+        return self.ground(torch.tanh(both)), weights[..., 0]
 
     def _match(self, sound: Tensor, visual: Tensor) -> Tensor:
         logits: Tensor = self.match(torch.cat([sound, visual], dim=-1).flatten(0, 1))
@@ -126,13 +144,13 @@ class QuestionAttention(nn.Module):
         self.dropout = Dropout(DROPOUT, of="questions")
         self.norm = nn.LayerNorm(WIDTH)
 
-    def forward(self, q: Tensor, steps: Tensor) -> Tensor:
-        """`[B, 512]`, `[B, T, 512]` → `[B, 512]`."""
-        x = self._attend(q, steps)
+    def forward(self, q: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """`[B, 512]`, `[B, T, 512]` → `[B, 512]`, and the attention `[B, heads, 1, T]`."""
+        x, weights = self._attend(q, steps)
         inner = self.linear2(self.dropout(functional.relu(self.linear1(x))))
-        return self.norm(x + self.dropout(inner))  # type: ignore[no-any-return]
+        return self.norm(x + self.dropout(inner)), weights
 
-    def _attend(self, q: Tensor, steps: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """The module's attention, spelt out: one query and ten keys, whose dropout knows of parts."""
         weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
         query = functional.linear(q, weight[:WIDTH], bias[:WIDTH]).view(len(q), HEADS, 1, -1)
@@ -140,4 +158,4 @@ class QuestionAttention(nn.Module):
         keys, values = both.view(*steps.shape[:2], 2, HEADS, -1).permute(2, 0, 3, 1, 4).unbind(0)
         weights = (query * query.shape[-1] ** -0.5 @ keys.transpose(-2, -1)).softmax(-1)
         x: Tensor = self.attention.out_proj((self.attention_dropout(weights) @ values).flatten(1))
-        return x
+        return x, weights

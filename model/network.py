@@ -47,6 +47,7 @@ class STGCMA(nn.Module):
         question: Tensor | None = None,
         negative: Tensor | None = None,
         owner: Tensor | None = None,
+        explain: bool = False,
     ) -> dict[str, Tensor]:
         """Runs the model on `B` clips.
 
@@ -57,23 +58,26 @@ class STGCMA(nn.Module):
             negative: `[B, T, 3, 224, 224]`, frames of other clips (AVQA, training only).
             owner: `[Q]` int64, the clip of every question, when clips do not have one question each
                 (AVQA); `question` is then `[Q, 14]`. A clip is encoded once for all its questions.
+            explain: also return what the AVQA head looked at.
 
         Returns:
             AVE: `logits` `[B, T, C]`. AVS: `mask_logits` `[B, T, 1, 224, 224]`. AVQA: `answer_logits`
             `[Q, answers]` (Q = B without `owner`), and with `negative` also `match_positive` and
-            `match_negative` `[B·T, 2]`.
+            `match_negative` `[B·T, 2]`, with `explain` also what `AvqaHead.forward` says.
 
         Raises:
-            InputError: an input is missing, not taken by this model, or of the wrong shape or dtype; on the
-                CPU also a word id or an owner that does not exist.
+            InputError: an input, or `explain`, is missing, not taken by this model, or of the wrong shape or
+                dtype; on the CPU also a word id or an owner that does not exist.
         """
         given = {"video": video, "audio": audio, "question": question, "negative": negative}
+        if explain and not isinstance(self.head, AvqaHead):
+            raise InputError(f"explain: given, but this {self.config.task} model takes no questions")
         inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None}, owner)
         encoded = self.encoder(inputs)
         result: dict[str, Tensor]
         if isinstance(self.head, AvqaHead):
             other = self.encoder.encode_frozen(negative) if negative is not None else None
-            result = self.head(encoded, inputs["question"], other, owner)
+            result = self.head(encoded, inputs["question"], other, owner, explain=explain)
         else:
             result = self.head(encoded)
         return result

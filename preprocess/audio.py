@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio_decoding import DecodedSound, FilterChain, decode_sound
+from .audio_decoding import DecodedSound, FilterChain, TakeSamples, decode_sound
 from .ffmpeg_process import ffmpeg_executable, ffmpeg_input, run_ffmpeg
 from .media import (
     MAX_DURATION_SECONDS,
@@ -19,7 +19,7 @@ from .media import (
     probe,
 )
 
-__all__ = ["SAMPLE_RATE_HZ", "ffmpeg_executable", "read_waveform"]
+__all__ = ["SAMPLE_RATE_HZ", "ffmpeg_executable", "read_waveform", "stream_waveform"]
 
 SAMPLE_RATE_HZ = 16000
 
@@ -40,8 +40,10 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
     info = probe(path) if info is None else info
     if info.audio is None:
         raise ClipError("no-audio", "the file has no audio stream")
-    sound = _decode(path, info)
-    waveform, end = sound.samples, len(sound.samples) / SAMPLE_RATE_HZ
+    parts: list[NDArray[np.float32]] = []
+    sound = stream_waveform(path, info, parts.append)
+    waveform = np.concatenate([np.zeros(0, dtype=np.float32), *parts])
+    end = len(waveform) / SAMPLE_RATE_HZ
     # A file that was cut also fails to decode at the cut; that it is cut is the better thing to say.
     check_coverage(info, "sound", end)
     if sound.failure is not None:
@@ -64,9 +66,13 @@ def _missing_seconds(info: MediaInfo, spans: tuple[tuple[float, float], ...], en
     return missing
 
 
-def _decode(path: Path, info: MediaInfo) -> DecodedSound:
+def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSound:
+    """Gives `take` what `read_waveform` reads, part by part and unchecked: for sounds of any length.
+
+    Raises `ClipError`: 'no-audio', 'unreadable', 'out-of-memory'.
+    """
     if info.audio is None or info.audio.codec != NO_DECODER:
-        return decode_sound(path, lambda first: _filters(info, first))
+        return decode_sound(path, lambda first: _filters(info, first), take)
     # Which ffmpeg a machine has decides these samples.
     stream = ffmpeg_input()[str(info.audio.index)]
     filters = ",".join(f"{name}={arguments}" for name, arguments in _filters(info, 0))
@@ -78,7 +84,8 @@ def _decode(path: Path, info: MediaInfo) -> DecodedSound:
     begin = info.clip_start_seconds if info.audio is None else info.audio.start_seconds
     spans = ((begin, begin + len(waveform) / SAMPLE_RATE_HZ),)
     error = None if failure is None else DamageError("unreadable", f"its sound does not decode: {failure}")
-    return DecodedSound(waveform, spans, error)
+    take(waveform)
+    return DecodedSound(len(waveform), spans, error)
 
 
 def _filters(info: MediaInfo, first: int) -> FilterChain:

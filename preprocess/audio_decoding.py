@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ from .container import decoding_error, open_container, prepare_decoder, read_onl
 from .reasons import ClipError, DamageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 # FFmpeg's audio filters, each as its name and arguments.
 FilterChain = tuple[tuple[str, str], ...]
+# Takes the next samples of a sound: float32 [n], its to keep.
+TakeSamples = Callable[[NDArray[np.float32]], None]
 
 # Asking the filters for sound until none is left costs an exception, so that it is not done for every frame.
 _FRAMES_PER_PULL = 64
@@ -33,18 +36,18 @@ _BEYOND_COUNTING = 1 << 62  # no time of a sample; FFmpeg's are 64 bits wide
 class DecodedSound:
     """What came of an audio stream.
 
-    samples: float32 [n].
+    samples: how many there were.
     spans: from and to when there is sound in the stream, in seconds of the container's clock, in order.
     failure: what was wrong, or None.
     """
 
-    samples: NDArray[np.float32]
+    samples: int
     spans: tuple[tuple[float, float], ...]
     failure: ClipError | None
 
 
-def decode_sound(path: Path, filters: Callable[[int], FilterChain]) -> DecodedSound:
-    """What `filters` make of the first audio stream of `path`.
+def decode_sound(path: Path, filters: Callable[[int], FilterChain], take: TakeSamples) -> DecodedSound:
+    """Gives `take` what `filters` make of the first audio stream of `path`, part by part.
 
     filters: from the number of a sample, counted in clip time at the stream's rate, the filters that give all
         from there on. They get times on the container's clock, in samples, and end in mono float32. They are
@@ -61,13 +64,13 @@ def decode_sound(path: Path, filters: Callable[[int], FilterChain]) -> DecodedSo
         if not container.streams.audio:
             raise ClipError("no-audio", "the file has no audio stream")
         stream = container.streams.audio[0]
-        sound = _Sound(filters, Fraction(stream.time_base))
+        sound = _Sound(filters, Fraction(stream.time_base), take)
         frames = _frames(container, stream, failures)
         try:
             while not sound.complete and (frame := next(frames, None)):
                 sound.take(frame)
-            samples = sound.finish()
-            return DecodedSound(samples, tuple(sound.spans), failures[0] if failures else None)
+            sound.finish()
+            return DecodedSound(sound.samples, tuple(sound.spans), failures[0] if failures else None)
         except av.error.FFmpegError as error:
             raise decoding_error(error, "its sound cannot be resampled") from error
 
@@ -119,12 +122,14 @@ def _every_error() -> Iterator[None]:
 
 
 class _Sound:
-    """Takes decoded frames, gives the filtered samples."""
+    """Takes decoded frames, gives the filtered samples to `take`."""
 
-    def __init__(self, filters: Callable[[int], FilterChain], time_base: Fraction) -> None:
+    def __init__(self, filters: Callable[[int], FilterChain], time_base: Fraction, take: TakeSamples) -> None:
         self.complete = False  # whether the filters want no more
+        self.samples = 0  # that came out
         self.spans: list[tuple[float, float]] = []
         self._filters = filters
+        self._give = take
         self._time_base = time_base
         self._shape: tuple[int, str, str] | None = None
         self._graph: Any = None
@@ -134,7 +139,6 @@ class _Sound:
         self._last: Any = None  # a frame that waits until it is known whether another follows
         self._end: int | None = None  # of the frame before it, in samples
         self._seconds = 0.0  # of what came out
-        self._parts: list[NDArray[np.float32]] = []
 
     def take(self, frame: Any) -> None:
         """Puts a decoded frame through the filters, once the next one is there."""
@@ -142,12 +146,11 @@ class _Sound:
             self._push(self._last)
         self._last = frame
 
-    def finish(self) -> NDArray[np.float32]:
-        """All samples: float32 [n]."""
+    def finish(self) -> None:
+        """Gives the samples that are left."""
         if self._last is not None:
             self._push(without_padding(self._last, self._time_base))
         self._end_graph()
-        return np.concatenate([np.zeros(0, dtype=np.float32), *self._parts])
 
     def _push(self, frame: Any) -> None:
         shape = (frame.sample_rate, frame.format.name, frame.layout.name)
@@ -225,7 +228,8 @@ class _Sound:
                 self.complete = True
                 return
             samples = np.frombuffer(frame.planes[0], dtype=np.float32, count=frame.samples)
-            self._parts.append(samples.copy())
+            self._give(samples.copy())
+            self.samples += frame.samples
             self._seconds += frame.samples / frame.sample_rate
 
 

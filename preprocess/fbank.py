@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .audio import SAMPLE_RATE_HZ
 from .specification import FbankKind
 
-_ANALYSIS_SAMPLES = 400  # 25 ms
+ANALYSIS_SAMPLES = 400  # 25 ms
 # A window's room beyond its own length, so that the last one never runs past the end.
 _WINDOW_MARGIN_SECONDS = 0.1
 
@@ -42,7 +42,7 @@ def log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.
     """
     import torch
 
-    if len(window) < _ANALYSIS_SAMPLES:
+    if len(window) < ANALYSIS_SAMPLES:
         raise ValueError(f"an audio window of {len(window)} samples is shorter than one 25 ms analysis frame")
     with torch.inference_mode():
         features = _kaldi_fbank()(

@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .container import DEMUXERS, MAX_PIXELS, check_file, file_url
@@ -95,3 +97,56 @@ def _die_with_parent() -> Callable[[], None] | None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
     return ask
+
+
+def convert(
+    path: Path,
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    timeout_seconds: float,
+    on_seconds: Callable[[float], None],
+) -> None:
+    """Runs ffmpeg with `arguments`, which read the media file `path` and write another, in `folder`.
+
+    on_seconds: is told how far what is written goes, about twice a second.
+
+    Raises `ClipError`: 'timeout', 'out-of-memory', and 'unreadable' with ffmpeg's own complaint.
+    """
+    command = [ffmpeg_executable(), "-nostdin", "-y", "-v", "error", "-progress", "pipe:1", *arguments]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            preexec_fn=_die_with_parent(),
+        )
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        watch = threading.Timer(timeout_seconds, stop)
+        watch.start()
+        try:
+            for line in process.stdout or ():
+                name, _, value = line.partition(b"=")
+                if name == b"out_time_us" and value.strip().lstrip(b"-").isdigit():
+                    on_seconds(int(value) / 1e6)
+            status = process.wait()
+        finally:
+            watch.cancel()
+            process.kill()
+            process.communicate()
+        said.seek(0)
+        complaint = said.read()
+    if late.is_set():
+        raise ClipError("timeout", f"ffmpeg was not done after {timeout_seconds:.0f} s")
+    if status == 0:
+        return
+    if b"Cannot allocate memory" in complaint:
+        raise ClipError("out-of-memory", "ffmpeg ran out of memory")
+    raise ClipError("unreadable", _complaint(complaint, path) or f"ffmpeg ended with status {status}")

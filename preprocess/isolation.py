@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import StgcmaError
@@ -53,6 +54,8 @@ class IsolatedPool:
         program that it starts may have as much.
     tries: how often an item is tried that kills its process (at most twice when it runs out of memory).
     imports: modules to load in every process before the cap is set. torch alone reserves 800 MB.
+    script: whether every process first runs the parent's script, under another name than `__main__`, so that
+        functions of it can be called; it must be ready for that.
 
     Raises `ValueError` for numbers that are not positive, or imports that are not installed.
     """
@@ -65,6 +68,7 @@ class IsolatedPool:
         memory_bytes: int,
         tries: int = 3,
         imports: Sequence[str] = (),
+        script: bool = True,
     ) -> None:
         for name, value in (
             ("workers", workers),
@@ -82,6 +86,7 @@ class IsolatedPool:
         self.memory_bytes = memory_bytes
         self.tries = tries
         self.imports = tuple(imports)
+        self.script = script
         self._pool: ProcessPool | None = None
         self._closed = False
         self._pending: set[Future[_Answer]] = set()
@@ -153,7 +158,7 @@ class IsolatedPool:
                     max_workers=self.workers,
                     initializer=_enter_child,
                     initargs=(self.memory_bytes, self.imports),
-                    context=multiprocessing.get_context("spawn"),
+                    context=multiprocessing.get_context("spawn") if self.script else _ScriptlessContext(),
                 )
             answer: Future[_Answer] = self._pool.schedule(
                 _attempt, args=(function, item), timeout=self.timeout_seconds
@@ -190,6 +195,30 @@ class IsolatedPool:
                 result: Outcome | ClipError = answer.error or answer.result
                 return result
             task.future = self._submit(function, task.item)
+
+
+class _ScriptlessProcess(SpawnProcess):
+    """A process that does not run the parent's script.
+
+    A script that has no check of `__name__` would start itself over and over.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        with _without_script:
+            script = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = script
+
+
+_without_script = threading.Lock()
+
+
+class _ScriptlessContext(SpawnContext):
+    Process = _ScriptlessProcess
 
 
 @dataclass

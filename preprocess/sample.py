@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ..shards.schema import Sample
 from .audio import SAMPLE_RATE_HZ, read_waveform
-from .fbank import audio_windows, log_mel
+from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
 from .media import COVERAGE_TOLERANCE_SECONDS, MediaInfo, probe
 from .paths import resolve_source
@@ -159,13 +160,7 @@ class SampleMaker:
         return [f"it ends at {seconds:.2f} s of {planned} s that are annotated"] if planned > end else []
 
     def _frames(self, path: Path, info: MediaInfo) -> Frames:
-        sampling = self.settings.sampling
-
-        def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-            if sampling.frame_times == "evenly":
-                return evenly(times, sampling.frames)
-            return at_seconds(times, np.arange(sampling.frames, dtype=np.float64) + 15 / 16)
-
+        choose = partial(choose_frames, sampling=self.settings.sampling)
         return read_frames(path, choose, decoder=self.decoder, info=info)
 
     def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
@@ -174,9 +169,21 @@ class SampleMaker:
         return read_waveform(path, info=info), True
 
 
+def choose_frames(times: npt.NDArray[np.float64], sampling: Sampling) -> npt.NDArray[np.intp]:
+    """Indices `[M]` of the frames that make a sample, of those shown at `times` `[N]`."""
+    if sampling.frame_times == "evenly":
+        return evenly(times, sampling.frames)
+    return at_seconds(times, mask_seconds(sampling.frames))
+
+
+def mask_seconds(frames: int) -> npt.NDArray[np.float64]:
+    """When the frames that have masks are presented: `[frames]`, seconds of clip time."""
+    return np.arange(frames, dtype=np.float64) + 15 / 16
+
+
 def check_length(waveform: npt.NDArray[np.float32]) -> None:
     """Raises ClipError `empty` for a waveform `[n]` that is shorter than an analysis frame."""
-    if len(waveform) < round(0.025 * SAMPLE_RATE_HZ):
+    if len(waveform) < ANALYSIS_SAMPLES:
         raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
 
 
@@ -203,15 +210,16 @@ def fbank_members(
 
 def jpeg_members(frames: Frames, sampling: Sampling) -> list[tuple[str, bytes]]:
     """The frames at 224×224 as JPEG: (`frame_00.jpg`, bytes), …"""
+    return [(f"frame_{n:02d}.jpg", jpeg(pixels, sampling)) for n, pixels in enumerate(frames.images)]
+
+
+def jpeg(pixels: npt.NDArray[np.uint8], sampling: Sampling) -> bytes:
+    """A frame `[H, W, 3]` at 224×224 as JPEG."""
     from PIL import Image
 
-    members = []
-    for number, pixels in enumerate(frames.images):
-        image = fit(Image.fromarray(pixels), sampling.resize)
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-        members.append((f"frame_{number:02d}.jpg", buffer.getvalue()))
-    return members
+    buffer = io.BytesIO()
+    fit(Image.fromarray(pixels), sampling.resize).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def fit(image: Any, resize: str) -> Any:

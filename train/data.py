@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset, read_manifest
 from ..shards.members import frame_names, open_frames
 from ..shards.reader import ClipReader, clip_places, small_members
-from ..shards.schema import SHARD_FOLDER
+from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
 from .augmentation import MIXUP_BETA, FrameAugmentation, mix_powers, normalise_frames
 from .config import DataConfig
@@ -88,6 +89,7 @@ class ClipDataset(Dataset[Any]):
 
     `model` says which inputs are read and in which shape. With `seed`, clips are made for training:
     augmented, mixed and with negatives as `data` says, all drawn from the seed and the item.
+    `usual_seconds` is the median length of the clips.
     Raises InputError when the directory lacks the split or the model's fbank.
     """
 
@@ -102,13 +104,15 @@ class ClipDataset(Dataset[Any]):
         seed: int | None = None,
     ) -> None:
         self.location, self.split, self.task, self.data = location, split, task, data
-        self.places = clip_places(read_manifest(location, split=split))
+        records = read_manifest(location, split=split)
+        self.places = clip_places(records)
         if not self.places:
             raise InputError(f"{location} has no clips in split {split!r}")
+        self.usual_seconds = statistics.median(record.seconds for record in records)
         self.modalities = model.modalities
         self.audio_frames, mel_bins = model.audio_shape
         self.fbank = f"fbank_{mel_bins}"
-        self.normalisation = self._normalisation()
+        self.normalisation = normalisation_of(task.info, data, self.fbank, where=str(location))
         self.seed = seed
         self._reader = ClipReader(
             location, cache=cache_folder(location, task.info.fingerprint, root=data.cache)
@@ -117,18 +121,6 @@ class ClipDataset(Dataset[Any]):
             FrameAugmentation(model.image_size) if seed is not None and data.augment else None
         )
         self._negatives = seed is not None and task.name == "avqa" and len(self.places) > 1
-
-    def _normalisation(self) -> Normalisation:
-        measured = self.task.info.audio.get(self.fbank)
-        if measured is None:
-            made = ", ".join(sorted(self.task.info.audio)) or "none"
-            raise InputError(
-                f"{self.location} has no {self.fbank} of training clips (it has {made}); "
-                "preprocess with the --features that this preset's backbone needs"
-            )
-        mean = measured.mean if self.data.fbank_mean is None else self.data.fbank_mean
-        std = measured.std if self.data.fbank_std is None else self.data.fbank_std
-        return Normalisation(mean, std)
 
     def close(self) -> None:
         """Closes the shard that this process has open."""
@@ -223,6 +215,23 @@ def read_fbank(content: bytes) -> npt.NDArray[np.float32]:
     """An fbank member: log-mel energies `[K, frames, mel bins]`."""
     half = np.load(io.BytesIO(content), allow_pickle=False)
     return torch.from_numpy(half).to(torch.float32).numpy()  # 5 × as fast as NumPy does it
+
+
+def normalisation_of(info: DatasetInfo, data: DataConfig, fbank: str, *, where: str) -> Normalisation:
+    """How the member `fbank` is normalised: as `data` says, else as measured on the training clips.
+
+    Raises InputError naming `where` when the collection has no such member.
+    """
+    measured = info.audio.get(fbank)
+    if measured is None:
+        made = ", ".join(sorted(info.audio)) or "none"
+        raise InputError(
+            f"{where} has no {fbank} of training clips (it has {made}); "
+            "preprocess with the --features that this preset's backbone needs"
+        )
+    mean = measured.mean if data.fbank_mean is None else data.fbank_mean
+    std = measured.std if data.fbank_std is None else data.fbank_std
+    return Normalisation(mean, std)
 
 
 def normalise(features: npt.NDArray[np.float32], frames: int, normalisation: Normalisation) -> Tensor:

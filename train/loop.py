@@ -79,9 +79,11 @@ def train(
         selection = ClipDataset(shards, config.train.select_on, task, config.data, model.config)
         if here.leads:
             run.write_config(config)
+            run.write_dataset(task.info)
             about = {
                 "shards": absolute(shards),
                 "data_fingerprint": task.info.fingerprint,
+                "clip_seconds": training.usual_seconds,
                 "processes": here.size,
             }
             run.write_json("run.json", about | _about(model))

@@ -33,10 +33,10 @@ class Objective(nn.Module):
         ).sum()
 
 
-def run_model(model: STGCMA, inputs: Tensors, precision: str) -> Tensors:
-    """The model's outputs for `inputs`, its activations in `precision`."""
+def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool = False) -> Tensors:
+    """The model's outputs for `inputs`, its activations in `precision`; `explain` as the model has it."""
     dtype = PRECISIONS[precision]
     device = next(iter(inputs.values())).device.type
     with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-        outputs: Tensors = model(**inputs)
+        outputs: Tensors = model(**inputs, explain=explain)
     return outputs

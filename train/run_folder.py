@@ -1,6 +1,7 @@
 """A run folder: the configuration that ran, what it measured, the weights that came of it.
 
 RUN/config.yaml          the resolved configuration
+RUN/dataset.json         what the shards' own says: classes or vocabulary, features, audio mean and std
 RUN/run.json             shards and their fingerprint, versions, git revision, parameter counts
 RUN/metrics.jsonl        a line an epoch
 RUN/steps.jsonl          a line a step: loss, learning rates, the clips
@@ -24,6 +25,8 @@ import yaml
 from ..errors import InputError, OtherSettingsError
 from ..model.checkpoint import BACKBONE
 from ..shards.files import publish
+from ..shards.manifest import dataset_bytes
+from ..shards.schema import DATASET_FILE, DatasetInfo
 from .config import RunConfig, parse
 
 METRICS, STEPS, SUMMARY = "metrics.jsonl", "steps.jsonl", "summary.json"
@@ -50,7 +53,7 @@ class RunFolder:
                 raise InputError(
                     f"RUN {path} holds a run already; --resume it, choose another folder, or --overwrite it"
                 )
-            stale = [run.report, *(path / name for name in (METRICS, STEPS, SUMMARY, BACKBONE))]
+            stale = [run.report, *(path / name for name in (DATASET_FILE, METRICS, STEPS, SUMMARY, BACKBONE))]
             for file in (*stale, *path.glob("evaluation-*.json")):
                 file.unlink(missing_ok=True)
             for folder in (run.tensorboard, path / "checkpoints"):
@@ -125,6 +128,15 @@ class RunFolder:
         """The resolved configuration."""
         path = self.path / "config.yaml"
         return parse(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
+
+    def write_dataset(self, info: DatasetInfo) -> None:
+        """Writes what the run has to know of its shards, so that it can be used without them."""
+        publish(self.path / DATASET_FILE, dataset_bytes(info.to_json()))
+
+    def read_dataset(self) -> DatasetInfo:
+        """What `write_dataset` wrote. Raises InputError when it is missing."""
+        where = str(self.path / DATASET_FILE)
+        return DatasetInfo.from_json(self.read_json(DATASET_FILE), where=where)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes one of the run's JSON files."""

@@ -20,7 +20,7 @@ from .frames import Choose, Frames, check_bytes, chosen_indices, upright
 from .timeline import MISSING, Timeline, read_timeline, require_video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 NAME = "pyav"
@@ -57,6 +57,37 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         if found is not None:
             return found
     return _exhaustive(info, timeline, choose)
+
+
+def stream_frames(
+    info: MediaInfo, timeline: Timeline, numbers: Iterable[int], *, counted: bool
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The frames with `numbers` as they are decoded, upright: (number, uint8 [H, W, 3]), for any length.
+
+    A number is a presentation time in units of the time base, or, `counted`, a place in the order of display,
+    for which everything is decoded. Memory does not grow with how many there are.
+
+    Raises `ClipError`: those of `read_frames`; `MissingPictureError` at the end when one did not come.
+    """
+    converter = _Converter(info)
+    missing = set(numbers)
+    pictures: Iterable[tuple[int, Any]]
+    if counted:
+        pictures = enumerate(_decode_all(info))
+    else:
+        plan = make_plan(timeline, np.asarray(sorted(missing), dtype=np.int64))
+        pictures = ((picture.pts, picture) for picture in _decode_planned(info, plan))
+    for number, picture in pictures:
+        if number in missing:
+            missing.discard(number)
+            yield number, upright(converter.rgb(picture)[None], converter.rotation_degrees)[0]
+        if not missing:
+            return
+    raise MissingPictureError("unreadable", f"{len(missing)} of its pictures did not decode")
+
+
+class MissingPictureError(ClipError):
+    """Nothing failed, but a picture that the packets announce was not shown: they have to be counted."""
 
 
 def make_plan(timeline: Timeline, wanted_pts: NDArray[np.int64]) -> Plan:
@@ -217,13 +248,10 @@ class _Collector:
     """
 
     def __init__(self, info: MediaInfo, wanted: NDArray[np.int64]) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self._rows = {int(number): row for row, number in enumerate(wanted)}
         self._missing = set(self._rows)
         self._images: NDArray[np.uint8] | None = None
-        self._reformatter = VideoReformatter()
-        self._rotation_degrees = info.video.rotation_degrees if info.video else 0
+        self._converter = _Converter(info)
 
     @property
     def complete(self) -> bool:
@@ -231,26 +259,15 @@ class _Collector:
 
     def take(self, number: int | None, picture: Any) -> None:
         """Keeps `picture` when it is wanted. Raises `ClipError` when its size is unlike the others'."""
-        from av.video.reformatter import Interpolation
-
         if number not in self._missing:
             return
         self._missing.discard(number)
-        height, width = picture.height, picture.width
         if self._images is None:
-            check_size(width, height)
-            check_bytes(len(self._rows), width, height)
-            self._images = np.empty((len(self._rows), height, width, 3), dtype=np.uint8)
-        if (height, width) != self._images.shape[1:3]:
-            was = f"{self._images.shape[2]}x{self._images.shape[1]}"
-            # To others this would be damage that they hide: ffmpeg squashes all to the size of the first.
-            raise DamageError("unreadable", f"the picture's size changes from {was} to {width}x{height}")
-        # Nothing is scaled. POINT takes the chroma sample as it is, as FFmpeg does by itself for 8-bit
-        # pictures; for others it would interpolate, differently in different versions.
-        rgb = self._reformatter.reformat(
-            picture, format="rgb24", interpolation=Interpolation.POINT, threads=1
-        )
-        self._images[self._rows[number]] = rgb.to_ndarray()
+            check_bytes(len(self._rows), picture.width, picture.height)
+        pixels = self._converter.rgb(picture)
+        if self._images is None:
+            self._images = np.empty((len(self._rows), *pixels.shape), dtype=np.uint8)
+        self._images[self._rows[number]] = pixels
 
     def frames(self, numbers: NDArray[np.int64], times_seconds: NDArray[np.float64]) -> Frames:
         """The frames with `numbers` [M], each of which was taken."""
@@ -258,4 +275,34 @@ class _Collector:
             raise ValueError("no picture was taken")
         rows = [self._rows[int(value)] for value in numbers]
         images = self._images if rows == list(range(len(self._images))) else self._images[rows]
-        return Frames(upright(images, self._rotation_degrees), times_seconds, NAME)
+        return Frames(upright(images, self._converter.rotation_degrees), times_seconds, NAME)
+
+
+class _Converter:
+    """Converts pictures of one size to RGB, not yet turned upright."""
+
+    def __init__(self, info: MediaInfo) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.rotation_degrees = info.video.rotation_degrees if info.video else 0
+        self._reformatter = VideoReformatter()
+        self._size: tuple[int, int] | None = None
+
+    def rgb(self, picture: Any) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3]. Raises `ClipError` when its size is unlike the others', or beyond what is read."""
+        from av.video.reformatter import Interpolation
+
+        width, height = picture.width, picture.height
+        if self._size is None:
+            check_size(width, height)
+            self._size = (width, height)
+        if (width, height) != self._size:
+            was = f"{self._size[0]}x{self._size[1]}"
+            # To others this would be damage that they hide: ffmpeg squashes all to the size of the first.
+            raise DamageError("unreadable", f"the picture's size changes from {was} to {width}x{height}")
+        # Nothing is scaled. POINT takes the chroma sample as it is, as FFmpeg does by itself for 8-bit
+        # pictures; for others it would interpolate, differently in different versions.
+        rgb = self._reformatter.reformat(
+            picture, format="rgb24", interpolation=Interpolation.POINT, threads=1
+        )
+        return np.asarray(rgb.to_ndarray(), dtype=np.uint8)

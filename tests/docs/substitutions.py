@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ..train.conftest import SMALL
+from ..conftest import SMALL
 
 SWIN_OF_AVE = (
     "model.backbone=swin",

@@ -236,3 +236,22 @@ def test_numbers_must_be_positive(name):
     options = {"workers": 1, "timeout_seconds": 1, "memory_bytes": 1, "tries": 1, name: 0}
     with pytest.raises(ValueError, match=f"{name} is 0, it must be positive"):
         IsolatedPool(**options)
+
+
+PLAIN_SCRIPT = """
+from pathlib import Path
+from stgcma.preprocess.isolation import IsolatedPool
+
+with IsolatedPool(1, timeout_seconds=60, memory_bytes=1 << 30, script=False) as pool:
+    print(list(pool.map(Path.as_posix, [Path("a")])))
+"""
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    """Children do not run the parent's script again, which would start children of its own."""
+    (tmp_path / "script.py").write_text(PLAIN_SCRIPT)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "[(PosixPath('a'), 'a')]\n"

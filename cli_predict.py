@@ -1,0 +1,67 @@
+"""`stgcma predict`: a trained run on any video."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import message, table
+from .errors import InputError, StgcmaError
+
+if TYPE_CHECKING:
+    from .predict import Predictions
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(predict)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")],
+    videos: Annotated[
+        list[Path], typer.Argument(help="Video files of any length, and folders of them.", metavar="VIDEO…")
+    ],
+    question: Annotated[
+        list[str] | None, typer.Option(help="What is asked (AVQA runs); may be given often.", metavar="TEXT")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures and files go.")] = Path("predictions"),
+    device: Annotated[str, typer.Option(help="auto (the GPU when there is one), cpu or cuda.")] = "auto",
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Use a trained run on videos: what happens when, which pixels sound, or the answers to questions.
+
+    AVE writes a timeline (PNG), subtitles (VTT) and JSON; AVS the video with its sounding pixels laid over it
+    (MP4), a strip (PNG), a mask a second (PNG) and JSON; AVQA a picture of what each answer was taken from
+    (PNG) and JSON.
+
+    Example: stgcma predict run holiday.mp4 --out predictions
+    """
+    from .predict import predict as ask
+
+    predictions = ask(run, videos, question or (), out, device=device)
+    for line in predictions.warnings:
+        message(f"warning: {line}")
+    for one in predictions.videos:
+        for line in one.warnings:
+            message(f"warning: {one.video}: {line}")
+    if len(predictions.failures) == 1 and not predictions.videos:
+        raise InputError(str(predictions.failures[0]))
+    if json_:
+        typer.echo(json.dumps(predictions.to_json(), indent=2, ensure_ascii=False))
+    elif predictions.videos:
+        _show(predictions)
+    for failure in predictions.failures:
+        message(f"stgcma: {failure}")
+    if count := len(predictions.failures):
+        raise StgcmaError(f"{count} of {count + len(predictions.videos)} videos could not be used")
+
+
+def _show(predictions: Predictions) -> None:
+    table(predictions.videos[0].header, [row for one in predictions.videos for row in one.rows()])
+    for one in predictions.videos:
+        for path in one.files:
+            typer.echo(str(path))

@@ -1,0 +1,63 @@
+"""A video with a picture a second laid over it, written with ffmpeg."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ..preprocess.container import DEMUXERS, MAX_PIXELS, file_url
+from ..preprocess.ffmpeg_process import convert
+from ..preprocess.media import MediaInfo
+
+# Slower than this, something hangs.
+_SECONDS_A_SECOND = 30.0
+_SECONDS_TO_START = 120.0
+
+
+def write_overlay(
+    info: MediaInfo,
+    layers: Path,
+    shown_at_seconds: float,
+    target: Path,
+    *,
+    on_seconds: Callable[[float], None],
+) -> None:
+    """Writes the video as H.264 and AAC in MP4, upright, with its own size, times and sound.
+
+    A size that is odd gains a row or a column, as its pixel format needs an even one.
+
+    layers: the folder of `000000.png` …, of the upright video's size. Each belongs to the moment
+        `shown_at_seconds` of its second, and is shown while no other is nearer.
+    on_seconds: is told how far the written video goes.
+
+    Raises ClipError where ffmpeg fails or hangs.
+    """
+    # The first picture has no layer before it: it is shown from the beginning by being there twice.
+    count = len(list(layers.iterdir()))
+    for number in range(count - 1, -1, -1):
+        (layers / f"{number:06d}.png").rename(layers / f"{number + 1:06d}.png")
+    shutil.copyfile(layers / "000001.png", layers / "000000.png")
+    # ffmpeg's clock starts with the earliest stream. The layers' own, of a tick a second, is too coarse.
+    first_layer = info.clip_start_seconds - info.start_seconds + shown_at_seconds - 0.5 - 1.0
+    video = info.video
+    index = 0 if video is None else video.index
+    filters = (
+        f"[1:v]settb=AVTB,setpts=PTS+({first_layer!r})/TB[layers];"
+        f"[0:{index}][layers]overlay=eof_action=repeat,pad=ceil(iw/2)*2:ceil(ih/2)*2[out]"
+    )
+    limits = ("-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS))
+    sound: tuple[str, ...] = ()
+    if info.audio is not None:
+        codec = ("copy",) if info.audio.codec == "aac" else ("aac", "-b:a", "160k")
+        sound = ("-map", f"0:{info.audio.index}", "-c:a", *codec)
+    arguments = (
+        *limits, "-format_whitelist", ",".join(DEMUXERS), "-i", file_url(info.path),
+        *limits, "-f", "image2", "-framerate", "1", "-start_number", "0", "-i", "%06d.png",
+        "-filter_complex", filters, "-map", "[out]", *sound,
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p",
+        "-fps_mode", "passthrough", "-enc_time_base", "demux",
+        "-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", file_url(target),
+    )  # fmt: skip
+    limit = _SECONDS_TO_START + _SECONDS_A_SECOND * count
+    convert(info.path, arguments, folder=layers, timeout_seconds=limit, on_seconds=on_seconds)

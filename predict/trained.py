@@ -1,0 +1,152 @@
+"""A trained run, ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..model import STGCMA, load_model
+from ..preprocess.film import Film, read_sound, read_window
+from ..preprocess.specification import (
+    FBANK_KINDS,
+    FRAME_PIXELS,
+    JPEG_QUALITY,
+    FbankKind,
+    FeatureSettings,
+    Sampling,
+)
+from ..preprocess.windows import Span
+from ..train.config import RunConfig
+from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
+from ..train.distributed import pick_device
+from ..train.objective import run_model
+from ..train.run_folder import RunFolder
+from ..train.tasks import Task, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A model with all that it has to know of the clips it was trained on.
+
+    Attributes:
+        settings: how a clip becomes a sample.
+        window_seconds: how long the clips were.
+    """
+
+    path: Path
+    config: RunConfig
+    task: Task
+    model: STGCMA
+    device: torch.device
+    settings: FeatureSettings
+    window_seconds: int
+    normalisation: Normalisation
+
+    @property
+    def kind(self) -> FbankKind:
+        """The fbank that the model hears."""
+        return FBANK_KINDS[self.settings.fbanks[0]]
+
+    def window(self, film: Film, place: int) -> dict[str, bytes]:
+        """A window of a video as a sample's members."""
+        with _one_thread():
+            return read_window(film, place, self.settings)
+
+    def sound(self, film: Film, span: Span) -> npt.NDArray[np.float16]:
+        """What is heard in a part of a video, to be drawn: log-mel energies `[n, bins]`."""
+        with _one_thread():
+            return read_sound(film, span, self.kind)
+
+    def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:
+        """The model's outputs for a sample's members, float32 on the CPU, without the batch's dimension.
+
+        question: word ids `[Q, 14]` (AVQA); the outputs then also say what was attended to.
+        """
+        inputs: dict[str, Tensor] = {}
+        if "video" in self.model.config.modalities:
+            inputs["video"] = decode_frames(members)[None]
+        if "audio" in self.model.config.modalities:
+            features = read_fbank(members[f"{self.kind.name}.npy"])
+            inputs["audio"] = normalise(features, self.model.config.audio_shape[0], self.normalisation)[None]
+        if question is not None:
+            inputs["question"] = question
+            inputs["owner"] = torch.zeros(len(question), dtype=torch.int64)
+        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        with torch.inference_mode():
+            made = run_model(self.model, inputs, self.config.train.precision, explain=question is not None)
+        of_clip = {name: tensor.float().cpu() for name, tensor in made.items()}
+        of_questions = ("answer_logits", "attention_audio", "attention_video")
+        return {name: tensor if name in of_questions else tensor[0] for name, tensor in of_clip.items()}
+
+
+def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
+    """The run in the folder `path`, with its best checkpoint; its shards are not needed.
+
+    Raises InputError when there is no run, no checkpoint yet, or one that this version cannot follow.
+    """
+    run = RunFolder.open(path)
+    config, info, about = run.read_config(), run.read_dataset(), run.read_json("run.json")
+    place = pick_device(device)
+    model = load_model(run.best)
+    task = task_of(info)
+    task.check_model(model.config, where=str(path))
+    fbank = f"fbank_{model.config.audio_shape[1]}"
+    settings = _settings(info.features, fbank, path)
+    sampling = settings.sampling
+    # The labels of AVE and AVS are one a second; what AVQA is asked is about the whole clip.
+    usual = about.get("clip_seconds", sampling.frames) if task.name == "avqa" else sampling.frames
+    return TrainedRun(
+        path=path,
+        config=config,
+        task=task,
+        model=model.to(place),
+        device=place,
+        settings=settings,
+        window_seconds=max(round(usual), 1),
+        normalisation=normalisation_of(info, config.data, fbank, where=str(path)),
+    )
+
+
+def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSettings:
+    """The recorded settings. Raises InputError when this version would make other samples."""
+    kind = next((name for name, kind in FBANK_KINDS.items() if kind.name == fbank), None)
+    if kind is None:
+        raise InputError(f"RUN {path} hears {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
+    settings = FeatureSettings(Sampling(**features["sampling"]), (kind,))
+    same = features["fbanks"].get(kind) == asdict(FBANK_KINDS[kind])
+    if not same or (features["frame_pixels"], features["jpeg_quality"]) != (FRAME_PIXELS, JPEG_QUALITY):
+        raise InputError(f"RUN {path} was trained on samples that this stgcma makes otherwise; train it anew")
+    return settings
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Has torch compute in one thread: sums must not depend on how many there are, and small ones are slower
+    in several.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def ranked(
+    shares: npt.NDArray[np.floating[Any]], names: Sequence[str], count: int
+) -> tuple[tuple[str, float], ...]:
+    """The `count` likeliest of `names` with their shares `[N]`, the likeliest first."""
+    order = np.argsort(-shares, kind="stable")[:count].tolist()
+    return tuple((names[index], float(shares[index])) for index in order)

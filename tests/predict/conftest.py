@@ -1,0 +1,77 @@
+"""Tiny trained runs, and encoded videos to use them on."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from stgcma.preprocess.audio import ffmpeg_executable
+
+
+@pytest.fixture(scope="session")
+def run_of(shards_of, small_config, tmp_path_factory):
+    """The folder of a run of a task, trained for an epoch when it is first asked for."""
+    from stgcma.train.loop import train
+
+    folder = tmp_path_factory.mktemp("runs")
+
+    def make(task: str) -> Path:
+        run = folder / task
+        if not run.exists():
+            train(shards_of(task), run, small_config(task, "optim.epochs=1", "optim.batch_size=4"))
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def raw_of(request, shards_of):
+    """The raw folder that a task's shards were made of."""
+
+    def find(task: str) -> Path:
+        return request.getfixturevalue("ave_raw") if task == "ave" else shards_of(task).parent / "raw"
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def ffmpeg():
+    """Runs the ffmpeg executable; fails the test when it complains."""
+
+    def run(*arguments: object) -> None:
+        command = [ffmpeg_executable(), "-nostdin", "-y", "-v", "error", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+    return run
+
+
+def picture(*, size="160x120", rate="25", seconds=4.0, source="testsrc2"):
+    return ("-f", "lavfi", "-i", f"{source}=s={size}:r={rate}:d={seconds}")
+
+
+def tone(*, seconds=4.0):
+    return ("-f", "lavfi", "-i", f"sine=f=440:r=44100:d={seconds}")
+
+
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+
+
+@pytest.fixture(scope="session")
+def encoded(ffmpeg, tmp_path_factory):
+    """`encoded("name.mp4", …)` is a video made with these arguments of ffmpeg, in a folder of its own."""
+
+    def make(name: str, *arguments: object) -> Path:
+        path = tmp_path_factory.mktemp("videos") / name
+        ffmpeg(*arguments, path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def long_video(encoded):
+    """23.4 s of pictures that change and a sound that rises."""
+    sweep = ("-f", "lavfi", "-i", "aevalsrc='0.4*sin(2*PI*t*(200+40*t))':s=44100:d=23.4")
+    return encoded("long.mp4", *picture(seconds=23.4, rate="5"), *sweep, *H264, "-g", "20", "-c:a", "aac")

@@ -1,0 +1,58 @@
+"""Which files are taken, what their results are called, and how these are put in place."""
+
+from pathlib import Path
+
+import pytest
+from stgcma.errors import InputError
+from stgcma.predict.digits import clock, percent, rounded
+from stgcma.predict.outputs import check_folder, put_in_place, staged
+from stgcma.predict.sources import find_videos, result_names
+
+
+def test_folders_give_all_their_videos_once(tmp_path):
+    for name in ("b.mp4", "a.MOV", "deep/er/c.webm", ".hidden/d.mp4", ".e.mp4", "text.txt", "out/f.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    places = [tmp_path / "b.mp4", tmp_path, tmp_path / "empty", Path("anything.xyz")]
+    videos, empty = find_videos(places, without=tmp_path / "out")
+    assert [path.name for path in videos] == ["b.mp4", "a.MOV", "c.webm", "anything.xyz"]
+    assert empty == [tmp_path / "empty"]
+
+
+def test_equal_stems_have_names_of_their_own():
+    videos = [Path(name) for name in ("x/a.mp4", "y/a.mp4", "a-2.mp4", "A.mov", "b.mp4")]
+    assert result_names(videos) == ["a", "a-3", "a-2", "A-4", "b"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    (tmp_path / "a.masks").mkdir()
+    (tmp_path / "a.masks" / "000009.png").write_text("old")
+    (tmp_path / "a.json").write_text("old")
+    with staged(tmp_path, "a") as folder:
+        (folder / "a.masks").mkdir()
+        (folder / "a.masks" / "000000.png").write_text("new")
+        (folder / "a.json").write_text("new")
+        assert (tmp_path / "a.json").read_text() == "old"
+        made = put_in_place(folder, tmp_path)
+    assert made == (tmp_path / "a.json", tmp_path / "a.masks")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["000000.png", "a.json", "a.masks"]
+
+
+def test_a_place_that_takes_no_files_is_named(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another place"):
+        check_folder(tmp_path / "out" / "deeper")
+    check_folder(tmp_path / "new" / "deeper")
+
+
+def test_numbers_for_people_and_machines():
+    assert [clock(seconds) for seconds in (0, 65.9, 3605)] == ["0:00", "1:05", "1:00:05"]
+    assert [percent(share) for share in (0, 0.001, 0.5, 0.999, 1)] == [
+        "0 %",
+        "<1 %",
+        "50 %",
+        ">99 %",
+        "100 %",
+    ]
+    assert rounded({"a": (0.12345678, 1, "b")}) == {"a": [0.123457, 1, "b"]}

@@ -1,0 +1,100 @@
+"""`stgcma predict` with a run that tells which pixels sound."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from stgcma.predict import predict
+from stgcma.predict.mask_pictures import full_mask, layer
+from stgcma.predict.overlay import write_overlay
+from stgcma.preprocess.media import probe
+
+from .conftest import H264, picture, tone
+from .test_predict_ave import scored
+
+
+def pictures(path):
+    """All pictures of a video with their times, and the facts of its streams."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        facts = (stream.codec_context.name, stream.codec_context.pix_fmt)
+        sounds = [sound.codec_context.name for sound in container.streams.audio]
+        shown = [
+            (float(one.pts * one.time_base), one.to_ndarray(format="rgb24"))
+            for one in container.decode(stream)
+        ]
+    return shown, facts, sounds
+
+
+def test_a_clip_gets_the_masks_that_evaluate_gives_it(run_of, raw_of, tmp_path):
+    run = run_of("avs")
+    found = {}
+    for batch, made, _ in scored(run):
+        found.update(zip(batch.keys, made["mask_logits"], strict=True))
+    key, logits = next(iter(found.items()))
+    (video,) = raw_of("avs").rglob(f"{key}.mp4")
+    (one,) = predict(run, [video], out=tmp_path).videos
+    expected = logits.squeeze(1).sigmoid().numpy()
+    assert len(one.seconds) == len(expected) == 5
+    for second, shares in zip(one.seconds, expected, strict=True):
+        with Image.open(tmp_path / second.mask) as mask:
+            assert mask.size == (one.width, one.height)
+            assert np.array_equal(np.asarray(mask), np.asarray(full_mask(shares, one.width, one.height)))
+            assert second.share == pytest.approx(np.asarray(mask).mean() / 255)
+
+
+def test_a_turned_video_is_overlaid_upright(stgcma, run_of, encoded, tmp_path):
+    plain = encoded("plain.mp4", *picture(seconds=6.2, rate="30000/1001"), *tone(seconds=6.2), *H264)
+    turned = encoded("turned.mp4", "-display_rotation", 90, "-i", plain, "-c", "copy")
+    for _again in range(2):
+        result = stgcma("predict", run_of("avs"), turned, "--out", tmp_path)
+        assert result.status == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "turned.json", "turned.masks", "turned.overlay.mp4", "turned.strip.png",
+    ]  # fmt: skip
+    said = json.loads((tmp_path / "turned.json").read_text())
+    assert (said["width"], said["height"], len(said["seconds"])) == (120, 160, 6)
+    masks = sorted((tmp_path / "turned.masks").iterdir())
+    assert [path.name for path in masks] == [f"{second:06d}.png" for second in range(6)]
+    assert [second["mask"] for second in said["seconds"]] == [f"turned.masks/{path.name}" for path in masks]
+    before, _, _ = pictures(turned)
+    after, facts, sounds = pictures(tmp_path / "turned.overlay.mp4")
+    assert facts == ("h264", "yuv420p")
+    assert sounds == ["aac"]
+    assert after[0][1].shape == (160, 120, 3)
+    assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-4)
+    with Image.open(tmp_path / "turned.strip.png") as strip:
+        strip.verify()
+
+
+def test_each_layer_is_shown_about_its_own_moment(encoded, tmp_path):
+    """Odd sizes, variable rates and a sound that is no AAC; the layers alone tell the pictures apart."""
+    drop = "select='not(between(n,40,55))*not(eq(mod(n,7),3))'"
+    grey = ("-f", "lavfi", "-i", "color=c=gray:s=161x121:r=30:d=4")
+    video = encoded(
+        "odd.mkv", *grey, *tone(), "-vf", drop, "-fps_mode", "vfr", "-c:v", "ffv1", "-c:a", "libopus"
+    )
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    for second in range(4):
+        mask = Image.new("L", (161, 121))
+        mask.paste(255, (40 * second, 0, 40 * second + 30, 121))
+        layer(mask).save(layers / f"{second:06d}.png")
+    told = []
+    write_overlay(probe(video), layers, 15 / 16, tmp_path / "out.mp4", on_seconds=told.append)
+    assert told[-1] == pytest.approx(4, abs=0.1)
+    before, _, _ = pictures(video)
+    after, facts, sounds = pictures(tmp_path / "out.mp4")
+    assert (facts, sounds) == (("h264", "yuv420p"), ["aac"])
+    assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-3)
+    for time, pixels in after:
+        assert pixels.shape == (122, 162, 3)
+        redness = [
+            float(pixels[60, 40 * second + 15, 0]) - float(pixels[60, 40 * second + 15, 2])
+            for second in range(4)
+        ]
+        shown = min(max(round(time - 15 / 16), 0), 3)
+        if abs(time - 15 / 16 - 0.5 - shown) > 0.02 and abs(time - 15 / 16 + 0.5 - shown) > 0.02:
+            assert int(np.argmax(redness)) == shown, f"at {time} s: {redness}"
