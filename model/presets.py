@@ -39,7 +39,7 @@ _BACKBONES: dict[str, dict[str, Any]] = {
         "audio_shape": _SWIN_AUDIO, "mask_channels": 32,
     },
     "swin-demo-coarse": {
-        "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 14,
+        "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 28,
         "window": 2, "audio_shape": _SWIN_AUDIO,
     },
 }  # fmt: skip

@@ -18,7 +18,7 @@ _TOP = 3
 
 
 class AvePredictor:
-    """Takes the windows of one video in turn; see `service.Predictor`."""
+    """Takes the windows of one video in turn."""
 
     def __init__(self, run: TrainedRun, video: Path, film: Film) -> None:
         self.run, self.video, self.film = run, video, film

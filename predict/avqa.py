@@ -37,7 +37,7 @@ class _Window:
 
 @dataclass
 class AvqaPredictor:
-    """Takes the windows of one video in turn; see `service.Predictor`."""
+    """Takes the windows of one video in turn."""
 
     run: TrainedRun
     video: Path

@@ -21,7 +21,7 @@ from .trained import TrainedRun
 
 
 class AvsPredictor:
-    """Takes the windows of one video in turn; see `service.Predictor`.
+    """Takes the windows of one video in turn.
 
     With `folder`, masks are written there as `NAME.masks/000000.png` …, one a second.
     """

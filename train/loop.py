@@ -172,7 +172,7 @@ class _Trainer:
         self.started = time.monotonic() - self.now.seconds
         epochs = self.config.optim.epochs
         self.record = Record(self.run, step=self.now.step, kept=self.here.leads)
-        with StopSignals() as signals, progress(self.task.item, shown=self.here.leads) as bar:
+        with StopSignals() as signals, progress("clips", shown=self.here.leads) as bar:
             self.signals, self.bar = signals, bar
             try:
                 while self.now.epoch < epochs:

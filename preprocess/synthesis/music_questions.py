@@ -17,8 +17,10 @@ NAMES = tuple(instrument.name for instrument in INSTRUMENTS)
 
 _DELETED_SHARE = 0.03
 
-# Of these two are asked: they have many answers, so that guessing pays least.
-_TWICE = (("Visual", "Location"), ("Audio-Visual", "Temporal"))
+# Of every type that a scene can answer. A clip is encoded once for all its questions, so they cost little.
+_QUESTIONS_OF_A_TYPE = 3
+# Of these one more is asked: they have many answers, so that guessing pays least.
+_ONE_MORE = (("Visual", "Location"), ("Audio-Visual", "Temporal"))
 
 
 class Candidate(NamedTuple):
@@ -144,13 +146,13 @@ class Asker:
         self._answers: Counter[tuple[str, str]] = Counter()
 
     def ask(self, scene: Scene, number: int) -> list[dict[str, Any]]:
-        """The records of a scene, numbered from `number`: one of every type that it can answer, and more."""
+        """The records of a scene, numbered from `number`: some of every type that it can answer."""
         records: list[dict[str, Any]] = []
         possible: dict[tuple[str, str], list[Candidate]] = {}
         for candidate in candidates(scene):
             possible.setdefault(candidate.type, []).append(candidate)
         for kind, of_one_type in possible.items():
-            for _ in range(min(1 + (kind in _TWICE), len(of_one_type))):
+            for _ in range(min(_QUESTIONS_OF_A_TYPE + (kind in _ONE_MORE), len(of_one_type))):
                 chosen = self._choose(of_one_type)
                 of_one_type.remove(chosen)
                 records.append(_record(scene, chosen, number + len(records), chosen.answer))

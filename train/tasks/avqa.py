@@ -26,7 +26,6 @@ class AvqaTask(Task):
 
     name = "avqa"
     score_name = "accuracy"
-    item = "questions"
 
     def __init__(self, info: DatasetInfo) -> None:
         super().__init__(info)

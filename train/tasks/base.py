@@ -56,12 +56,10 @@ class Task(ABC):
     Attributes:
         name: as in presets and `dataset.json`.
         score_name: what is counted, one word; the key of the score in results.
-        item: what an epoch is counted in.
     """
 
     name: ClassVar[str]
     score_name: ClassVar[str]
-    item: ClassVar[str] = "clips"
 
     def __init__(self, info: DatasetInfo) -> None:
         self.info = info
