@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,13 +21,13 @@ ERASING_PROBABILITY = 0.25
 MIXUP_BETA = 10.0
 
 
-def normalise_frames(frames: Sequence[Tensor]) -> Tensor:
-    """RGB frames `[3, H, W]` uint8 → `[T, 3, H, W]` float32, ImageNet-normalised."""
-    video = torch.empty(len(frames), *frames[0].shape)
-    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
-    for made, frame in zip(video, frames, strict=True):
-        made.copy_(frame).div_(255).sub_(mean).div_(std)  # one at a time: a frame fits into the cache
-    return video
+def normalise_frames(frames: Tensor) -> Tensor:
+    """RGB frames `[…, 3, H, W]` uint8 → the same shape, float32, ImageNet-normalised."""
+    shape = (3, 1, 1)
+    mean = torch.tensor(IMAGE_MEAN, device=frames.device).view(shape)
+    std = torch.tensor(IMAGE_STD, device=frames.device).view(shape)
+    pixels = frames.to(torch.float32, memory_format=torch.contiguous_format)
+    return pixels.div_(255).sub_(mean).div_(std)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ class FrameAugmentation:
         from timm.data import create_transform
         from timm.data.random_erasing import RandomErasing
 
-        # With `use_prefetcher` it ends at uint8 tensors: the rest is done here, a whole clip at a time.
+        # With `use_prefetcher` it ends at uint8 tensors.
         self._transform = create_transform(
             pixels, is_training=True, auto_augment=RAND_AUGMENT, interpolation="bicubic", use_prefetcher=True
         )
@@ -64,15 +64,13 @@ class FrameAugmentation:
     def __call__(self, frames: list[Any], seed: int) -> Tensor:
         """Pillow frames → `[T, 3, pixels, pixels]` float32, ImageNet-normalised."""
         with _draws_put_back():
-            pixels = []
+            video = []
             for frame in frames:
                 _seed_all(seed)
-                pixels.append(self._transform(frame))
-            video = normalise_frames(pixels)
-            for frame in video:
+                video.append(normalise_frames(self._transform(frame)))  # while it is in the cache
                 _seed_all(seed ^ 1)  # another one: erasing must not go with the crop
-                self._erase(frame)
-        return video
+                self._erase(video[-1])
+        return torch.stack(video)
 
 
 def _seed_all(seed: int) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import STGCMA
+from .augmentation import normalise_frames
 from .config import LossConfig
 from .tasks import Task, Tensors, Terms
 
@@ -34,9 +35,13 @@ class Objective(nn.Module):
 
 
 def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool = False) -> Tensors:
-    """The model's outputs for `inputs`, its activations in `precision`; `explain` as the model has it."""
+    """The model's outputs for `inputs`, its activations in `precision`; `explain` as the model has it.
+
+    Frames may be pixels, uint8; they are normalised here, on the model's device.
+    """
     dtype = PRECISIONS[precision]
     device = next(iter(inputs.values())).device.type
+    inputs = {name: normalise_frames(x) if x.dtype == torch.uint8 else x for name, x in inputs.items()}
     with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
         outputs: Tensors = model(**inputs, explain=explain)
     return outputs

@@ -12,8 +12,10 @@ import torch
 from stgcma.errors import InputError, StgcmaError
 from stgcma.model import preset_config
 from stgcma.model.noise import Part
+from stgcma.shards.members import open_frames
+from stgcma.train.augmentation import normalise_frames
 from stgcma.train.config import DataConfig
-from stgcma.train.data import ClipDataset, batches, make_loader, open_task
+from stgcma.train.data import ClipDataset, batches, decode_frames, make_loader, open_task
 from stgcma.train.order import ALL_QUESTIONS, EpochOrder, Item
 
 OPENED = []
@@ -62,11 +64,26 @@ def test_reading_leaves_the_generators_alone(ave_shards):
     assert np.array_equal(np.random.get_state()[1], before[1])
 
 
-def test_tensors_are_normalised_and_padded(ave_shards):
+def test_frames_are_the_pixels_of_their_pictures(ave_shards):
+    clips = dataset(ave_shards)
+    video = clips[item(0)]["inputs"]["video"]
+    pictures = np.stack([np.asarray(frame) for frame in open_frames(clips.members(0))])
+    assert np.array_equal(video.permute(0, 2, 3, 1).numpy(), pictures)
+    expected = (video[0, :, 3, 5] / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )
+    torch.testing.assert_close(normalise_frames(video)[0, :, 3, 5], expected)
+
+
+def test_a_frame_that_is_no_picture_is_named():
+    with pytest.raises(StgcmaError, match=r"frame_00\.jpg is not a JPEG picture"):
+        decode_frames({"frame_00.jpg": b"no picture"})
+
+
+def test_sound_is_normalised_and_padded(ave_shards):
     clips = dataset(ave_shards, fbank_mean=-4.0, fbank_std=3.0)
     clip = clips[item(0)]
-    video, audio = clip["inputs"]["video"], clip["inputs"]["audio"]
-    assert (video.shape, video.dtype) == ((10, 3, 224, 224), torch.float32)
+    audio = clip["inputs"]["audio"]
     assert audio.shape == (10, 102, 128)
     assert torch.all(audio[:, 98:] == 0), "98 frames are there, the rest is zero padding"
     members = clips.members(0)
