@@ -12,6 +12,11 @@ from .console import message
 from .errors import StgcmaError
 
 
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(doctor)
+
+
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:

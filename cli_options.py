@@ -11,3 +11,12 @@ class Split(StrEnum):
     TRAIN = "train"
     VAL = "val"
     TEST = "test"
+
+
+class Modality(StrEnum):
+    """What a model perceives."""
+
+    AV = "av"
+    AV_NOFUSION = "av-nofusion"
+    VIDEO = "video"
+    AUDIO = "audio"

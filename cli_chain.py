@@ -1,0 +1,105 @@
+"""`stgcma demo` and `stgcma run`: the stages in a row."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli_data import show_outcome
+from .cli_options import Modality
+from .console import mebibytes, table
+
+if TYPE_CHECKING:
+    from .chain import DemoResult
+
+
+class TaskName(StrEnum):
+    """What a model is for."""
+
+    AVE = "ave"
+    AVS = "avs"
+    AVQA = "avqa"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    app.command()(demo)
+    app.command("run")(run_chain)
+
+
+def demo(
+    workdir: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("demo"),
+    task: Annotated[TaskName, typer.Option(help="What is learnt.")] = TaskName.AVE,
+    clips: Annotated[int, typer.Option(help="Clips to synthesise.", min=10)] = 160,
+    seed: Annotated[int, typer.Option(help="Seed of the collection.")] = 0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also train without one sense, or without their exchange.")
+    ] = False,
+) -> None:
+    """Synthesise, preprocess, train, evaluate and report, on a CPU in minutes.
+
+    Example: stgcma demo --workdir demo --compare
+    """
+    from . import chain
+
+    _show_demo(chain.demo(workdir, task=task.value, clips=clips, seed=seed, compare=compare))
+
+
+def run_chain(
+    task: Annotated[
+        str, typer.Argument(help="ave, avs or avqa; or folder: RAW/CLASS/*.mp4.", metavar="TASK")
+    ],
+    raw: Annotated[str, typer.Argument(help="The collection's folder, a path or a URL.", metavar="RAW")],
+    workdir: Annotated[Path, typer.Argument(help="Where everything is made.", metavar="WORKDIR")],
+    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
+    workers: Annotated[int, typer.Option(help="Decoding processes.", min=1)] = 2,
+    modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the test result as JSON.")] = False,
+) -> None:
+    """Preprocess, train, evaluate and report; what is done already with the same settings is skipped.
+
+    Example: stgcma run ave AVE_Dataset work --preset ave-clip-b16-base
+    """
+    from . import chain
+    from .preprocess.pipeline import Options
+    from .train.config import load_preset
+    from .train.evaluation import score_rows
+
+    config = load_preset(preset, set_, modality=modality.value if modality else None)
+    options = Options(features=chain.features_of(config), workers=workers)
+    done = chain.run(task, raw, workdir, config, options)
+    if json_:
+        typer.echo(json.dumps(done.result, indent=2, ensure_ascii=False))
+        return
+    show_outcome(done.outcome, str(workdir / "shards"), as_json=False)
+    table((f"{done.result['clips']} test clips", done.result["score_name"]), score_rows(done.result))
+    typer.echo(f"page: {done.page}")
+
+
+def _show_demo(result: DemoResult) -> None:
+    rows: list[tuple[str, ...]] = []
+    for run in result.runs:
+        summary = run.summary
+        baselines = run.result["baselines"]
+        rows.append(
+            (
+                run.modality,
+                f"{run.result['score']:.1%}",
+                f"{max(baselines.values()):.1%}",
+                f"{summary.trainable_parameters:,}",
+                f"{summary.total_parameters:,}",
+                f"{summary.items_per_second:.1f}",
+                mebibytes(summary.peak_memory_bytes),
+            )
+        )
+    score = f"test {result.runs[0].summary.score_name}"
+    table(("modality", score, "best baseline", "trained", "parameters", "clips/s", "peak memory"), rows)
+    typer.echo(f"page: {result.page}")
