@@ -5,7 +5,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 
-.PHONY: demo test test-slow docs lint format docker-lock docker-verify clean
+.PHONY: help demo test test-slow docs lint format docker-lock docker-verify clean
+
+help:
+	@echo "make demo           set up .venv (5 GB) and run the demo, to a score and a page"
+	@echo "make test           set up .venv and run the quick tests; make test-slow: those that take minutes"
+	@echo "make lint format    check, or mend, the code's form and types"
+	@echo "make docs           write the generated parts of the documentation"
+	@echo "make docker-lock docker-verify    lock the image's packages; build it and see that it repeats"
+	@echo "make clean          remove what these made"
 
 demo: $(READY)
 	$(BIN)/stgcma demo --workdir demo

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_data import show_outcome
+from .cli_data import MissingAudio, check_failures, read_share, show_outcome
 from .cli_options import Modality
 from .console import mebibytes, table
 
@@ -57,6 +57,10 @@ def run_chain(
     workdir: Annotated[Path, typer.Argument(help="Where everything is made.", metavar="WORKDIR")],
     preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
     workers: Annotated[int, typer.Option(help="Decoding processes.", min=1)] = 2,
+    missing_audio: Annotated[
+        MissingAudio, typer.Option(help="What becomes of a clip without sound.")
+    ] = MissingAudio.QUARANTINE,
+    max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -73,15 +77,17 @@ def run_chain(
     from .train.config import load_preset
     from .train.evaluation import score_rows
 
+    allowed = read_share(max_failed)
     config = load_preset(preset, set_, modality=modality.value if modality else None)
-    options = Options(features=chain.features_of(config), workers=workers)
+    options = Options(features=chain.features_of(config), workers=workers, missing_audio=missing_audio.value)
     done = chain.run(task, raw, workdir, config, options)
     if json_:
         typer.echo(json.dumps(done.result, indent=2, ensure_ascii=False))
-        return
-    show_outcome(done.outcome, str(workdir / "shards"), as_json=False)
-    table((f"{done.result['clips']} test clips", done.result["score_name"]), score_rows(done.result))
-    typer.echo(f"page: {done.page}")
+    else:
+        show_outcome(done.outcome, str(workdir / "shards"), as_json=False)
+        table((f"{done.result['clips']} test clips", done.result["score_name"]), score_rows(done.result))
+        typer.echo(f"page: {done.page}")
+    check_failures(done.outcome, str(workdir / "shards"), allowed)
 
 
 def _show_demo(result: DemoResult) -> None:

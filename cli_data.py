@@ -85,7 +85,7 @@ def preprocess(
     from .preprocess.pipeline import Options
     from .preprocess.pipeline import preprocess as run
 
-    allowed = _share(max_failed)
+    allowed = read_share(max_failed)
     options = Options(
         features=tuple(dict.fromkeys(name.strip() for name in features.split(","))),
         workers=workers,
@@ -104,15 +104,20 @@ def preprocess(
         message("stgcma: interrupted; the same command goes on from here")
         raise
     show_outcome(outcome, out, as_json=json_)
+    check_failures(outcome, out, allowed)
+
+
+def check_failures(outcome: Outcome, out: str, allowed: float) -> None:
+    """Raises TooManyFailuresError when a larger share than `allowed` is in quarantine."""
     if outcome.failed_share > allowed:
         raise TooManyFailuresError(
             f"{outcome.quarantined} of {outcome.written + outcome.quarantined} clips were quarantined, "
-            f"more than --max-failed {max_failed}; see {out}/quarantine.parquet"
+            f"more than --max-failed {100 * allowed:g}%; see {out}/quarantine.parquet"
         )
 
 
-def _share(text: str) -> float:
-    """Reads `5%` or `0.05`."""
+def read_share(text: str) -> float:
+    """Reads the `5%` or `0.05` of `--max-failed`. Raises InputError for anything else."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:

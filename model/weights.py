@@ -107,7 +107,10 @@ def _timm_tensors(config: ModelConfig) -> dict[str, Tensor]:
         published = timm.create_model(config.timm_name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StgcmaError(f"weights 'timm': {config.timm_name} is not to be had ({reason})") from error
+        raise StgcmaError(
+            f"weights 'timm': {config.timm_name} is not to be had ({reason}); "
+            "give the file as model.weights, or null for random ones"
+        ) from error
     return dict(published.named_parameters())
 
 

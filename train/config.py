@@ -15,6 +15,10 @@ from ..model import preset_config
 _PRESET_FOLDER = Path(__file__).parent / "presets"
 
 
+# The modality of every architecture preset.
+_OF_EVERY_PRESET = "av"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -112,6 +116,8 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
     content.setdefault("model", {}).update({key: value for key, value in model.items() if value is not None})
     for setting in settings or []:
         _apply(content, setting)
+    if content["model"].get("modality") == _OF_EVERY_PRESET:
+        del content["model"]["modality"]  # said or not said, it is the same run
     return parse(content, where=f"preset {name}")
 
 

@@ -127,7 +127,7 @@ def test_too_many_failures_are_status_3(stgcma, tmp_path, short_clip):
         out = tmp_path / allowed
         result = stgcma("preprocess", "ave", raw, out, *FAST, "--max-failed", allowed)
         assert result.status == status
-    assert "1 of 3 clips were quarantined, more than --max-failed 0.3" in result.stderr
+    assert "1 of 3 clips were quarantined, more than --max-failed 30%" in result.stderr
 
 
 def test_a_finished_directory_is_left_as_it_is(stgcma, small_ave, tmp_path):
