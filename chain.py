@@ -74,11 +74,7 @@ def run(
     shards, folder = workdir / "shards", workdir / "run"
     outcome = _preprocess(COLLECTIONS[task], raw, shards, options or Options(features=features_of(config)))
     summary = _train(shards, folder, config)
-    if (folder / "evaluation-test.json").is_file():
-        message(f"{folder} is scored already")
-        result = RunFolder.open(folder).read_json("evaluation-test.json")
-    else:
-        result = evaluate(folder)
+    result = _score(folder)
     page = RunFolder(folder).report
     if not page.is_file():
         page = write_report([folder])
@@ -112,6 +108,14 @@ def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
         return train(shards, folder, config, overwrite=True)
 
 
+def _score(folder: Path) -> dict[str, Any]:
+    if (folder / "evaluation-test.json").is_file():
+        message(f"{folder} is scored already")
+        result: dict[str, Any] = RunFolder.open(folder).read_json("evaluation-test.json")
+        return result
+    return evaluate(folder)
+
+
 def demo(
     workdir: Path,
     *,
@@ -123,7 +127,7 @@ def demo(
     """Synthesises a collection, preprocesses it, trains on it, scores on its test split, writes the page.
 
     With `compare`, the same is trained without one modality or without their exchange. What `workdir` holds
-    already of the collection and the shards is used again; the runs are made anew.
+    already with the same settings is used again.
     """
     workers = os.cpu_count() or 1
     name = f"{task}-{clips}-{seed}"
@@ -136,8 +140,7 @@ def demo(
     runs, folders = [], []
     for modality in ("av", *(_OTHER_MODALITIES[task] if compare else ())):
         folder = workdir / f"run-{task}-{modality}"
-        message(f"training, modality {modality} → {folder}")
-        summary = train(shards, folder, load_preset(f"{task}-demo", modality=modality), overwrite=True)
-        runs.append(DemoRun(modality, summary, evaluate(folder)))
+        summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
+        runs.append(DemoRun(modality, summary, _score(folder)))
         folders.append(folder)
     return DemoResult(runs, write_report(folders))
