@@ -40,7 +40,7 @@ _BACKBONES: dict[str, dict[str, Any]] = {
     },
     "swin-demo-coarse": {
         "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 28,
-        "window": 2, "audio_shape": _SWIN_AUDIO,
+        "window": 2, "audio_shape": _SWIN_AUDIO, "drop_path": 0.0,
     },
 }  # fmt: skip
 
