@@ -10,8 +10,11 @@ any other only the state dict is taken, and none of its code is run.
 
 from __future__ import annotations
 
+import logging
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from ..console import message
 from ..errors import InputError, StgcmaError
 from .config import ModelConfig
 from .network import STGCMA
@@ -103,8 +107,10 @@ def _load_published(model: STGCMA, weights: str | Path) -> None:
 def _timm_tensors(config: ModelConfig) -> dict[str, Tensor]:
     if config.timm_name is None:
         raise InputError("weights: 'timm', but this architecture has no published weights; expected a file")
+    message(f"weights of {config.timm_name}, from timm")
     try:
-        published = timm.create_model(config.timm_name, pretrained=True, num_classes=0)
+        with _quiet("huggingface_hub"):
+            published = timm.create_model(config.timm_name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StgcmaError(
@@ -112,6 +118,18 @@ def _timm_tensors(config: ModelConfig) -> dict[str, Tensor]:
             "give the file as model.weights, or null for random ones"
         ) from error
     return dict(published.named_parameters())
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Keeps a library's warnings from the terminal: of each of many retries, where the error says all."""
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def read_backbone(path: Path, config: ModelConfig) -> dict[str, Tensor]:

@@ -68,13 +68,23 @@ def train(
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
     with world() as here:
         shares = _shares(config, here)
-        run = _open_run(run_path, config, task, here, overwrite=overwrite, resume=resume)
+        run = RunFolder(run_path)
+        if here.leads:
+            if resume:
+                run.check_resumable(config, task.info.fingerprint)
+            else:
+                run.check_free(overwrite=overwrite)
+        here.wait()
         if resume and (run.path / SUMMARY).is_file():
             if here.leads:
                 message(f"{run_path} is finished already")
             return TrainSummary(**run.read_json(SUMMARY))
         model = _build(task, config)
         model.to(here.device)
+        if here.leads and not (resume and run.holds_run()):
+            # Not before there is a model: what cannot be trained leaves no folder, and takes no old run away.
+            RunFolder.create(run_path, overwrite=overwrite)
+        here.wait()
         training = ClipDataset(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = ClipDataset(shards, config.train.select_on, task, config.data, model.config)
         if here.leads:
@@ -99,18 +109,6 @@ def _shares(config: RunConfig, here: World) -> Shares:
             f"train.accumulate={own}; at least {own * here.size} are needed"
         )
     return Shares(total=own * here.size, first=own * here.rank, own=own)
-
-
-def _open_run(
-    path: Path, config: RunConfig, task: Task, here: World, *, overwrite: bool, resume: bool
-) -> RunFolder:
-    """Only the leading process makes and empties folders; the others look when it has."""
-    if resume:
-        run = RunFolder.resume(path, config, task.info.fingerprint) if here.leads else RunFolder(path)
-    else:
-        run = RunFolder.create(path, overwrite=overwrite) if here.leads else RunFolder(path)
-    here.wait()
-    return run
 
 
 def _build(task: Task, config: RunConfig) -> STGCMA:

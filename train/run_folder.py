@@ -48,11 +48,8 @@ class RunFolder:
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
         """A new run folder. Raises InputError when `path` holds something that is not to be overwritten."""
         run = cls(path)
+        run.check_free(overwrite=overwrite)
         if run.holds_run():
-            if not overwrite:
-                raise InputError(
-                    f"RUN {path} holds a run already; --resume it, choose another folder, or --overwrite it"
-                )
             stale = [run.report, *(path / name for name in (DATASET_FILE, METRICS, STEPS, SUMMARY, BACKBONE))]
             for file in (*stale, *path.glob("evaluation-*.json")):
                 file.unlink(missing_ok=True)
@@ -61,33 +58,36 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         return run
 
-    @classmethod
-    def resume(cls, path: Path, config: RunConfig, fingerprint: str) -> RunFolder:
-        """A run to go on with, or a new one where there is none.
+    def check_resumable(self, config: RunConfig, fingerprint: str) -> None:
+        """Raises InputError naming what differs when it was begun with other settings or on other data.
 
-        Raises InputError naming what differs when it was begun with other settings or on other data. What
-        does not change the result may differ: the number of loader workers and the like.
+        What does not change the result may differ: the number of loader workers and the like. Where there is
+        no run yet, there is nothing to differ.
         """
-        run = cls(path)
-        if not run.holds_run():
-            return cls.create(path)
-        before, now = (flattened(settings) for settings in (run.read_config(), config))
+        if not self.holds_run():
+            return
+        before, now = (flattened(settings) for settings in (self.read_config(), config))
         differing = [
             f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name) and name not in WITHOUT_CONSEQUENCE
         ]
         # Killed right at its beginning, a run has a configuration and nothing else.
-        begun_on = (
-            run.read_json("run.json")["data_fingerprint"] if (path / "run.json").is_file() else fingerprint
-        )
+        begun = (self.path / "run.json").is_file()
+        begun_on = self.read_json("run.json")["data_fingerprint"] if begun else fingerprint
         if begun_on != fingerprint:
             differing.append(f"the shards were {begun_on[:12]}, are {fingerprint[:12]}")
         if differing:
             raise OtherSettingsError(
-                f"RUN {path} cannot be resumed: {'; '.join(differing)}; --overwrite starts anew"
+                f"RUN {self.path} cannot be resumed: {'; '.join(differing)}; --overwrite starts anew"
             )
-        return run
+
+    def check_free(self, *, overwrite: bool = False) -> None:
+        """Raises InputError when the folder holds something that is not to be overwritten."""
+        if self.holds_run() and not overwrite:
+            raise InputError(
+                f"RUN {self.path} holds a run already; --resume it, choose another folder, or --overwrite it"
+            )
 
     def holds_run(self) -> bool:
         """Whether there is a run. Raises InputError when there is something else."""

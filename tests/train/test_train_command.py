@@ -121,6 +121,23 @@ def test_a_run_is_not_replaced_unasked(stgcma, trained, ave_shards):
     assert f"RUN {run} holds a run already" in result.stderr
 
 
+def test_a_model_that_cannot_be_built_leaves_no_folder_and_no_old_run_is_lost(
+    stgcma, ave_shards, small_config, tmp_path
+):
+    from stgcma.train.loop import train
+
+    new, old = tmp_path / "new", tmp_path / "old"
+    train(ave_shards, old, small_config("ave", "optim.epochs=1"))
+    before = sorted(path.relative_to(old) for path in old.rglob("*"))
+    command = ("train", ave_shards, "--preset", "ave-demo", "--weights", tmp_path / "none.pth")
+    for options in (("--run", new), ("--run", old, "--overwrite")):
+        result = stgcma(*command, *options)
+        assert result.status == 2
+        assert "none.pth: no such file" in result.stderr
+    assert not new.exists()
+    assert sorted(path.relative_to(old) for path in old.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
