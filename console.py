@@ -59,6 +59,7 @@ def progress(unit: str, *, shown: bool = True) -> Progress:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
@@ -66,16 +67,27 @@ def progress(unit: str, *, shown: bool = True) -> Progress:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.1f} {unit}/s" if speed else f"– {unit}/s", style="progress.data.speed")
 
+    class NoteColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            # The one column that gives way where the terminal is narrow: lines that wrap are drawn twice.
+            return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+    console = stderr_console()
+    narrow = console.width < 120
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=whole()),
+        BarColumn(10 if narrow else 40, table_column=whole()),
         *(
-            (DownloadColumn(), TransferSpeedColumn())
+            (DownloadColumn(table_column=whole()), TransferSpeedColumn(table_column=whole()))
             if unit == "bytes"
-            else (MofNCompleteColumn(), RateColumn())
+            else (MofNCompleteColumn(table_column=whole()), RateColumn(table_column=whole()))
         ),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=stderr_console(),
+        TimeRemainingColumn(table_column=whole()),
+        NoteColumn(),
+        console=console,
         disable=not shown,
     )
