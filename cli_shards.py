@@ -26,7 +26,9 @@ def shards_verify(
     out: OutArgument,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Compare every byte with what was written; a line for each fault, and exit status 1.
+    """Compare every byte with what was written.
+
+    Prints a line for each fault; the exit status is then 1.
 
     Example: stgcma shards verify shards
     """
@@ -56,7 +58,9 @@ def shards_stats(
     out: OutArgument,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Count clips, seconds, classes, failures and leaks, beside what the collection should hold.
+    """Count clips, seconds, classes, failures and leaks.
+
+    Where it is known what the collection should hold, that stands beside.
 
     Example: stgcma shards stats shards --json
     """
@@ -76,7 +80,9 @@ def shards_show(
     folder: Annotated[Path | None, typer.Option("--out", help="Write the members here.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show one clip: its description, members and labels. Put -- before a KEY that begins with a dash.
+    """Show one clip: its description, members and labels.
+
+    Put -- before a KEY that begins with a dash.
 
     Example: stgcma shards show shards --out clip -- -4IFeHBBLlc
     """
@@ -109,11 +115,11 @@ def _show_statistics(statistics: Statistics) -> None:
         rows.append((split, against(part.clips, part.published), str(part.quarantined), length, questions))
     table(("split", "clips", "quarantined", "length", "questions"), rows)
     parts = statistics.splits
-    if names := list(parts["all"].seconds_by_class) or list(parts["all"].categories):
-        seconds = bool(parts["all"].seconds_by_class)
-        counts = {s: part.seconds_by_class if seconds else part.categories for s, part in parts.items()}
+    if names := list(parts["all"].labels_by_class) or list(parts["all"].categories):
+        labels = bool(parts["all"].labels_by_class)
+        counts = {s: part.labels_by_class if labels else part.categories for s, part in parts.items()}
         of_names = [(name, *(counts[split].get(name, 0) for split in parts)) for name in sorted(names)]
-        table(("seconds of class" if seconds else "clips of category", *parts), of_names)
+        table(("labels of class" if labels else "clips of category", *parts), of_names)
     for name, values in statistics.audio.items():
         typer.echo(f"audio {name}: mean {values['mean']:.4f}, std {values['std']:.4f}")
     for reason, count in statistics.failures.items():

@@ -21,7 +21,7 @@ from ..shards.schema import QUESTION_TYPES, SPLITS, ClipRecord, DatasetInfo
 from ..shards.storage import LocalStore, Location, open_store
 from .rendering import check_target, render, write_page
 from .shard_account import read_account, warning_kind
-from .strips import Strip, classes_row, count_frames, frames_row, masks_row, sound_row, true_masks
+from .strips import Strip, classes_row, clip_strip, frames_row, masks_row, sound_row, true_masks
 
 CLIPS_SHOWN = 24
 
@@ -206,7 +206,7 @@ def _view(info: DatasetInfo, record: ClipRecord, members: dict[str, bytes]) -> S
     return SampleView(
         record=record,
         classes=_classes(info, members),
-        strip=Strip(count_frames(members), info.task != "avqa", tuple(rows)),
+        strip=clip_strip(members, info, rows),
         questions=_questions(members),
     )
 

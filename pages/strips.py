@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..shards.members import read_mask
+from ..shards.schema import DatasetInfo
 from .pictures import data_url, frame_strip, spectrogram
 
 
@@ -47,6 +49,14 @@ class Strip:
     columns: int
     timed: bool
     rows: tuple[Row, ...]
+
+
+def clip_strip(members: dict[str, bytes], info: DatasetInfo, rows: Sequence[Row]) -> Strip:
+    """The rows of a clip. Frames that are spread over it are its seconds only if it has as many."""
+    columns = count_frames(members)
+    a_second_each = info.features["sampling"]["frame_times"] == "masks"
+    timed = a_second_each or round(json.loads(members["json"])["seconds"]) == columns
+    return Strip(columns, timed, tuple(rows))
 
 
 def frames_row(key: str, members: dict[str, bytes]) -> Row:

@@ -21,7 +21,7 @@ from ..train.order import ScoringOrder
 from ..train.run_folder import RunFolder
 from ..train.tasks import AveTask, AvqaTask, Task, Tensors
 from ..train.tasks.avs import frame_iou
-from .strips import Row, Strip, classes_row, frames_row, masks_row, sound_row, true_masks
+from .strips import Row, Strip, classes_row, clip_strip, frames_row, masks_row, sound_row, true_masks
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,14 @@ class ClipView:
 
 @dataclass(frozen=True)
 class RankedClips:
-    """The clips that are predicted best, best first, and worst, worst first; none is in both."""
+    """The clips that are predicted best, best first, and worst, worst first; none is in both.
+
+    What is wholly right is not among the worst; `all_right` says that there is nothing else.
+    """
 
     best: list[ClipView]
     worst: list[ClipView]
+    all_right: bool
 
 
 @dataclass(frozen=True)
@@ -96,16 +100,21 @@ def ranked_clips(run: RunFolder, shards: Location, split: str, *, count: int) ->
             for index, (batch, output) in zip([*best, *worst], made(_Chosen([*best, *worst]), 0), strict=True)
             for clip in _clips(batch, output)
         }
-    return RankedClips([views[index] for index in best], [views[index] for index in worst])
+    return RankedClips(
+        [views[index] for index in best], [views[index] for index in worst], all_right=min(scores) == 1
+    )
 
 
 def best_and_worst(scores: Sequence[float], count: int) -> tuple[list[int], list[int]]:
-    """Where the highest scores are, highest first, and the lowest, lowest first; at most `count` in all."""
+    """Where the highest scores are, highest first, and the lowest, lowest first; at most `count` in all.
+
+    A score of 1 is none of the lowest, however few are lower.
+    """
     ranked = [int(index) for index in np.argsort([-value for value in scores], kind="stable")]
     shown = min(count, len(ranked))
     best = ranked[: (shown + 1) // 2]
     worst = ranked[len(ranked) - shown // 2 :]
-    return best, worst[::-1]
+    return best, [index for index in worst[::-1] if scores[index] < 1]
 
 
 class _Chosen(ScoringOrder):
@@ -158,7 +167,6 @@ def _view(task: Task, dataset: ClipDataset, index: int, clip: _Clip, score: floa
     key = dataset.places[index].key
     rows = [frames_row(key, members)]
     answers: tuple[Answer, ...] = ()
-    columns = task.info.features["sampling"]["frames"]
     if isinstance(task, AvqaTask):
         answers = _answers(task, clip, json.loads(members["qa.json"]))
     elif not isinstance(task, AveTask):
@@ -177,7 +185,7 @@ def _view(task: Task, dataset: ClipDataset, index: int, clip: _Clip, score: floa
         ]
         confidence = tuple(f"{100 * float(share):.0f} %" for share in shares.max(-1).values)
         rows.append(Row("how sure", cells=confidence))
-    return ClipView(key, score, Strip(columns, task.name != "avqa", tuple(rows)), answers)
+    return ClipView(key, score, clip_strip(members, task.info, rows), answers)
 
 
 def _answers(task: AvqaTask, clip: _Clip, asked: list[dict[str, Any]]) -> tuple[Answer, ...]:

@@ -29,7 +29,8 @@ class SplitStatistics:
         published: how many there should be; None where that is not known.
         questions: question records (`music-avqa`), else 0.
         categories: `category` of the clips to their number.
-        seconds_by_class: class to the seconds that carry it (tasks with a label a second).
+        labels_by_class: class to the labels that name it (tasks with a label a second; a clip that is shorter
+            than usual has as many).
     """
 
     clips: int
@@ -42,7 +43,7 @@ class SplitStatistics:
     with_warnings: int
     questions: int
     categories: dict[str, int]
-    seconds_by_class: dict[str, int]
+    labels_by_class: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _split_statistics(
         with_warnings=sum(bool(record.warnings) for record in records),
         questions=sum(each.questions for each in labels),
         categories=dict(sorted(categories.items())),
-        seconds_by_class=dict(by_class),
+        labels_by_class=dict(by_class),
     )
 
 

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import yaml
 from stgcma.pages.published import ABLATION_SCORES, SCORES, published_scores
+from stgcma.pages.views import best_and_worst
 from stgcma.shards.manifest import read_manifest
 from stgcma.train.config import load_preset, preset_names
 from stgcma.train.repeats import ABLATION
@@ -72,6 +73,19 @@ def test_each_clip_is_shown_once_best_first(stgcma, run_copy):
     assert min(shares) >= max(others)
     scored = json.loads((run_copy / "evaluation-test.json").read_text())["score"]
     assert sum(shares + others) / 3 == pytest.approx(100 * scored, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "count", "best", "worst"),
+    [
+        ([0.5, 1.0, 0.25, 0.75], 4, [1, 3], [2, 0]),
+        ([1.0, 1.0, 0.5, 1.0], 4, [0, 1], [2]),  # what is wholly right is not among the worst
+        ([1.0, 1.0], 4, [0], []),
+        ([0.5], 4, [0], []),
+    ],
+)
+def test_the_best_and_the_worst(scores, count, best, worst):
+    assert best_and_worst(scores, count) == (best, worst)
 
 
 def shards_of_run(run):

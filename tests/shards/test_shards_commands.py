@@ -79,7 +79,7 @@ def test_stats_count_against_what_is_published(shards, directory):
     train, whole = content["splits"]["train"], content["splits"]["all"]
     assert (train["clips"], train["published"], train["seconds_total"]) == (2, 3339, 20.0)
     assert (whole["clips"], whole["published"], whole["quarantined"]) == (3, 4143, 1)
-    assert train["seconds_by_class"] == {"Bell": 2, "Flute, Shofar": 2, "Background": 2}
+    assert train["labels_by_class"] == {"Bell": 2, "Flute, Shofar": 2, "Background": 2}
     assert train["categories"] == {"Bell": 2}
     assert content["audio"] == {
         f"fbank_{BINS}": {"mean": -4.5, "std": 3.25},
