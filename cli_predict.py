@@ -32,7 +32,9 @@ def predict(
     device: Annotated[str, typer.Option(help="auto (the GPU when there is one), cpu or cuda.")] = "auto",
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Use a trained run on videos: what happens when, which pixels sound, or the answers to questions.
+    """Use a trained run on videos of any length.
+
+    It says what happens when, which pixels sound, or answers questions.
 
     AVE writes a timeline (PNG), subtitles (VTT) and JSON; AVS the video with its sounding pixels laid over it
     (MP4), a strip (PNG), a mask a second (PNG) and JSON; AVQA a picture of what each answer was taken from
@@ -61,7 +63,7 @@ def predict(
 
 
 def _show(predictions: Predictions) -> None:
-    table(predictions.videos[0].header, [row for one in predictions.videos for row in one.rows()])
+    table(*predictions.rows())
     for one in predictions.videos:
         for path in one.files:
             typer.echo(str(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..preprocess.film import Film
 from ..preprocess.windows import MergedSecond, SecondsMerger
-from .digits import clock, percent
+from .digits import percent
 from .results import AvePrediction, Event, Second
 from .strip import open_frame
 from .timeline import draw_timeline, timeline_strip
@@ -52,7 +52,7 @@ class AvePredictor:
             events=tuple(merge_events(self.seconds)),
         )
         if folder is not None:
-            beneath = f"{clock(result.length_seconds)} · {self.run.config.preset} · {self.run.path.name}"
+            beneath = self.run.caption(self.film)
             picture = draw_timeline(
                 self.strip, self.seconds, self.classes, title=self.video.name, beneath=beneath
             )

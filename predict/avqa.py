@@ -14,7 +14,6 @@ import torch
 
 from ..preprocess.film import Film
 from .answer_picture import ShownWindow, draw_answers, shown_windows
-from .digits import clock
 from .questions import AskedQuestion
 from .results import Answer, AvqaPrediction, Step
 from .strip import open_frame
@@ -83,7 +82,7 @@ class AvqaPredictor:
             ),
         )
         if folder is not None:
-            beneath = f"{clock(result.length_seconds)} · {self.run.config.preset} · {self.run.path.name}"
+            beneath = self.run.caption(self.film)
             picture = draw_answers(
                 self._shown, answers, len(self._windows), title=self.video.name, beneath=beneath
             )

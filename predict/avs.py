@@ -12,7 +12,6 @@ from ..preprocess.film import Film
 from ..preprocess.media import MediaInfo
 from ..preprocess.sample import mask_seconds
 from ..preprocess.windows import MergedSecond, SecondsMerger
-from .digits import clock
 from .mask_pictures import draw_masks, full_mask, layer, masks_strip, overlaid
 from .overlay import write_overlay
 from .results import AvsPrediction, MaskedSecond
@@ -73,7 +72,7 @@ class AvsPredictor:
             seconds=tuple(self.seconds),
         )
         if folder is not None:
-            beneath = f"{clock(result.length_seconds)} · {self.run.config.preset} · {self.run.path.name}"
+            beneath = self.run.caption(self.film)
             picture = draw_masks(self.strip, self.seconds, title=self.video.name, beneath=beneath)
             (folder / f"{name}.strip.png").write_bytes(picture)
             shown_at = float(mask_seconds(1)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def rows(self) -> Sequence[tuple[str, ...]]:
-        """The gist of it for a person, as rows of a table."""
+        """The gist of it for a person, as rows of a table under `header`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class AvePrediction(Prediction):
     seconds: tuple[Second, ...]
     events: tuple[Event, ...]
 
-    header: ClassVar = ("video", "from", "to", "event", "confidence")
+    header: ClassVar = ("from", "to", "event", "confidence")
 
     def findings(self) -> dict[str, Any]:
         def said(name: str, confidence: float) -> dict[str, Any]:
@@ -96,11 +97,8 @@ class AvePrediction(Prediction):
         }
 
     def rows(self) -> Sequence[tuple[str, ...]]:
-        found = [
-            (self.video.name, clock(one.start), clock(one.end), one.name, percent(one.confidence))
-            for one in self.events
-        ]
-        return found or [(self.video.name, clock(0), clock(self.length_seconds), "no event", "")]
+        found = [(clock(one.start), clock(one.end), one.name, percent(one.confidence)) for one in self.events]
+        return found or [(clock(0), clock(self.length_seconds), "no event", "")]
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class AvsPrediction(Prediction):
     height: int
     seconds: tuple[MaskedSecond, ...]
 
-    header: ClassVar = ("video", "seconds", "sounding pixels, mean", "least", "most")
+    header: ClassVar = ("seconds", "sounding pixels, mean", "least", "most")
 
     def findings(self) -> dict[str, Any]:
         return {
@@ -133,7 +131,7 @@ class AvsPrediction(Prediction):
     def rows(self) -> Sequence[tuple[str, ...]]:
         shares = [one.share for one in self.seconds]
         told = (sum(shares) / len(shares), min(shares), max(shares))
-        return [(self.video.name, str(len(shares)), *map(percent, told))]
+        return [(str(len(shares)), *map(percent, told))]
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ class AvqaPrediction(Prediction):
     answers: tuple[Answer, ...]
     grounding: tuple[tuple[tuple[float, ...], ...], ...]
 
-    header: ClassVar = ("video", "question", "answer", "confidence", "rival", "confidence")
+    header: ClassVar = ("question", "answer", "confidence", "rival", "confidence")
 
     def findings(self) -> dict[str, Any]:
         def said(name: str, confidence: float) -> dict[str, Any]:
@@ -207,7 +205,7 @@ class AvqaPrediction(Prediction):
 
     def rows(self) -> Sequence[tuple[str, ...]]:
         return [
-            (self.video.name, one.question, one.answer, percent(one.confidence))
+            (one.question, one.answer, percent(one.confidence))
             + ((one.rivals[0][0], percent(one.rivals[0][1])) if one.rivals else ("", ""))
             for one in self.answers
         ]
@@ -234,6 +232,16 @@ class Predictions:
     videos: tuple[Prediction, ...]
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
+
+    def rows(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The titles and rows of one table of all videos; those that share a name are told by their paths."""
+        header = ("video", *self.videos[0].header) if self.videos else ()
+        names = Counter(one.video.name for one in self.videos)
+        return header, [
+            (one.video.name if names[one.video.name] == 1 else str(one.video), *row)
+            for one in self.videos
+            for row in one.rows()
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""

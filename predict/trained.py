@@ -31,6 +31,7 @@ from ..train.distributed import pick_device
 from ..train.objective import run_model
 from ..train.run_folder import RunFolder
 from ..train.tasks import Task, task_of
+from .digits import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,11 @@ class TrainedRun:
     def kind(self) -> FbankKind:
         """The fbank that the model hears."""
         return FBANK_KINDS[self.settings.fbanks[0]]
+
+    def caption(self, film: Film) -> str:
+        """What stands in a picture beneath a video's name: its length, what it lacks, and who says so."""
+        parts = [clock(film.seconds), *([] if film.has_audio else ["no sound"])]
+        return " · ".join([*parts, self.config.preset, self.path.name])
 
     def window(self, film: Film, place: int) -> dict[str, bytes]:
         """A window of a video as a sample's members."""
