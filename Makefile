@@ -16,6 +16,7 @@ help:
 	@echo "make clean          remove what these made"
 
 demo: $(READY)
+	@echo "a collection of known answers → shards → training → score and page, about five minutes on two cores"
 	$(BIN)/stgcma demo --workdir demo
 
 test: $(READY_TO_TEST)
@@ -55,6 +56,7 @@ docker-verify: $(READY)
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stgcma needs Python 3.11 or later, this is " + sys.version)'
+	@echo "installing into $(VENV): 5 GB, minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -e .
 	touch $(READY)

@@ -50,8 +50,9 @@ class DemoRun:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The runs, the one with both modalities first, and the page that shows them."""
+    """The collection, the runs, the one with both modalities first, and the page that shows them."""
 
+    raw: Path
     runs: list[DemoRun]
     page: Path
 
@@ -143,4 +144,4 @@ def demo(
         summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
         runs.append(DemoRun(modality, summary, _score(folder)))
         folders.append(folder)
-    return DemoResult(runs, write_report(folders))
+    return DemoResult(raw, runs, write_report(folders))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from . import cli_chain, cli_data, cli_doctor, cli_model, cli_pages, cli_predict, cli_train
+from . import __version__, cli_chain, cli_data, cli_doctor, cli_model, cli_pages, cli_predict, cli_train
 from .cli_shards import shards_app
 from .console import message
 from .errors import StgcmaError
@@ -20,6 +21,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Raw videos to trained audio-visual adapters: preprocess, train, evaluate.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stgcma {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 for group in (cli_chain, cli_data, cli_train, cli_predict, cli_pages, cli_model, cli_doctor):
     group.register(app)
 app.add_typer(shards_app, name="shards")

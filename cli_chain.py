@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 
 from .cli_data import MissingAudio, check_failures, read_share, show_outcome
 from .cli_options import Modality
-from .console import mebibytes, table
+from .console import mebibytes, message, table
 
 if TYPE_CHECKING:
     from .chain import DemoResult
@@ -40,13 +41,19 @@ def demo(
         bool, typer.Option("--compare", help="Also train without one sense, or without their exchange.")
     ] = False,
 ) -> None:
-    """Synthesise, preprocess, train, evaluate and report, on a CPU in minutes.
+    """Run the whole job on made-up clips, in minutes.
+
+    Synthesises a collection with known answers, preprocesses it, trains, evaluates and writes the page.
 
     Example: stgcma demo --workdir demo --compare
     """
     from . import chain
 
-    _show_demo(chain.demo(workdir, task=task.value, clips=clips, seed=seed, compare=compare))
+    result = chain.demo(workdir, task=task.value, clips=clips, seed=seed, compare=compare)
+    _show_demo(result)
+    command = sys.argv[0] if Path(sys.argv[0]).name == "stgcma" else "python -m stgcma"
+    question = ' --question "How many instruments are sounding in the video?"' if task == "avqa" else ""
+    message(f"next: {command} predict {result.page.parent} {min(result.raw.rglob('*.mp4'))}{question}")
 
 
 def run_chain(
@@ -68,7 +75,9 @@ def run_chain(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the test result as JSON.")] = False,
 ) -> None:
-    """Preprocess, train, evaluate and report; what is done already with the same settings is skipped.
+    """Preprocess, train, evaluate and report, in one.
+
+    What is done already with the same settings is skipped, what is half done goes on.
 
     Example: stgcma run ave AVE_Dataset work --preset ave-clip-b16-base
     """

@@ -43,7 +43,9 @@ def synthesize(
     seed: Annotated[int, typer.Option(help="The same seed gives the same labels and clips.")] = 0,
     workers: Annotated[int, typer.Option(help="Encoding processes.", min=1)] = 2,
 ) -> None:
-    """Make a small collection of real encoded videos in the layout that its authors ship.
+    """Make up a small collection of encoded videos.
+
+    It has the layout that the collection's authors ship, so that every command can be tried on it.
 
     Example: stgcma synthesize ave RAW --clips 40 --seed 1
     """
@@ -76,9 +78,10 @@ def preprocess(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Decode every clip of a collection into frames and log-mel features, in WebDataset shards.
+    """Decode every clip of a collection into shards.
 
-    Interrupted at any moment, the same command goes on where it stopped.
+    Frames and log-mel features go into WebDataset tar files. Interrupted at any moment, the same command goes
+    on where it stopped.
 
     Example: stgcma preprocess ave AVE_Dataset shards --features clip --workers 8
     """

@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look at what is installed, decode built-in clips, and say what to do about what is wrong.
+    """Find out what does not work here, and what helps.
+
+    Looks at what is installed and decodes built-in clips.
 
     Exit status 1 when something that preprocessing, training or evaluation needs is broken.
 

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def presets() -> None:
-    """List the presets: the task, the frozen backbone, and how many parameters are trained.
+    """List the presets, their backbones and parameters.
 
     Example: stgcma presets
     """
@@ -42,7 +42,9 @@ def model(
     preset: Annotated[str, typer.Argument(help="See `stgcma presets`.", metavar="PRESET")],
     json_: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
 ) -> None:
-    """Count a preset's parameters, operations and memory; nothing is downloaded or computed.
+    """Count a preset's parameters, operations and memory.
+
+    Nothing is downloaded or computed.
 
     Example: stgcma model ave-swin-b-base --json
     """
@@ -74,7 +76,9 @@ def import_reference(
         typer.Option(help="av or av-nofusion, av if not given; video or audio only where no adapter tells."),
     ] = None,
 ) -> None:
-    """Turn a checkpoint of the authors' release into one of ours; every entry is accounted for.
+    """Read a checkpoint of the authors' release.
+
+    It becomes one of ours; every entry is accounted for.
 
     Example: stgcma import-reference ave_swin_large.pth imported
     """

@@ -26,7 +26,9 @@ def report(
     ] = None,
     clips: Annotated[int, typer.Option(help="Clips to show, half best, half worst.", min=0)] = 8,
 ) -> None:
-    """Write a self-contained HTML page of a run, or of several runs side by side.
+    """Write an HTML page of a run, or of several.
+
+    Several stand side by side. The page needs no other file and no network.
 
     Example: stgcma report run-av run-video run-audio
     """
@@ -50,7 +52,9 @@ def inspect(
         Path | None, typer.Option(help="Where to write; OUT-inspect.html beside OUT if not given.")
     ] = None,
 ) -> None:
-    """Write a self-contained HTML page of what is in the shards: counts, failures, and some clips.
+    """Write an HTML page of what is in the shards.
+
+    It shows counts, failures and some clips, and needs no other file and no network.
 
     Example: stgcma inspect shards --split train --class "Church bell"
     """

@@ -55,7 +55,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train adapters and head on shards; the backbone stays frozen.
+    """Train adapters and head on shards.
+
+    The backbone stays frozen.
 
     Interrupted, the same command with --resume goes on to the same result. On several GPUs or machines:
     torchrun --nproc-per-node 4 -m stgcma train … --run-folder RUN (torchrun takes --run for its own).
@@ -110,7 +112,9 @@ def ablate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs that RUN holds.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train the paper's ablation: head alone, then the temporal, spatial and global steps, then all.
+    """Train the paper's ablation, and print its table.
+
+    The head alone, then with the temporal, spatial and global steps, then with all.
 
     Example: stgcma ablate shards --preset ave-demo --run ablation
     """

@@ -157,7 +157,7 @@ class SampleMaker:
             )
         sampling = self.settings.sampling
         planned = max(len(clip.labels), sampling.frames if sampling.frame_times == "masks" else 0)
-        return [f"it ends at {seconds:.2f} s of {planned} s that are annotated"] if planned > end else []
+        return [f"it lasts {seconds:.2f} s, shorter than the usual {planned} s"] if planned > end else []
 
     def _frames(self, path: Path, info: MediaInfo) -> Frames:
         choose = partial(choose_frames, sampling=self.settings.sampling)

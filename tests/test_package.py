@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from stgcma import cli
+from stgcma import __version__, cli
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("preprocess", "shards", "model", "train", "pages", "predict", "doctor")
@@ -99,6 +99,18 @@ def test_help_loads_nothing_but_the_command_line():
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert lines == [[command, ["stgcma"]] for command in commands]
     assert all(f"Usage: stgcma {command}" in done.stdout for command in commands)
+
+
+def test_help_shows_whole_summaries_on_a_narrow_terminal(stgcma):
+    for group in ((), ("shards",)):
+        result = stgcma(*group, "--help")
+        assert "…" not in result.stdout
+        assert "..." not in result.stdout.partition("Commands:")[2]
+
+
+def test_the_version_is_shown(stgcma):
+    result = stgcma("--version")
+    assert (result.status, result.stdout) == (0, f"stgcma {__version__}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -61,6 +61,21 @@ def test_other_videos_make_all_stages_anew(stgcma, ave_raw, tmp_path):
     assert stages(again) == {"shards": True, "training": True, "scoring": True}
 
 
+def test_too_many_failed_clips_are_status_3_after_the_page(stgcma, ave_raw, tmp_path):
+    from shutil import copytree
+
+    raw, work = tmp_path / "raw", tmp_path / "work"
+    copytree(ave_raw, raw)
+    clip = (raw / "trainSet.txt").read_text().splitlines()[0].split("&")[1]
+    (raw / "AVE" / f"{clip}.mp4").write_bytes(b"no video")
+    settings = (*SMALL["ave"], "data.workers=0", "optim.epochs=1")
+    options = [part for setting in settings for part in ("--set", setting)]
+    done = stgcma("run", "ave", raw, work, "--preset", "ave-demo", "--max-failed", "0%", *options)
+    assert done.status == 3, done.stderr
+    assert "1 of 12 clips were quarantined, more than --max-failed 0%" in done.stderr
+    assert (work / "run" / "report.html").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

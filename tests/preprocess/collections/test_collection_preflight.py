@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+from stgcma.errors import InputError
 from stgcma.preprocess.datasets import ave as ave_reader
 from stgcma.preprocess.datasets import avs_s4, folder, music_avqa
 from stgcma.preprocess.preflight import inspect
@@ -61,6 +63,13 @@ def test_every_folder_is_listed_once(ave, monkeypatch):
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
     inspect(collection, raw)
     assert listed == [raw / "AVE"]
+
+
+def test_a_class_folder_is_not_taken_for_raw(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    message = r"RAW/CLASS/\*.mp4, .* \(videos found: 1, too high; is RAW the folder above\?\)"
+    with pytest.raises(InputError, match=message):
+        folder.read(tmp_path)
 
 
 def test_any_folder_of_clips_can_be_inspected(tmp_path):

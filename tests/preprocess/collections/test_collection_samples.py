@@ -137,7 +137,7 @@ def test_masks_beyond_the_end_of_their_clip_are_a_mismatch(short):
     with pytest.raises(ClipError, match=r"mask-mismatch: its last mask is of 4\.94 s, the clip ends at 2\."):
         make(raw, test)
     (warning,) = make(raw, train).warnings  # its one mask is of the first frame
-    assert re.fullmatch(r"it ends at 2\.\d\d s of 5 s that are annotated", warning)
+    assert re.fullmatch(r"it lasts 2\.\d\d s, shorter than the usual 5 s", warning)
 
 
 def test_a_clip_that_ends_a_little_early_is_whole(short):
@@ -152,7 +152,7 @@ def test_an_event_beyond_the_end_of_its_clip_is_a_bad_annotation(short):
     with pytest.raises(ClipError, match=r"bad-annotation: its event ends at 9 s, the clip itself at 2\."):
         make(raw, late)
     early = make(raw, dataclasses.replace(clip, event_end_seconds=2))
-    assert early.warnings[0].endswith("s of 10 s that are annotated")
+    assert early.warnings[0].endswith("s, shorter than the usual 10 s")
 
 
 def test_silence_shorter_than_an_analysis_frame_is_empty(avs_raw, monkeypatch):
