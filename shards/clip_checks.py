@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from .schema import ClipRecord, DatasetInfo
@@ -93,7 +93,7 @@ def _description_faults(content: bytes | None, record: ClipRecord) -> Iterator[s
     except ValueError as error:
         yield f"has a description that is not JSON: {error}"
         return
-    wanted = asdict(record) | {"warnings": list(record.warnings)}
+    wanted = record._asdict() | {"warnings": list(record.warnings)}
     for name, value in wanted.items():
         if name not in _NOT_DESCRIBED and described.get(name) != value:
             yield f"has {name} {described.get(name)!r} in its description, {value!r} in the manifest"

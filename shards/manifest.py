@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, get_type_hints
 
 from ..errors import InputError
 from .schema import (
@@ -63,32 +62,30 @@ def read_dataset(folder: Location) -> DatasetInfo:
 
 def read_manifest(folder: Location, *, split: str | None = None) -> list[ClipRecord]:
     """Reads the manifest's rows, those of one `split` or all. Raises InputError when it is damaged."""
-    rows = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
-    records = [ClipRecord(**{**row, "warnings": tuple(row["warnings"])}) for row in rows]
-    return records if split is None else [record for record in records if record.split == split]
+    columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
+    columns["warnings"] = map(tuple, columns["warnings"])
+    records = map(ClipRecord._make, zip(*columns.values(), strict=True))
+    return [record for record in records if split in (None, record.split)]
 
 
 def read_quarantine(folder: Location) -> list[QuarantineRecord]:
     """Reads the quarantine's rows. Raises InputError when it is damaged."""
-    rows = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
-    return [QuarantineRecord(**row) for row in rows]
+    columns = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
+    return list(map(QuarantineRecord._make, zip(*columns.values(), strict=True)))
 
 
 def _arrow_schema(kind: type) -> Any:
     import pyarrow
 
     types = {
-        "str": pyarrow.string(),
-        "int": pyarrow.int64(),
-        "float": pyarrow.float64(),
-        "bool": pyarrow.bool_(),
-        "tuple[str, ...]": pyarrow.list_(pyarrow.string()),
+        str: pyarrow.string(),
+        int: pyarrow.int64(),
+        float: pyarrow.float64(),
+        bool: pyarrow.bool_(),
+        tuple[str, ...]: pyarrow.list_(pyarrow.string()),
     }
     return pyarrow.schema(
-        [
-            pyarrow.field(field.name, types[str(field.type)], nullable=False)
-            for field in dataclasses.fields(kind)
-        ]
+        [pyarrow.field(name, types[each], nullable=False) for name, each in get_type_hints(kind).items()]
     )
 
 
@@ -96,9 +93,7 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
     import pyarrow
     from pyarrow import parquet
 
-    columns = {
-        field.name: [getattr(record, field.name) for record in records] for field in dataclasses.fields(kind)
-    }
+    columns = {name: [getattr(record, name) for record in records] for name in get_type_hints(kind)}
     buffer = io.BytesIO()
     table = pyarrow.table(columns, schema=_arrow_schema(kind))
     parquet.write_table(table, buffer, write_page_checksum=True)
@@ -107,7 +102,8 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_table(store: Store, name: str, kind: type) -> list[dict[str, Any]]:
+def _read_table(store: Store, name: str, kind: type) -> dict[str, Iterable[Any]]:
+    """The columns of a table, in the order of the fields of `kind`: records are made of them at once."""
     import pyarrow
     from pyarrow import parquet
 
@@ -116,13 +112,13 @@ def _read_table(store: Store, name: str, kind: type) -> list[dict[str, Any]]:
         content = store.read(name)
     except FileNotFoundError:
         raise InputError(f"{where} is missing; make the directory again with `stgcma preprocess`") from None
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = list(get_type_hints(kind))
     try:
         # A checksum of its pages does not cover its footer: `stgcma shards verify` compares the whole file.
         table = parquet.read_table(pyarrow.BufferReader(content), page_checksum_verification=True)
         if missing := sorted(set(names) - set(table.column_names)):
             raise InputError(f"{where} lacks the columns {', '.join(missing)}")
-        rows: list[dict[str, Any]] = table.select(names).to_pylist()
+        columns: dict[str, Iterable[Any]] = {each: table.column(each).to_pylist() for each in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
-    return rows
+    return columns

@@ -8,10 +8,9 @@ import itertools
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import StgcmaError
 from .cache import open_kept
@@ -20,8 +19,7 @@ from .storage import Location, ObjectStore, Store, open_store
 from .writer import end_of_archive
 
 
-@dataclass(frozen=True)
-class ClipPlace:
+class ClipPlace(NamedTuple):
     """Where a clip lies: the bytes `[offset_bytes, offset_bytes + size_bytes)` of a shard."""
 
     key: str

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 
@@ -85,8 +85,7 @@ class Sample:
             raise ValueError(f"members of {self.key} hold 'json', which the writer makes")
 
 
-@dataclass(frozen=True, slots=True)
-class ClipRecord:
+class ClipRecord(NamedTuple):
     """A row of `manifest.parquet`: one written clip, in the order of the shards.
 
     `bytes` is what the clip's members take in the shard, tar headers and padding included, so that a clip
@@ -106,8 +105,7 @@ class ClipRecord:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineRecord:
+class QuarantineRecord(NamedTuple):
     """A row of `quarantine.parquet`: one clip that was not written."""
 
     key: str

@@ -216,7 +216,7 @@ def test_a_written_clip_in_quarantine_is_named(directory):
 def test_a_manifest_that_disagrees_with_a_clip_is_named(directory):
     folder = directory()
     records = read_manifest(folder)
-    records[4] = dataclasses.replace(records[4], seconds=9.5, warnings=())
+    records[4] = records[4]._replace(seconds=9.5, warnings=())
     rewrite(folder, manifest=records)
     assert faults(folder) == [
         "shards/val-000000.tar: val_0 has seconds 10.0 in its description, 9.5 in the manifest",
@@ -290,9 +290,8 @@ def test_members_of_another_clip_or_kind_are_named(directory):
         size = new.offset
     extent = buffer.getvalue()[:size]
     path.write_bytes(extent + end_of_archive(size))
-    record = dataclasses.replace(
-        read_manifest(folder)[0], bytes=size, sha256=hashlib.sha256(extent).hexdigest()
-    )
+    digest = hashlib.sha256(extent).hexdigest()
+    record = read_manifest(folder)[0]._replace(bytes=size, sha256=digest)
     rewrite(folder, manifest=[record])
     found = " | ".join(faults(folder))
     assert "one has the member two.json, which is not its own" in found
