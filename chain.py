@@ -18,7 +18,8 @@ from .train.evaluation import evaluate
 from .train.loop import TrainSummary, train
 from .train.run_folder import RunFolder
 
-DEMO_CLIPS = 160
+# Of AVS, only one frame of a training clip has a mask.
+DEMO_CLIPS = {"ave": 160, "avs": 480, "avqa": 160}
 DEMO_SEED = 0
 # Task, or collection, to the collection whose layout RAW has.
 COLLECTIONS = {
@@ -121,7 +122,7 @@ def demo(
     workdir: Path,
     *,
     task: str = "ave",
-    clips: int = DEMO_CLIPS,
+    clips: int | None = None,
     seed: int = DEMO_SEED,
     compare: bool = False,
 ) -> DemoResult:
@@ -131,6 +132,7 @@ def demo(
     already with the same settings is used again.
     """
     workers = os.cpu_count() or 1
+    clips = clips or DEMO_CLIPS[task]
     name = f"{task}-{clips}-{seed}"
     raw, shards = workdir / f"raw-{name}", workdir / f"shards-{name}"
     config = load_preset(f"{task}-demo")

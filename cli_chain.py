@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
 def demo(
     workdir: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("demo"),
     task: Annotated[TaskName, typer.Option(help="What is learnt.")] = TaskName.AVE,
-    clips: Annotated[int, typer.Option(help="Clips to synthesise.", min=10)] = 160,
+    clips: Annotated[
+        int | None, typer.Option(help="Clips to synthesise; if not given 160, for avs 480.", min=10)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the collection.")] = 0,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also train without one sense, or without their exchange.")

@@ -35,8 +35,8 @@ _BACKBONES: dict[str, dict[str, Any]] = {
         "audio_shape": _CLIP_AUDIO,
     },
     "swin-demo": {
-        "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 4,
-        "audio_shape": _SWIN_AUDIO, "mask_channels": 32,
+        "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 7,
+        "window": 4, "audio_shape": _SWIN_AUDIO, "mask_channels": 32, "drop_path": 0.0,
     },
     "swin-demo-coarse": {
         "backbone": "swin", "width": 32, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "patch": 28,
