@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 
-.PHONY: help demo test test-slow docs lint format docker-lock docker-verify clean
+.PHONY: help demo test test-slow bench docs lint format docker-lock docker-verify clean
 
 help:
 	@echo "make demo           set up .venv (5 GB) and run the demo, to a score and a page"
 	@echo "make test           set up .venv and run the quick tests; make test-slow: those that take minutes"
+	@echo "make bench          measure what is promised, into docs/benchmarks.md (OPTIONS=--quick: a few minutes)"
 	@echo "make lint format    check, or mend, the code's form and types"
 	@echo "make docs           write the generated parts of the documentation"
 	@echo "make docker-lock docker-verify    lock the image's packages; build it and see that it repeats"
@@ -24,6 +25,9 @@ test: $(READY_TO_TEST)
 
 test-slow: $(READY_TO_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+bench: $(READY_TO_TEST)
+	$(BIN)/python benchmarks/run.py $(OPTIONS)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py

@@ -1,100 +1,83 @@
-"""What preprocessing costs: CPU-seconds a clip against a bare ffmpeg decode, and two workers against one.
+"""What preprocessing costs: against a bare decode, against the releases' way, and two workers against one.
 
-    python benchmarks/preprocess.py [--clips 320] [--rounds 3] [--kinds light film]
-
-The clips are made here: 10 s, 640x360, 25 fps, H.264 with B-frames, AAC sound; `light` is a test pattern of
-1 MB, `film` has moving detail under grain as camera footage does. Ours is the whole command, imports and
-shard writing included, for both kinds of fbank; the baseline decodes the same files with `ffmpeg -threads 1`
-and keeps nothing. Sides take turns; the median of the rounds counts.
+Ours is the whole command, imports and shard writing included, for both kinds of fbank.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
+import io
 import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
+import numpy as np
+from clips import make_clips
+from figures import Figure, cost_of
 from stgcma.preprocess.audio import ffmpeg_executable
+from stgcma.shards.manifest import read_manifest
+from stgcma.shards.reader import ClipReader, clip_places
 
-PICTURES = {
-    "light": ("testsrc2=s=640x360:r=25:d=10", "23"),
-    "film": ("mandelbrot=s=640x360:r=25,trim=duration=10,noise=alls=12:allf=t", "25"),
-}
-
-
-def make_clips(folder: Path, kind: str, count: int) -> list[Path]:
-    """Encodes one clip and copies it under other names."""
-    folder.mkdir(parents=True)
-    picture, quality = PICTURES[kind]
-    inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "anoisesrc=d=10:c=pink:r=44100"]
-    encoder = ["-c:v", "libx264", "-bf", "3", "-crf", quality, "-pix_fmt", "yuv420p"]
-    output = [*encoder, "-c:a", "aac", "-t", "10"]
-    first = folder / "clip_000.mp4"
-    subprocess.run([ffmpeg_executable(), "-v", "error", *inputs, *output, str(first)], check=True)
-    clips = [first]
-    for number in range(1, count):
-        clips.append(folder / f"clip_{number:03d}.mp4")
-        shutil.copy(first, clips[-1])
-    return clips
+RELEASES = Path(__file__).with_name("releases.py")
 
 
-def cost(command: list[str]) -> tuple[float, float]:
-    """(CPU-seconds, wall seconds) of a command and all that it starts."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed with status {status}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - started
+def figures(scratch: Path, *, quick: bool) -> list[Figure]:
+    """CPU-seconds a clip, and the wall time of two workers."""
+    count, rounds = (24, 1) if quick else (96, 3)
+    raw = scratch / "raw"
+    clips = make_clips(raw, count, kind="film", distinct=8)
+    out, folders = scratch / "shards", scratch / "folders"
+    ours, bare, theirs, one, two = [], [], [], [], []
+    for number in range(rounds):
+        alone = _preprocess(raw, out, 1)
+        both = _preprocess(raw, out, 2)
+        decode = sum(_decode_to_nothing(clip) for clip in clips)
+        release = cost_of([sys.executable, str(RELEASES), str(raw), str(folders)])
+        if number == 0:
+            _check(out, folders)
+        shutil.rmtree(folders)
+        ours.append(alone.cpu_seconds / count)
+        bare.append(decode / count)
+        theirs.append(release.cpu_seconds / count)
+        one.append(alone.seconds / count)
+        two.append(both.seconds / count)
+    what = f"{count} clips of 10 s, H.264 with B-frames, 640×360, {clips[0].stat().st_size / 1e6:.1f} MB"
+    return [
+        Figure(
+            "preprocess", "CPU-s a clip", "`ffmpeg -threads 1` decodes it to nothing", ours, bare, 0.9,
+            note=f"{what}; the whole command",
+        ),
+        Figure(
+            "preprocess", "CPU-s a clip", "the releases' way: 8 fps JPEGs and wav, then fbanks", ours, theirs,
+            0.4, note=what,
+        ),
+        Figure(
+            "preprocess, clips a second with 2 workers", "clips/s", "1 worker", [1 / each for each in two],
+            [1 / each for each in one], 1.8, at_least=True,
+        ),
+    ]  # fmt: skip
 
 
-def preprocess(raw: Path, out: Path, workers: int) -> tuple[float, float]:
+def _preprocess(raw: Path, out: Path, workers: int):  # noqa: ANN202
+    shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "stgcma", "preprocess", "folder", str(raw), str(out)]
-    spent = cost([*command, "--workers", str(workers)])
-    shutil.rmtree(out)
-    return spent
+    return cost_of([*command, "--workers", str(workers)])
 
 
-def decode_to_nothing(clips: list[Path]) -> float:
-    command = [ffmpeg_executable(), "-v", "error", "-threads", "1", "-i"]
-    return sum(cost([*command, str(clip), "-f", "null", "-"])[0] for clip in clips)
+def _decode_to_nothing(clip: Path) -> float:
+    command = [ffmpeg_executable(), "-v", "error", "-threads", "1", "-i", str(clip), "-f", "null", "-"]
+    return cost_of(command).cpu_seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=320)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kinds", nargs="+", choices=list(PICTURES), default=list(PICTURES))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        for kind in options.kinds:
-            raw = Path(scratch) / kind
-            clips = make_clips(raw / "clip", kind, options.clips)
-            ours, bare, ratio, speedup = [], [], [], []
-            for _ in range(options.rounds):
-                one, wall_one = preprocess(raw, Path(scratch) / "out", 1)
-                decode = decode_to_nothing(clips)
-                _, wall_two = preprocess(raw, Path(scratch) / "out", 2)
-                ours.append(one / len(clips))
-                bare.append(decode / len(clips))
-                ratio.append(one / decode)
-                speedup.append(wall_one / wall_two)
-            size = clips[0].stat().st_size / 1e6
-            print(f"{kind}: {len(clips)} clips of {size:.1f} MB, medians of {options.rounds} (least to most)")
-            for name, values in (
-                ("preprocess, CPU-s a clip", ours),
-                ("ffmpeg -threads 1 to nothing, CPU-s a clip", bare),
-                ("ratio", ratio),
-                ("wall, 1 worker / 2 workers", speedup),
-            ):
-                print(f"  {name}: {statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})")
-
-
-if __name__ == "__main__":
-    main()
+def _check(out: Path, folders: Path) -> None:
+    """Refuses sides whose fbanks are not nearly the same; the sound is resampled by different filters."""
+    manifest = read_manifest(str(out))
+    reader = ClipReader(str(out))
+    members = reader.read(clip_places(manifest)[0])
+    reader.close()
+    theirs = folders / Path(manifest[0].source).stem
+    for path in theirs.glob("fbank_*.npy"):
+        mine, other = np.load(io.BytesIO(members[path.name])).astype(np.float32), np.load(path)
+        frames = min(mine.shape[1], other.shape[1])
+        difference = np.abs(mine[:, :frames] - other[:, :frames]).mean()
+        if difference > 0.5:
+            raise SystemExit(f"{path.name}: the sides differ by {difference:.2f} on average")

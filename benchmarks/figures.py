@@ -1,0 +1,102 @@
+"""A benchmark's figures: two sides measured in turns, and what one is of the other."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of ours beside its baseline, each measured once a round, the sides taking turns.
+
+    Attributes:
+        name: what is measured; `unit` in what.
+        ours, theirs: the measurements `[rounds]`.
+        baseline: what the other side is.
+        target: the bound of ours ÷ theirs, from above; from below with `at_least`; of ours − theirs with
+            `difference`. None for what is only told.
+        note: a sentence more.
+    """
+
+    name: str
+    unit: str
+    baseline: str
+    ours: Sequence[float]
+    theirs: Sequence[float]
+    target: float | None = None
+    at_least: bool = False
+    difference: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.ours or len(self.ours) != len(self.theirs):
+            raise ValueError(f"{self.name}: {len(self.ours)} rounds of ours, {len(self.theirs)} of the other")
+
+    @property
+    def compared(self) -> list[float]:
+        """Ours ÷ theirs, or their difference, of every round."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return [a - b if self.difference else a / b for a, b in pairs]
+
+    @property
+    def middle(self) -> float:
+        """The median of the rounds' comparisons."""
+        return statistics.median(self.compared)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None:
+            return None
+        return self.middle >= self.target if self.at_least else self.middle <= self.target
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, and the comparison."""
+        return asdict(self) | {"compared": self.compared, "median": self.middle, "met": self.met}
+
+
+def in_turns(
+    rounds: int, ours: Callable[[], float], theirs: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Measures both sides `rounds` times; every other round begins with the other side."""
+    made: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        for side in (0, 1) if number % 2 == 0 else (1, 0):
+            made[side].append((ours, theirs)[side]())
+    return made
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command and all that it starts took: CPU-seconds, wall seconds, its largest process's bytes."""
+
+    cpu_seconds: float
+    seconds: float
+    peak_bytes: int
+
+
+# A process that Linux starts from another is charged with the other's memory: the one between is small.
+_STARTER = """
+import json, resource, subprocess, sys, time
+started = time.monotonic()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+seconds = time.monotonic() - started
+spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([spent.ru_utime + spent.ru_stime, seconds, 1024 * spent.ru_maxrss]))
+sys.exit(done.returncode)
+"""
+
+
+def cost_of(command: Sequence[str]) -> Cost:
+    """Runs a command. Ends the benchmark when it fails."""
+    starter = [sys.executable, "-S", "-c", _STARTER, *command]
+    done = subprocess.run(starter, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
+    return Cost(*json.loads(done.stdout))

@@ -1,0 +1,144 @@
+"""How cost grows: of preprocessing with clips and workers, of a training step with T, of the AVS head.
+
+Every point is a process of its own; the pictures go to docs/images.
+
+    python benchmarks/growth.py steps 10 stgcma    # one point, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clips import make_clips
+from figures import cost_of
+
+SIDES = ("stgcma", "naive")
+FEATURE_MAPS = (14, 28, 56, 84)
+
+
+@dataclass
+class Curve:
+    """Seconds and memory of one or two sides over something that grows.
+
+    Attributes:
+        name: of the picture's file.
+        title, axis: what grows, in words.
+        points: side to (x, seconds, bytes) of each.
+    """
+
+    name: str
+    title: str
+    axis: str
+    points: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
+
+
+def curves(scratch: Path, *, quick: bool) -> list[Curve]:
+    """All curves; the quick ones have fewer points."""
+    clips, workers = ((10, 20), (1, 2)) if quick else ((40, 80, 160, 320), (1, 2, 4))
+    steps, maps = ((2, 5), FEATURE_MAPS[:2]) if quick else ((2, 5, 10, 20), FEATURE_MAPS)
+    head = "A forward and backward pass of the AVS head"
+    return [
+        _clips(scratch / "clips", clips),
+        _workers(scratch / "workers", 16 if quick else 96, workers),
+        _model("steps", "A training step of ave-clip-b16-base", "time steps T", steps),
+        _model("resolution", head, "side of the largest feature map", maps),
+    ]
+
+
+def _clips(scratch: Path, counts: tuple[int, ...]) -> Curve:
+    curve = Curve("clips", "Preprocessing with two workers", "clips", {"stgcma": []})
+    for count in counts:
+        make_clips(scratch / str(count), count, kind="light", distinct=4)
+        curve.points["stgcma"].append((count, *_preprocess(scratch / str(count), scratch / "out", 2)))
+    return curve
+
+
+def _workers(scratch: Path, count: int, workers: tuple[int, ...]) -> Curve:
+    curve = Curve("workers", f"Preprocessing {count} clips", "workers", {"stgcma": []})
+    make_clips(scratch / "raw", count, kind="film", distinct=4)
+    for number in workers:
+        curve.points["stgcma"].append((number, *_preprocess(scratch / "raw", scratch / "out", number)))
+    return curve
+
+
+def _preprocess(raw: Path, out: Path, workers: int) -> tuple[float, float]:
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "stgcma", "preprocess", "folder", str(raw), str(out)]
+    cost = cost_of([*command, "--workers", str(workers)])
+    return cost.seconds, cost.peak_bytes
+
+
+def _model(kind: str, title: str, axis: str, values: tuple[int, ...]) -> Curve:
+    curve = Curve(kind, title, axis)
+    for side in SIDES:
+        curve.points[side] = []
+        for value in values:
+            command = [sys.executable, __file__, kind, str(value), side]
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            point = json.loads(said.splitlines()[-1])
+            curve.points[side].append((value, point["seconds"], point["bytes"]))
+    return curve
+
+
+def _head_step(side: int, kind: str) -> Callable[[], None]:
+    """A forward and backward pass of the AVS head of avs-swin-b over feature maps of `side`, `side`/2, …"""
+    import torch
+    from naive import avs_head
+    from stgcma.model import build_model
+    from stgcma.model.encoder import Encoded
+
+    torch.manual_seed(0)
+    model = build_model("avs-swin-b")
+    head, frames, width = model.head.train(), model.config.frames, model.config.width
+    stages = [
+        torch.randn(frames, max(side >> stage, 1), max(side >> stage, 1), width << stage)
+        for stage in range(4)
+    ]
+    encoded = Encoded({"audio": torch.randn(1, frames, width << 3)}, {}, stages)
+
+    def step() -> None:
+        made = avs_head(head, encoded) if kind == "naive" else head(encoded)
+        made["mask_logits"].square().mean().backward()
+
+    return step
+
+
+def draw(curve: Curve, path: Path) -> None:
+    """Writes the curve's seconds and memory side by side as SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot
+
+    mpl.rcParams["svg.hashsalt"] = curve.name  # the same points, the same file
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for axis, column, label, scale in ((axes[0], 1, "seconds", 1.0), (axes[1], 2, "memory, MiB", 2**-20)):
+        for side, points in curve.points.items():
+            axis.plot(
+                [point[0] for point in points], [scale * point[column] for point in points], "o-", label=side
+            )
+        axis.set(xlabel=curve.axis, ylabel=label, xlim=(0, None), ylim=(0, None))
+        axis.grid(alpha=0.3)
+        if len(curve.points) > 1:
+            axis.legend(frameon=False)
+    figure.suptitle(curve.title, fontsize=11)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    from training_step import on_cpu, step_of
+
+    _kind, _value, _side = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    _step = (
+        step_of("ave-clip-b16-base", _side, "cpu", frames=_value)
+        if _kind == "steps"
+        else _head_step(_value, _side)
+    )
+    print(json.dumps(on_cpu(_step)))

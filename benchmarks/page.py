@@ -1,0 +1,103 @@
+"""The figures as a page: docs/benchmarks.md from docs/benchmarks.json."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+EXPLAINED = {
+    "clips": (
+        "Time is proportional to the clips, after a start of a few seconds; memory does not grow, because a "
+        "clip is forgotten once its shard is written."
+    ),
+    "workers": (
+        "Clips are decoded independently, so time falls with the workers as far as there are cores for them; "
+        "memory is the largest process's, of which there is one a worker."
+    ),
+    "steps": (
+        "Both grow with T, for every time step is a frame and a second of sound; the naive side also keeps "
+        "every attention matrix for the backward pass."
+    ),
+    "resolution": (
+        "TPAVI has no softmax, so its product is taken from the right and costs as much as there are pixels; "
+        "written down naively, its matrix grows with their square."
+    ),
+}
+HEAD = (
+    "# Benchmarks",
+    "",
+    "Written by `make bench`. Every figure stands beside a baseline measured in the same run, the sides",
+    "taking turns; what counts is their ratio, the median of the rounds (least and most in brackets). What",
+    "was tried to get there is in [performance.md](performance.md).",
+    "",
+)
+TABLE = ("| what | ours | baseline | | ours ÷ baseline | target | |", "|---|--:|--:|---|--:|--:|---|")
+
+
+def page(content: dict[str, Any], *, quick: bool = False) -> str:
+    """Markdown of a run's `machine`, `figures` and `curves`."""
+    figures = [figure for measured in content["figures"].values() for figure in measured]
+    return "\n".join(
+        (
+            *HEAD,
+            *(("**A quick run: few clips and rounds.**", "") if quick else ()),
+            _machine(content["machine"]),
+            "",
+            *TABLE,
+            *map(_row, figures),
+            "",
+            *_remarks(figures),
+            *([] if content["machine"]["gpu"] else ["Nothing was measured on a GPU here.", ""]),
+            *_growth(content["curves"]),
+        )
+    )
+
+
+def compared(figure: dict[str, Any]) -> str:
+    """Ours ÷ baseline, or what ours is more, with the least and the most of the rounds."""
+    least, most = min(figure["compared"]), max(figure["compared"])
+    unit = f" {figure['unit']} more" if figure["difference"] else ""
+    return f"{figure['median']:.3g}{unit} ({least:.3g} to {most:.3g})"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{machine['gpu'] or 'no GPU'}; Python {machine['python']}, {versions}."
+    )
+
+
+def _row(figure: dict[str, Any]) -> str:
+    ours, theirs = (_number(statistics.median(figure[side])) for side in ("ours", "theirs"))
+    unit, target = figure["unit"], "–"
+    if figure["target"] is not None:
+        target = f"{'≥' if figure['at_least'] else '≤'} {figure['target']:g}"
+        target += f" {unit} more" if figure["difference"] else ""
+    met = {True: "✓", False: "✗", None: ""}[figure["met"]]
+    sides = (f"{ours} {unit}", f"{theirs} {unit}", figure["baseline"])
+    return f"| {' | '.join((figure['name'], *sides, compared(figure), target, met))} |"
+
+
+def _remarks(figures: list[dict[str, Any]]) -> Iterator[str]:
+    for figure in figures:
+        if figure["met"] is False:
+            far = abs(figure["median"] / figure["target"] - 1)
+            yield f"- **{figure['name']} misses its target by {far:.0%}.**"
+    for figure in figures:
+        if figure["note"]:
+            yield f"- {figure['name']}, against {figure['baseline']}: {figure['note']}."
+    yield ""
+
+
+def _growth(curves: list[dict[str, Any]]) -> Iterator[str]:
+    if curves:
+        yield from ("## Growth", "")
+    for curve in curves:
+        about = f"{curve['title']}: seconds and memory over {curve['axis']}"
+        yield from (f"![{about}](images/growth-{curve['name']}.svg)", "", EXPLAINED[curve["name"]], "")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,97 @@
+"""The benchmarks' frame: what is met, who begins, what is written. Nothing here depends on how fast it is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import figures
+
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "options", "middle", "met"),
+    [
+        ([1.0, 2.0, 3.0], [10.0, 10.0, 10.0], {"target": 0.2}, 0.2, True),
+        ([1.0, 2.1, 3.0], [10.0, 10.0, 10.0], {"target": 0.2}, 0.21, False),
+        ([19.0, 17.0, 18.0], [10.0, 10.0, 10.0], {"target": 1.8, "at_least": True}, 1.8, True),
+        ([17.0], [10.0], {"target": 1.8, "at_least": True}, 1.7, False),
+        ([0.75], [0.25], {"target": 0.5, "difference": True}, 0.5, True),
+        ([0.8], [0.25], {"target": 0.5, "difference": True}, 0.55, False),
+        ([3.0], [4.0], {}, 0.75, None),
+    ],
+)
+def test_the_median_of_the_rounds_meets_the_target_or_not(figures, ours, theirs, options, middle, met):
+    figure = figures.Figure("what", "s", "other", ours, theirs, **options)
+    assert figure.middle == pytest.approx(middle)
+    assert figure.met is met
+
+
+def test_the_sides_take_turns_and_take_turns_at_beginning(figures):
+    calls = []
+
+    def side(name):
+        return lambda: calls.append(name) or float(len(calls))
+
+    assert figures.in_turns(3, side("ours"), side("theirs")) == ([1.0, 4.0, 5.0], [2.0, 3.0, 6.0])
+    assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+
+
+def test_a_command_s_cost_is_its_own_and_a_failure_ends_the_benchmark(figures):
+    ballast = bytearray(300 << 20)  # of this process, not of the command's
+    cost = figures.cost_of([sys.executable, "-c", "b = bytearray(100 << 20); sum(range(10**6))"])
+    assert 100 << 20 <= cost.peak_bytes < len(ballast)
+    assert cost.cpu_seconds > 0
+    with pytest.raises(SystemExit, match="no such thing"):
+        figures.cost_of([sys.executable, "-c", "raise ValueError('no such thing')"])
+
+
+def test_a_run_writes_page_and_json_and_keeps_the_other_figures(tmp_path):
+    kept = {"name": "kept", "unit": "s", "baseline": "other", "ours": [1.0], "theirs": [2.0], "target": 0.4}
+    kept |= {
+        "at_least": False,
+        "difference": False,
+        "note": "",
+        "compared": [0.5],
+        "median": 0.5,
+        "met": False,
+    }
+    before = {"machine": {}, "figures": {"streaming": [kept]}, "curves": []}
+    (tmp_path / "benchmarks.json").write_text(json.dumps(before))
+    command = [sys.executable, BENCHMARKS / "run.py", "--quick", "--out", tmp_path, "small"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert list(content["figures"]) == ["streaming", "small"]
+    checkpoint = content["figures"]["small"][0]
+    assert checkpoint["met"], checkpoint
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| kept | 1 s | 2 s | other | 0.5 (0.5 to 0.5) | ≤ 0.4 | ✗ |" in page
+    assert "**kept misses its target by 25%.**" in page
+    assert "A quick run" in page
+
+
+def test_an_unknown_name_is_refused(tmp_path):
+    command = [sys.executable, BENCHMARKS / "run.py", "--out", tmp_path / "out", "speed"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "speed: not known, choose from preprocess, loading" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("figures")
+def test_the_page_on_disk_is_that_of_its_json():
+    import page
+
+    docs = BENCHMARKS.parent / "docs"
+    content = json.loads((docs / "benchmarks.json").read_text())
+    assert page.page(content) == (docs / "benchmarks.md").read_text()
