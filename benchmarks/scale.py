@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from figures import Figure, in_turns
 from PIL import Image
-from stgcma.shards.schema import Sample
 from synthetic import CLIPS_A_SHARD, write_directory
 
 FEW, MANY = 1_000, 100_000
@@ -27,7 +26,7 @@ BATCHES = 5
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     """Seconds to the first batch, and resident memory after a few, of whole processes."""
     shards = {
-        count: write_directory(scratch / f"shards-{count}", count, make=_sample, distinct=CLIPS_A_SHARD)
+        count: write_directory(scratch / f"shards-{count}", count, make=_members, distinct=CLIPS_A_SHARD)
         for count in (FEW, MANY)
     }
     made: dict[int, list[dict[str, float]]] = {FEW: [], MANY: []}
@@ -61,23 +60,13 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _sample(number: int) -> Sample:
-    picture = io.BytesIO()
+def _members(number: int) -> dict[str, bytes]:
+    picture, fbank, labels = io.BytesIO(), io.BytesIO(), io.BytesIO()
     Image.new("RGB", (224, 224), (number % 256, 90, 160)).save(picture, "JPEG")
-    array, labels = io.BytesIO(), io.BytesIO()
-    np.save(array, np.zeros((10, 102, 128), dtype=np.float16))
+    np.save(fbank, np.zeros((10, 102, 128), dtype=np.float16))
     np.save(labels, np.zeros(10, dtype=np.int16))
-    members = {f"frame_{index:02d}.jpg": picture.getvalue() for index in range(10)}
-    return Sample(
-        key=f"clip_{number:06d}",
-        members=members | {"fbank_128.npy": array.getvalue(), "label.npy": labels.getvalue()},
-        fields={"category": "a"},
-        source=f"a/clip_{number:06d}.mp4",
-        seconds=10.0,
-        fps=25.0,
-        has_audio=True,
-        decoder="none",
-    )
+    frames = {f"frame_{index:02d}.jpg": picture.getvalue() for index in range(10)}
+    return frames | {"fbank_128.npy": fbank.getvalue(), "label.npy": labels.getvalue()}
 
 
 def _load(shards: str, began: float) -> dict[str, float]:

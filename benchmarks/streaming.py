@@ -10,16 +10,16 @@ import numpy as np
 from figures import Figure, in_turns
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.reader import ClipReader, clip_places
-from stgcma.shards.schema import SHARD_FOLDER, Sample
+from stgcma.shards.schema import SHARD_FOLDER
 from synthetic import write_directory
 
-MEMBER_BYTES = 24_000  # of a frame, and an fbank of ten windows
-FBANK_BYTES = 261_000
+# As real members are: a frame, and an fbank of ten windows.
+FRAME_BYTES, FBANK_BYTES = 24_000, 261_000
 
 
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     """Bytes a second of the members' contents, one process, from the page cache."""
-    out = write_directory(scratch / "shards", 200 if quick else 2000, make=_sample)
+    out = write_directory(scratch / "shards", 200 if quick else 2000, make=_members)
     total: list[int] = []
 
     def ours() -> float:
@@ -56,18 +56,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _sample(number: int) -> Sample:
-    content = np.random.default_rng(number).bytes(MEMBER_BYTES)
-    members = {f"frame_{index:02d}.jpg": content for index in range(10)}
-    return Sample(
-        key=f"clip_{number:06d}",
-        members=members | {"fbank_128.npy": content * (FBANK_BYTES // MEMBER_BYTES), "label.npy": bytes(148)},
-        fields={"category": "a"},
-        source=f"a/clip_{number:06d}.mp4",
-        seconds=10.0,
-        fps=25.0,
-        has_audio=True,
-        decoder="none",
-        warnings=(),
-        fbank_sums={},
-    )
+def _members(number: int) -> dict[str, bytes]:
+    content = np.random.default_rng(number).bytes(FRAME_BYTES)
+    frames = {f"frame_{index:02d}.jpg": content for index in range(10)}
+    return frames | {"fbank_128.npy": content * (FBANK_BYTES // FRAME_BYTES), "label.npy": bytes(148)}

@@ -15,12 +15,13 @@ CLIPS_A_SHARD = 100
 
 
 def write_directory(
-    out: Path, clips: int, *, make: Callable[[int], Sample], distinct: int | None = None
+    out: Path, clips: int, *, make: Callable[[int], dict[str, bytes]], distinct: int | None = None
 ) -> Path:
     """A finished AVE directory of `clips` training clips, a multiple of a shard's 100.
 
-    Only the first `distinct` are written; further shards are hard links to theirs, so that a hundred
-    thousand clips take no more disk than a few (and repeat their keys).
+    `make` gives a clip's members by its number. Only the first `distinct` are written; further shards are
+    hard links to theirs, so that a hundred thousand clips take no more disk than a few (and repeat their
+    keys).
     """
     folder = out / SHARD_FOLDER
     folder.mkdir(parents=True)
@@ -28,7 +29,8 @@ def write_directory(
     records = []
     for index in range(clips // CLIPS_A_SHARD):
         if index < written:
-            samples = (make(CLIPS_A_SHARD * index + number) for number in range(CLIPS_A_SHARD))
+            numbers = range(CLIPS_A_SHARD * index, CLIPS_A_SHARD * (index + 1))
+            samples = (_sample(number, make(number)) for number in numbers)
             records += write_shard(str(folder), "train", index, samples)
             continue
         name = shard_name("train", index)
@@ -51,3 +53,16 @@ def write_directory(
     )
     write_dataset(str(out), info)
     return out
+
+
+def _sample(number: int, members: dict[str, bytes]) -> Sample:
+    return Sample(
+        key=f"clip_{number:06d}",
+        members=members,
+        fields={"category": "a"},
+        source=f"a/clip_{number:06d}.mp4",
+        seconds=10.0,
+        fps=25.0,
+        has_audio=True,
+        decoder="none",
+    )
