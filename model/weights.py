@@ -22,7 +22,6 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from ..console import message
 from ..errors import InputError, StgcmaError
 from .config import ModelConfig
 from .network import STGCMA
@@ -107,7 +106,6 @@ def _load_published(model: STGCMA, weights: str | Path) -> None:
 def _timm_tensors(config: ModelConfig) -> dict[str, Tensor]:
     if config.timm_name is None:
         raise InputError("weights: 'timm', but this architecture has no published weights; expected a file")
-    message(f"weights of {config.timm_name}, from timm")
     try:
         with _quiet("huggingface_hub"):
             published = timm.create_model(config.timm_name, pretrained=True, num_classes=0)

@@ -94,11 +94,7 @@ def draw_answers(
     page, draw = new_page(width, HEADING_HEIGHT + sum(panels) + MARGIN)
     if len(shown) < windows:
         beneath += f" · {len(shown)} of its {windows} windows are shown"
-    densest = max(window.densest for window in shown)
-    beneath += (
-        f" · heat: where the sound is placed (at most {densest:.1%} of it in a cell; "
-        f"evenly it would be {shown[0].even:.1%})"
-    )
+    beneath += f" · {_said_of_heat(shown)}"
     y = heading(draw, title, beneath, width)
     for answer, height in zip(answers, panels, strict=True):
         top = _draw_answer(draw, y, answer, width)
@@ -107,6 +103,16 @@ def draw_answers(
             top += row
         y += height
     return png(page)
+
+
+def _said_of_heat(shown: Sequence[ShownWindow]) -> str:
+    if shown[0].even == 1:
+        return "the model sees a frame as one cell, so it cannot place the sound"
+    densest = max(window.densest for window in shown)
+    return (
+        f"heat: where the sound is placed (at most {densest:.1%} of it in a cell; "
+        f"evenly it would be {shown[0].even:.1%})"
+    )
 
 
 def _question_lines(answer: Answer, width: int) -> list[str]:

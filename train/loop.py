@@ -79,6 +79,8 @@ def train(
             if here.leads:
                 message(f"{run_path} is finished already")
             return TrainSummary(**run.read_json(SUMMARY))
+        if here.leads and config.model.get("weights") == "timm":
+            message("the backbone's published weights, from timm's cache or the network")
         model = _build(task, config)
         model.to(here.device)
         if here.leads and not (resume and run.holds_run()):
