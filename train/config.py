@@ -60,7 +60,7 @@ class LossConfig(_Section):
     """What the losses leave open."""
 
     # AVS: soft Jaccard, binary cross-entropy, or their sum.
-    mask: Literal["iou", "bce", "iou+bce"] = "iou"
+    mask: Literal["iou", "bce", "iou+bce"] = "iou+bce"
     # AVQA: the weight of telling a clip's own frames from another's.
     match: float = Field(default=0.5, ge=0)
 
