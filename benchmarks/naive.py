@@ -158,7 +158,7 @@ def avs_head(head: Any, encoded: Any) -> dict[str, Tensor]:
         x = head.fuse[stage](x, maps[stage])
     x = functional.interpolate(head.to_half(x), scale_factor=2, mode="bilinear", align_corners=False)
     x = head.to_mask(functional.relu(head.to_eighth(x)))
-    if x.shape[-1] != head.pixels:
+    if x.shape[-1] < head.pixels:
         x = functional.interpolate(x, size=(head.pixels,) * 2, mode="bilinear", align_corners=False)
     return {"mask_logits": x.view(-1, head.steps, *x.shape[1:])}
 

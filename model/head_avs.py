@@ -34,10 +34,9 @@ class AvsHead(nn.Module):
         self.to_mask = nn.Conv2d(width // 8, 1, 1)
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
-        """Returns `mask_logits` `[B, T, 1, S, S]`, of the size of the frames.
+        """Returns `mask_logits` `[B, T, 1, 4·H, 4·W]` for a first stage of H × W tokens.
 
-        The map has four times the resolution of the first stage, which is that of the frames where patches
-        are of four pixels; else it is interpolated.
+        That is the frames' size where patches are of four pixels; with larger ones it is interpolated to it.
         """
         audio = self.audio(encoded.pooled["audio"])
         maps = [self._stage(stage, x, audio) for stage, x in enumerate(encoded.stages)]
@@ -46,7 +45,7 @@ class AvsHead(nn.Module):
             x = self.fuse[stage](x, maps[stage])
         x = functional.interpolate(self.to_half(x), scale_factor=2, mode="bilinear", align_corners=False)
         x = self.to_mask(functional.relu(self.to_eighth(x)))
-        if x.shape[-1] != self.pixels:
+        if x.shape[-1] < self.pixels:
             x = functional.interpolate(x, size=(self.pixels,) * 2, mode="bilinear", align_corners=False)
         return {"mask_logits": x.view(-1, self.steps, *x.shape[1:])}
 

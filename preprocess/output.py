@@ -6,7 +6,6 @@ stopped, however, is continued by the same command: finished shards are kept, th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -69,7 +68,11 @@ class ShardResult:
 
     def to_json(self) -> dict[str, Any]:
         """The content of the shard's progress file."""
-        return dataclasses.asdict(self)
+        records = {
+            "written": [record._asdict() for record in self.written],
+            "quarantined": [record._asdict() for record in self.quarantined],
+        }
+        return vars(self) | records
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> ShardResult:

@@ -29,12 +29,10 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
     clips = [path for path in videos if len(path.parts) >= depth]
     if not clips:
         shape = "RAW/SPLIT/CLASS/*.mp4" if split_folders else "RAW/CLASS/*.mp4"
-        hint = (
-            f"videos found: {len(videos)}, too high; is RAW the folder above?"
-            if videos
-            else f"{len(files)} other files"
-        )
-        raise InputError(f"{raw} holds no videos as {shape}, one folder a class ({hint})")
+        found = f"{len(files)} other files"
+        if videos:
+            found = f"videos found: {len(videos)}, too high; is RAW the folder above?"
+        raise InputError(f"{raw} holds no videos as {shape}, one folder a class ({found})")
     by_class: dict[str, list[Path]] = {}
     for path in clips:
         by_class.setdefault(path.parts[depth - 2], []).append(path)

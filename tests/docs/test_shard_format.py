@@ -51,7 +51,7 @@ def test_the_page_names_every_member_and_column(ave_shards, read_without_us):
     for suffix in read_without_us["members"]:
         name = suffix if not suffix.startswith("frame_") else "frame_00.jpg"
         assert f"`KEY.{name}`" in text
-    for column in read_manifest(ave_shards)[0].__dataclass_fields__:
+    for column in read_manifest(ave_shards)[0]._fields:
         assert f"| `{column}` |" in text
     for name in json.loads((ave_shards / "dataset.json").read_text("utf-8")):
         assert f"`{name}`" in text.partition("## dataset.json")[2]

@@ -229,7 +229,10 @@ def test_a_limit_below_the_number_of_splits_is_kept(stgcma, small_ave, tmp_path)
             ("ave", "RAW", "--max-failed", "many"),
             "--max-failed is 'many', must be a share such as 5% or 0.05",
         ),
-        (("folder", "RAW/EMPTY"), "RAW/EMPTY holds no videos as RAW/CLASS/*.mp4 (0 other files)"),
+        (
+            ("folder", "RAW/EMPTY"),
+            "RAW/EMPTY holds no videos as RAW/CLASS/*.mp4, one folder a class (0 other files)",
+        ),
     ],
 )
 def test_wrong_requests_are_status_2_and_one_line(stgcma, small_ave, tmp_path, arguments, message):
