@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -70,6 +71,22 @@ def in_turns(
         for side in (0, 1) if number % 2 == 0 else (1, 0):
             made[side].append((ours, theirs)[side]())
     return made
+
+
+def measured_apart(script: str, *arguments: object) -> dict[str, float]:
+    """The JSON that `script` prints last, run with `arguments` in a process of its own."""
+    command = [sys.executable, script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def resident_bytes(field: str) -> int:
+    """`VmRSS` (now) or `VmHWM` (highest since the last reset) of this process."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(field + ":")[1].split()[0])
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ Every point is a process of its own; the pictures go to docs/images.
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clips import make_clips
-from figures import cost_of
+from figures import Cost, measured_apart
+
+from preprocess import preprocess
 
 SIDES = ("stgcma", "naive")
 FEATURE_MAPS = (14, 28, 56, 84)
@@ -55,7 +55,7 @@ def _clips(scratch: Path, counts: tuple[int, ...]) -> Curve:
     curve = Curve("clips", "Preprocessing with two workers", "clips", {"stgcma": []})
     for count in counts:
         make_clips(scratch / str(count), count, kind="light", distinct=4)
-        curve.points["stgcma"].append((count, *_preprocess(scratch / str(count), scratch / "out", 2)))
+        curve.points["stgcma"].append(_point(count, preprocess(scratch / str(count), scratch / "out", 2)))
     return curve
 
 
@@ -63,15 +63,12 @@ def _workers(scratch: Path, count: int, workers: tuple[int, ...]) -> Curve:
     curve = Curve("workers", f"Preprocessing {count} clips", "workers", {"stgcma": []})
     make_clips(scratch / "raw", count, kind="film", distinct=4)
     for number in workers:
-        curve.points["stgcma"].append((number, *_preprocess(scratch / "raw", scratch / "out", number)))
+        curve.points["stgcma"].append(_point(number, preprocess(scratch / "raw", scratch / "out", number)))
     return curve
 
 
-def _preprocess(raw: Path, out: Path, workers: int) -> tuple[float, float]:
-    shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "stgcma", "preprocess", "folder", str(raw), str(out)]
-    cost = cost_of([*command, "--workers", str(workers)])
-    return cost.seconds, cost.peak_bytes
+def _point(x: int, cost: Cost) -> tuple[float, float, float]:
+    return x, cost.seconds, cost.peak_bytes
 
 
 def _model(kind: str, title: str, axis: str, values: tuple[int, ...]) -> Curve:
@@ -79,9 +76,7 @@ def _model(kind: str, title: str, axis: str, values: tuple[int, ...]) -> Curve:
     for side in SIDES:
         curve.points[side] = []
         for value in values:
-            command = [sys.executable, __file__, kind, str(value), side]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            point = json.loads(said.splitlines()[-1])
+            point = measured_apart(__file__, kind, value, side)
             curve.points[side].append((value, point["seconds"], point["bytes"]))
     return curve
 

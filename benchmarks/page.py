@@ -83,8 +83,8 @@ def _row(figure: dict[str, Any]) -> str:
 def _remarks(figures: list[dict[str, Any]]) -> Iterator[str]:
     for figure in figures:
         if figure["met"] is False:
-            far = abs(figure["median"] / figure["target"] - 1)
-            yield f"- **{figure['name']} misses its target by {far:.0%}.**"
+            share = figure["median"] / figure["target"]
+            yield f"- **{figure['name']}, against {figure['baseline']}: {share:.2f} times its target.**"
     for figure in figures:
         if figure["note"]:
             yield f"- {figure['name']}, against {figure['baseline']}: {figure['note']}."

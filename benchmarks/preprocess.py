@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from clips import make_clips
-from figures import Figure, cost_of
+from figures import Cost, Figure, cost_of
 from stgcma.preprocess.audio import ffmpeg_executable
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.reader import ClipReader, clip_places
@@ -28,8 +28,8 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     out, folders = scratch / "shards", scratch / "folders"
     ours, bare, theirs, one, two = [], [], [], [], []
     for number in range(rounds):
-        alone = _preprocess(raw, out, 1)
-        both = _preprocess(raw, out, 2)
+        alone = preprocess(raw, out, 1)
+        both = preprocess(raw, out, 2)
         decode = sum(_decode_to_nothing(clip) for clip in clips)
         release = cost_of([sys.executable, str(RELEASES), str(raw), str(folders)])
         if number == 0:
@@ -57,7 +57,8 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _preprocess(raw: Path, out: Path, workers: int):  # noqa: ANN202
+def preprocess(raw: Path, out: Path, workers: int) -> Cost:
+    """Runs the command, into a new `out`."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "stgcma", "preprocess", "folder", str(raw), str(out)]
     return cost_of([*command, "--workers", str(workers)])

@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--quick] [--out FOLDER] [NAME …]
 
-With names, only those are measured, and the others' figures stay as the JSON has them. A quick run is for
-trying: its few clips and rounds go to build/benchmarks.
+With names, only those are measured, and the others' figures stay as the JSON has them, if they are of the
+same machine and versions. A quick run is for trying: its few clips and rounds go to build/benchmarks.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def main() -> None:
     out = options.out or (ROOT / "build" / "benchmarks" if options.quick else ROOT / "docs")
     (out / "images").mkdir(parents=True, exist_ok=True)
     file = out / "benchmarks.json"
-    content: dict[str, Any] = {"figures": {}, "curves": []}
-    if options.names and file.is_file():
-        content = json.loads(file.read_text())
-    content["machine"] = _machine()
+    content: dict[str, Any] = {"machine": _machine(), "figures": {}, "curves": []}
+    before = json.loads(file.read_text()) if options.names and file.is_file() else content
+    if before["machine"] == content["machine"]:
+        content = before
     for name in options.names or NAMES:
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from figures import Figure, in_turns
+from figures import Figure, in_turns, measured_apart, resident_bytes
 from PIL import Image
 from synthetic import CLIPS_A_SHARD, write_directory
 
@@ -32,9 +31,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     made: dict[int, list[dict[str, float]]] = {FEW: [], MANY: []}
 
     def measured(count: int) -> float:
-        command = [sys.executable, __file__, str(shards[count])]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        made[count].append(json.loads(said.splitlines()[-1]))
+        made[count].append(measured_apart(__file__, shards[count]))
         return 0.0
 
     measured(MANY), measured(FEW)  # from the page cache
@@ -83,9 +80,7 @@ def _load(shards: str, began: float) -> dict[str, float]:
     ready = time.monotonic()
     for _ in range(BATCHES - 1):
         next(loaded)
-    status = Path("/proc/self/status").read_text()
-    peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
-    return {"seconds": ready - began, "own_seconds": ready - imported, "bytes": peak}
+    return {"seconds": ready - began, "own_seconds": ready - imported, "bytes": resident_bytes("VmHWM")}
 
 
 if __name__ == "__main__":

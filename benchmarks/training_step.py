@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from figures import Figure, in_turns
+from figures import Figure, in_turns, measured_apart, resident_bytes
 
 PRESETS = {"ave": "ave-swin-b-base", "avs": "avs-swin-b", "avqa": "avqa-swin-b"}
 QUICK = {"ave": "ave-demo", "avs": "avs-demo"}
@@ -35,8 +34,8 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
     for task, preset in (QUICK if quick else PRESETS).items():
         ours, theirs = in_turns(
             1 if quick else 3 if device == "cuda" else 2,
-            lambda preset=preset: _measured(preset, "stgcma", device),
-            lambda preset=preset: _measured(preset, "naive", device),
+            lambda preset=preset: measured_apart(__file__, preset, "stgcma", device),
+            lambda preset=preset: measured_apart(__file__, preset, "naive", device),
         )
         what = f"training step on {'a GPU' if device == 'cuda' else 'a CPU'}, {preset}"
         baseline = "the naive formulation, same weights"
@@ -49,13 +48,6 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
         made.append(Figure(f"{what}: time", "s", baseline, *sides("seconds"), times))
         made.append(Figure(f"{what}: peak memory", "MiB", baseline, *sides("bytes", scale=2**-20), memory))
     return made
-
-
-def _measured(preset: str, side: str, device: str) -> dict[str, float]:
-    command = [sys.executable, __file__, preset, side, device]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    result: dict[str, float] = json.loads(said.splitlines()[-1])
-    return result
 
 
 def make_inputs(config: object, clips: int, device: str) -> dict[str, torch.Tensor]:
@@ -89,9 +81,9 @@ def step_of(preset: str, side: str, device: str, **overrides: int) -> Callable[[
 def on_cpu(step: Callable[[], None]) -> dict[str, float]:
     """Peak resident bytes beyond those before, of the first step; seconds of the second."""
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-    before = _resident_bytes("VmRSS")
+    before = resident_bytes("VmRSS")
     step()
-    peak = _resident_bytes("VmHWM") - before
+    peak = resident_bytes("VmHWM") - before
     started = time.perf_counter()
     step()
     return {"bytes": peak, "seconds": time.perf_counter() - started}
@@ -111,12 +103,6 @@ def on_gpu(step: Callable[[], None]) -> dict[str, float]:
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     return {"bytes": torch.cuda.max_memory_allocated() - before, "seconds": statistics.median(seconds)}
-
-
-def _resident_bytes(field: str) -> int:
-    """`VmRSS` (now) or `VmHWM` (highest since the last reset) of this process."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(field + ":")[1].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -83,13 +83,12 @@ def train(
             message("the backbone's published weights, from timm's cache or the network")
         model = _build(task, config)
         model.to(here.device)
-        if here.leads and not (resume and run.holds_run()):
-            # Not before there is a model: what cannot be trained leaves no folder, and takes no old run away.
-            RunFolder.create(run_path, overwrite=overwrite)
-        here.wait()
         training = ClipDataset(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = ClipDataset(shards, config.train.select_on, task, config.data, model.config)
         if here.leads:
+            if not (resume and run.holds_run()):
+                # Not before all is there: what cannot be trained leaves no folder, and takes no old run away.
+                RunFolder.create(run_path, overwrite=overwrite)
             run.write_config(config)
             run.write_dataset(task.info)
             about = {
@@ -99,6 +98,7 @@ def train(
                 "processes": here.size,
             }
             run.write_json("run.json", about | _about(model))
+        here.wait()
         with closing(training), closing(selection):
             return _Trainer(model, task, config, run, training, selection, here, shares).fit()
 

@@ -23,10 +23,12 @@ from unittest import mock
 import numpy as np
 from stgcma.errors import StgcmaError
 from stgcma.preprocess import engines, pipeline
+from stgcma.preprocess.output import open_output
 from stgcma.preprocess.reasons import ClipError
 from stgcma.preprocess.sample import fbank_sums
 from stgcma.preprocess.specification import ClipSpecification, Collection, FeatureSettings, Sampling
 from stgcma.shards.schema import Sample
+from stgcma.shards.verification import verify
 
 SAMPLING = Sampling(frames=2, frame_times="evenly", resize="crop", windows=2, window_seconds=1.0)
 FEATURES = FeatureSettings(SAMPLING, ("clip",)).to_json()
@@ -141,6 +143,20 @@ def contents(folder):
         else ""
         for path in sorted(Path(folder).rglob("*"))
     }
+
+
+def faults(folder):
+    """What `shards verify` finds."""
+    return verify(folder, on_total=lambda _: None, on_bytes=lambda _: None).faults
+
+
+def unfinish(out):
+    """Makes OUT what it was right before its last file was written."""
+    info = pipeline.read_dataset(out)
+    with open_output(out) as output:
+        plan = pipeline.make_plan(info)
+        tasks = pipeline.plan_shards(make_collection(12).clips, CLIPS_PER_SHARD)
+        output.reopen(plan, pipeline.flawless_shards(out, tasks))
 
 
 def kill_everywhere(folder, raw, options):

@@ -1,0 +1,69 @@
+"""Making the shards again that lack a clip, and no others."""
+
+from stgcma.shards.manifest import read_quarantine
+
+from .stand_in import build, contents, faults, unfinish
+
+
+def test_retrying_makes_the_shards_with_failures_again_and_no_others(tmp_path, raw):
+    out = tmp_path / "out"
+    build(out, raw)
+    before = {path.name: path.stat().st_ino for path in (out / "shards").iterdir()}
+    for bad in raw.glob("*.bad"):
+        bad.unlink()
+    assert build(out, raw).was_complete  # without the flag nothing is tried
+    assert len(read_quarantine(out)) == 2
+    outcome = build(out, raw, retry_quarantined=True)
+    assert (outcome.quarantined, outcome.was_complete) == (0, False)
+    build(tmp_path / "whole", raw)
+    assert contents(out) == contents(tmp_path / "whole")
+    after = {path.name: path.stat().st_ino for path in (out / "shards").iterdir()}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "train-000000.tar",
+        "train-000006.tar",
+    }
+
+
+def test_retrying_what_still_fails_changes_nothing(tmp_path, raw):
+    out = tmp_path / "out"
+    build(out, raw)
+    before = contents(out)
+    build(out, raw, retry_quarantined=True)
+    assert contents(out) == before
+
+
+def test_retrying_an_unfinished_run(tmp_path, raw):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    unfinish(out)
+    (raw / "clip-5.bad").unlink()
+    build(out, raw, clips=12, retry_quarantined=True)
+    build(tmp_path / "whole", raw, clips=12)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_retrying_mends_a_damaged_training_shard(tmp_path, raw, capsys):
+    out = tmp_path / "out"
+    build(out, raw)
+    whole = contents(out)
+    path = out / "shards" / "train-000002.tar"
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 1
+    path.write_bytes(content)
+    build(out, raw, retry_quarantined=True)
+    assert contents(out) == whole
+    assert "train-000002.tar: clip-" in capsys.readouterr().err
+
+
+def test_a_shard_whose_last_clip_goes_bad_is_removed(tmp_path, raw):
+    """Only a shard that lacks a clip is made again; its other clips have gone bad since."""
+    out = tmp_path / "out"
+    (raw / "clip-0.bad").touch()
+    build(out, raw, clips=3)
+    assert [path.name for path in (out / "shards").iterdir()] == ["train-000000.tar"]
+    for name in ("clip-1", "clip-2"):
+        (raw / f"{name}.bad").touch()
+    build(out, raw, clips=3, retry_quarantined=True)
+    assert list((out / "shards").glob("*")) == []
+    assert len(read_quarantine(out)) == 3
+    assert faults(out) == ()

@@ -1,0 +1,109 @@
+"""What an output folder may go on with: the same settings, and no others."""
+
+import re
+
+import pytest
+from stgcma.errors import InputError
+from stgcma.preprocess import pipeline
+
+from . import stand_in
+from .stand_in import FEATURES, build, contents, unfinish
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clips": 11}, "the list of clips or their labels changed"),
+        (
+            {"features": FEATURES | {"jpeg_quality": 60}},
+            "features.jpeg_quality is 95 there, 60 here",
+        ),
+        ({"features": FEATURES | {"decoder": "pyav"}}, "features.decoder is None there, 'pyav' here"),
+    ],
+)
+def test_other_settings_are_refused(tmp_path, raw, complete, change, message):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    if not complete:
+        unfinish(out)
+    before = contents(out)
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
+        build(out, raw, **{"clips": 12, **change})
+    assert str(refused.value).endswith("choose another OUT, or --overwrite to start anew")
+    assert contents(out) == before
+    build(out, raw, **{"clips": 12, **change}, overwrite=True)
+    build(tmp_path / "whole", raw, **{"clips": 12, **change})
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_another_decoder_version_is_refused(tmp_path, raw, monkeypatch):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "1", "pyav": "19.0.0"})
+    with pytest.raises(InputError, match=r"versions\.pyav is '18\.1\.0' there, '19\.0\.0' here"):
+        build(out, raw, clips=12)
+
+
+def test_another_version_of_this_program_is_refused_halfway_only(tmp_path, raw, monkeypatch):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "2", "pyav": "18.1.0"})
+    assert build(out, raw, clips=12).was_complete
+    monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "1", "pyav": "18.1.0"})
+    unfinish(out)
+    monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "2", "pyav": "18.1.0"})
+    with pytest.raises(InputError, match=r"versions\.stgcma is '1' there, '2' here"):
+        build(out, raw, clips=12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"decoder": "pyav"}, {"missing_audio": "silence"}, {"allow_links": True}, {"features": ("swin",)}],
+)
+def test_every_option_that_decides_bytes_is_part_of_the_plan(tmp_path, monkeypatch, change):
+    plans = [plan_of(tmp_path, monkeypatch, **options) for options in ({}, change)]
+    assert plans[0] != plans[1]
+
+
+@pytest.mark.parametrize(
+    "change", [{"workers": 3}, {"engine": "ray"}, {"limits": pipeline.Limits(timeout_seconds=9)}]
+)
+def test_no_other_option_is_part_of_the_plan(tmp_path, monkeypatch, change):
+    plans = [plan_of(tmp_path, monkeypatch, **options) for options in ({}, change)]
+    assert plans[0] == plans[1]
+
+
+def plan_of(tmp_path, monkeypatch, **options):
+    """The plan that `preprocess` makes of a folder of one file under these options."""
+    raw = tmp_path / "raw" / "Cat"
+    raw.mkdir(parents=True, exist_ok=True)
+    (raw / "a.mp4").touch()
+    plans = []
+
+    class PlannedError(Exception):
+        pass
+
+    def begin(_self, plan, *, overwrite):
+        plans.append((plan, overwrite))
+        raise PlannedError
+
+    monkeypatch.setattr(pipeline.OutputFolder, "begin", begin)
+    with pytest.raises(PlannedError):
+        pipeline.preprocess(
+            "folder", raw.parent, tmp_path / "out", pipeline.Options(**{"features": ("clip",), **options})
+        )
+    return plans[0]
+
+
+def test_options_that_contradict_each_other_are_refused():
+    with pytest.raises(InputError, match="--overwrite makes every clip again; leave out --retry-quarantined"):
+        pipeline.Options(overwrite=True, retry_quarantined=True)
+    with pytest.raises(InputError, match="--engine is 'spark', must be local or ray"):
+        pipeline.Options(engine="spark")
+    with pytest.raises(InputError, match="--ray-address is for --engine ray"):
+        pipeline.Options(ray_address="auto")
+    with pytest.raises(InputError, match="--decoder is 'opencv', must be one of auto, pyav, ffmpeg, decord"):
+        pipeline.Options(decoder="opencv")
+    with pytest.raises(InputError, match="--missing-audio is 'noise', must be one of quarantine, silence"):
+        pipeline.Options(missing_audio="noise")
