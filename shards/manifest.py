@@ -115,7 +115,11 @@ def _read_table(store: Store, name: str, kind: type) -> dict[str, Iterable[Any]]
     names = list(get_type_hints(kind))
     try:
         # A checksum of its pages does not cover its footer: `stgcma shards verify` compares the whole file.
-        table = parquet.read_table(pyarrow.BufferReader(content), page_checksum_verification=True)
+        # No threads: one of Arrow's that still holds `content` as the interpreter ends aborts the process.
+        file = parquet.ParquetFile(
+            pyarrow.BufferReader(content), page_checksum_verification=True, pre_buffer=False
+        )
+        table = file.read(use_threads=False)
         if missing := sorted(set(names) - set(table.column_names)):
             raise InputError(f"{where} lacks the columns {', '.join(missing)}")
         columns: dict[str, Iterable[Any]] = {each: table.column(each).to_pylist() for each in names}

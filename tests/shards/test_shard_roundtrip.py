@@ -1,5 +1,8 @@
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -159,6 +162,32 @@ def test_the_manifest_keeps_every_column(written):
     write_manifest(folder, records)
     assert read_manifest(folder) == records
     assert read_manifest(folder, split="val") == []
+
+
+READ_AND_COUNT_THREADS = """
+import os, sys
+import pyarrow.parquet
+from stgcma.shards.manifest import read_manifest
+before = os.listdir("/proc/self/task")
+read_manifest(sys.argv[1])
+print(len(before), len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in Linux's /proc")
+def test_reading_the_manifest_leaves_no_thread_behind(written):
+    """A thread of Arrow that is there when the interpreter ends can abort it."""
+    folder, _, records = written
+    write_manifest(folder, records)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AND_COUNT_THREADS, str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = done.stdout.split()
+    assert after == before
 
 
 @pytest.mark.parametrize("key", ["", "a.b", "a/b", "ü", "a b", "x" * 81])
