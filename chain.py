@@ -21,11 +21,15 @@ from .train.run_folder import RunFolder
 # Of AVS, only one frame of a training clip has a mask.
 DEMO_CLIPS = {"ave": 160, "avs": 480, "avqa": 160}
 DEMO_SEED = 0
-# Task, or collection, to the collection whose layout RAW has.
+# What `run` takes for TASK: the collection whose layout RAW has, and the task that it is made for.
 COLLECTIONS = {
-    "ave": "ave", "avs": "avs-s4", "avqa": "music-avqa",
-    "avs-s4": "avs-s4", "music-avqa": "music-avqa", "folder": "folder",
-}  # fmt: skip
+    "ave": ("ave", "ave"),
+    "avs": ("avs-s4", "avs"),
+    "avqa": ("music-avqa", "avqa"),
+    "avs-s4": ("avs-s4", "avs"),
+    "music-avqa": ("music-avqa", "avqa"),
+    "folder": ("folder", "ave"),
+}
 # What a demo of each task is compared with.
 _OTHER_MODALITIES = {"ave": ("video", "audio"), "avs": ("av-nofusion",), "avqa": ("av-nofusion",)}
 
@@ -70,15 +74,15 @@ def run(
     """
     if task not in COLLECTIONS:
         raise InputError(f"TASK is {task!r}, must be one of {', '.join(COLLECTIONS)}")
-    wanted = {"folder": "ave", "avs-s4": "avs", "music-avqa": "avqa"}.get(task, task)
+    collection, wanted = COLLECTIONS[task]
     if config.task != wanted:
         raise InputError(f"preset {config.preset} is for {config.task}, TASK is {task}")
     shards, folder = workdir / "shards", workdir / "run"
-    outcome = _preprocess(COLLECTIONS[task], raw, shards, options or Options(features=features_of(config)))
+    outcome = _preprocess(collection, raw, shards, options or Options(features=features_of(config)))
     summary = _train(shards, folder, config)
-    result = _score(folder)
     page = RunFolder(folder).report
-    if not page.is_file():
+    result, anew = _score(folder)
+    if anew or not page.is_file():
         page = write_report([folder])
     return ChainResult(outcome, summary, result, page)
 
@@ -110,12 +114,13 @@ def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
         return train(shards, folder, config, overwrite=True)
 
 
-def _score(folder: Path) -> dict[str, Any]:
-    if (folder / "evaluation-test.json").is_file():
-        message(f"{folder} is scored already")
-        result: dict[str, Any] = RunFolder.open(folder).read_json("evaluation-test.json")
-        return result
-    return evaluate(folder)
+def _score(folder: Path) -> tuple[dict[str, Any], bool]:
+    """The test result of the run in `folder`, and whether it was not there already."""
+    stored = RunFolder.open(folder).read_evaluation("evaluation-test.json")
+    if stored is None:
+        return evaluate(folder), True
+    message(f"{folder} is scored already")
+    return stored, False
 
 
 def demo(
@@ -134,16 +139,17 @@ def demo(
     workers = os.cpu_count() or 1
     clips = clips or DEMO_CLIPS[task]
     name = f"{task}-{clips}-{seed}"
+    collection, _ = COLLECTIONS[task]
     raw, shards = workdir / f"raw-{name}", workdir / f"shards-{name}"
     config = load_preset(f"{task}-demo")
     if not raw.exists():
         message(f"{clips} encoded clips with known answers → {raw}")
-        synthesizer(COLLECTIONS[task])(raw, clips=clips, seed=seed, workers=workers)
-    _preprocess(COLLECTIONS[task], raw, shards, Options(features=features_of(config), workers=workers))
+        synthesizer(collection)(raw, clips=clips, seed=seed, workers=workers)
+    _preprocess(collection, raw, shards, Options(features=features_of(config), workers=workers))
     runs, folders = [], []
     for modality in ("av", *(_OTHER_MODALITIES[task] if compare else ())):
         folder = workdir / f"run-{task}-{modality}"
         summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
-        runs.append(DemoRun(modality, summary, _score(folder)))
+        runs.append(DemoRun(modality, summary, _score(folder)[0]))
         folders.append(folder)
     return DemoResult(raw, runs, write_report(folders))

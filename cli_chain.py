@@ -118,5 +118,5 @@ def _show_demo(result: DemoResult) -> None:
             )
         )
     score = f"test {result.runs[0].summary.score_name}"
-    table(("modality", score, "best baseline", "trained", "parameters", "clips/s", "peak memory"), rows)
+    table(("modality", score, "best baseline", "trained", "of", "clips/s", "peak memory"), rows)
     typer.echo(f"page: {result.page}")

@@ -50,12 +50,12 @@ def predict(
     for one in predictions.videos:
         for line in one.warnings:
             message(f"warning: {one.video}: {line}")
-    if len(predictions.failures) == 1 and not predictions.videos:
-        raise InputError(str(predictions.failures[0]))
     if json_:
         typer.echo(json.dumps(predictions.to_json(), indent=2, ensure_ascii=False))
     elif predictions.videos:
         _show(predictions)
+    if len(predictions.failures) == 1 and not predictions.videos:
+        raise InputError(str(predictions.failures[0]))
     for failure in predictions.failures:
         message(f"stgcma: {failure}")
     if count := len(predictions.failures):

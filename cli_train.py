@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,6 +66,7 @@ def train(
     import dataclasses
 
     from .train.config import load_preset
+    from .train.distributed import leads
     from .train.loop import train as fit
 
     settings = list(set_ or [])
@@ -79,6 +79,8 @@ def train(
         from .train.repeats import repeat
 
         result = repeat(out, run, config, seeds=seeds, overwrite=overwrite, resume=resume)
+        if not leads():
+            return
         if json_:
             typer.echo(json.dumps(result, indent=2))
             return
@@ -86,7 +88,7 @@ def train(
         typer.echo(f"{result['score_name']} {result['mean']:.2%} ± {result['std']:.2%} over {seeds} seeds")
         return
     summary = fit(out, run, config, overwrite=overwrite, resume=resume)
-    if not _speaks():
+    if not leads():
         return
     if json_:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
@@ -119,10 +121,13 @@ def ablate(
     Example: stgcma ablate shards --preset ave-demo --run ablation
     """
     from .train.config import load_preset
+    from .train.distributed import leads
     from .train.repeats import ablate as run_all
 
     config = load_preset(preset, set_)
     result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
+    if not leads():
+        return
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
@@ -139,28 +144,24 @@ def evaluate(
 
     Example: stgcma evaluate run --split test --json
     """
+    from .train.distributed import leads
     from .train.evaluation import evaluate as score
 
     result = score(run, split=split.value, shards=shards)
-    if not _speaks():
+    if not leads():
         return
     if json_:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    from .train.evaluation import score_rows
+    else:
+        from .train.evaluation import score_rows
 
-    table((f"{result['clips']} {split.value} clips", result["score_name"]), score_rows(result))
+        table((f"{result['clips']} {split.value} clips", result["score_name"]), score_rows(result))
     if "stored" in result and not result["stored"]["met"]:
         stored = result["stored"]
         raise StgcmaError(
             f"{run} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), "
             f"which is not met: {result['score']:.2%} here"
         )
-
-
-def _speaks() -> bool:
-    """Whether this process speaks for all: under torchrun, the first one does."""
-    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _show_runs(result: dict[str, Any]) -> None:

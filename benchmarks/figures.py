@@ -9,7 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class MeasurementError(Exception):
+    """A side failed, or does something else than the other."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,21 @@ class Figure:
         return asdict(self) | {"compared": self.compared, "median": self.middle, "met": self.met}
 
 
-def in_turns(
-    rounds: int, ours: Callable[[], float], theirs: Callable[[], float]
-) -> tuple[list[float], list[float]]:
+def in_turns(rounds: int, ours: Callable[[], T], theirs: Callable[[], T]) -> tuple[list[T], list[T]]:
     """Measures both sides `rounds` times; every other round begins with the other side."""
-    made: tuple[list[float], list[float]] = ([], [])
+    made: tuple[list[T], list[T]] = ([], [])
     for number in range(rounds):
         for side in (0, 1) if number % 2 == 0 else (1, 0):
             made[side].append((ours, theirs)[side]())
     return made
+
+
+def of_both(
+    runs: tuple[list[dict[str, float]], list[dict[str, float]]], key: str, scale: float = 1.0
+) -> tuple[list[float], list[float]]:
+    """What both sides' rounds measured under `key`, times `scale`."""
+    ours, theirs = runs
+    return [scale * run[key] for run in ours], [scale * run[key] for run in theirs]
 
 
 def measured_apart(script: str, *arguments: object) -> dict[str, float]:
@@ -78,7 +90,7 @@ def measured_apart(script: str, *arguments: object) -> dict[str, float]:
     command = [sys.executable, script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
+        raise MeasurementError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -115,5 +127,5 @@ def cost_of(command: Sequence[str]) -> Cost:
     starter = [sys.executable, "-S", "-c", _STARTER, *command]
     done = subprocess.run(starter, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
+        raise MeasurementError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     return Cost(*json.loads(done.stdout))

@@ -19,7 +19,7 @@ from figures import Cost, measured_apart
 from preprocess import preprocess
 
 SIDES = ("stgcma", "naive")
-FEATURE_MAPS = (14, 28, 56, 84)
+FEATURE_MAPS = (16, 32, 56, 80)  # the head halves them three times
 
 
 @dataclass

@@ -35,13 +35,13 @@ HEAD = (
 TABLE = ("| what | ours | baseline | | ours ÷ baseline | target | |", "|---|--:|--:|---|--:|--:|---|")
 
 
-def page(content: dict[str, Any], *, quick: bool = False) -> str:
-    """Markdown of a run's `machine`, `figures` and `curves`."""
+def page(content: dict[str, Any]) -> str:
+    """Markdown of a run's `machine`, `figures` and `curves`; `quick` says which kind it was."""
     figures = [figure for measured in content["figures"].values() for figure in measured]
     return "\n".join(
         (
             *HEAD,
-            *(("**A quick run: few clips and rounds.**", "") if quick else ()),
+            *(("**A quick run: few clips and rounds.**", "") if content["quick"] else ()),
             _machine(content["machine"]),
             "",
             *TABLE,
@@ -97,6 +97,17 @@ def _growth(curves: list[dict[str, Any]]) -> Iterator[str]:
     for curve in curves:
         about = f"{curve['title']}: seconds and memory over {curve['axis']}"
         yield from (f"![{about}](images/growth-{curve['name']}.svg)", "", EXPLAINED[curve["name"]], "")
+        yield from (*map(_grown, curve["points"].items()), "")
+
+
+def _grown(side: tuple[str, list[list[float]]]) -> str:
+    name, points = side
+    (x, seconds, size), (last, last_seconds, last_size) = points[0], points[-1]
+    return (
+        f"- {name}, from {x:g} to {last:g} ({last / x:.3g} times): {last_seconds / seconds:.2g} times the "
+        f"time ({seconds:.2g} to {last_seconds:.2g} s), {last_size / size:.2g} times the memory "
+        f"({size / 2**20:,.0f} to {last_size / 2**20:,.0f} MiB)."
+    )
 
 
 def _number(value: float) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from clips import make_clips
-from figures import Cost, Figure, cost_of
+from figures import Cost, Figure, MeasurementError, cost_of
 from stgcma.preprocess.audio import ffmpeg_executable
+from stgcma.preprocess.specification import FBANK_KINDS
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.reader import ClipReader, clip_places
 
@@ -27,19 +28,29 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     clips = make_clips(raw, count, kind="film", distinct=8)
     out, folders = scratch / "shards", scratch / "folders"
     ours, bare, theirs, one, two = [], [], [], [], []
-    for number in range(rounds):
-        alone = preprocess(raw, out, 1)
-        both = preprocess(raw, out, 2)
-        decode = sum(_decode_to_nothing(clip) for clip in clips)
-        release = cost_of([sys.executable, str(RELEASES), str(raw), str(folders)])
-        if number == 0:
-            _check(out, folders)
-        shutil.rmtree(folders)
-        ours.append(alone.cpu_seconds / count)
-        bare.append(decode / count)
-        theirs.append(release.cpu_seconds / count)
-        one.append(alone.seconds / count)
-        two.append(both.seconds / count)
+
+    def alone() -> None:
+        cost = preprocess(raw, out, 1)
+        ours.append(cost.cpu_seconds / count)
+        one.append(cost.seconds / count)
+
+    def both() -> None:
+        two.append(preprocess(raw, out, 2).seconds / count)
+
+    def decode() -> None:
+        bare.append(sum(_decode_to_nothing(clip) for clip in clips) / count)
+
+    def release() -> None:
+        shutil.rmtree(folders, ignore_errors=True)
+        cost = cost_of([sys.executable, str(RELEASES), str(raw), str(folders)])
+        theirs.append(cost.cpu_seconds / count)
+
+    turns = [alone, both, decode, release]
+    for _ in range(rounds):
+        for measure in turns:
+            measure()
+        turns.reverse()
+    _check(out, folders)
     what = f"{count} clips of 10 s, H.264 with B-frames, 640×360, {clips[0].stat().st_size / 1e6:.1f} MB"
     return [
         Figure(
@@ -70,15 +81,20 @@ def _decode_to_nothing(clip: Path) -> float:
 
 
 def _check(out: Path, folders: Path) -> None:
-    """Refuses sides whose fbanks are not nearly the same; the sound is resampled by different filters."""
+    """Refuses sides whose fbanks are not nearly the same; the sound is resampled by different filters.
+
+    Looks at the first clip's, of both kinds.
+    """
     manifest = read_manifest(str(out))
     reader = ClipReader(str(out))
     members = reader.read(clip_places(manifest)[0])
     reader.close()
-    theirs = folders / Path(manifest[0].source).stem
-    for path in theirs.glob("fbank_*.npy"):
+    theirs = sorted((folders / Path(manifest[0].source).stem).glob("fbank_*.npy"))
+    if len(theirs) != len(FBANK_KINDS):
+        raise MeasurementError(f"the other side made {len(theirs)} kinds of fbank")
+    for path in theirs:
         mine, other = np.load(io.BytesIO(members[path.name])).astype(np.float32), np.load(path)
         frames = min(mine.shape[1], other.shape[1])
         difference = np.abs(mine[:, :frames] - other[:, :frames]).mean()
         if difference > 0.5:
-            raise SystemExit(f"{path.name}: the sides differ by {difference:.2f} on average")
+            raise MeasurementError(f"{path.name}: the sides differ by {difference:.2f} on average")

@@ -2,8 +2,9 @@
 
     python benchmarks/run.py [--quick] [--out FOLDER] [NAME …]
 
-With names, only those are measured, and the others' figures stay as the JSON has them, if they are of the
-same machine and versions. A quick run is for trying: its few clips and rounds go to build/benchmarks.
+With names, only those are measured, and the others' figures stay as the JSON has them; of another machine or
+other versions nothing can stay, and they are refused. A quick run is for trying: its few clips and rounds go
+to build/benchmarks.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import importlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from figures import MeasurementError
 from page import compared, page
 from stgcma.versions import package_versions
 
@@ -33,19 +36,29 @@ def main() -> None:
     out = options.out or (ROOT / "build" / "benchmarks" if options.quick else ROOT / "docs")
     (out / "images").mkdir(parents=True, exist_ok=True)
     file = out / "benchmarks.json"
-    content: dict[str, Any] = {"machine": _machine(), "figures": {}, "curves": []}
-    before = json.loads(file.read_text()) if options.names and file.is_file() else content
-    if before["machine"] == content["machine"]:
+    content: dict[str, Any] = {"machine": _machine(), "quick": options.quick, "figures": {}, "curves": []}
+    before = json.loads(file.read_text()) if file.is_file() else content
+    if all(before[what] == content[what] for what in ("machine", "quick")):
         content = before
+    elif options.names:
+        sys.exit(f"{file} is of another machine, other versions or another kind of run; choose another --out")
+    failed = []
     for name in options.names or NAMES:
         started = time.monotonic()
-        with tempfile.TemporaryDirectory() as scratch:
-            _measure(name, Path(scratch), out, content, quick=options.quick)
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                _measure(name, Path(scratch), out, content, quick=options.quick)
+        except MeasurementError as error:
+            print(f"{name}: FAILED: {error}", flush=True)
+            failed.append(name)
+            continue
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
         content["figures"] = {each: content["figures"][each] for each in NAMES if each in content["figures"]}
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        (out / "benchmarks.md").write_text(page(content, quick=options.quick))
+        (out / "benchmarks.md").write_text(page(content))
     print(out / "benchmarks.md")
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
 
 
 def _options() -> argparse.Namespace:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from figures import Figure, in_turns
+from figures import Figure, MeasurementError, in_turns
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.reader import ClipReader, clip_places
 from stgcma.shards.schema import SHARD_FOLDER
@@ -46,7 +46,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     ours(), theirs()  # both from the page cache
     spent = in_turns(3 if quick else 7, ours, theirs)
     if len(set(total)) != 1:
-        raise SystemExit(f"the sides read {sorted(set(total))} bytes")
+        raise MeasurementError(f"the sides read {sorted(set(total))} bytes")
     note = f"{total[0] / 1e6:,.0f} MB in the page cache, manifest included, no hashes checked"
     return [
         Figure(

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from figures import Figure, in_turns, measured_apart, resident_bytes
+from figures import Figure, in_turns, measured_apart, of_both, resident_bytes
 
 PRESETS = {"ave": "ave-swin-b-base", "avs": "avs-swin-b", "avqa": "avqa-swin-b"}
 QUICK = {"ave": "ave-demo", "avs": "avs-demo"}
@@ -32,7 +32,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     made = []
     for task, preset in (QUICK if quick else PRESETS).items():
-        ours, theirs = in_turns(
+        runs = in_turns(
             1 if quick else 3 if device == "cuda" else 2,
             lambda preset=preset: measured_apart(__file__, preset, "stgcma", device),
             lambda preset=preset: measured_apart(__file__, preset, "naive", device),
@@ -40,13 +40,10 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
         what = f"training step on {'a GPU' if device == 'cuda' else 'a CPU'}, {preset}"
         baseline = "the naive formulation, same weights"
 
-        def sides(key: str, ours=ours, theirs=theirs, scale: float = 1.0):  # noqa: ANN001, ANN202
-            return [scale * run[key] for run in ours], [scale * run[key] for run in theirs]
-
         # The demos' few narrow layers are no measure of what is promised for the full size.
         times, memory = (None, None) if quick else (TIME_TARGETS[device], MEMORY_TARGETS[task])
-        made.append(Figure(f"{what}: time", "s", baseline, *sides("seconds"), times))
-        made.append(Figure(f"{what}: peak memory", "MiB", baseline, *sides("bytes", scale=2**-20), memory))
+        made.append(Figure(f"{what}: time", "s", baseline, *of_both(runs, "seconds"), times))
+        made.append(Figure(f"{what}: peak memory", "MiB", baseline, *of_both(runs, "bytes", 2**-20), memory))
     return made
 
 

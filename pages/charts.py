@@ -51,6 +51,8 @@ def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -
     ticks = _ticks(min(values, default=0.0) if percent else 0.0, max(values, default=1.0))
     if percent:
         ticks = [tick for tick in ticks if -1e-9 <= tick <= 1 + 1e-9]
+        if len(ticks) == 1:  # every share is 1
+            ticks = [0.0, *ticks]
     frame = _Frame(epochs[0], epochs[-1], ticks[0], ticks[-1])
     text = _Text(percent, ticks)
     label = escape(text.summary(title, series))

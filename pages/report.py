@@ -92,6 +92,8 @@ def write_report(
     if data is not None and clips:
         shards = data.location
         ranked, data_problem = _reach(lambda: ranked_clips(main.folder, shards, split, count=clips))
+    if data_problem:
+        message(f"not in the page: {data_problem}")
     content = render(
         "report.html.j2",
         title=_title(accounts),
@@ -126,7 +128,6 @@ def _reach(read: Callable[[], _T]) -> tuple[_T | None, str]:
     try:
         return read(), ""
     except (StgcmaError, OSError) as error:
-        message(f"not in the page: {error}")
         return None, str(error)
 
 
@@ -146,7 +147,7 @@ def _read_shards(run: RunAccount) -> ShardAccount:
 
 
 def _same_data(location: Location, fingerprint: str) -> ShardAccount:
-    found = read_dataset(location).fingerprint
+    found = read_dataset(location).data_fingerprint
     if found != fingerprint:
         raise StgcmaError(
             f"{location} holds other data by now: {found[:12]}, the score is of {fingerprint[:12]}"

@@ -72,10 +72,11 @@ def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
 def _read(path: Path, name: str, split: str) -> RunAccount:
     folder = RunFolder.open(path)
     evaluation = f"evaluation-{split}.json"
-    if not (path / evaluation).is_file():
-        raise InputError(
-            f"RUN {path} has no {evaluation}; make it with `stgcma evaluate {path} --split {split}`"
-        )
+    result = folder.read_evaluation(evaluation)
+    if result is None:
+        there = (path / evaluation).is_file()
+        what = f"'s {evaluation} is of an earlier checkpoint" if there else f" has no {evaluation}"
+        raise InputError(f"RUN {path}{what}; make it with `stgcma evaluate {path} --split {split}`")
     return RunAccount(
         name=name,
         folder=folder,
@@ -83,7 +84,7 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
         about=folder.read_json("run.json"),
         epochs=folder.read_rows(METRICS),
         summary=folder.read_json(SUMMARY) if (path / SUMMARY).is_file() else None,
-        result=folder.read_json(evaluation),
+        result=result,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..preprocess.film import Film
+from ..preprocess.whole_video import DecodedVideo
 from ..preprocess.windows import MergedSecond, SecondsMerger
 from .digits import percent
 from .results import AvePrediction, Event, Second
@@ -20,10 +20,10 @@ _TOP = 3
 class AvePredictor:
     """Takes the windows of one video in turn."""
 
-    def __init__(self, run: TrainedRun, video: Path, film: Film) -> None:
-        self.run, self.video, self.film = run, video, film
+    def __init__(self, run: TrainedRun, video: Path, decoded: DecodedVideo) -> None:
+        self.run, self.video, self.decoded = run, video, decoded
         self.classes = run.task.info.classes
-        self.merger = SecondsMerger(film.seconds, film.windows)
+        self.merger = SecondsMerger(decoded.seconds, decoded.windows)
         self.seconds: list[Second] = []
         self.strip = timeline_strip(self.merger.count)
 
@@ -33,7 +33,7 @@ class AvePredictor:
         for merged in self.merger.add(shares):
             self.seconds.append(self._second(merged))
             frame = open_frame(members, merged.step)
-            sound = self.run.sound(self.film, merged.span)
+            sound = self.run.sound(self.decoded, merged.span)
             self.strip.add(merged.index, merged.span, frame, sound)
 
     def _second(self, merged: MergedSecond) -> Second:
@@ -45,14 +45,14 @@ class AvePredictor:
         """The result; with `folder`, its files are written there."""
         result = AvePrediction(
             video=self.video,
-            length_seconds=self.film.seconds,
-            warnings=self.film.warnings,
+            length_seconds=self.decoded.seconds,
+            warnings=self.decoded.warnings,
             files=(),
             seconds=tuple(self.seconds),
             events=tuple(merge_events(self.seconds)),
         )
         if folder is not None:
-            beneath = self.run.caption(self.film)
+            beneath = self.run.caption(self.decoded)
             picture = draw_timeline(
                 self.strip, self.seconds, self.classes, title=self.video.name, beneath=beneath
             )

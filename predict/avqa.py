@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..preprocess.film import Film
+from ..preprocess.whole_video import DecodedVideo
 from .answer_picture import ShownWindow, draw_answers, shown_windows
 from .questions import AskedQuestion
 from .results import Answer, AvqaPrediction, Step
@@ -40,7 +40,7 @@ class AvqaPredictor:
 
     run: TrainedRun
     video: Path
-    film: Film
+    decoded: DecodedVideo
     asked: Sequence[AskedQuestion]
     names: Sequence[str]
     _windows: list[_Window] = field(default_factory=list)
@@ -59,11 +59,11 @@ class AvqaPredictor:
         )
         place = len(self._windows)
         self._windows.append(window)
-        if place in shown_windows(len(self.film.windows)):
-            spans = self.film.windows[place].steps
+        if place in shown_windows(len(self.decoded.windows)):
+            spans = self.decoded.windows[place].steps
             frames = [open_frame(members, step) for step in range(len(spans))]
-            sounds = [self.run.sound(self.film, span) for span in spans]
-            size = (self.film.width, self.film.height)
+            sounds = [self.run.sound(self.decoded, span) for span in spans]
+            size = (self.decoded.width, self.decoded.height)
             self._shown.append(ShownWindow.of(place, spans, frames, sounds, window.grounding, size))
 
     def finish(self, folder: Path | None, name: str) -> AvqaPrediction:
@@ -71,8 +71,8 @@ class AvqaPredictor:
         answers = tuple(self._answer(place, question) for place, question in enumerate(self.asked))
         result = AvqaPrediction(
             video=self.video,
-            length_seconds=self.film.seconds,
-            warnings=self.film.warnings,
+            length_seconds=self.decoded.seconds,
+            warnings=self.decoded.warnings,
             files=(),
             answers=answers,
             grounding=tuple(
@@ -82,7 +82,7 @@ class AvqaPredictor:
             ),
         )
         if folder is not None:
-            beneath = self.run.caption(self.film)
+            beneath = self.run.caption(self.decoded)
             picture = draw_answers(
                 self._shown, answers, len(self._windows), title=self.video.name, beneath=beneath
             )
@@ -102,7 +102,9 @@ class AvqaPredictor:
             by_window=tuple(ranked(window.answers[place], self.names, 1)[0] for window in self._windows),
             steps=tuple(
                 Step(number, *span, float(seen), float(heard))
-                for number, (window, planned) in enumerate(zip(self._windows, self.film.windows, strict=True))
+                for number, (window, planned) in enumerate(
+                    zip(self._windows, self.decoded.windows, strict=True)
+                )
                 for span, seen, heard in zip(
                     planned.steps, window.seen[place], window.heard[place], strict=True
                 )

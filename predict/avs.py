@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocess.film import Film
 from ..preprocess.media import MediaInfo
 from ..preprocess.sample import mask_seconds
+from ..preprocess.whole_video import DecodedVideo
 from ..preprocess.windows import MergedSecond, SecondsMerger
 from .mask_pictures import draw_masks, full_mask, layer, masks_strip, overlaid
 from .overlay import write_overlay
@@ -26,14 +26,20 @@ class AvsPredictor:
     """
 
     def __init__(
-        self, run: TrainedRun, video: Path, film: Film, info: MediaInfo, folder: Path | None, name: str
+        self,
+        run: TrainedRun,
+        video: Path,
+        decoded: DecodedVideo,
+        info: MediaInfo,
+        folder: Path | None,
+        name: str,
     ) -> None:
-        self.run, self.video, self.film, self.info = run, video, film, info
-        self.merger = SecondsMerger(film.seconds, film.windows)
+        self.run, self.video, self.decoded, self.info = run, video, decoded, info
+        self.merger = SecondsMerger(decoded.seconds, decoded.windows)
         self.seconds: list[MaskedSecond] = []
-        self.strip = masks_strip(self.merger.count, film.width, film.height)
+        self.strip = masks_strip(self.merger.count, decoded.width, decoded.height)
         self.masks = None if folder is None else folder / f"{name}.masks"
-        self.layers = film.folder / "layers"
+        self.layers = decoded.folder / "layers"
         if self.masks is not None:
             self.masks.mkdir()
             self.layers.mkdir()
@@ -42,12 +48,12 @@ class AvsPredictor:
         """The next window."""
         shares = self.run(members)["mask_logits"].squeeze(1).sigmoid().numpy()
         for merged in self.merger.add(shares):
-            mask = full_mask(merged.value, self.film.width, self.film.height)
+            mask = full_mask(merged.value, self.decoded.width, self.decoded.height)
             self._keep(merged, mask)
             frame = None
             if self.strip.shows(merged.index):
                 frame = overlaid(open_frame(members, merged.step), mask, self.strip.size)
-            sound = self.run.sound(self.film, merged.span)
+            sound = self.run.sound(self.decoded, merged.span)
             self.strip.add(merged.index, merged.span, frame, sound)
 
     def _keep(self, merged: MergedSecond, mask: Any) -> None:
@@ -64,15 +70,15 @@ class AvsPredictor:
         """The result; with `folder`, its files are written there, and `on_seconds` hears how far they are."""
         result = AvsPrediction(
             video=self.video,
-            length_seconds=self.film.seconds,
-            warnings=self.film.warnings,
+            length_seconds=self.decoded.seconds,
+            warnings=self.decoded.warnings,
             files=(),
-            width=self.film.width,
-            height=self.film.height,
+            width=self.decoded.width,
+            height=self.decoded.height,
             seconds=tuple(self.seconds),
         )
         if folder is not None:
-            beneath = self.run.caption(self.film)
+            beneath = self.run.caption(self.decoded)
             picture = draw_masks(self.strip, self.seconds, title=self.video.name, beneath=beneath)
             (folder / f"{name}.strip.png").write_bytes(picture)
             shown_at = float(mask_seconds(1)[0])

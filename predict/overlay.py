@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..preprocess.container import DEMUXERS, MAX_PIXELS, file_url
+from ..preprocess.engines import Limits
 from ..preprocess.ffmpeg_process import convert
 from ..preprocess.media import MediaInfo
 
@@ -60,4 +61,11 @@ def write_overlay(
         "-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", file_url(target),
     )  # fmt: skip
     limit = _SECONDS_TO_START + _SECONDS_A_SECOND * count
-    convert(info.path, arguments, folder=layers, timeout_seconds=limit, on_seconds=on_seconds)
+    convert(
+        info.path,
+        arguments,
+        folder=layers,
+        timeout_seconds=limit,
+        memory_bytes=Limits().memory_bytes,
+        on_seconds=on_seconds,
+    )

@@ -16,10 +16,10 @@ from typing import Any, TypeVar, cast
 from ..console import progress
 from ..errors import InputError
 from ..preprocess.engines import Limits
-from ..preprocess.film import Film, FilmRequest, shoot, windows_decoded
 from ..preprocess.isolation import IsolatedPool
 from ..preprocess.media import MediaInfo, probe
 from ..preprocess.reasons import ClipError
+from ..preprocess.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
 from ..train.tasks import AvqaTask
 from .ave import AvePredictor
 from .avqa import AvqaPredictor
@@ -76,7 +76,7 @@ def predict(
             row = bar.add_task(video.name, total=None, note="")
             work = _Work(trained, video, name, asked, pool, partial(bar.update, row))
             try:
-                results.append(work.done(folder))
+                results.append(work.predict(folder))
             except ClipError as error:
                 failures.append(Failure(video, error.reason, _explained(video, error)))
                 bar.update(row, total=1, note=error.reason)
@@ -120,32 +120,32 @@ class _Work:
     pool: IsolatedPool
     report: Callable[..., None]
 
-    def done(self, out: Path | None) -> Prediction:
+    def predict(self, out: Path | None) -> Prediction:
         """What the run says of the video; its files are in `out`. Raises ClipError, StgcmaError."""
         with tempfile.TemporaryDirectory(prefix="stgcma-") as scratch:
-            info, film = self._decode(Path(scratch))
+            info, decoded = self._decode(Path(scratch))
             with nullcontext() if out is None else staged(out, self.name) as folder:
-                result = self._ask(info, film, folder)
+                result = self._ask(info, decoded, folder)
                 if out is None or folder is None:
                     return result
                 content = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
                 (folder / f"{self.name}.json").write_text(content + "\n", encoding="utf-8")
                 return dataclasses.replace(result, files=put_in_place(folder, out))
 
-    def _decode(self, scratch: Path) -> tuple[MediaInfo, Film]:
+    def _decode(self, scratch: Path) -> tuple[MediaInfo, DecodedVideo]:
         self.pool.timeout_seconds = _PROBE_SECONDS
         info = self._in_child(probe, self.video, lambda: None)
         seconds = info.claimed_end_seconds
         self.pool.timeout_seconds = _PROBE_SECONDS + _SECONDS_A_SECOND * (
             3600.0 if seconds is None else seconds
         )
-        request = FilmRequest(info, scratch, self.run.settings.sampling, self.run.window_seconds)
+        request = DecodeRequest(info, scratch, self.run.settings.sampling, self.run.window_seconds)
         planned = None if seconds is None else self._steps(max(round(seconds / self.run.window_seconds), 1))
 
         def look() -> None:
             self.report(total=planned, completed=windows_decoded(scratch), note="decoding")
 
-        return info, self._in_child(shoot, request, look)
+        return info, self._in_child(decode_video, request, look)
 
     def _in_child(self, function: Callable[[Any], Result], item: Any, look: Callable[[], None]) -> Result:
         """`function(item)` in the pool's process; meanwhile, `look` is called now and then."""
@@ -162,12 +162,12 @@ class _Work:
         """What the progress counts: every window is decoded, asked about, and in AVS written."""
         return (3 if self.run.task.name == "avs" else 2) * windows
 
-    def _ask(self, info: MediaInfo, film: Film, folder: Path | None) -> Prediction:
-        count = len(film.windows)
+    def _ask(self, info: MediaInfo, decoded: DecodedVideo, folder: Path | None) -> Prediction:
+        count = len(decoded.windows)
         self.report(total=self._steps(count), completed=count, note="")
-        predictor = self._predictor(info, film, folder)
+        predictor = self._predictor(info, decoded, folder)
         for place in range(count):
-            predictor.add(self.run.window(film, place))
+            predictor.add(self.run.window(decoded, place))
             self.report(completed=count + place + 1)
         if not isinstance(predictor, AvsPredictor):
             result: Prediction = predictor.finish(folder, self.name)
@@ -176,20 +176,22 @@ class _Work:
             result = predictor.finish(
                 folder,
                 self.name,
-                lambda seconds: self.report(completed=2 * count + min(count * seconds / film.seconds, count)),
+                lambda seconds: self.report(
+                    completed=2 * count + min(count * seconds / decoded.seconds, count)
+                ),
             )
         self.report(completed=self._steps(count), note="")
         return result
 
     def _predictor(
-        self, info: MediaInfo, film: Film, folder: Path | None
+        self, info: MediaInfo, decoded: DecodedVideo, folder: Path | None
     ) -> AvePredictor | AvsPredictor | AvqaPredictor:
         if self.run.task.name == "ave":
-            return AvePredictor(self.run, self.video, film)
+            return AvePredictor(self.run, self.video, decoded)
         if self.run.task.name == "avs":
-            return AvsPredictor(self.run, self.video, film, info, folder, self.name)
+            return AvsPredictor(self.run, self.video, decoded, info, folder, self.name)
         names = list(cast("AvqaTask", self.run.task).answers)
-        return AvqaPredictor(self.run, self.video, film, self.asked, names)
+        return AvqaPredictor(self.run, self.video, decoded, self.asked, names)
 
 
 @contextmanager

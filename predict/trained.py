@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model import STGCMA, load_model
-from ..preprocess.film import Film, read_sound, read_window
 from ..preprocess.specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
@@ -24,6 +23,7 @@ from ..preprocess.specification import (
     FeatureSettings,
     Sampling,
 )
+from ..preprocess.whole_video import DecodedVideo, read_sound, read_window
 from ..preprocess.windows import Span
 from ..train.config import RunConfig
 from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
@@ -60,20 +60,20 @@ class TrainedRun:
         """The fbank that the model hears."""
         return FBANK_KINDS[self.settings.fbanks[0]]
 
-    def caption(self, film: Film) -> str:
+    def caption(self, decoded: DecodedVideo) -> str:
         """What stands in a picture beneath a video's name: its length, what it lacks, and who says so."""
-        parts = [clock(film.seconds), *([] if film.has_audio else ["no sound"])]
+        parts = [clock(decoded.seconds), *([] if decoded.has_audio else ["no sound"])]
         return " · ".join([*parts, self.config.preset, self.path.name])
 
-    def window(self, film: Film, place: int) -> dict[str, bytes]:
+    def window(self, decoded: DecodedVideo, place: int) -> dict[str, bytes]:
         """A window of a video as a sample's members."""
         with _one_thread():
-            return read_window(film, place, self.settings)
+            return read_window(decoded, place, self.settings)
 
-    def sound(self, film: Film, span: Span) -> npt.NDArray[np.float16]:
+    def sound(self, decoded: DecodedVideo, span: Span) -> npt.NDArray[np.float16]:
         """What is heard in a part of a video, to be drawn: log-mel energies `[n, bins]`."""
         with _one_thread():
-            return read_sound(film, span, self.kind)
+            return read_sound(decoded, span, self.kind)
 
     def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:
         """The model's outputs for a sample's members, float32 on the CPU, without the batch's dimension.

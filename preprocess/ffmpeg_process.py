@@ -6,6 +6,7 @@ import ctypes
 import functools
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -71,7 +72,7 @@ def run_ffmpeg(path: Path, output: Any) -> tuple[bytes, str | None]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
-        preexec_fn=_die_with_parent(),
+        preexec_fn=_prepared(),
     )
     if done.returncode == 0:
         return done.stdout, None
@@ -87,7 +88,11 @@ def _complaint(stderr: bytes, path: Path) -> str:
     return min((line.strip() for line in lines if line.strip()), default="")[:300]
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def _prepared(memory_bytes: int | None = None) -> Callable[[], None] | None:
+    """What a child does before it becomes ffmpeg: it dies with its parent, and has its memory limited.
+
+    Without `memory_bytes` the parent's own limit stays.
+    """
     # A worker that is killed must not leave its ffmpeg behind. The library is loaded before the fork.
     if not sys.platform.startswith("linux"):
         return None
@@ -95,6 +100,8 @@ def _die_with_parent() -> Callable[[], None] | None:
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if memory_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
     return ask
 
@@ -105,10 +112,12 @@ def convert(
     *,
     folder: Path,
     timeout_seconds: float,
+    memory_bytes: int,
     on_seconds: Callable[[float], None],
 ) -> None:
     """Runs ffmpeg with `arguments`, which read the media file `path` and write another, in `folder`.
 
+    memory_bytes: what it may allocate (Linux).
     on_seconds: is told how far what is written goes, about twice a second.
 
     Raises `ClipError`: 'timeout', 'out-of-memory', and 'unreadable' with ffmpeg's own complaint.
@@ -121,7 +130,7 @@ def convert(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=_prepared(memory_bytes),
         )
         late = threading.Event()
 

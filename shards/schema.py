@@ -153,7 +153,7 @@ class DatasetInfo:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what decides the samples' content: collection, features, classes, plan."""
+        """Hash of what is asked for: collection, features, classes, plan."""
         return fingerprint(
             {
                 "name": self.name,
@@ -163,6 +163,14 @@ class DatasetInfo:
                 "format_version": self.format_version,
             }
         )
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Hash of the samples' content itself: clips that were mended later change it, not `fingerprint`.
+
+        The manifest, whose hash is in `files`, holds the hash of every clip.
+        """
+        return fingerprint({"settings": self.fingerprint, "files": self.files})
 
     def to_json(self) -> dict[str, Any]:
         """The content of `dataset.json`."""

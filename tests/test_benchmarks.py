@@ -51,7 +51,7 @@ def test_a_command_s_cost_is_its_own_and_a_failure_ends_the_benchmark(figures):
     cost = figures.cost_of([sys.executable, "-c", "b = bytearray(100 << 20); sum(range(10**6))"])
     assert 100 << 20 <= cost.peak_bytes < len(ballast)
     assert cost.cpu_seconds > 0
-    with pytest.raises(SystemExit, match="no such thing"):
+    with pytest.raises(figures.MeasurementError, match="no such thing"):
         figures.cost_of([sys.executable, "-c", "raise ValueError('no such thing')"])
 
 
@@ -74,9 +74,12 @@ KEPT = {
 def test_a_run_writes_page_and_json_and_keeps_what_is_of_the_same_machine(tmp_path):
     file = tmp_path / "benchmarks.json"
 
+    def start(*options):
+        command = [sys.executable, BENCHMARKS / "run.py", *options, "--out", tmp_path, "small"]
+        return subprocess.run(command, capture_output=True, text=True)
+
     def run():
-        command = [sys.executable, BENCHMARKS / "run.py", "--quick", "--out", tmp_path, "small"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = start("--quick")
         assert done.returncode == 0, done.stderr
         return json.loads(file.read_text()), (tmp_path / "benchmarks.md").read_text()
 
@@ -93,11 +96,26 @@ def test_a_run_writes_page_and_json_and_keeps_what_is_of_the_same_machine(tmp_pa
     assert "| kept | 1 s | 2 s | other | 0.5 (0.5 to 0.5) | ≤ 0.4 | ✗ |" in page
     assert "**kept, against other: 1.25 times its target.**" in page
 
+    before = file.read_text()
+    assert "of another machine, other versions or another kind of run" in start().stderr
     content["machine"]["cores"] += 1
     file.write_text(json.dumps(content))
-    content, page = run()
-    assert list(content["figures"]) == ["small"]
-    assert "kept" not in page
+    assert start("--quick").returncode == 1
+    file.write_text(before)
+
+
+@pytest.mark.slow
+def test_everything_is_measured_quickly(tmp_path):
+    command = [sys.executable, BENCHMARKS / "run.py", "--quick", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    content = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert list(content["figures"]) == [
+        "preprocess", "loading", "streaming", "scale", "training_step", "forward", "small",
+    ]  # fmt: skip
+    drawn = {path.name for path in (tmp_path / "images").iterdir()}
+    assert drawn == {f"growth-{curve['name']}.svg" for curve in content["curves"]}
+    assert [curve["name"] for curve in content["curves"]] == ["clips", "workers", "steps", "resolution"]
 
 
 def test_an_unknown_name_is_refused(tmp_path):

@@ -115,7 +115,7 @@ class ClipDataset(Dataset[Any]):
         self.normalisation = normalisation_of(task.info, data, self.fbank, where=str(location))
         self.seed = seed
         self._reader = ClipReader(
-            location, cache=cache_folder(location, task.info.fingerprint, root=data.cache)
+            location, cache=cache_folder(location, task.info.data_fingerprint, root=data.cache)
         )
         self._augmentation = (
             FrameAugmentation(model.image_size) if seed is not None and data.augment else None

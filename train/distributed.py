@@ -57,6 +57,11 @@ class World:
             torch.distributed.barrier()
 
 
+def leads() -> bool:
+    """Whether this process writes and talks: alone it does, under `torchrun` the first one."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """The device `name`, as torch calls it; `auto` is the GPU when there is one, else the CPU.
 

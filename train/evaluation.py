@@ -60,12 +60,14 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
     """Scores the run's chosen checkpoint on `split`, and keeps the result in the run folder.
 
     `shards` takes the place of the directory that the run was trained on. A score that the run folder holds
-    already for the same data stays there, and the result says under `stored` whether it was met.
+    already for the same checkpoint and the same planned clips stays there, and the result says under `stored`
+    whether it was met.
     """
     run = RunFolder.open(run_path)
     config = run.read_config()
     folder = shards if shards is not None else run.read_json("run.json")["shards"]
     task = open_task(folder)
+    checkpoint = run.best_sha256()
     model = load_model(run.best)
     task.check_model(model.config, where=str(folder))
     dataset = ClipDataset(folder, split, task, config.data, model.config)
@@ -81,7 +83,8 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
             "task": task.name,
             "split": split,
             "shards": str(folder),
-            "data_fingerprint": task.info.fingerprint,
+            "data_fingerprint": task.info.data_fingerprint,
+            "checkpoint_sha256": checkpoint,
             "clips": len(dataset),
             "modality": model.config.modality,
             "score_name": task.score_name,
@@ -91,14 +94,18 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
             "selected_on": config.train.select_on,
             "machine": f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
         }
-        return _compare_and_keep(run, split, result, write=here.leads)
+        return _compare_and_keep(run, split, task, result, write=here.leads)
 
 
-def _compare_and_keep(run: RunFolder, split: str, result: dict[str, Any], *, write: bool) -> dict[str, Any]:
-    same_data = result["data_fingerprint"] == run.read_json("run.json")["data_fingerprint"]
-    name = f"evaluation-{split}" + ("" if same_data else f"-{result['data_fingerprint'][:12]}") + ".json"
-    if (run.path / name).is_file():
-        stored = run.read_json(name)
+def _compare_and_keep(
+    run: RunFolder, split: str, task: Task, result: dict[str, Any], *, write: bool
+) -> dict[str, Any]:
+    # Of the same plan and settings, not only of the same bytes: shards that another machine made count.
+    settings = task.info.fingerprint
+    same = settings == run.read_dataset().fingerprint
+    name = f"evaluation-{split}" + ("" if same else f"-{settings[:12]}") + ".json"
+    stored = run.read_evaluation(name)
+    if stored is not None:
         met = bool(result["score"] >= stored["score"] - TOLERANCE)
         result["stored"] = {"score": stored["score"], "machine": stored["machine"], "met": met}
     elif write:

@@ -71,7 +71,7 @@ def train(
         run = RunFolder(run_path)
         if here.leads:
             if resume:
-                run.check_resumable(config, task.info.fingerprint)
+                run.check_resumable(config, task.info.data_fingerprint)
             else:
                 run.check_free(overwrite=overwrite)
         here.wait()
@@ -93,7 +93,7 @@ def train(
             run.write_dataset(task.info)
             about = {
                 "shards": absolute(shards),
-                "data_fingerprint": task.info.fingerprint,
+                "data_fingerprint": task.info.data_fingerprint,
                 "clip_seconds": training.usual_seconds,
                 "processes": here.size,
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ..errors import InputError
 from ..shards.files import publish
 from ..shards.storage import Location
 from .config import RunConfig, parse
+from .distributed import leads
 from .evaluation import evaluate
 from .loop import train
 
@@ -95,7 +97,8 @@ def _train_each(
     rows = []
     for name, config in configs.items():
         run = path / name
-        message(f"{name} → {run}")
+        if leads():
+            message(f"{name} → {run}")
         summary = train(shards, run, config, overwrite=overwrite, resume=resume)
         result = evaluate(run, split=split)
         rows.append(
@@ -112,6 +115,5 @@ def _train_each(
 
 
 def _keep(path: Path, result: dict[str, Any]) -> None:
-    import json
-
-    publish(path, (json.dumps(result, indent=2) + "\n").encode())
+    if leads():
+        publish(path, (json.dumps(result, indent=2) + "\n").encode())

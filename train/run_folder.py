@@ -2,7 +2,7 @@
 
 RUN/config.yaml          the resolved configuration
 RUN/dataset.json         what the shards' own says: classes or vocabulary, features, audio mean and std
-RUN/run.json             shards and their fingerprint, versions, git revision, parameter counts
+RUN/run.json             shards and the fingerprint of their data, versions, git revision, parameter counts
 RUN/metrics.jsonl        a line an epoch
 RUN/steps.jsonl          a line a step: loss, learning rates, the clips
 RUN/tensorboard/         the same for TensorBoard
@@ -15,6 +15,7 @@ RUN/report.html
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError, OtherSettingsError
-from ..model.checkpoint import BACKBONE
+from ..model.checkpoint import ADAPTERS, BACKBONE
 from ..shards.files import publish
 from ..shards.manifest import dataset_bytes
 from ..shards.schema import DATASET_FILE, DatasetInfo
@@ -149,6 +150,17 @@ class RunFolder:
             raise InputError(f"{path} is missing")
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
+
+    def best_sha256(self) -> str:
+        """Hash of the chosen checkpoint's adapters: whatever is said of a run is said of these."""
+        return hashlib.sha256((self.best / ADAPTERS).read_bytes()).hexdigest()
+
+    def read_evaluation(self, name: str) -> dict[str, Any] | None:
+        """The evaluation in the file `name`; None without one, or when it is of an earlier checkpoint."""
+        if not (self.path / name).is_file():
+            return None
+        stored = self.read_json(name)
+        return stored if stored.get("checkpoint_sha256") == self.best_sha256() else None
 
     def append(self, name: str, row: dict[str, Any]) -> None:
         """Adds a line to `METRICS` or `STEPS`."""

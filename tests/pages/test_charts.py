@@ -34,6 +34,14 @@ def test_shares_stay_between_nothing_and_all():
     assert (shown[0], shown[-1]) == ("0", "100")
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_shares_that_are_all_nothing_or_all(share):
+    chart = line_chart("Score", [Series("val", [(1, share), (2, share)])], percent=True)
+    shown = re.findall(r">(-?\d+) %<", chart.svg)
+    assert len(shown) > 1
+    assert f"{100 * share:.0f}" in shown
+
+
 def test_a_value_that_is_not_finite_is_a_gap():
     chart = line_chart("Loss", [Series("run", [(1, 1.0), (2, math.nan), (3, 0.5)])])
     assert len(numbers(chart.svg, "cx")) == 2

@@ -142,6 +142,12 @@ def test_one_bad_file_does_not_stop_the_others(stgcma, run_of, encoded, tmp_path
     assert said["videos"][0]["files"] == [str(out / f"a.{end}") for end in ("json", "timeline.png", "vtt")]
 
 
+def test_a_single_bad_file_is_in_the_json_too(stgcma, run_of, tmp_path):
+    result = stgcma("predict", run_of("ave"), tmp_path / "lost.mp4", "--out", tmp_path / "out", "--json")
+    assert result.status == 2
+    assert [one["reason"] for one in json.loads(result.stdout)["failures"]] == ["missing"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,6 +1,8 @@
 """A run that is killed after any step and resumed is, to the bit, the run that was not."""
 
+import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,8 @@ import sys
 import pytest
 import torch
 from stgcma.errors import InputError, StgcmaError
+from stgcma.shards.manifest import read_dataset, write_dataset
+from stgcma.shards.schema import MANIFEST_FILE
 from stgcma.train import loop
 from stgcma.train.loop import train
 
@@ -159,6 +163,19 @@ def test_other_settings_or_data_cannot_be_resumed(finished, ave_shards, small_co
     with pytest.raises(InputError, match=r"the shards were ffffffffffff, are "):
         train(ave_shards, run, small_config("ave", "optim.epochs=1"), resume=True)
     (run / "run.json").write_text(json.dumps(about))
+
+
+def test_mended_clips_are_other_data(ave_shards, small_config, tmp_path):
+    """What `preprocess --retry-quarantined` writes is of the same plan; its manifest is another."""
+    config = small_config("ave", "optim.epochs=1")
+    shards, run = tmp_path / "shards", tmp_path / "run"
+    shutil.copytree(ave_shards, shards)
+    train(shards, run, config)
+    info = read_dataset(shards)
+    write_dataset(shards, dataclasses.replace(info, files={**info.files, MANIFEST_FILE: "0" * 64}))
+    assert read_dataset(shards).fingerprint == info.fingerprint
+    with pytest.raises(InputError, match=r"RUN .* cannot be resumed: the shards were "):
+        train(shards, run, config, resume=True)
 
 
 def test_more_workers_are_no_other_settings(finished, ave_shards):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import asdict
 
 import pytest
@@ -266,6 +267,9 @@ def test_a_score_that_is_not_met_is_said(stgcma, trained):
         r"stores \d+\.\d\d% on val \(on elsewhere\), which is not met: \d+\.\d\d% here", result.stderr
     )
     assert json.loads(stored.read_text())["machine"] == "elsewhere", "what is stored stays"
+    for_machines = stgcma("evaluate", run, "--split", "val", "--json")
+    assert for_machines.status == 1
+    assert json.loads(for_machines.stdout)["stored"]["met"] is False
     stored.write_text(json.dumps(before))
     assert stgcma("evaluate", run, "--split", "val").status == 0
 
@@ -278,7 +282,26 @@ def test_other_shards_are_scored_beside_the_runs_own(stgcma, trained, ave_raw, t
     result = stgcma("evaluate", run, "--shards", tmp_path / "other", "--split", "val", "--json")
     scored = json.loads(result.stdout)
     assert "stored" not in scored
-    assert (run / f"evaluation-val-{scored['data_fingerprint'][:12]}.json").is_file()
+    (kept,) = run.glob("evaluation-val-*.json")
+    assert json.loads(kept.read_text()) == scored
+
+
+def test_the_score_of_an_earlier_checkpoint_counts_no_more(stgcma, trained, tmp_path):
+    """Scored while it was trained, a run goes on to other weights."""
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    assert stgcma("evaluate", run).status == 0
+    stored = run / "evaluation-test.json"
+    before = json.loads(stored.read_text())
+    stored.write_text(json.dumps({**before, "checkpoint_sha256": "0" * 64, "score": 0.999}))
+    refused = stgcma("report", run)
+    assert refused.status == 2
+    assert (
+        "'s evaluation-test.json is of an earlier checkpoint; make it with `stgcma evaluate" in refused.stderr
+    )
+    again = stgcma("evaluate", run, "--json")
+    assert (again.status, "stored" in json.loads(again.stdout)) == (0, False)
+    assert json.loads(stored.read_text()) == before
 
 
 def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):

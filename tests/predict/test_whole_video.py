@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 from stgcma.preprocess.datasets import ave, avs_s4, music_avqa
-from stgcma.preprocess.film import FilmRequest, read_window, shoot, windows_decoded
 from stgcma.preprocess.media import probe
 from stgcma.preprocess.reasons import ClipError
 from stgcma.preprocess.sample import SampleMaker
 from stgcma.preprocess.specification import ClipSpecification, FeatureSettings
+from stgcma.preprocess.whole_video import DecodeRequest, decode_video, read_window, windows_decoded
 
 from .conftest import picture, tone
 
 
-def film_of(path, folder, sampling, window_seconds):
+def decoded_video(path, folder, sampling, window_seconds):
     folder.mkdir()
-    return shoot(FilmRequest(probe(path), folder, sampling, window_seconds))
+    return decode_video(DecodeRequest(probe(path), folder, sampling, window_seconds))
 
 
 def sample_of(path, settings):
@@ -35,9 +35,11 @@ def test_a_clip_of_one_window_is_its_sample(shards_of, raw_of, tmp_path, task, w
     stored = reader.read(clip_places(records)[0])
     reader.close()
     fbanks = tuple(open_task(shards).info.features["fbanks"])
-    film = film_of(raw_of(task) / records[0].source, tmp_path / "film", collection.SAMPLING, window)
-    assert len(film.windows) == 1
-    made = read_window(film, 0, FeatureSettings(collection.SAMPLING, fbanks))
+    decoded = decoded_video(
+        raw_of(task) / records[0].source, tmp_path / "decoded", collection.SAMPLING, window
+    )
+    assert len(decoded.windows) == 1
+    made = read_window(decoded, 0, FeatureSettings(collection.SAMPLING, fbanks))
     assert set(made) == {name for name in stored if name.startswith(("frame_", "fbank_"))}
     assert {name: made[name] == stored[name] for name in made} == dict.fromkeys(made, True)
 
@@ -48,27 +50,29 @@ def test_a_window_of_a_long_video_is_the_sample_of_that_part(encoded, ffmpeg, tm
     exact = ("-c:v", "ffv1", "-c:a", "pcm_s16le")
     path = encoded("long.mkv", *picture(seconds=13, size="64x48"), *sweep, *exact)
     settings = FeatureSettings(sampling, ("swin",))
-    film = film_of(path, tmp_path / "film", sampling, 5)
-    starts = [window.start_seconds for window in film.windows]
+    decoded = decoded_video(path, tmp_path / "decoded", sampling, 5)
+    starts = [window.start_seconds for window in decoded.windows]
     assert starts == [0, 5, 8]
     for place, start in enumerate(starts):
         part = tmp_path / f"part-{place}.mkv"
         ffmpeg("-ss", start, "-i", path, "-t", 5, *exact, part)
-        made, expected = read_window(film, place, settings), sample_of(part, settings)
+        made, expected = read_window(decoded, place, settings), sample_of(part, settings)
         assert made.keys() == expected.keys()
         for name, content in expected.items():
             assert made[name] == content, f"{name} of the window at {start} s"
 
 
 def test_the_video_is_decoded_once(long_video, tmp_path, monkeypatch):
-    from stgcma.preprocess import film
+    from stgcma.preprocess import whole_video
 
     calls = []
-    stream = film.stream_frames
+    stream = whole_video.stream_frames
     monkeypatch.setattr(
-        film, "stream_frames", lambda *arguments, **options: calls.append(1) or stream(*arguments, **options)
+        whole_video,
+        "stream_frames",
+        lambda *arguments, **options: calls.append(1) or stream(*arguments, **options),
     )
-    made = film_of(long_video, tmp_path / "film", ave.SAMPLING, 10)
+    made = decoded_video(long_video, tmp_path / "decoded", ave.SAMPLING, 10)
     assert (len(made.windows), len(calls)) == (3, 1)
     assert windows_decoded(made.folder) == 3
     assert (made.width, made.height, made.has_audio, made.warnings) == (160, 120, True, ())
@@ -82,9 +86,9 @@ def test_pictures_that_must_be_counted_give_the_same_frames(encoded, ffmpeg, tmp
     )
     ffmpeg("-i", path, "-c", "copy", tmp_path / "clip.avi")
     for source in (path, tmp_path / "clip.avi"):
-        film = film_of(source, tmp_path / source.suffix, avs_s4.SAMPLING, 5)
+        decoded = decoded_video(source, tmp_path / source.suffix, avs_s4.SAMPLING, 5)
         settings = FeatureSettings(avs_s4.SAMPLING, ("swin",))
-        made[source.suffix] = [read_window(film, place, settings) for place in range(2)]
+        made[source.suffix] = [read_window(decoded, place, settings) for place in range(2)]
     frames = {
         suffix: [{name: one[name] for name in one if name.startswith("frame")} for one in windows]
         for suffix, windows in made.items()
@@ -95,16 +99,18 @@ def test_pictures_that_must_be_counted_give_the_same_frames(encoded, ffmpeg, tmp
 def test_missing_sound_becomes_silence_and_is_said(encoded, tmp_path):
     settings = FeatureSettings(avs_s4.SAMPLING, ("swin",))
     short = encoded("short.mp4", *picture(seconds=8), *tone(seconds=3), "-c:a", "aac")
-    film = film_of(short, tmp_path / "short", avs_s4.SAMPLING, 5)
-    assert film.has_audio
-    assert len(film.warnings) == 1
-    assert film.warnings[0].startswith("its sound ends at 3.0")
-    silent = film_of(encoded("silent.mp4", *picture(seconds=0.3)), tmp_path / "silent", avs_s4.SAMPLING, 5)
+    decoded = decoded_video(short, tmp_path / "short", avs_s4.SAMPLING, 5)
+    assert decoded.has_audio
+    assert len(decoded.warnings) == 1
+    assert decoded.warnings[0].startswith("its sound ends at 3.0")
+    silent = decoded_video(
+        encoded("silent.mp4", *picture(seconds=0.3)), tmp_path / "silent", avs_s4.SAMPLING, 5
+    )
     assert not silent.has_audio
     assert silent.warnings == ("no audio stream: silence was put in its place",)
     import io
 
-    for made in (film, silent):
+    for made in (decoded, silent):
         last = np.load(io.BytesIO(read_window(made, len(made.windows) - 1, settings)["fbank_224.npy"]))
         assert last.min() == last[-1].max(), "the least energy there is"
 
@@ -112,13 +118,13 @@ def test_missing_sound_becomes_silence_and_is_said(encoded, tmp_path):
 def test_sound_alone_is_refused(encoded, tmp_path):
     path = encoded("sound.m4a", *tone(), "-c:a", "aac")
     with pytest.raises(ClipError, match=r"no-video: it holds sound alone; a video is needed"):
-        film_of(path, tmp_path / "film", ave.SAMPLING, 10)
+        decoded_video(path, tmp_path / "decoded", ave.SAMPLING, 10)
 
 
 def test_a_slide_that_stays_is_seen_in_every_window(encoded, tmp_path):
     path = encoded("slides.mkv", *picture(seconds=24, rate="1/12", size="64x48"), *tone(seconds=24))
-    film = film_of(path, tmp_path / "film", avs_s4.SAMPLING, 5)
+    decoded = decoded_video(path, tmp_path / "decoded", avs_s4.SAMPLING, 5)
     settings = FeatureSettings(avs_s4.SAMPLING, ("swin",))
-    firsts = [read_window(film, place, settings)["frame_00.jpg"] for place in range(len(film.windows))]
+    firsts = [read_window(decoded, place, settings)["frame_00.jpg"] for place in range(len(decoded.windows))]
     assert len(firsts) == 5
     assert firsts[1] == firsts[0] != firsts[-1]

@@ -29,7 +29,7 @@ _ROUNDING_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
-class FilmRequest:
+class DecodeRequest:
     """What is to be decoded: the file as `probe` knows it, and into which empty folder."""
 
     info: MediaInfo
@@ -39,7 +39,7 @@ class FilmRequest:
 
 
 @dataclass(frozen=True)
-class Film:
+class DecodedVideo:
     """A decoded video. Its pictures and its sound lie in `folder`.
 
     Attributes:
@@ -62,7 +62,7 @@ class Film:
     warnings: tuple[str, ...]
 
 
-def shoot(request: FilmRequest) -> Film:
+def decode_video(request: DecodeRequest) -> DecodedVideo:
     """Decodes a video. It may be run in a process of its own, and needs no torch.
 
     Raises ClipError: `no-video`, and as the decoders do. A video without sound, or one whose sound ends
@@ -81,7 +81,7 @@ def shoot(request: FilmRequest) -> Film:
     return _shoot(request, displayed_timeline(info, timeline), counted=True)
 
 
-def _shoot(request: FilmRequest, timeline: Timeline, *, counted: bool) -> Film:
+def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> DecodedVideo:
     times = timeline.times_seconds
     seconds = float(timeline.seconds(timeline.end))
     windows = plan_windows(seconds, request.window_seconds, request.sampling)
@@ -105,7 +105,7 @@ def _shoot(request: FilmRequest, timeline: Timeline, *, counted: bool) -> Film:
             folder = _window_folder(request.folder, place)
             folder.mkdir(exist_ok=True)
             (folder / f"frame_{frame:02d}.jpg").write_bytes(content)
-    return Film(
+    return DecodedVideo(
         folder=request.folder,
         seconds=seconds,
         windows=windows,
@@ -124,7 +124,7 @@ def _pictures_of(window: Window, times: npt.NDArray[np.float64]) -> tuple[int, i
     return (first, last) if first < last else (max(first - 1, 0), max(first, 1))
 
 
-def _record(request: FilmRequest, seconds: float) -> tuple[list[str], bool]:
+def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
     """Writes the sound, at least as long as the pictures but for half a second. Returns warnings."""
     path = request.folder / WAVEFORM
     with path.open("wb") as stream:
@@ -158,33 +158,33 @@ def _write_silence(stream: BinaryIO, samples: int) -> None:
     stream.write(bytes(4 * max(samples, ANALYSIS_SAMPLES - stream.tell() // 4, 0)))
 
 
-def read_window(film: Film, place: int, settings: FeatureSettings) -> dict[str, bytes]:
+def read_window(decoded: DecodedVideo, place: int, settings: FeatureSettings) -> dict[str, bytes]:
     """The members `frame_00.jpg` … and the fbanks of a window, as they stand in a shard."""
-    folder = _window_folder(film.folder, place)
+    folder = _window_folder(decoded.folder, place)
     members = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    last = place == len(film.windows) - 1
-    end = None if last else round(film.windows[place].end_seconds * SAMPLE_RATE_HZ)
-    return members | fbank_members(_waveform(film, film.sound_starts[place], end), settings)[0]
+    last = place == len(decoded.windows) - 1
+    end = None if last else round(decoded.windows[place].end_seconds * SAMPLE_RATE_HZ)
+    return members | fbank_members(_waveform(decoded, decoded.sound_starts[place], end), settings)[0]
 
 
-def read_sound(film: Film, span: Span, kind: FbankKind) -> npt.NDArray[np.float16]:
+def read_sound(decoded: DecodedVideo, span: Span, kind: FbankKind) -> npt.NDArray[np.float16]:
     """The log-mel energies of all that is heard in `span`, to be looked at: `[n, bins]`, one at least."""
     start, end = (round(edge * SAMPLE_RATE_HZ) for edge in span)
-    waveform = _waveform(film, start, end)
+    waveform = _waveform(decoded, start, end)
     each = round(kind.target_frames * kind.frame_shift_milliseconds * SAMPLE_RATE_HZ / 1000)
     parts = [waveform[place : place + each] for place in range(0, len(waveform), each)]
     return np.concatenate([log_mel(part, kind) for part in parts if len(part) >= ANALYSIS_SAMPLES])
 
 
-def _waveform(film: Film, start: int, end: int | None) -> npt.NDArray[np.float32]:
+def _waveform(decoded: DecodedVideo, start: int, end: int | None) -> npt.NDArray[np.float32]:
     """The samples `[start, end)`; zeros make up an analysis frame where there is none."""
-    waveform = np.memmap(film.folder / WAVEFORM, dtype="<f4", mode="r")
+    waveform = np.memmap(decoded.folder / WAVEFORM, dtype="<f4", mode="r")
     part = np.array(waveform[start:end], dtype=np.float32)
     return np.pad(part, (0, max(ANALYSIS_SAMPLES - len(part), 0)))
 
 
 def windows_decoded(folder: Path) -> int:
-    """How many windows a film under way in `folder` has begun."""
+    """How many windows of a decoding under way in `folder` has begun."""
     return sum(path.is_dir() for path in folder.iterdir())
 
 
