@@ -19,7 +19,7 @@ from figures import Cost, measured_apart
 from preprocess import preprocess
 
 SIDES = ("stgcma", "naive")
-FEATURE_MAPS = (16, 32, 56, 80)  # the head halves them three times
+FEATURE_MAPS = (16, 32, 48, 64)  # the head halves them three times
 
 
 @dataclass
@@ -40,12 +40,12 @@ class Curve:
 
 def curves(scratch: Path, *, quick: bool) -> list[Curve]:
     """All curves; the quick ones have fewer points."""
-    clips, workers = ((10, 20), (1, 2)) if quick else ((40, 80, 160, 320), (1, 2, 4))
-    steps, maps = ((2, 5), FEATURE_MAPS[:2]) if quick else ((2, 5, 10, 20), FEATURE_MAPS)
+    clips, workers = ((4, 8), (1, 2)) if quick else ((40, 80, 160), (1, 2, 4))
+    steps, maps = ((2, 3), FEATURE_MAPS[:2]) if quick else ((2, 5, 10, 20), FEATURE_MAPS)
     head = "A forward and backward pass of the AVS head"
     return [
         _clips(scratch / "clips", clips),
-        _workers(scratch / "workers", 16 if quick else 96, workers),
+        _workers(scratch / "workers", 8 if quick else 48, workers),
         _model("steps", "A training step of ave-clip-b16-base", "time steps T", steps),
         _model("resolution", head, "side of the largest feature map", maps),
     ]

@@ -54,7 +54,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
         said = _compare(ours.load(0, train=False), theirs.load(0, train=False))
         for what, (train, normalised, target, note) in WAYS.items():
             spent = in_turns(
-                2 if quick else 5,
+                2 if quick else 3,
                 partial(_cost, ours, len(names), train=train, normalised=normalised),
                 partial(_cost, theirs, len(names), train=train),
             )

@@ -23,7 +23,7 @@ RELEASES = Path(__file__).with_name("releases.py")
 
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     """CPU-seconds a clip, and the wall time of two workers."""
-    count, rounds = (24, 1) if quick else (96, 3)
+    count, rounds = (12, 1) if quick else (96, 3)
     raw = scratch / "raw"
     clips = make_clips(raw, count, kind="film", distinct=8)
     out, folders = scratch / "shards", scratch / "folders"
