@@ -53,3 +53,10 @@ def main() -> None:
     except StgcmaError as error:
         message(f"stgcma: {error}")
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        reason = str(error).splitlines()[0]
+        message(f"stgcma: the GPU has too little memory left, does another program use it? {reason}")
+        sys.exit(1)

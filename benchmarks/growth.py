@@ -41,7 +41,7 @@ class Curve:
 def curves(scratch: Path, *, quick: bool) -> list[Curve]:
     """All curves; the quick ones have fewer points."""
     clips, workers = ((4, 8), (1, 2)) if quick else ((40, 80, 160), (1, 2, 4))
-    steps, maps = ((2, 3), FEATURE_MAPS[:2]) if quick else ((2, 5, 10, 20), FEATURE_MAPS)
+    steps, maps = ((2, 3), FEATURE_MAPS[:2]) if quick else ((2, 5, 10), FEATURE_MAPS)
     head = "A forward and backward pass of the AVS head"
     return [
         _clips(scratch / "clips", clips),
@@ -118,7 +118,8 @@ def draw(curve: Curve, path: Path) -> None:
             axis.plot(
                 [point[0] for point in points], [scale * point[column] for point in points], "o-", label=side
             )
-        axis.set(xlabel=curve.axis, ylabel=label, xlim=(0, None), ylim=(0, None))
+        most = max(scale * point[column] for points in curve.points.values() for point in points)
+        axis.set(xlabel=curve.axis, ylabel=label, xlim=(0, None), ylim=(0, 1.1 * most))
         axis.grid(alpha=0.3)
         if len(curve.points) > 1:
             axis.legend(frameon=False)

@@ -33,7 +33,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
         return measured_apart(__file__, shards[count])
 
     measured(MANY), measured(FEW)  # from the page cache
-    runs = in_turns(1 if quick else 5, lambda: measured(MANY), lambda: measured(FEW))
+    runs = in_turns(1 if quick else 3, lambda: measured(MANY), lambda: measured(FEW))
     few, start, memory = f"{FEW:,} clips", f"start of a loader of {MANY:,} clips", "memory of the same"
     return [
         Figure(

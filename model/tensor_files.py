@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, StgcmaError
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -73,15 +73,22 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write(temporary path)`, waits for the disk, then renames: a reader never sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    """Calls `write(temporary path)`, waits for the disk, then renames: a reader never sees half a file.
+
+    Raises StgcmaError naming `path` where the disk does not take it.
+    """
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
         temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise StgcmaError(f"{path} cannot be written: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

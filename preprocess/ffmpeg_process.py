@@ -6,7 +6,6 @@ import ctypes
 import functools
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .container import DEMUXERS, MAX_PIXELS, check_file, file_url
+from .isolation import cap_memory
 from .reasons import ClipError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _prepared(memory_bytes: int | None = None) -> Callable[[], None] | None:
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if memory_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+            cap_memory(memory_bytes)
 
     return ask
 

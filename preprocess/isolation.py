@@ -277,8 +277,14 @@ def _enter_child(memory_bytes: int, imports: Sequence[str]) -> None:
         importlib.import_module(name)
     if sys.platform.startswith("linux"):
         # Not RLIMIT_AS: torch reserves gigabytes of addresses that it never touches.
-        limit = _data_bytes() + memory_bytes
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        cap_memory(_data_bytes() + memory_bytes)
+
+
+def cap_memory(limit_bytes: int) -> None:
+    """Limits what this process may allocate (Linux), to less where the system allows less."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _data_bytes() -> int:

@@ -11,8 +11,8 @@ from ..console import message
 from ..errors import StgcmaError
 from ..shards.manifest import read_manifest
 from ..shards.reader import ClipReader, clip_places
-from ..shards.schema import ClipRecord, shard_name
-from ..shards.storage import Location
+from ..shards.schema import SHARD_FOLDER, ClipRecord, shard_name
+from ..shards.storage import Location, open_store
 from .engines import ShardTask
 from .output import ShardResult
 from .sample import add_sums, fbank_sums
@@ -21,9 +21,10 @@ from .sample import add_sums, fbank_sums
 def flawless_shards(location: Location, tasks: Sequence[ShardTask]) -> Iterator[ShardResult]:
     """The results of the shards of a finished directory that lack none of their clips.
 
-    The training shards are read, for the sums that the audio statistics are made of. One that is damaged is
-    left out, so that it is made again.
+    The training shards are read, for the sums that the audio statistics are made of. One that is damaged, or
+    a shard of any split that is missing or cut, is left out, so that it is made again.
     """
+    store = open_store(location)
     written: dict[str, list[ClipRecord]] = {}
     for record in read_manifest(location):
         written.setdefault(record.shard, []).append(record)
@@ -36,7 +37,11 @@ def flawless_shards(location: Location, tasks: Sequence[ShardTask]) -> Iterator[
         except StgcmaError as error:
             message(f"{error}; it is made again")
             continue
-        yield ShardResult(task.split, task.index, tuple(records), (), sums)
+        result = ShardResult(task.split, task.index, tuple(records), (), sums)
+        if store.size_bytes(f"{SHARD_FOLDER}/{result.name}") == result.bytes:
+            yield result
+        else:
+            message(f"{store.where(f'{SHARD_FOLDER}/{result.name}')} is missing or cut; it is made again")
 
 
 def _sums(location: Location, records: list[ClipRecord]) -> dict[str, tuple[float, float, int]]:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from .files import named_errors
 from .storage import Location, ObjectStore, open_store
 
 
@@ -32,8 +33,9 @@ def open_kept(store: ObjectStore, name: str, folder: Path) -> BinaryIO:
     """
     kept = folder / name
     if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=kept.parent, prefix=f".{kept.name}.")
+        with named_errors(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=kept.parent, prefix=f".{kept.name}.")
         os.close(descriptor)
         try:
             store.fetch(name, Path(temporary))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, get_type_hints
@@ -68,6 +69,16 @@ def read_manifest(folder: Location, *, split: str | None = None) -> list[ClipRec
     return [record for record in records if split in (None, record.split)]
 
 
+def read_columns(folder: Location, names: Sequence[str], *, split: str) -> list[list[Any]]:
+    """The columns `names` of one split's rows in the manifest. Raises InputError when it is damaged.
+
+    Of a hundred thousand clips this takes a fraction of what `read_manifest` takes.
+    """
+    columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord, (*names, "split"))
+    kept = [each == split for each in columns["split"]]
+    return [list(itertools.compress(columns[name], kept)) for name in names]
+
+
 def read_quarantine(folder: Location) -> list[QuarantineRecord]:
     """Reads the quarantine's rows. Raises InputError when it is damaged."""
     columns = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
@@ -102,8 +113,13 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_table(store: Store, name: str, kind: type) -> dict[str, Iterable[Any]]:
-    """The columns of a table, in the order of the fields of `kind`: records are made of them at once."""
+def _read_table(
+    store: Store, name: str, kind: type, wanted: Sequence[str] | None = None
+) -> dict[str, Iterable[Any]]:
+    """The columns of a table, those that are `wanted` or all.
+
+    All are in the order of the fields of `kind`: records are made of them at once.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -119,9 +135,10 @@ def _read_table(store: Store, name: str, kind: type) -> dict[str, Iterable[Any]]
         file = parquet.ParquetFile(
             pyarrow.BufferReader(content), page_checksum_verification=True, pre_buffer=False
         )
-        table = file.read(use_threads=False)
-        if missing := sorted(set(names) - set(table.column_names)):
+        if missing := sorted(set(names) - set(file.schema_arrow.names)):
             raise InputError(f"{where} lacks the columns {', '.join(missing)}")
+        names = names if wanted is None else list(wanted)
+        table = file.read(columns=names, use_threads=False)
         columns: dict[str, Iterable[Any]] = {each: table.column(each).to_pylist() for each in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None

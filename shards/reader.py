@@ -7,16 +7,19 @@ import io
 import itertools
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import StgcmaError
 from .cache import open_kept
+from .manifest import read_columns
 from .schema import SHARD_FOLDER, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
 from .writer import end_of_archive
+
+_HEADER_DAMAGED = "{where} is not a readable shard: the tar header at byte {byte} is damaged"
 
 
 class ClipPlace(NamedTuple):
@@ -38,6 +41,25 @@ def clip_places(records: Sequence[ClipRecord]) -> list[ClipPlace]:
             places.append(ClipPlace(row.key, shard, offset, row.bytes, row.sha256))
             offset += row.bytes
     return places
+
+
+def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[float]]:
+    """Where the clips of one split lie, in the manifest's order, and their lengths in seconds.
+
+    Raises InputError when the manifest is damaged.
+    """
+    keys, shards, sizes, hashes, seconds = read_columns(
+        folder, ("key", "shard", "bytes", "sha256", "seconds"), split=split
+    )
+    offsets, shard, offset = [], "", 0
+    for number, size in enumerate(sizes):
+        if shards[number] == shard:
+            shards[number] = shard  # one string a shard, not one a clip
+        else:
+            shard, offset = shards[number], 0
+        offsets.append(offset)
+        offset += size
+    return list(map(ClipPlace, keys, shards, offsets, sizes, hashes)), seconds
 
 
 class ClipReader:
@@ -69,7 +91,7 @@ class ClipReader:
             )
         where = self._where(place.shard)
         members: dict[str, bytes] = {}
-        for name, content in _members(io.BytesIO(extent), where=where, after=lambda _: b""):
+        for name, content in _extent_members(extent, where=where, offset=place.offset_bytes):
             key, _, suffix = name.partition(".")
             if key != place.key:
                 raise StgcmaError(f"{where}: found {key} at the place of {place.key}")
@@ -106,8 +128,11 @@ class ClipReader:
             except FileNotFoundError:
                 raise StgcmaError(f"{self._where(place.shard)} is missing, the manifest names it") from None
             self._shard = place.shard
-        self._stream.seek(place.offset_bytes)
-        extent = self._stream.read(place.size_bytes)
+        try:
+            self._stream.seek(place.offset_bytes)
+            extent = self._stream.read(place.size_bytes)
+        except OSError as error:
+            raise StgcmaError(f"{self._where(place.shard)} cannot be read: {error}") from None
         if len(extent) != place.size_bytes:
             raise StgcmaError(f"{self._where(place.shard)} is cut: it ends within {place.key}")
         return extent
@@ -118,6 +143,27 @@ class ClipReader:
         return store.open(name)
 
 
+def _extent_members(extent: bytes, *, where: str, offset: int) -> Iterator[tuple[str, bytes]]:
+    """The members of a clip's bytes, which begin at `offset` of the shard: (name, bytes).
+
+    They are as the writer makes them: a plain header and the content each. This is a good part of what
+    loading a clip costs. Raises StgcmaError naming `where` on damage.
+    """
+    at = 0
+    while at < len(extent):
+        begin = at + tarfile.BLOCKSIZE
+        try:
+            header = tarfile.TarInfo.frombuf(extent[at:begin], "ascii", "strict")
+        except (tarfile.TarError, ValueError):
+            header = None
+        if header is None or not header.isreg() or begin + header.size > len(extent):
+            raise StgcmaError(
+                f"{where} is not a readable shard: the tar header at byte {offset + at} is damaged"
+            )
+        yield header.name, extent[begin : begin + header.size]
+        at = begin + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
 def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The members of the shard `name` that have one of `suffixes`: (suffix, bytes), the others skipped over.
 
@@ -125,8 +171,9 @@ def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[
     """
     where = store.where(name)
     try:
-        with store.open(name) as stream:
-            for member, content in _members(stream, where=where, after=end_of_archive, suffixes=suffixes):
+        # Of an object, every read is a request: of many small members it is fetched by the megabyte.
+        with io.BufferedReader(store.open(name), 1 << 20) as stream:  # type: ignore[type-var]
+            for member, content in _members(stream, where=where, suffixes=suffixes):
                 yield member.partition(".")[2], content
     except FileNotFoundError:
         raise StgcmaError(f"{where} is missing, the manifest names it") from None
@@ -136,26 +183,22 @@ def _members(
     stream: BinaryIO,
     *,
     where: str,
-    after: Callable[[int], bytes],
-    suffixes: Sequence[str] | None = None,
+    suffixes: Sequence[str],
 ) -> Iterator[tuple[str, bytes]]:
-    """The members of a tar, those with one of `suffixes` or all: (name, bytes).
+    """The members of a shard that have one of `suffixes`: (name, bytes).
 
-    `after` tells what follows the last member, by where that ends: tarfile takes a damaged header for the
-    end of the archive. Raises StgcmaError naming `where` on damage.
+    Raises StgcmaError naming `where` on damage: tarfile takes a damaged header for the end of the archive.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
-                content = None
-                if suffixes is None or member.name.partition(".")[2] in suffixes:
-                    content = archive.extractfile(member) if member.isreg() else None
-                if content is not None:
+                wanted = member.isreg() and member.name.partition(".")[2] in suffixes
+                if wanted and (content := archive.extractfile(member)) is not None:
                     yield member.name, content.read()
             end = archive.offset
     except (tarfile.TarError, ValueError) as error:
         raise StgcmaError(f"{where} is not a readable shard: {error}") from None
     stream.seek(end)
-    closing = after(end)
+    closing = end_of_archive(end)
     if stream.read(len(closing) + 1) != closing:
-        raise StgcmaError(f"{where} is not a readable shard: the tar header at byte {end} is damaged")
+        raise StgcmaError(_HEADER_DAMAGED.format(where=where, byte=end))

@@ -160,11 +160,14 @@ def _apply(content: dict[str, Any], setting: str) -> None:
         raise InputError(f"--set {path}: no section {section!r}{_suggest(section, list(sections))}")
     if known is not None and key not in known:
         raise InputError(f"--set {path}: {section} has no {key!r}{_suggest(key, known)}")
-    content.setdefault(section, {})[key] = _value(text)
+    content.setdefault(section, {})[key] = _value(path, text)
 
 
-def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
+def _value(path: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {path}: {text!r} is not YAML; put quotes around a text with signs") from None
     if isinstance(value, str):
         # YAML 1.1 reads 1e-4 as a word.
         try:

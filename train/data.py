@@ -19,9 +19,9 @@ from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
 from ..model.noise import Part
 from ..shards.cache import cache_folder
-from ..shards.manifest import read_dataset, read_manifest
+from ..shards.manifest import read_dataset
 from ..shards.members import frame_names, open_frames
-from ..shards.reader import ClipReader, clip_places, small_members
+from ..shards.reader import ClipReader, small_members, split_places
 from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
 from .augmentation import MIXUP_BETA, FrameAugmentation, mix_powers
@@ -89,6 +89,7 @@ class ClipDataset(Dataset[Any]):
 
     `model` says which inputs are read and in which shape. With `seed`, clips are made for training:
     augmented, mixed and with negatives as `data` says, all drawn from the seed and the item.
+    `measured` says how fbanks are normalised: what the model was trained on; `task.info` when not given.
     `usual_seconds` is the median length of the clips.
     Raises InputError when the directory lacks the split or the model's fbank.
     """
@@ -102,17 +103,17 @@ class ClipDataset(Dataset[Any]):
         model: ModelConfig,
         *,
         seed: int | None = None,
+        measured: DatasetInfo | None = None,
     ) -> None:
         self.location, self.split, self.task, self.data = location, split, task, data
-        records = read_manifest(location, split=split)
-        self.places = clip_places(records)
+        self.places, seconds = split_places(location, split)
         if not self.places:
             raise InputError(f"{location} has no clips in split {split!r}")
-        self.usual_seconds = statistics.median(record.seconds for record in records)
+        self.usual_seconds = statistics.median(seconds)
         self.modalities = model.modalities
         self.audio_frames, mel_bins = model.audio_shape
         self.fbank = f"fbank_{mel_bins}"
-        self.normalisation = normalisation_of(task.info, data, self.fbank, where=str(location))
+        self.normalisation = normalisation_of(measured or task.info, data, self.fbank, where=str(location))
         self.seed = seed
         self._reader = ClipReader(
             location, cache=cache_folder(location, task.info.data_fingerprint, root=data.cache)
@@ -266,8 +267,10 @@ class _Collate:
 
 def _enter_worker(_worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches every process of the terminal; the parent decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group; the parent saves,
+    # and decides when its workers end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, StgcmaError
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,25 @@ class World:
         if self.shared:
             torch.distributed.barrier()
 
+    def lead(self, work: Callable[[], None]) -> None:
+        """Does `work` in the process that leads; the others wait. A StgcmaError of it is everybody's."""
+        told: list[StgcmaError | None] = [None]
+        if self.leads:
+            try:
+                work()
+            except StgcmaError as error:
+                told = [error]
+        if self.shared:
+            torch.distributed.broadcast_object_list(told, device=self.device)
+        if told[0] is not None:
+            raise told[0]
+
+    def check_alike(self, values: list[float], what: str) -> None:
+        """Raises InputError unless all have the same `values`: every process reads the same RUN folder."""
+        rows = self.gather(values)
+        if (rows != rows[0]).any():
+            raise InputError(f"the processes find {what} in RUN; it must be a folder that all machines share")
+
 
 def leads() -> bool:
     """Whether this process writes and talks: alone it does, under `torchrun` the first one."""
@@ -78,20 +98,25 @@ def pick_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Joins the processes that `torchrun` started; alone without it. Leaves them at the end."""
+    """Joins the processes that `torchrun` started, until this one ends; alone without it."""
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         yield World(0, 1, pick_device())
         return
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    cuda, local = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0))
+    if cuda and local >= torch.cuda.device_count():
+        raise InputError(
+            f"there are {torch.cuda.device_count()} GPUs here, too few for process {local + 1}; "
+            "start fewer with --nproc-per-node"
+        )
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield World(rank, size, device)
-    finally:
-        torch.distributed.destroy_process_group()
+    if not torch.distributed.is_initialized():
+        # Once: a second group of the same processes would find the first one's addresses.
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+        atexit.register(torch.distributed.destroy_process_group)
+    yield World(rank, size, device)
 
 
 class SharedBatchNorm(nn.BatchNorm1d):

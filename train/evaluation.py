@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..console import progress
+from ..errors import InputError
 from ..model import STGCMA, load_model
 from ..shards.storage import Location
 from .baselines import baselines
@@ -60,7 +61,7 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
     """Scores the run's chosen checkpoint on `split`, and keeps the result in the run folder.
 
     `shards` takes the place of the directory that the run was trained on. A score that the run folder holds
-    already for the same checkpoint and the same planned clips stays there, and the result says under `stored`
+    already for the same checkpoint and clips stays there, and the result says under `stored`
     whether it was met.
     """
     run = RunFolder.open(run_path)
@@ -70,7 +71,11 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
     checkpoint = run.best_sha256()
     model = load_model(run.best)
     task.check_model(model.config, where=str(folder))
-    dataset = ClipDataset(folder, split, task, config.data, model.config)
+    trained_on = run.read_dataset()
+    for what in ("classes", "vocabulary"):
+        if getattr(task.info, what) != getattr(trained_on, what):
+            raise InputError(f"{folder} has other {what} than {run_path} was trained on, or in another order")
+    dataset = ClipDataset(folder, split, task, config.data, model.config, measured=trained_on)
     with world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
         model.to(here.device)
         order = ScoringOrder(len(dataset), config.optim.batch_size, rank=here.rank, world=here.size)
@@ -105,7 +110,7 @@ def _compare_and_keep(
     same = settings == run.read_dataset().fingerprint
     name = f"evaluation-{split}" + ("" if same else f"-{settings[:12]}") + ".json"
     stored = run.read_evaluation(name)
-    if stored is not None:
+    if stored is not None and stored["clips"] == result["clips"]:
         met = bool(result["score"] >= stored["score"] - TOLERANCE)
         result["stored"] = {"score": stored["score"], "machine": stored["machine"], "met": met}
     elif write:

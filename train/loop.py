@@ -69,13 +69,17 @@ def train(
     with world() as here:
         shares = _shares(config, here)
         run = RunFolder(run_path)
-        if here.leads:
+
+        def check() -> None:
             if resume:
                 run.check_resumable(config, task.info.data_fingerprint)
             else:
                 run.check_free(overwrite=overwrite)
-        here.wait()
-        if resume and (run.path / SUMMARY).is_file():
+
+        here.lead(check)
+        finished = resume and (run.path / SUMMARY).is_file()
+        here.check_alike([float(finished)], "different summaries")
+        if finished:
             if here.leads:
                 message(f"{run_path} is finished already")
             return TrainSummary(**run.read_json(SUMMARY))
@@ -85,7 +89,8 @@ def train(
         model.to(here.device)
         training = ClipDataset(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = ClipDataset(shards, config.train.select_on, task, config.data, model.config)
-        if here.leads:
+
+        def begin() -> None:
             if not (resume and run.holds_run()):
                 # Not before all is there: what cannot be trained leaves no folder, and takes no old run away.
                 RunFolder.create(run_path, overwrite=overwrite)
@@ -98,7 +103,8 @@ def train(
                 "processes": here.size,
             }
             run.write_json("run.json", about | _about(model))
-        here.wait()
+
+        here.lead(begin)
         with closing(training), closing(selection):
             return _Trainer(model, task, config, run, training, selection, here, shares).fit()
 
@@ -167,6 +173,7 @@ class _Trainer:
         """Runs the epochs that are left, keeping the newest checkpoint and the best one."""
         if self.run.state.is_file():
             self.now = load_state(self.run.state, self.model, self.optimizer, self.scaler)
+        self.here.check_alike([float(self.now.epoch), float(self.now.step)], "different states")
         if self.here.leads:
             self.run.rewind(step=self.now.step, epoch=self.now.epoch)
         self.started = time.monotonic() - self.now.seconds
@@ -181,7 +188,10 @@ class _Trainer:
                 raise out_of_memory(error, self.config, self.model.config, self.here) from error
             finally:
                 self.record.close()
-        return self._finish()
+            summary = self._finish()
+            if stopped := self._stop_signal():
+                signals.leave(stopped)
+        return summary
 
     def _finish(self) -> TrainSummary:
         counts = _about(self.model)
@@ -205,6 +215,9 @@ class _Trainer:
         row = self.bar.add_task(name, total=self.order.items, note="")
         self.bar.update(row, completed=self.now.batch * self.config.optim.batch_size)
         self._train_epoch(row)
+        if stopped := self._stop_signal():
+            self._save()
+            self._stop(stopped)
         self.scoring_order.start_at(self.now.epoch)
         meter = score(self.model, self.task, self.scoring, self.here, self.config.train.precision)
         note = self._keep(meter.score())
@@ -377,6 +390,10 @@ class _Trainer:
         self.now.seconds = time.monotonic() - self.started
         if self.here.leads:
             save_state(self.run.state, self.now, self.model, self.optimizer, self.scaler)
+
+    def _stop_signal(self) -> int:
+        """The signal that any of the processes received, or 0."""
+        return int(self.here.gather([float(self.signals.received or 0)]).max())
 
     def _stop(self, number: int) -> None:
         if self.here.leads:

@@ -68,7 +68,8 @@ class EpochOrder(Sampler[list[Item]]):
         self._questions = np.arange(len(self._clips)) - np.repeat(np.cumsum(counts) - counts, counts)
         if questions is None:
             self._questions[:] = ALL_QUESTIONS
-        self._shards = np.unique(np.asarray(shards), return_inverse=True)[1][self._clips]
+        places = {shard: place for place, shard in enumerate(sorted(set(shards)))}
+        self._shards = np.array([places[shard] for shard in shards], dtype=np.int64)[self._clips]
         self._batch_size = batch_size
         self._seed = seed
         self._shares = shares or Shares()

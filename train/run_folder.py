@@ -25,7 +25,7 @@ import yaml
 
 from ..errors import InputError, OtherSettingsError
 from ..model.checkpoint import ADAPTERS, BACKBONE
-from ..shards.files import publish
+from ..shards.files import named_errors, publish
 from ..shards.manifest import dataset_bytes
 from ..shards.schema import DATASET_FILE, DatasetInfo
 from .config import RunConfig, parse
@@ -56,7 +56,8 @@ class RunFolder:
                 file.unlink(missing_ok=True)
             for folder in (run.tensorboard, path / "checkpoints"):
                 shutil.rmtree(folder, ignore_errors=True)
-        path.mkdir(parents=True, exist_ok=True)
+        with named_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
         return run
 
     def check_resumable(self, config: RunConfig, fingerprint: str) -> None:
@@ -128,7 +129,11 @@ class RunFolder:
     def read_config(self) -> RunConfig:
         """The resolved configuration."""
         path = self.path / "config.yaml"
-        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        return parse(content, where=str(path))
 
     def write_dataset(self, info: DatasetInfo) -> None:
         """Writes what the run has to know of its shards, so that it can be used without them."""
@@ -164,7 +169,8 @@ class RunFolder:
 
     def append(self, name: str, row: dict[str, Any]) -> None:
         """Adds a line to `METRICS` or `STEPS`."""
-        with (self.path / name).open("a", encoding="utf-8") as stream:
+        path = self.path / name
+        with named_errors(path), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:

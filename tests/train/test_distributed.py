@@ -107,6 +107,34 @@ def test_scoring_in_three_processes_is_exact(ave_shards, small_config, tmp_path,
     assert shared["stored"]["met"]
 
 
+def test_several_seeds_in_two_processes(ave_shards, tmp_path):
+    chosen = options("ave", "optim.epochs=1", "optim.batch_size=4")
+    run = ("--preset", "ave-demo", "--run-folder", tmp_path / "seeds", "--seeds", 2)
+    result = torchrun("train", ave_shards, *run, *chosen)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("over 2 seeds") == 1, "the first process speaks for all"
+    assert len(json.loads((tmp_path / "seeds" / "seeds.json").read_text())["runs"]) == 2
+
+
+def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, tmp_path):
+    """As if each process were on a machine of its own, with a RUN of its own."""
+    script = tmp_path / "apart.py"
+    script.write_text(
+        "import os, sys\n"
+        "sys.argv[sys.argv.index('RUN')] = f'{os.environ[\"HERE\"]}/run-{os.environ[\"RANK\"]}'\n"
+        "from stgcma.cli import main\n"
+        "main()\n"
+    )
+    os.environ["HERE"] = str(tmp_path)
+    chosen = options("ave", "optim.epochs=1", "optim.batch_size=4", "train.save_every_steps=1")
+    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run-folder", "RUN", "--resume", *chosen)
+    assert torchrun(*arguments, script=script).returncode == 0
+    result = torchrun(*arguments, script=script)
+    del os.environ["HERE"]
+    assert result.returncode != 0
+    assert "the processes find different summaries in RUN" in result.stderr
+
+
 DYING = """
 import os, sys
 from stgcma.train import loop

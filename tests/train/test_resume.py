@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -223,6 +225,74 @@ def test_a_signal_saves_and_says_how_to_go_on(
     monkeypatch.setattr(loop._Trainer, "_step", step)
     train(ave_shards, tmp_path / "run", config, resume=True)
     assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+
+
+def test_a_signal_at_an_epochs_end_saves_before_the_scoring(
+    ave_shards, small_config, tmp_path, monkeypatch, capsys
+):
+    config = small_config("ave", "optim.epochs=2", "optim.batch_size=3")
+    whole = train(ave_shards, tmp_path / "whole", config)
+    epoch = loop._Trainer._train_epoch
+
+    def interrupted(trainer, row):
+        epoch(trainer, row)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop._Trainer, "_train_epoch", interrupted)
+        with pytest.raises(SystemExit):
+            train(ave_shards, tmp_path / "run", config)
+    assert "stopped at step 3, everything is saved" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""
+    resumed = train(ave_shards, tmp_path / "run", config, resume=True)
+    assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+    assert resumed.best_score == whole.best_score
+
+
+def test_a_signal_in_the_last_scoring_is_heeded_when_all_is_done(
+    ave_shards, small_config, tmp_path, monkeypatch
+):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return score(*arguments)
+
+    score = loop.score
+    monkeypatch.setattr(loop, "score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_sigterm_to_the_whole_group_saves(ave_shards, tmp_path):
+    """As torchrun and schedulers send it: the loader's workers get it, too."""
+    from ..conftest import SMALL
+
+    run = tmp_path / "run"
+    chosen = [*SMALL["ave"], "optim.epochs=500", "data.workers=1"]
+    settings = [part for setting in chosen for part in ("--set", setting)]
+    command = [sys.executable, "-m", "stgcma", "train", str(ave_shards), "--preset", "ave-demo"]
+    process = subprocess.Popen(
+        [*command, "--run", str(run), *settings],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "steps.jsonl").is_file() or not (run / "steps.jsonl").stat().st_size:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "everything is saved; the same command with --resume goes on" in said
+    assert "Traceback" not in said
 
 
 def test_overwriting_leaves_nothing_of_the_run_before(ave_shards, small_config, tmp_path):

@@ -1,5 +1,6 @@
 """`stgcma train` and `evaluate` on a few real shards."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -302,6 +303,31 @@ def test_the_score_of_an_earlier_checkpoint_counts_no_more(stgcma, trained, tmp_
     again = stgcma("evaluate", run, "--json")
     assert (again.status, "stored" in json.loads(again.stdout)) == (0, False)
     assert json.loads(stored.read_text()) == before
+
+
+def test_classes_in_another_order_do_not_fit(stgcma, trained, ave_shards, tmp_path):
+    from stgcma.shards.manifest import read_dataset, write_dataset
+
+    shutil.copytree(ave_shards, tmp_path / "other")
+    info = read_dataset(tmp_path / "other")
+    first, second, *others = info.classes
+    write_dataset(tmp_path / "other", dataclasses.replace(info, classes=(second, first, *others)))
+    result = stgcma("evaluate", trained[0], "--shards", tmp_path / "other")
+    assert result.status == 2
+    assert "has other classes than" in result.stderr
+
+
+def test_other_shards_are_normalised_as_the_model_was_trained(trained, ave_shards, tmp_path):
+    from stgcma.shards.manifest import read_dataset, write_dataset
+    from stgcma.train.evaluation import evaluate
+
+    run, _ = trained
+    shutil.copytree(ave_shards, tmp_path / "other")
+    info = read_dataset(tmp_path / "other")
+    louder = {name: dataclasses.replace(each, mean=each.mean + 5) for name, each in info.audio.items()}
+    write_dataset(tmp_path / "other", dataclasses.replace(info, audio=louder))
+    own, other = (evaluate(run, split="train", shards=place) for place in (ave_shards, tmp_path / "other"))
+    assert other["confusion"] == own["confusion"]
 
 
 def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):

@@ -22,6 +22,8 @@ def test_settings_go_on_top_of_the_preset():
     ("setting", "message"),
     [
         ("optim.adaptor_lr=1", "optim has no 'adaptor_lr'; did you mean 'adapter_lr'?"),
+        ("optim.betas=[0.9,0.99", "--set optim.betas: '[0.9,0.99' is not YAML"),
+        ("data.cache=%TMP%", "--set data.cache: '%TMP%' is not YAML"),
         ("optimm.epochs=1", "no section 'optimm'; did you mean 'optim'?"),
         ("epochs=1", "must look like section.key=value"),
         ("optim.epochs", "must look like section.key=value"),

@@ -42,6 +42,18 @@ def test_retrying_an_unfinished_run(tmp_path, raw):
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_retrying_makes_a_missing_or_cut_shard_again(tmp_path, raw, capsys):
+    out = tmp_path / "out"
+    build(out, raw)
+    whole = contents(out)
+    missing, cut = sorted((out / "shards").glob("train-*.tar"))[1:3]
+    missing.unlink()
+    cut.write_bytes(cut.read_bytes()[:-512])
+    build(out, raw, retry_quarantined=True)
+    assert contents(out) == whole
+    assert "is missing or cut; it is made again" in capsys.readouterr().err
+
+
 def test_retrying_mends_a_damaged_training_shard(tmp_path, raw, capsys):
     out = tmp_path / "out"
     build(out, raw)
