@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ def read_clip(location: Location, key: str) -> dict[str, bytes]:
     Raises InputError when there is no such clip (and why, if it is in quarantine), StgcmaError when it is
     damaged.
     """
-    for place in clip_places(read_manifest(location)):
+    records = read_manifest(location)
+    for place in clip_places(records):
         if place.key == key:
             reader = ClipReader(location)
             try:
@@ -67,7 +69,9 @@ def read_clip(location: Location, key: str) -> dict[str, bytes]:
     for record in read_quarantine(location):
         if record.key == key:
             raise InputError(f"{key} is in the quarantine of {location}: {record.reason}, {record.message}")
-    raise InputError(f"{location} has no clip {key!r}; its keys are in manifest.parquet")
+    keys = [record.key for record in records]
+    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.4) or keys[:3]
+    raise InputError(f"{location} has no clip {key!r}; its keys are like {', '.join(near)}")
 
 
 def view_clip(location: Location, key: str) -> ClipView:

@@ -110,7 +110,7 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
     Raises InputError listing the known presets, the nearest key, or every value at fault.
     """
     if name not in preset_names():
-        raise InputError(f"preset {name!r} is not known; choose from {', '.join(preset_names())}")
+        raise InputError(f"preset {name!r} is not known{_suggest(name, list(preset_names()))}")
     content = yaml.safe_load((_PRESET_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     content["preset"] = name
     content.setdefault("model", {}).update({key: value for key, value in model.items() if value is not None})
@@ -127,7 +127,7 @@ def parse(content: dict[str, Any], *, where: str) -> RunConfig:
         config = RunConfig.model_validate(content)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}, got {fault['input']!r}"
+            f"{'.'.join(map(str, fault['loc'])) or 'all'}: {fault['msg'].lower()}, got {fault['input']!r}"
             for fault in error.errors()
         )
         raise InputError(f"{where}: {faults}") from None

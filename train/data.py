@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import statistics
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -108,7 +110,10 @@ class ClipDataset(Dataset[Any]):
         self.location, self.split, self.task, self.data = location, split, task, data
         self.places, seconds = split_places(location, split)
         if not self.places:
-            raise InputError(f"{location} has no clips in split {split!r}")
+            raise InputError(
+                f"{location} has no clips in split {split!r}; make shards of more clips, or of clips in "
+                "folders train, val and test"
+            )
         self.usual_seconds = statistics.median(seconds)
         self.modalities = model.modalities
         self.audio_frames, mel_bins = model.audio_shape
@@ -268,9 +273,17 @@ class _Collate:
 def _enter_worker(_worker: int) -> None:
     torch.set_num_threads(1)
     # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group; the parent saves,
-    # and decides when its workers end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    # and decides when its workers end, which it does with SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parents_signal, name="stop", daemon=True).start()
+
+
+def _end_with_parents_signal() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:

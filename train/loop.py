@@ -220,10 +220,10 @@ class _Trainer:
             self._stop(stopped)
         self.scoring_order.start_at(self.now.epoch)
         meter = score(self.model, self.task, self.scoring, self.here, self.config.train.precision)
-        note = self._keep(meter.score())
-        self.bar.update(row, note=note)
+        loss, scores = self._keep(meter.score())
+        self.bar.update(row, note=scores)  # what a line of 80 columns has room for
         if self.here.leads and not self.bar.console.is_terminal:
-            message(f"{name}: {note}")
+            message(f"{name}: {loss} · {scores}")
 
     def _train_epoch(self, row: Any) -> None:
         self.model.train()
@@ -365,8 +365,8 @@ class _Trainer:
         done = min(self.now.batch * self.config.optim.batch_size, self.order.items)
         self.bar.update(row, completed=done, note=f"loss {loss:.3f} · lr {rates['adapter_lr']:.1e}")
 
-    def _keep(self, chosen: float) -> str:
-        """Notes the epoch, keeps its weights, and begins the next. Returns what to tell."""
+    def _keep(self, chosen: float) -> tuple[str, str]:
+        """Notes the epoch, keeps its weights, and begins the next. Returns what to tell: loss and scores."""
         now, split, name = self.now, self.config.train.select_on, self.task.score_name
         counts = {
             key.removesuffix(" count"): value for key, value in now.sums.items() if key.endswith(" count")
@@ -384,7 +384,7 @@ class _Trainer:
                 save_checkpoint(self.model, self.run.best, backbone_folder=self.run.path)
         now.epoch, now.batch, now.sums = now.epoch + 1, 0, {}
         self._save()
-        return f"loss {loss:.3f} · train {trained:.1%} · {split} {chosen:.1%}"
+        return f"loss {loss:.3f}", f"train {trained:.1%} · {split} {chosen:.1%}"
 
     def _save(self) -> None:
         self.now.seconds = time.monotonic() - self.started

@@ -1,7 +1,10 @@
 """Clips as tensors: normalised, augmented, mixed, with questions, masks and negatives, from anywhere."""
 
 import io
+import os
 import shutil
+import subprocess
+import sys
 import uuid
 from dataclasses import replace
 
@@ -252,3 +255,32 @@ def test_a_url_whose_shard_is_gone_is_named(url, tmp_path):
     with pytest.raises(StgcmaError, match=r"train-000000\.tar is missing, the manifest names it"):
         load(clips)
     assert not list(tmp_path.rglob("*.tar"))
+
+
+UNFINISHED = """
+import sys
+from stgcma.model import preset_config
+from stgcma.train.config import DataConfig
+from stgcma.train.data import ClipDataset, make_loader, open_task
+from stgcma.train.order import EpochOrder
+
+shards = sys.argv[1]
+dataset = ClipDataset(shards, "train", open_task(shards), DataConfig(), preset_config("ave-demo"), seed=0)
+order = EpochOrder([place.shard for place in dataset.places], 2, seed=0)
+loaded = iter(make_loader(dataset, order, workers=2))
+next(loaded)
+kept = [loaded]
+kept.append(kept)
+"""
+
+
+def test_a_loader_that_is_still_there_does_not_keep_the_process(ave_shards):
+    """Its workers leave other processes' SIGTERM alone, but not their parent's."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNFINISHED, str(ave_shards)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
