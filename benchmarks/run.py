@@ -38,7 +38,7 @@ def main() -> None:
     file = out / "benchmarks.json"
     content: dict[str, Any] = {"machine": _machine(), "quick": options.quick, "figures": {}, "curves": []}
     before = json.loads(file.read_text()) if file.is_file() else content
-    if all(before[what] == content[what] for what in ("machine", "quick")):
+    if all(before.get(what) == content[what] for what in ("machine", "quick")):
         content = before
     elif options.names:
         sys.exit(f"{file} is of another machine, other versions or another kind of run; choose another --out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -34,13 +33,8 @@ class ClipPlace(NamedTuple):
 
 def clip_places(records: Sequence[ClipRecord]) -> list[ClipPlace]:
     """Where each clip of the manifest lies. `records` are all rows of their shards, in manifest order."""
-    places = []
-    for shard, rows in itertools.groupby(records, key=lambda record: record.shard):
-        offset = 0
-        for row in rows:
-            places.append(ClipPlace(row.key, shard, offset, row.bytes, row.sha256))
-            offset += row.bytes
-    return places
+    rows = [(record.key, record.shard, record.bytes, record.sha256) for record in records]
+    return _places(*zip(*rows, strict=True)) if rows else []
 
 
 def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[float]]:
@@ -48,18 +42,25 @@ def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[fl
 
     Raises InputError when the manifest is damaged.
     """
-    keys, shards, sizes, hashes, seconds = read_columns(
-        folder, ("key", "shard", "bytes", "sha256", "seconds"), split=split
-    )
-    offsets, shard, offset = [], "", 0
-    for number, size in enumerate(sizes):
-        if shards[number] == shard:
-            shards[number] = shard  # one string a shard, not one a clip
-        else:
-            shard, offset = shards[number], 0
+    names = ("key", "shard", "bytes", "sha256", "seconds")
+    *columns, seconds = read_columns(folder, names, split=split)
+    return _places(*columns), seconds
+
+
+def _places(
+    keys: Sequence[str], shards: Sequence[str], sizes: Sequence[int], hashes: Sequence[str]
+) -> list[ClipPlace]:
+    """The places of clips that follow one another: a shard's first is at its beginning."""
+    offsets: list[int] = []
+    names: list[str] = []  # one string a shard, not one a clip
+    shard, offset = "", 0
+    for name, size in zip(shards, sizes, strict=True):
+        if name != shard:
+            shard, offset = name, 0
+        names.append(shard)
         offsets.append(offset)
         offset += size
-    return list(map(ClipPlace, keys, shards, offsets, sizes, hashes)), seconds
+    return list(map(ClipPlace, keys, names, offsets, sizes, hashes))
 
 
 class ClipReader:
@@ -157,9 +158,7 @@ def _extent_members(extent: bytes, *, where: str, offset: int) -> Iterator[tuple
         except (tarfile.TarError, ValueError):
             header = None
         if header is None or not header.isreg() or begin + header.size > len(extent):
-            raise StgcmaError(
-                f"{where} is not a readable shard: the tar header at byte {offset + at} is damaged"
-            )
+            raise StgcmaError(_HEADER_DAMAGED.format(where=where, byte=offset + at))
         yield header.name, extent[begin : begin + header.size]
         at = begin + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 

@@ -99,16 +99,13 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
             "selected_on": config.train.select_on,
             "machine": f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
         }
-        return _compare_and_keep(run, split, task, result, write=here.leads)
+        # Of the same plan and settings, not only of the same bytes: shards that another machine made count.
+        same = task.info.fingerprint == trained_on.fingerprint
+        place = "" if same else f"-{task.info.fingerprint[:12]}"
+        return _compare_and_keep(run, f"evaluation-{split}{place}.json", result, write=here.leads)
 
 
-def _compare_and_keep(
-    run: RunFolder, split: str, task: Task, result: dict[str, Any], *, write: bool
-) -> dict[str, Any]:
-    # Of the same plan and settings, not only of the same bytes: shards that another machine made count.
-    settings = task.info.fingerprint
-    same = settings == run.read_dataset().fingerprint
-    name = f"evaluation-{split}" + ("" if same else f"-{settings[:12]}") + ".json"
+def _compare_and_keep(run: RunFolder, name: str, result: dict[str, Any], *, write: bool) -> dict[str, Any]:
     stored = run.read_evaluation(name)
     if stored is not None and stored["clips"] == result["clips"]:
         met = bool(result["score"] >= stored["score"] - TOLERANCE)

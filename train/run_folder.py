@@ -15,7 +15,6 @@ RUN/report.html
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -25,6 +24,7 @@ import yaml
 
 from ..errors import InputError, OtherSettingsError
 from ..model.checkpoint import ADAPTERS, BACKBONE
+from ..model.tensor_files import file_sha256
 from ..shards.files import named_errors, publish
 from ..shards.manifest import dataset_bytes
 from ..shards.schema import DATASET_FILE, DatasetInfo
@@ -158,7 +158,7 @@ class RunFolder:
 
     def best_sha256(self) -> str:
         """Hash of the chosen checkpoint's adapters: whatever is said of a run is said of these."""
-        return hashlib.sha256((self.best / ADAPTERS).read_bytes()).hexdigest()
+        return file_sha256(self.best / ADAPTERS)
 
     def read_evaluation(self, name: str) -> dict[str, Any] | None:
         """The evaluation in the file `name`; None without one, or when it is of an earlier checkpoint."""

@@ -116,7 +116,7 @@ def test_several_seeds_in_two_processes(ave_shards, tmp_path):
     assert len(json.loads((tmp_path / "seeds" / "seeds.json").read_text())["runs"]) == 2
 
 
-def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, tmp_path):
+def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, tmp_path, monkeypatch):
     """As if each process were on a machine of its own, with a RUN of its own."""
     script = tmp_path / "apart.py"
     script.write_text(
@@ -125,12 +125,11 @@ def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, tmp_path):
         "from stgcma.cli import main\n"
         "main()\n"
     )
-    os.environ["HERE"] = str(tmp_path)
+    monkeypatch.setenv("HERE", str(tmp_path))
     chosen = options("ave", "optim.epochs=1", "optim.batch_size=4", "train.save_every_steps=1")
     arguments = ("train", ave_shards, "--preset", "ave-demo", "--run-folder", "RUN", "--resume", *chosen)
     assert torchrun(*arguments, script=script).returncode == 0
     result = torchrun(*arguments, script=script)
-    del os.environ["HERE"]
     assert result.returncode != 0
     assert "the processes find different summaries in RUN" in result.stderr
 
