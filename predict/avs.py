@@ -13,7 +13,7 @@ from ..preprocess.sample import mask_seconds
 from ..preprocess.whole_video import DecodedVideo
 from ..preprocess.windows import MergedSecond, SecondsMerger
 from .mask_pictures import draw_masks, full_mask, layer, masks_strip, overlaid
-from .overlay import write_overlay
+from .overlay import overlay_size, write_overlay
 from .results import AvsPrediction, MaskedSecond
 from .strip import open_frame
 from .trained import TrainedRun
@@ -40,6 +40,7 @@ class AvsPredictor:
         self.strip = masks_strip(self.merger.count, decoded.width, decoded.height)
         self.masks = None if folder is None else folder / f"{name}.masks"
         self.layers = decoded.folder / "layers"
+        self.layer_size = overlay_size(decoded.width, decoded.height)
         if self.masks is not None:
             self.masks.mkdir()
             self.layers.mkdir()
@@ -60,8 +61,8 @@ class AvsPredictor:
         written = None
         if self.masks is not None:
             number = f"{merged.index:06d}.png"
-            mask.save(self.masks / number)
-            layer(mask).save(self.layers / number, compress_level=1)
+            mask.save(self.masks / number, compress_level=1)
+            layer(mask.resize(self.layer_size)).save(self.layers / number, compress_level=1)
             written = f"{self.masks.name}/{number}"
         share = float(np.asarray(mask, dtype=np.float64).mean() / 255)
         self.seconds.append(MaskedSecond(*merged.span, share, written))
@@ -83,5 +84,5 @@ class AvsPredictor:
             (folder / f"{name}.strip.png").write_bytes(picture)
             shown_at = float(mask_seconds(1)[0])
             target = folder / f"{name}.overlay.mp4"
-            write_overlay(self.info, self.layers, shown_at, target, on_seconds=on_seconds)
+            write_overlay(self.info, self.layers, self.layer_size, shown_at, target, on_seconds=on_seconds)
         return result

@@ -30,15 +30,29 @@ def full_mask(shares: npt.NDArray[np.floating[Any]], width: int, height: int) ->
 
 
 def layer(mask: Any) -> Any:
-    """A mask as a transparent picture to be laid over its frame: tinted, with a bright edge."""
-    from PIL import Image, ImageChops, ImageFilter
+    """A mask as a transparent picture to be laid over its frame: tinted, with a bright edge.
 
-    edge_pixels = 2 * max(min(mask.size) // 240, 1) + 1
-    edge = ImageChops.subtract(mask, mask.filter(ImageFilter.MinFilter(edge_pixels)))
-    picture = Image.new("RGBA", mask.size, (*_TINT[:3], 0))
-    picture.paste(_TINT, mask=mask)
-    picture.paste(_EDGE, mask=edge)
+    It has a palette of three colours, which is far quicker to draw and to write than four channels.
+    """
+    from PIL import Image
+
+    sounds = np.asarray(mask) > 127
+    edge = sounds & ~_eroded(sounds, max(min(mask.size) // 240, 1))
+    picture = Image.fromarray(np.add(sounds, edge, dtype=np.uint8))
+    colours = ((*_TINT[:3], 0), _TINT, _EDGE)
+    picture.putpalette([value for colour in colours for value in colour[:3]])
+    picture.info["transparency"] = bytes(colour[3] for colour in colours)
     return picture
+
+
+def _eroded(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
+    """The mask `[H, W]` without what is at most `pixels` from its edge; the picture's own is none."""
+    height, width = mask.shape
+    padded = np.pad(mask, pixels, constant_values=True)
+    places = range(2 * pixels + 1)
+    rows = np.logical_and.reduce([padded[place : place + height] for place in places])
+    inner: npt.NDArray[np.bool_] = np.logical_and.reduce([rows[:, place : place + width] for place in places])
+    return inner
 
 
 def masks_strip(seconds: int, width: int, height: int) -> Strip:
@@ -51,7 +65,7 @@ def overlaid(frame: Any, mask: Any, size: tuple[int, int]) -> Any:
     from PIL import Image
 
     picture = frame.resize(size).convert("RGBA")
-    above = layer(mask.resize(size, Image.Resampling.NEAREST))
+    above = layer(mask.resize(size)).convert("RGBA")
     return Image.alpha_composite(picture, above).convert("RGB")
 
 

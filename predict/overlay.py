@@ -11,25 +11,35 @@ from ..preprocess.engines import Limits
 from ..preprocess.ffmpeg_process import convert
 from ..preprocess.media import MediaInfo
 
+# How many pixels the shorter side has at most. The model sees 224; encoding more took most of the time.
+MOST_PIXELS = 360
 # Slower than this, something hangs.
 _SECONDS_A_SECOND = 30.0
 _SECONDS_TO_START = 120.0
 
 
+def overlay_size(width: int, height: int) -> tuple[int, int]:
+    """The width and height of the overlay of such an upright video: its own, unless that is too large."""
+    scale = MOST_PIXELS / min(width, height)
+    return (width, height) if scale >= 1 else (2 * round(width * scale / 2), 2 * round(height * scale / 2))
+
+
 def write_overlay(
     info: MediaInfo,
     layers: Path,
+    size: tuple[int, int],
     shown_at_seconds: float,
     target: Path,
     *,
     on_seconds: Callable[[float], None],
 ) -> None:
-    """Writes the video as H.264 and AAC in MP4, upright, with its own size, times and sound.
+    """Writes the video as H.264 and AAC in MP4, upright, at `size`, with its own times and sound.
 
     A size that is odd gains a row or a column, as its pixel format needs an even one.
 
-    layers: the folder of `000000.png` …, of the upright video's size. Each belongs to the moment
-        `shown_at_seconds` of its second, and is shown while no other is nearer.
+    layers: the folder of `000000.png` …, of that size. Each belongs to the moment `shown_at_seconds` of its
+        second, and is shown while no other is nearer.
+    size: width and height, as `overlay_size` gives them.
     on_seconds: is told how far the written video goes.
 
     Raises ClipError where ffmpeg fails or hangs.
@@ -45,7 +55,8 @@ def write_overlay(
     index = 0 if video is None else video.index
     filters = (
         f"[1:v]settb=AVTB,setpts=PTS+({first_layer!r})/TB[layers];"
-        f"[0:{index}][layers]overlay=eof_action=repeat,pad=ceil(iw/2)*2:ceil(ih/2)*2[out]"
+        f"[0:{index}]scale={size[0]}:{size[1]}:flags=bilinear[video];"
+        "[video][layers]overlay=eof_action=repeat,pad=ceil(iw/2)*2:ceil(ih/2)*2[out]"
     )
     limits = ("-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS))
     sound: tuple[str, ...] = ()
@@ -56,7 +67,7 @@ def write_overlay(
         *limits, "-format_whitelist", ",".join(DEMUXERS), "-i", file_url(info.path),
         *limits, "-f", "image2", "-framerate", "1", "-start_number", "0", "-i", "%06d.png",
         "-filter_complex", filters, "-map", "[out]", *sound,
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p",
+        "-c:v", "libx264", "-preset", "superfast", "-crf", "23", "-pix_fmt", "yuv420p",
         "-fps_mode", "passthrough", "-enc_time_base", "demux",
         "-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", file_url(target),
     )  # fmt: skip

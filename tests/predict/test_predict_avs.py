@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from stgcma.predict import predict
 from stgcma.predict.mask_pictures import full_mask, layer
-from stgcma.predict.overlay import write_overlay
+from stgcma.predict.overlay import overlay_size, write_overlay
 from stgcma.preprocess.media import probe
 
 from .conftest import H264, picture, tone
@@ -43,6 +43,41 @@ def test_a_clip_gets_the_masks_that_evaluate_gives_it(run_of, raw_of, tmp_path):
             assert mask.size == (one.width, one.height)
             assert np.array_equal(np.asarray(mask), np.asarray(full_mask(shares, one.width, one.height)))
             assert second.share == pytest.approx(np.asarray(mask).mean() / 255)
+
+
+@pytest.mark.parametrize(
+    ("own", "written"),
+    [
+        ((161, 121), (161, 121)),
+        ((1280, 720), (640, 360)),
+        ((1080, 1920), (360, 640)),
+        ((854, 480), (640, 360)),
+    ],
+)
+def test_an_overlay_has_the_video_s_own_size_unless_that_is_large(own, written):
+    assert overlay_size(*own) == written
+
+
+def test_a_large_video_is_overlaid_smaller(run_of, encoded, tmp_path):
+    large = encoded("large.mp4", *picture(seconds=1.2, size="960x720"), *tone(seconds=1.2), *H264)
+    (one,) = predict(run_of("avs"), [large], out=tmp_path).videos
+    with Image.open(tmp_path / one.seconds[0].mask) as mask:
+        assert mask.size == (one.width, one.height) == (960, 720)
+    after, _, sounds = pictures(tmp_path / "large.overlay.mp4")
+    assert after[0][1].shape == (360, 480, 3)
+    assert sounds == ["aac"]
+
+
+def test_a_layer_has_an_edge_within_its_mask():
+    mask = Image.new("L", (40, 30))
+    mask.paste(255, (10, 5, 40, 20))
+    drawn = np.asarray(layer(mask).convert("RGBA")).astype(int)
+    inner = np.zeros((30, 40), dtype=bool)
+    inner[6:19, 11:40] = True  # no edge where the picture ends
+    sounds = np.asarray(mask) > 0
+    shown = [drawn[part, 3].max() for part in (~sounds, inner, sounds & ~inner)]
+    assert shown == [drawn[part, 3].min() for part in (~sounds, inner, sounds & ~inner)]
+    assert shown[0] == 0 < shown[1] < shown[2]
 
 
 def test_a_turned_video_is_overlaid_upright(stgcma, run_of, encoded, tmp_path):
@@ -83,7 +118,7 @@ def test_each_layer_is_shown_about_its_own_moment(encoded, tmp_path):
         mask.paste(255, (40 * second, 0, 40 * second + 30, 121))
         layer(mask).save(layers / f"{second:06d}.png")
     told = []
-    write_overlay(probe(video), layers, 15 / 16, tmp_path / "out.mp4", on_seconds=told.append)
+    write_overlay(probe(video), layers, (161, 121), 15 / 16, tmp_path / "out.mp4", on_seconds=told.append)
     assert told[-1] == pytest.approx(4, abs=0.1)
     before, _, _ = pictures(video)
     after, facts, sounds = pictures(tmp_path / "out.mp4")
