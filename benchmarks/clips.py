@@ -1,4 +1,4 @@
-"""The videos that are measured on: encoded here, no two alike, 10 s of 640x360 at 25 fps with sound."""
+"""The videos that are measured on: encoded here, 10 s of 640x360 at 25 fps with sound."""
 
 from __future__ import annotations
 

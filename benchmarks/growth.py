@@ -2,7 +2,7 @@
 
 Every point is a process of its own; the pictures go to docs/images.
 
-    python benchmarks/growth.py steps 10 stgcma    # one point, as JSON
+    python benchmarks/growth.py steps ave-clip-b16-base 10 stgcma    # one point, as JSON
 """
 
 from __future__ import annotations
@@ -39,29 +39,30 @@ class Curve:
 
 
 def curves(scratch: Path, *, quick: bool) -> list[Curve]:
-    """All curves; the quick ones have fewer points."""
-    clips, workers = ((4, 8), (1, 2)) if quick else ((40, 80, 160), (1, 2, 4))
+    """All curves; the quick ones have fewer points, of small models."""
+    clips, workers = ((4, 8), (1, 2)) if quick else ((30, 60, 120), (1, 2, 4))
     steps, maps = ((2, 3), FEATURE_MAPS[:2]) if quick else ((2, 5, 10), FEATURE_MAPS)
-    head = "A forward and backward pass of the AVS head"
+    ave, avs = ("ave-demo", "avs-demo") if quick else ("ave-clip-b16-base", "avs-swin-b")
+    head = f"A forward and backward pass of the head of {avs}"
     return [
         _clips(scratch / "clips", clips),
-        _workers(scratch / "workers", 8 if quick else 48, workers),
-        _model("steps", "A training step of ave-clip-b16-base", "time steps T", steps),
-        _model("resolution", head, "side of the largest feature map", maps),
+        _workers(scratch / "workers", 8 if quick else 32, workers),
+        _model("steps", ave, f"A training step of {ave}", "time steps T", steps),
+        _model("resolution", avs, head, "side of the largest feature map", maps),
     ]
 
 
 def _clips(scratch: Path, counts: tuple[int, ...]) -> Curve:
     curve = Curve("clips", "Preprocessing with two workers", "clips", {"stgcma": []})
     for count in counts:
-        make_clips(scratch / str(count), count, kind="light", distinct=4)
+        make_clips(scratch / str(count), count, kind="light", distinct=2)
         curve.points["stgcma"].append(_point(count, preprocess(scratch / str(count), scratch / "out", 2)))
     return curve
 
 
 def _workers(scratch: Path, count: int, workers: tuple[int, ...]) -> Curve:
     curve = Curve("workers", f"Preprocessing {count} clips", "workers", {"stgcma": []})
-    make_clips(scratch / "raw", count, kind="film", distinct=4)
+    make_clips(scratch / "raw", count, kind="film", distinct=2)
     for number in workers:
         curve.points["stgcma"].append(_point(number, preprocess(scratch / "raw", scratch / "out", number)))
     return curve
@@ -71,25 +72,25 @@ def _point(x: int, cost: Cost) -> tuple[float, float, float]:
     return x, cost.seconds, cost.peak_bytes
 
 
-def _model(kind: str, title: str, axis: str, values: tuple[int, ...]) -> Curve:
+def _model(kind: str, preset: str, title: str, axis: str, values: tuple[int, ...]) -> Curve:
     curve = Curve(kind, title, axis)
     for side in SIDES:
         curve.points[side] = []
         for value in values:
-            point = measured_apart(__file__, kind, value, side)
+            point = measured_apart(__file__, kind, preset, value, side)
             curve.points[side].append((value, point["seconds"], point["bytes"]))
     return curve
 
 
-def _head_step(side: int, kind: str) -> Callable[[], None]:
-    """A forward and backward pass of the AVS head of avs-swin-b over feature maps of `side`, `side`/2, …"""
+def _head_step(preset: str, side: int, kind: str) -> Callable[[], None]:
+    """A forward and backward pass of a preset's AVS head over feature maps of `side`, `side`/2, …"""
     import torch
     from naive import avs_head
     from stgcma.model import build_model
     from stgcma.model.encoder import Encoded
 
     torch.manual_seed(0)
-    model = build_model("avs-swin-b")
+    model = build_model(preset)
     head, frames, width = model.head.train(), model.config.frames, model.config.width
     stages = [
         torch.randn(frames, max(side >> stage, 1), max(side >> stage, 1), width << stage)
@@ -131,10 +132,10 @@ def draw(curve: Curve, path: Path) -> None:
 if __name__ == "__main__":
     from training_step import on_cpu, step_of
 
-    _kind, _value, _side = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    _kind, _preset, _value, _side = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     _step = (
-        step_of("ave-clip-b16-base", _side, "cpu", frames=_value)
+        step_of(_preset, _side, "cpu", frames=_value)
         if _kind == "steps"
-        else _head_step(_value, _side)
+        else _head_step(_preset, _value, _side)
     )
     print(json.dumps(on_cpu(_step)))

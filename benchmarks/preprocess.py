@@ -23,7 +23,7 @@ RELEASES = Path(__file__).with_name("releases.py")
 
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     """CPU-seconds a clip, and the wall time of two workers."""
-    count, distinct, rounds = (12, 4, 1) if quick else (96, 8, 3)
+    count, distinct, rounds = (8, 2, 1) if quick else (96, 8, 3)
     raw = scratch / "raw"
     clips = make_clips(raw, count, kind="film", distinct=distinct)
     out, folders = scratch / "shards", scratch / "folders"
