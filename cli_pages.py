@@ -22,7 +22,11 @@ def report(
     ],
     split: Annotated[Split, typer.Option(help="The split they were evaluated on.")] = Split.TEST,
     page: Annotated[
-        Path | None, typer.Option("--out", help="Where to write; report.html of the first run if not given.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where to write; RUN/report.html if not given, comparison.html in the first of several.",
+        ),
     ] = None,
     clips: Annotated[int, typer.Option(help="Clips to show, half best, half worst.", min=0)] = 8,
 ) -> None:

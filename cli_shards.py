@@ -109,11 +109,13 @@ def _show_statistics(statistics: Statistics) -> None:
         return f"{number:,}" if published is None else f"{number:,} of {published:,}"
 
     rows: list[tuple[str, ...]] = []
+    asked = bool(statistics.splits["all"].questions or statistics.questions_published)
     for split, part in statistics.splits.items():
-        questions = against(part.questions, statistics.questions_published if split == "all" else None)
         length = f"{part.seconds_total:,.0f} s, {part.seconds_least:.1f} to {part.seconds_most:.1f} each"
-        rows.append((split, against(part.clips, part.published), str(part.quarantined), length, questions))
-    table(("split", "clips", "quarantined", "length", "questions"), rows)
+        row = (split, against(part.clips, part.published), str(part.quarantined), length)
+        questions = against(part.questions, statistics.questions_published if split == "all" else None)
+        rows.append((*row, questions) if asked else row)
+    table(("split", "clips", "quarantined", "length", *(["questions"] if asked else [])), rows)
     parts = statistics.splits
     if names := list(parts["all"].labels_by_class) or list(parts["all"].categories):
         labels = bool(parts["all"].labels_by_class)

@@ -46,7 +46,7 @@ def curves(scratch: Path, *, quick: bool) -> list[Curve]:
     head = f"A forward and backward pass of the head of {avs}"
     return [
         _clips(scratch / "clips", clips),
-        _workers(scratch / "workers", 8 if quick else 32, workers),
+        _workers(scratch / "workers", 8 if quick else 64, workers),
         _model("steps", ave, f"A training step of {ave}", "time steps T", steps),
         _model("resolution", avs, head, "side of the largest feature map", maps),
     ]

@@ -40,7 +40,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     raw, shards = scratch / "raw", scratch / "shards"
-    count, distinct = (8, 4) if quick else (24, 24)
+    count, distinct = (8, 4) if quick else (24, 12)
     videos = {path.stem: path for path in make_clips(raw, count, kind="clean", distinct=distinct)}
     preprocess("folder", str(raw), str(shards), Options(workers=2))
     names = [Path(record.source).stem for record in read_manifest(str(shards), split="train")]

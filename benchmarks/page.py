@@ -13,8 +13,8 @@ EXPLAINED = {
     ),
     "workers": (
         "Clips are decoded independently, so time falls with the workers as far as there are cores for them; "
-        "more only add what each takes to start. Memory is the largest process's, of which there is one "
-        "a worker."
+        "more only add what each takes to start and get in each other's way. Memory is the largest "
+        "process's, of which there is one a worker."
     ),
     "steps": (
         "Both grow with T, for every time step is a frame and a second of sound; the naive side also keeps "

@@ -78,14 +78,16 @@ class DetailRow:
 def write_report(
     runs: Sequence[Path], *, split: str = "test", page: Path | None = None, clips: int = CLIPS_SHOWN
 ) -> Path:
-    """Writes a page of `runs`, all evaluated on `split`, into `page`, or `report.html` of the first.
+    """Writes a page of `runs`, all evaluated on `split`, into `page`.
+
+    Without `page`, into the first run's folder: `report.html`, or `comparison.html` for several.
 
     The first run's clips are shown, `clips` of them. Shards that cannot be reached any more, or hold other
     data by now, are said to be so in the page. Raises InputError as `read_runs`. Returns the page's path.
     """
     accounts = read_runs(runs, split)
     main = accounts[0]
-    page = page or main.folder.report
+    page = page or (main.folder.report if len(accounts) == 1 else main.folder.comparison)
     check_target(page)
     data, data_problem = _reach(lambda: _read_shards(main))
     ranked: RankedClips | None = None

@@ -286,4 +286,10 @@ def _differences(existing: Any, wanted: Any, where: str = "") -> Iterator[str]:
         for key in sorted(existing.keys() | wanted.keys()):
             yield from _differences(existing.get(key), wanted.get(key), f"{where}.{key}" if where else key)
     elif existing != wanted:
-        yield _CHANGED.get(where, f"{where} is {existing!r} there, {wanted!r} here")
+        yield _CHANGED.get(where, f"{where} is {_said(existing)} there, {_said(wanted)} here")
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return "set" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)

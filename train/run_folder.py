@@ -10,7 +10,7 @@ RUN/checkpoints/best/    the epoch that the selection split prefers; `last/` the
 RUN/checkpoints/state.pt all that the run needs to go on
 RUN/summary.json         what the training came to, once it is finished
 RUN/evaluation-SPLIT.json
-RUN/report.html
+RUN/report.html          the page of this run; `comparison.html` of it and others
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class RunFolder:
         self.state = path / "checkpoints" / "state.pt"
         self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"
+        self.comparison = path / "comparison.html"
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
@@ -51,7 +52,11 @@ class RunFolder:
         run = cls(path)
         run.check_free(overwrite=overwrite)
         if run.holds_run():
-            stale = [run.report, *(path / name for name in (DATASET_FILE, METRICS, STEPS, SUMMARY, BACKBONE))]
+            stale = [
+                run.report,
+                run.comparison,
+                *(path / name for name in (DATASET_FILE, METRICS, STEPS, SUMMARY, BACKBONE)),
+            ]
             for file in (*stale, *path.glob("evaluation-*.json")):
                 file.unlink(missing_ok=True)
             for folder in (run.tensorboard, path / "checkpoints"):

@@ -43,7 +43,10 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
         for path, split in _divide(by_class[name])
     ]
     findings = []
-    if ignored := len(files) - len(clips):
+    ignored = len(files) - len(clips)
+    if ignored == 1:
+        findings.append("1 file is not a clip in a class folder and was left out")
+    elif ignored:
         findings.append(f"{ignored} files are not clips in a class folder and were left out")
     return Collection(
         name="folder",

@@ -121,9 +121,11 @@ def test_a_run_that_is_not_finished_is_said_to_be(stgcma, run_copy):
 
 def test_several_runs_stand_side_by_side(stgcma, run_of, run_copy):
     change(run_copy / "evaluation-test.json", score=0.123)
-    page = run_copy / "page.html"
-    result = stgcma("report", run_of("ave"), run_copy, "--clips", 0, "--out", page)
+    (run_copy / "report.html").write_text("of one run")
+    page = run_copy / "comparison.html"
+    result = stgcma("report", run_copy, run_of("ave"), "--clips", 0)
     assert (result.status, result.stdout) == (0, f"{page}\n"), result.stderr
+    assert (run_copy / "report.html").read_text() == "of one run"
     text = text_of(page)
     assert "run 12.3 %" in text
     assert "ave-demo: 2 runs" in text

@@ -158,7 +158,7 @@ def test_shards_of_another_collection_are_refused(stgcma, small_ave, short_clip,
     shutil.copy(short_clip, tmp_path / "folder" / "Bell" / "a.mp4")
     result = stgcma("preprocess", "folder", tmp_path / "folder", out, *FAST)
     assert result.status == 2
-    assert "collection is 'ave' there, 'folder' here" in result.stderr
+    assert 'collection is "ave" there, "folder" here' in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -170,7 +170,7 @@ def test_a_folder_of_classes(stgcma, short_clip, tmp_path):
     (tmp_path / "raw" / "notes.txt").write_text("hello")
     result = stgcma("preprocess", "folder", tmp_path / "raw", tmp_path / "out", *FAST)
     assert result.status == 0
-    assert "1 files are not clips in a class folder" in result.stderr
+    assert "1 file is not a clip in a class folder and was left out" in result.stderr
     records = read_manifest(tmp_path / "out")
     assert sorted(record.source for record in records) == [
         "Cat/a b.mp4",

@@ -19,7 +19,7 @@ from .stand_in import FEATURES, build, contents, unfinish
             {"features": FEATURES | {"jpeg_quality": 60}},
             "features.jpeg_quality is 95 there, 60 here",
         ),
-        ({"features": FEATURES | {"decoder": "pyav"}}, "features.decoder is None there, 'pyav' here"),
+        ({"features": FEATURES | {"decoder": "pyav"}}, 'features.decoder is not set there, "pyav" here'),
     ],
 )
 def test_other_settings_are_refused(tmp_path, raw, complete, change, message):
@@ -41,7 +41,7 @@ def test_another_decoder_version_is_refused(tmp_path, raw, monkeypatch):
     out = tmp_path / "out"
     build(out, raw, clips=12)
     monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "1", "pyav": "19.0.0"})
-    with pytest.raises(InputError, match=r"versions\.pyav is '18\.1\.0' there, '19\.0\.0' here"):
+    with pytest.raises(InputError, match=r'versions\.pyav is "18\.1\.0" there, "19\.0\.0" here'):
         build(out, raw, clips=12)
 
 
@@ -53,7 +53,7 @@ def test_another_version_of_this_program_is_refused_halfway_only(tmp_path, raw, 
     monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "1", "pyav": "18.1.0"})
     unfinish(out)
     monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "2", "pyav": "18.1.0"})
-    with pytest.raises(InputError, match=r"versions\.stgcma is '1' there, '2' here"):
+    with pytest.raises(InputError, match=r'versions\.stgcma is "1" there, "2" here'):
         build(out, raw, clips=12)
 
 
