@@ -152,4 +152,5 @@ def demo(
         summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
         runs.append(DemoRun(modality, summary, _score(folder)[0]))
         folders.append(folder)
-    return DemoResult(raw, runs, write_report(folders))
+    page = write_report(folders[:1])
+    return DemoResult(raw, runs, write_report(folders) if compare else page)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 EXPLAINED = {
     "clips": (
-        "Time is proportional to the clips, after a start of a few seconds; memory does not grow, because a "
+        "After a start of a few seconds, every clip adds its time; memory does not grow, because a "
         "clip is forgotten once its shard is written."
     ),
     "workers": (
@@ -42,7 +42,7 @@ def page(content: dict[str, Any]) -> str:
     return "\n".join(
         (
             *HEAD,
-            *(("**A quick run: few clips and rounds.**", "") if content["quick"] else ()),
+            *(("**A quick run: few clips, few rounds, small models.**", "") if content["quick"] else ()),
             _machine(content["machine"]),
             "",
             *TABLE,
@@ -94,7 +94,7 @@ def _remarks(figures: list[dict[str, Any]]) -> Iterator[str]:
 
 def _growth(curves: list[dict[str, Any]]) -> Iterator[str]:
     if curves:
-        yield from ("## Growth", "")
+        yield from ("## Growth", "", "Each point is measured once, in a process of its own.", "")
     for curve in curves:
         about = f"{curve['title']}: seconds and memory over {curve['axis']}"
         yield from (f"![{about}](images/growth-{curve['name']}.svg)", "", EXPLAINED[curve["name"]], "")
@@ -104,11 +104,18 @@ def _growth(curves: list[dict[str, Any]]) -> Iterator[str]:
 def _grown(side: tuple[str, list[list[float]]]) -> str:
     name, points = side
     (x, seconds, size), (last, last_seconds, last_size) = points[0], points[-1]
+    xs, times, sizes = zip(*points, strict=True)
+    mebibytes = [size / 2**20 for size in sizes]
     return (
-        f"- {name}, from {x:g} to {last:g} ({last / x:.3g} times): {last_seconds / seconds:.2g} times the "
-        f"time ({seconds:.2g} to {last_seconds:.2g} s), {last_size / size:.2g} times the memory "
-        f"({size / 2**20:,.0f} to {last_size / 2**20:,.0f} MiB)."
+        f"- {name}, at {_listed(xs, '{:g}')}: {_listed(times, '{:.2g}')} s; "
+        f"{_listed(mebibytes, '{:,.0f}')} MiB. "
+        f"From first to last ({last / x:.3g} times): {last_seconds / seconds:.2g} times the time, "
+        f"{last_size / size:.2g} times the memory."
     )
+
+
+def _listed(values: Sequence[float], form: str) -> str:
+    return ", ".join(form.format(value) for value in values)
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,7 @@
 """What preprocessing costs: against a bare decode, against the releases' way, and two workers against one.
 
-Ours is the whole command, imports and shard writing included, for both kinds of fbank. What two workers can
-come to is what two bare decodes side by side do: cores of a virtual machine may share what is beneath them.
+Ours is the whole command, imports and shard writing included, for both kinds of fbank. Two bare decodes side
+by side are measured to compare two workers with: cores of a virtual machine may share what is beneath them.
 """
 
 from __future__ import annotations

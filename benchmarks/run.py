@@ -3,8 +3,8 @@
     python benchmarks/run.py [--quick] [--out FOLDER] [NAME …]
 
 With names, only those are measured, and the others' figures stay as the JSON has them; of another machine or
-other versions nothing can stay, and they are refused. A quick run is for trying: its few clips and rounds go
-to build/benchmarks.
+other versions nothing can stay, and they are refused. A quick run is for trying: few clips and rounds, small
+models; it goes to build/benchmarks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--quick", action="store_true", help="few clips and rounds")
+    parser.add_argument("--quick", action="store_true", help="few clips and rounds, small models")
     parser.add_argument("--out", type=Path, help="where the page, its pictures and the JSON go")
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*NAMES}):

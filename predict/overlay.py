@@ -11,7 +11,7 @@ from ..preprocess.engines import Limits
 from ..preprocess.ffmpeg_process import convert
 from ..preprocess.media import MediaInfo
 
-# How many pixels the shorter side has at most. The model sees 224; encoding more took most of the time.
+# How many pixels the shorter side has at most. The model sees 224, and encoding is dear.
 MOST_PIXELS = 360
 # Slower than this, something hangs.
 _SECONDS_A_SECOND = 30.0

@@ -117,6 +117,7 @@ def test_the_version_is_shown(stgcma):
 def test_every_command_has_an_example(stgcma, command):
     result = stgcma(*command.split(), "--help")
     assert result.status == 0
+    assert stgcma(*command.split(), "-h").stdout == result.stdout
     assert f"Example: stgcma {command}" in result.stdout
 
 

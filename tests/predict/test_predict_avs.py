@@ -58,13 +58,23 @@ def test_an_overlay_has_the_video_s_own_size_unless_that_is_large(own, written):
     assert overlay_size(*own) == written
 
 
-def test_a_large_video_is_overlaid_smaller(run_of, encoded, tmp_path):
+def test_a_large_video_is_overlaid_smaller(run_of, encoded, tmp_path, monkeypatch):
+    sizes = set()
+
+    def write(info, layers, *rest, **options):
+        for path in layers.iterdir():
+            with Image.open(path) as drawn:
+                sizes.add(drawn.size)
+        write_overlay(info, layers, *rest, **options)
+
+    monkeypatch.setattr("stgcma.predict.avs.write_overlay", write)
     large = encoded("large.mp4", *picture(seconds=1.2, size="960x720"), *tone(seconds=1.2), *H264)
     (one,) = predict(run_of("avs"), [large], out=tmp_path).videos
     with Image.open(tmp_path / one.seconds[0].mask) as mask:
         assert mask.size == (one.width, one.height) == (960, 720)
     after, _, sounds = pictures(tmp_path / "large.overlay.mp4")
     assert after[0][1].shape == (360, 480, 3)
+    assert sizes == {(480, 360)}
     assert sounds == ["aac"]
 
 

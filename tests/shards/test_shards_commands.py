@@ -90,6 +90,7 @@ def test_stats_count_against_what_is_published(shards, directory):
     status, stdout, _ = shards("stats", folder)
     assert status == 0
     assert "2 of 3,339" in stdout
+    assert "questions" not in stdout
     assert "Flute, Shofar" in stdout
     assert "quarantined, missing: 1" in stdout
 
@@ -124,7 +125,9 @@ def test_stats_count_questions_not_only_videos(shards, directory):
         4,
         14,
     ]
-    assert "14 of 45,867" in shards("stats", folder)[1]
+    said = shards("stats", folder)[1]
+    assert "questions" in said
+    assert "14 of 45,867" in said
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,10 @@ def test_sigterm_to_the_whole_group_saves(ave_shards, tmp_path):
 def test_overwriting_leaves_nothing_of_the_run_before(ave_shards, small_config, tmp_path):
     run = tmp_path / "run"
     train(ave_shards, run, small_config("ave", "optim.epochs=2", "model.backbone_seed=1"))
+    pages = [run / "report.html", run / "comparison.html"]
+    for page in pages:
+        page.write_text("of the run before")
     train(ave_shards, run, small_config("ave", "optim.epochs=1"), overwrite=True)
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
     assert len(list((run / "tensorboard").iterdir())) == 1
+    assert not any(page.exists() for page in pages)
