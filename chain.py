@@ -152,5 +152,4 @@ def demo(
         summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
         runs.append(DemoRun(modality, summary, _score(folder)[0]))
         folders.append(folder)
-    page = write_report(folders[:1])
-    return DemoResult(raw, runs, write_report(folders) if compare else page)
+    return DemoResult(raw, runs, write_report(folders))
