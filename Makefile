@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 
-.PHONY: help demo test test-slow bench docs lint format docker-lock docker-verify clean
+.PHONY: help demo test test-slow mutants bench docs lint format docker-lock docker-verify clean
 
 help:
 	@echo "make demo           set up .venv (5 GB) and run the demo, to a score and a page"
 	@echo "make test           set up .venv and run the quick tests; make test-slow: those that take minutes"
+	@echo "make mutants        take guards out of a copy, one at a time: the tests that then fail (15 minutes)"
 	@echo "make bench          measure what is promised, into docs/benchmarks.md (OPTIONS=--quick: a few minutes)"
 	@echo "make lint format    check, or mend, the code's form and types"
 	@echo "make docs           write the generated parts of the documentation"
@@ -25,6 +26,9 @@ test: $(READY_TO_TEST)
 
 test-slow: $(READY_TO_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+mutants: $(READY_TO_TEST)
+	$(BIN)/python tests/mutants/run.py $(OPTIONS)
 
 bench: $(READY_TO_TEST)
 	$(BIN)/python benchmarks/run.py $(OPTIONS)

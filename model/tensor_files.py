@@ -75,6 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write(temporary path)`, waits for the disk, then renames: a reader never sees half a file.
 
+    The folder is synced as well, so that what is written later does not outlive this file in a power cut.
     Raises StgcmaError naming `path` where the disk does not take it.
     """
     temporary = None
@@ -87,8 +88,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except (SafetensorError, OSError) as error:
         raise StgcmaError(f"{path} cannot be written: {error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,6 @@
 """Which files are taken, what their results are called, and how these are put in place."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,49 @@ def test_a_folder_is_replaced_whole(tmp_path):
         made = put_in_place(folder, tmp_path)
     assert made == (tmp_path / "a.json", tmp_path / "a.masks")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["000000.png", "a.json", "a.masks"]
+
+
+def test_results_are_synced_before_their_names_are_there(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace, rename = os.fsync, Path.replace, Path.rename
+
+    def synced(descriptor):
+        calls.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def renamed(path, target):
+        calls.append(("rename", Path(target).name))
+        return (rename if path.is_dir() else replace)(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with staged(tmp_path, "a") as folder:
+        (folder / "a.masks").mkdir()
+        (folder / "a.masks" / "000000.png").write_text("new")
+        (folder / "a.json").write_text("new")
+        put_in_place(folder, tmp_path)
+    assert calls == [
+        ("sync", "a.json"),
+        ("rename", "a.json"),
+        ("sync", "000000.png"),
+        ("rename", "a.masks"),
+        ("sync", tmp_path.name),
+    ]
+
+
+def test_results_that_fail_leave_the_old_ones(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old.json").write_text("old")
+
+    def fail():
+        with staged(tmp_path, "a") as folder:
+            (folder / "a.json").write_text("half")
+            raise RuntimeError("model broke")
+
+    with pytest.raises(RuntimeError, match="model broke"):
+        fail()
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["a", "old.json"]
 
 
 def test_a_place_that_takes_no_files_is_named(tmp_path):

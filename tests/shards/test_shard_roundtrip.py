@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -141,6 +142,40 @@ def test_a_damaged_header_is_not_the_end_of_a_clip(written):
         with pytest.raises(StgcmaError, match=r"train-000000\.tar is not a readable shard"):
             reader.read(places[1])
         reader.close()
+
+
+def rewritten(folder, place, names):
+    """Makes the clip at `place` one whose members have these names, with their hash for the manifest."""
+    content = b""
+    for name in names:
+        header = tarfile.TarInfo(name)
+        header.size = 3
+        content += header.tobuf(tarfile.USTAR_FORMAT) + b"abc" + bytes(509)
+    path = folder / "shards" / place.shard
+    whole = path.read_bytes()
+    begin, end = place.offset_bytes, place.offset_bytes + place.size_bytes
+    path.write_bytes(whole[:begin] + content + whole[end:])
+    return place._replace(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["b.json", "b.label.npy", "b.label.npy"], r"train-000000\.tar: b\.label\.npy is in it twice"),
+        (["b.json", "A0.label.npy"], r"train-000000\.tar: found A0 at the place of b"),
+    ],
+)
+def test_members_that_are_there_twice_or_another_clips_are_named(written, names, message):
+    """Their hash is right: a shard whose maker was wrong, or was somebody else."""
+    folder, _, records = written
+    place = rewritten(folder, clip_places(records)[1], names)
+    reader = ClipReader(folder)
+    with pytest.raises(StgcmaError, match=message):
+        reader.read(place, check=True)
+    place = rewritten(folder, place, ["b.json", "b.label.npy"])
+    reader.close()
+    assert reader.read(place, check=True) == {"json": b"abc", "label.npy": b"abc"}
+    reader.close()
 
 
 def test_a_cut_and_a_missing_shard_are_named(written):

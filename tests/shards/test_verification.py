@@ -283,7 +283,12 @@ def test_members_of_another_clip_or_kind_are_named(directory):
     ):
         for member in old:
             new.addfile(member, old.extractfile(member))
-        for name, kind in (("two.json", tarfile.REGTYPE), ("one.lnk", tarfile.SYMTYPE)):
+        extras = [
+            ("two.json", tarfile.REGTYPE),
+            ("one.lnk", tarfile.SYMTYPE),
+            ("one.label.npy", tarfile.REGTYPE),
+        ]
+        for name, kind in extras:
             extra = tarfile.TarInfo(name)
             extra.type, extra.linkname = kind, "/etc/passwd" if kind == tarfile.SYMTYPE else ""
             new.addfile(extra, io.BytesIO())
@@ -296,6 +301,7 @@ def test_members_of_another_clip_or_kind_are_named(directory):
     found = " | ".join(faults(folder))
     assert "one has the member two.json, which is not its own" in found
     assert "one has the member one.lnk, which is no file" in found
+    assert "one has the member one.label.npy twice" in found
 
 
 def test_what_is_no_shard_directory_is_a_wrong_request(tmp_path):

@@ -119,6 +119,33 @@ def test_a_list_in_another_file_is_not_followed(ave, tmp_path_factory):
         reader.read(with_order(ave(), content))
 
 
+@pytest.mark.parametrize("kind", ["external", "virtual"])
+def test_numbers_that_lie_in_another_file_are_not_read(ave, tmp_path_factory, kind):
+    outside = tmp_path_factory.mktemp("outside") / "order"
+    if kind == "external":
+        outside.write_bytes(bytes(16))
+    else:
+        with h5py.File(outside, "w") as file:
+            file["order"] = [0, 0]
+
+    def content(file):
+        if kind == "external":
+            file.create_dataset("order", (2,), "i8", external=[(str(outside), 0, 16)])
+            return
+        layout = h5py.VirtualLayout((2,), "i8")
+        layout[:] = h5py.VirtualSource(str(outside), "order", (2,), "i8")
+        file.create_virtual_dataset("order", layout)
+
+    with pytest.raises(InputError, match="order keeps its numbers in other files, which are not read"):
+        reader.read(with_order(ave(), content))
+
+
+def test_a_list_much_longer_than_the_annotations_is_refused(ave):
+    raw = with_order(ave(), lambda file: file.create_dataset("order", data=[0] * 11))
+    with pytest.raises(InputError, match="11 entries, there are 5 rows"):
+        reader.read(raw)
+
+
 def test_a_chunk_that_unpacks_to_much_more_is_refused(ave):
     def content(file):
         file.create_dataset("order", data=[0, 1], chunks=(60_000_000,), maxshape=(None,), compression="gzip")

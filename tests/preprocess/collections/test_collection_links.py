@@ -106,3 +106,12 @@ def test_splits_beside_classes_are_refused(tmp_path):
     touch(tmp_path, "train/dog/a.mp4", "cat/b.mp4")
     with pytest.raises(InputError, match="holds videos in 'train', which names a split, and in 'cat'; put"):
         folder.read(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["../a.mp4", "AVE/../../a.mp4", "/etc/hostname", "AVE/a\0.mp4"])
+@pytest.mark.parametrize("allow_links", [False, True])
+def test_a_path_that_leads_out_is_none_whether_links_are_allowed_or_not(tmp_path, source, allow_links):
+    (tmp_path / "raw" / "AVE").mkdir(parents=True)
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(ClipError, match=r"unsafe-path: '.*' leads out of the raw folder"):
+        resolve_source(tmp_path / "raw", source, allow_links=allow_links)

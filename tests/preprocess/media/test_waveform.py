@@ -174,3 +174,16 @@ def test_a_packet_that_is_not_whole_is_not_passed_over(clip, tmp_path):
     with pytest.raises(DamageError, match="a part of it is damaged") as caught:
         read_waveform(cut)
     assert caught.value.reason == "unreadable"
+
+
+def test_sound_that_is_not_finite_is_damage(tmp_path, ffmpeg):
+    samples = np.sin(np.arange(16000) / 10).astype("<f4")
+    for name, value in (("good", 0.5), ("nan", np.nan), ("inf", np.inf)):
+        samples[8000] = value
+        (tmp_path / f"{name}.f32").write_bytes(samples.tobytes())
+        raw = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", tmp_path / f"{name}.f32"]
+        ffmpeg(*raw, "-c:a", "pcm_f32le", tmp_path / f"{name}.wav")
+    assert np.isfinite(read_waveform(tmp_path / "good.wav")).all()
+    for name in ("nan", "inf"):
+        with pytest.raises(DamageError, match="unreadable: its sound decodes to numbers that are not finite"):
+            read_waveform(tmp_path / f"{name}.wav")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.raw_storage import ClipMaker, _fetch, _make_image
+from stgcma.preprocess.raw_storage import ClipMaker, _fetch, _files, _make_image
 from stgcma.preprocess.reasons import ClipError
 from stgcma.preprocess.specification import ClipSpecification
 
@@ -73,3 +73,11 @@ def test_objects_that_cannot_be_files_are_left_out_of_the_plan(tmp_path, capsys)
 def test_objects_that_cannot_be_files_are_not_fetched(tmp_path):
     _fetch(Bucket(), "a", tmp_path)
     assert files_of(tmp_path) == ["a/b.mp4/c.txt"]
+
+
+@pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd", "a\0b", "", "x" * 256])
+def test_names_that_lead_out_of_a_folder_are_no_files(tmp_path, name):
+    assert _files([name, "a/b.mp4"]) == ["a/b.mp4"]
+    bucket = Bucket()
+    _fetch(bucket, name, tmp_path / "clip")
+    assert not (tmp_path / "clip").exists()
