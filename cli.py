@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from . import __version__, cli_chain, cli_data, cli_doctor, cli_model, cli_pages, cli_predict, cli_train
 from .cli_shards import shards_app
@@ -50,10 +53,24 @@ def main() -> None:
     # take over 120 s instead of 36. Read when torch is first imported; the user's own choice is kept.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        # What a command returns is nothing; a status comes from --version, --help and Ctrl-C.
+        sys.exit(app(standalone_mode=False) or 0)
     except StgcmaError as error:
         message(f"stgcma: {error}")
         sys.exit(error.exit_code)
+    except typer.Abort:
+        message("Aborted!")
+        sys.exit(1)
+    except TyperException as error:  # what typer finds wrong with the command line may quote all of it
+        written = io.StringIO()
+        error.show(file=written)  # type: ignore[attr-defined]  # its subclasses all have it
+        message(written.getvalue().rstrip("\n"))
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        message(f"stgcma: {error.filename!r} is no path: {error.strerror}; give a shorter one")
+        sys.exit(2)
     except RuntimeError as error:
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(error, torch.cuda.OutOfMemoryError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from .errors import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def message(text: str) -> None:
-    """Writes one line for a person to stderr."""
-    sys.stderr.write(text + "\n")
+    """Writes one line, or several, for a person to stderr; each is shortened to 500 characters."""
+    sys.stderr.write("\n".join(map(shortened, text.split("\n"))) + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import re
+
+MAX_MESSAGE_CHARACTERS = 500
+# Of an error itself: its line begins with `stgcma: `, and may be quoted by another one.
+_MAX_ERROR_CHARACTERS = 480
+_LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
+
+
+def shortened(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """`text` in at most `most` characters: its middle gives way to ` … `, since where and what stand outside.
+
+    A message may quote a line of a file, a name or an answer of another program, of whatever length.
+    """
+    if len(text) <= most:
+        return text
+    gap = " … "
+    tail = (most - len(gap)) * 2 // 5
+    return text[: most - len(gap) - tail] + gap + text[len(text) - tail :]
+
+
+def one_line(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """`text` without line breaks, shortened to `most` characters."""
+    return shortened(_LINE_BREAKS.sub(" ", text), most)
+
 
 class StgcmaError(Exception):
-    """The work failed. The message is one line: what, where, and what would be right."""
+    """The work failed. The message is one line of 480 characters at most: what, where, and what is right."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *more: object) -> None:
+        super().__init__(one_line(str(message), _MAX_ERROR_CHARACTERS), *more)
 
 
 class InputError(StgcmaError, ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import shortened
+
 # The closed list of reasons for which a clip can be put aside, as it appears in quarantine.parquet.
 REASONS: dict[str, str] = {
     "missing": "the annotations name it, but there is no such file",
@@ -23,7 +25,8 @@ REASONS: dict[str, str] = {
 
 
 class ClipError(Exception):
-    """One clip cannot be used. `reason` is a key of `REASONS`; `message` is one line for a person.
+    """One clip cannot be used. `reason` is a key of `REASONS`; `message` is one line for a person,
+    shortened to 500 characters.
 
     Raises `ValueError` when `reason` is not listed.
     """
@@ -32,7 +35,7 @@ class ClipError(Exception):
         if reason not in REASONS:
             raise ValueError(f"reason is {reason!r}, allowed are {', '.join(REASONS)}")
         self.reason = reason
-        self.message = " ".join(message.split())
+        self.message = shortened(" ".join(message.split()))
         super().__init__(reason, self.message)
 
     def __str__(self) -> str:
