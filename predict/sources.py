@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..preprocess.paths import VIDEO_SUFFIXES, printable
+from ..preprocess.paths import is_video_name, printable
 
 
 def find_videos(places: Iterable[Path], *, without: Path | None) -> tuple[list[Path], list[Path]]:
@@ -35,7 +35,7 @@ def _videos_in(folder: Path, without: Path | None) -> Iterator[Path]:
             if not name.startswith(".") and (Path(place) / name).resolve() != left_out
         ]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
+            if not name.startswith(".") and is_video_name(name):
                 yield Path(place) / name
 
 

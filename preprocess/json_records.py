@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .text_files import check_encoding
 
 _CHUNK_BYTES = 1 << 20
 _MAX_RECORD_CHARACTERS = 16 << 20
@@ -21,8 +23,9 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the line number where each record of the list in `path` begins, and the record.
 
     Bytes that are not UTF-8 become lone surrogates. Raises InputError naming the line when the file is not a
-    list of objects in JSON.
+    list of objects in JSON, and naming its encoding when that is another than UTF-8.
     """
+    check_encoding(path)
     text = _Window(path)
     if text.next_character() != "[":
         raise InputError(f"{path}:{text.line}: a JSON list of records must begin here")
@@ -53,7 +56,8 @@ class _Window:
         self._chunks = self._read()
 
     def _read(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        bytes_decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        decoder = io.IncrementalNewlineDecoder(bytes_decoder, translate=True)
         with self.path.open("rb") as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 yield decoder.decode(chunk)

@@ -18,11 +18,11 @@ _ASPECT_TOLERANCE = 0.02
 _FOREGROUND = 128
 
 
-def mask_members(paths: Sequence[Path], frames_shape: tuple[int, ...]) -> dict[str, bytes]:
+def mask_members(paths: Sequence[Path | None], frames_shape: tuple[int, ...]) -> dict[str, bytes]:
     """The masks at 224×224 as `mask_00.png`, …: one channel, 0 or 255, squashed, nearest.
 
     Args:
-        paths: the mask files, from the first frame's on.
+        paths: the mask files, from the first frame's on; None for a frame without.
         frames_shape: `[M, H, W, 3]` of the frames that they belong to.
 
     Raises ClipError `mask-mismatch` when a mask is missing, unreadable, of another shape than the frames, or
@@ -31,6 +31,8 @@ def mask_members(paths: Sequence[Path], frames_shape: tuple[int, ...]) -> dict[s
     members: dict[str, bytes] = {}
     sizes = set()
     for number, path in enumerate(paths):
+        if path is None:
+            continue
         mask = _read(path)
         sizes.add(mask.size)
         _check_shape(mask.size, frames_shape, path)

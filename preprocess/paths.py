@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
 from ..shards.schema import is_valid_key
 from .reasons import ClipError
 
+# Of the containers in `container.DEMUXERS`, as cameras, recorders and programs name them, in lower case.
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"}
+    {
+        *(".mp4", ".m4v", ".mp4v", ".mov", ".qt", ".f4v", ".ismv", ".3gp", ".3gpp", ".3g2", ".3gp2", ".mj2"),
+        *(".mkv", ".mk3d", ".webm", ".avi", ".divx", ".flv", ".asf", ".wmv", ".ogv", ".ogm", ".ogx"),
+        *(".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".mod"),
+        *(".ts", ".mts", ".m2ts", ".m2t", ".tp", ".trp", ".tod"),
+        *(".ivf", ".nut"),
+    }
 )
 MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
@@ -70,17 +79,6 @@ def printable(text: str) -> str:
     )
 
 
-def read_text(path: Path, *, hint: str) -> str:
-    """The text of an annotation file, a byte-order mark left out; bytes that are not UTF-8 become `\\xNN`.
-
-    Such a name then fails as its clip's `unsafe-path`, not the whole collection. Raises InputError, with
-    `hint`, when there is no such file.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is missing; {hint}")
-    return path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "backslashreplace")
-
-
 def folder_names(
     raw: Path, folder: str, *, folders: bool = False, allow_links: bool = False, linked: bool = True
 ) -> set[str]:
@@ -112,6 +110,21 @@ def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> dict
     found: dict[str, str] = {}
     for name in sorted(folder_names(raw, folder, allow_links=allow_links)):
         stem, _, suffix = name.rpartition(".")
-        if f".{suffix.lower()}" in VIDEO_SUFFIXES and (stem not in found or suffix.lower() == "mp4"):
+        if is_video_name(name) and (stem not in found or suffix.lower() == "mp4"):
             found[stem] = name
     return found
+
+
+def is_video_name(name: str) -> bool:
+    """Whether the suffix of a file's name is that of a container that is read, in either case."""
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES
+
+
+def count_suffixes(names: Iterable[str], *, most: int = 5) -> str:
+    """The suffixes of `names` for a person, frequent ones first: `3 .rmvb, 2 without a suffix, 1 .txt`."""
+    suffixes = Counter(
+        printable(Path(name).suffix.lower())[:12] or "without a suffix" for name in names
+    ).most_common()
+    said = [f"{count} {suffix}" for suffix, count in suffixes[:most]]
+    return ", ".join([*said, "…"] if len(suffixes) > most else said)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ..shards.schema import SPLITS
 from ..shards.statistics import in_two_splits
-from .paths import VIDEO_SUFFIXES, folder_names
+from .paths import count_suffixes, folder_names, is_video_name
 from .specification import ClipSpecification, Collection
 
 ALL = "all"
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Preflight:
         unit: what an annotation row is.
         splits: split, and `all`, to its counts.
         classes, expected_classes: how many there are, and should be; None where that is not known.
+        split_classes: split to the number of classes that its clips are of; empty for tasks without.
+        untrained: classes of val or test clips that no training clip has, each with its splits.
         unreferenced: videos on disk that no clip uses.
+        other_files: suffixes of the files beside them that are no videos, as text; empty when there are none.
         leaks: pairs such as `train and test` to the number of videos that are in both.
         findings: what the collection's reader has to say, one line each.
     """
@@ -59,7 +63,10 @@ class Preflight:
     splits: dict[str, SplitCounts]
     classes: int
     expected_classes: int | None
+    split_classes: dict[str, int]
+    untrained: dict[str, str]
     unreferenced: int
+    other_files: str
     leaks: dict[str, int]
     findings: tuple[str, ...]
 
@@ -77,7 +84,16 @@ class Preflight:
         if self.classes:
             published = "" if self.expected_classes is None else f" (published: {self.expected_classes})"
             yield f"  classes: {self.classes}{published}"
+        if self.split_classes:
+            counts = ", ".join(f"{split} {count}" for split, count in self.split_classes.items())
+            yield f"  classes by split: {counts}"
+        if self.untrained:
+            named = [f"{name!r} ({splits})" for name, splits in self.untrained.items()]
+            more = ", …" if len(named) > _MOST_NAMED else ""
+            yield f"  classes without a training clip: {len(named)}: {', '.join(named[:_MOST_NAMED])}{more}"
         yield f"  videos that no clip uses: {self.unreferenced}; videos in two splits: {leaks}"
+        if self.other_files:
+            yield f"  files beside the videos that are left out: {self.other_files}"
         for finding in self.findings:
             yield f"  {finding}"
 
@@ -99,7 +115,10 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
     clips: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     sources: dict[str, set[str]] = {split: set() for split in SPLITS}
     keys: set[str] = set()
+    classes: dict[str, dict[str, None]] = {split: {} for split in SPLITS}
     for clip in collection.clips:
+        if category := clip.fields.get("category"):
+            classes[clip.split][category] = None
         count = clips[clip.split]
         count["clips"] += 1
         count["duplicate_keys"] += clip.key in keys
@@ -119,10 +138,22 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         splits={name: _counts(collection, name, count) for name, count in [*clips.items(), (ALL, total)]},
         classes=len(collection.classes),
         expected_classes=collection.expected.classes if collection.expected else None,
+        split_classes={split: len(names) for split, names in classes.items() if any(classes.values())},
+        untrained=_untrained(classes),
         unreferenced=sum(video not in used for video in disk.videos(collection.media_folders)),
+        other_files=disk.other_suffixes(collection.media_folders),
         leaks={f"{one} and {other}": len(both) for (one, other), both in in_two_splits(sources).items()},
         findings=collection.findings,
     )
+
+
+def _untrained(classes: dict[str, dict[str, None]]) -> dict[str, str]:
+    """The classes that val or test clips have and no training clip, each with those splits as text."""
+    splits: dict[str, list[str]] = {}
+    for split, names in classes.items():
+        for name in names:
+            splits.setdefault(name, []).append(split)
+    return {name: " and ".join(found) for name, found in splits.items() if "train" not in found}
 
 
 def _counts(collection: Collection, name: str, count: Counter[str]) -> SplitCounts:
@@ -163,8 +194,13 @@ class _Disk:
         """The paths of all videos in `folders`, relative to the raw folder."""
         for folder in folders:
             for name in self._names(folder, folders=False):
-                if f".{name.rpartition('.')[2].lower()}" in VIDEO_SUFFIXES:
+                if is_video_name(name):
                     yield f"{folder}/{name}" if folder else name
+
+    def other_suffixes(self, folders: tuple[str, ...]) -> str:
+        """The suffixes of the files in `folders`, but for RAW itself, that are no videos, counted."""
+        names = (name for folder in folders if folder for name in self._names(folder, folders=False))
+        return count_suffixes([name for name in names if not is_video_name(name) and name[0] != "."])
 
     def _names(self, folder: str, *, folders: bool) -> set[str]:
         if (folder, folders) not in self._listed:

@@ -79,7 +79,7 @@ def _relative(text: str, raw: Path) -> str:
 def clip_files(clip: ClipSpecification) -> list[str]:
     """All files that decoding `clip` reads, relative to RAW."""
     sound = [] if clip.sound is None else [clip.sound]
-    return [clip.source, *clip.masks, *clip.pictures, *sound]
+    return [clip.source, *filter(None, clip.masks), *clip.pictures, *sound]
 
 
 @contextmanager

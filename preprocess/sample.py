@@ -101,13 +101,14 @@ class SampleMaker:
     def _resolve(self, source: str) -> Path:
         return resolve_source(self.raw, source, allow_links=self.allow_links)
 
-    def _mask_paths(self, clip: ClipSpecification) -> list[Path]:
+    def _mask_paths(self, clip: ClipSpecification) -> list[Path | None]:
         try:
-            return [self._resolve(mask) for mask in clip.masks]
+            return [self._resolve(mask) if mask else None for mask in clip.masks]
         except ClipError as error:
             if error.reason != "missing":
                 raise
-            message = f"of the {len(clip.masks)} masks it should have, {error.message}"
+            count = sum(map(bool, clip.masks))
+            message = f"of the {count} masks it should have, {error.message}"
             raise ClipError("mask-mismatch", message) from error
 
     def _film(self, clip: ClipSpecification) -> Footage:

@@ -93,7 +93,8 @@ class ClipSpecification:
         labels: int class of every second, for `label.npy`; empty for tasks without.
         event_end_seconds: where the annotated event ends, when the clip must last as long.
         fields: the task's own fields of `KEY.json`. Clips may share one dict: it is not changed.
-        masks: picture files of the ground truth, one a frame from the first on, relative to the raw folder.
+        masks: picture files of the ground truth, one a frame from the first on, relative to the raw folder;
+            empty for a frame without.
         members: further members that need no decoding: (`qa.json`, bytes), …
         pictures: the frames as picture files, for a clip that ships so and not as a video.
         sound: the sound file of such a clip, where there is one.

@@ -19,8 +19,10 @@ from typing import NamedTuple
 from ...errors import InputError
 from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS
 from ...shards.schema import SPLITS
-from ..paths import annotation_file, printable, read_text, unsafe_name, videos_by_name
+from ..names import check_twins, class_name
+from ..paths import annotation_file, printable, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
+from ..text_files import check_utf8, escaped, read_text
 from .ave_order import read_order
 
 SECONDS = 10
@@ -54,6 +56,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     annotations = [row for _, row in read_rows(path)]
     if not annotations:
         raise InputError(f"{path} holds no annotation rows")
+    check_twins(dict.fromkeys(row.category for row in annotations), path)
     planner = _Planner(annotations, videos_by_name(raw, FOLDER, allow_links=allow_links))
     clips = tuple(
         planner.specify(row, split)
@@ -80,7 +83,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
         line = line.strip()
         if not line:
             continue
-        parts = line.split("&")
+        parts = [part.strip(" \t") for part in line.split("&")]
         if len(parts) != len(_FIELDS):
             raise InputError(
                 f"{path}:{number}: {len(parts)} fields in {line!r}, "
@@ -99,9 +102,9 @@ def _parse(parts: list[str], where: str) -> Annotation:
     if int(start) > int(end) or int(end) > SECONDS:
         raise InputError(f"{where}: seconds {start} to {end} must lie in order within 0 to {SECONDS}")
     return Annotation(
-        sys.intern(printable(category)),
-        sys.intern(printable(video)),
-        sys.intern(quality),
+        sys.intern(printable(class_name(check_utf8(category, where, "category")))),
+        sys.intern(printable(escaped(video))),
+        sys.intern(escaped(quality)),
         int(start),
         int(end),
     )

@@ -2,8 +2,9 @@
 
 Layout: `s4_meta_data.csv` (columns `name`, `category`, `split`, and others), and beside it or in `s4_data/`:
 `raw_videos/SPLIT/CATEGORY/NAME.mp4`, `gt_masks/SPLIT/CATEGORY/NAME/NAME_1.png` … `NAME_5.png` (for training
-the first only). Where there is no video, `visual_frames/SPLIT/CATEGORY/NAME/NAME_1.png` … `NAME_5.png` are
-its frames, and `audio_wav/SPLIT/CATEGORY/NAME.wav` is its sound.
+the first only as published; further ones are used where they are). Where there is no video,
+`visual_frames/SPLIT/CATEGORY/NAME/NAME_1.png` … `NAME_5.png` are its frames, and
+`audio_wav/SPLIT/CATEGORY/NAME.wav` is its sound.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,16 +20,17 @@ from typing import NamedTuple
 from ...errors import InputError
 from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS
 from ...shards.schema import SPLITS
+from ..names import check_twins, class_key, class_name, split_of
 from ..paths import (
     MAX_NAME_BYTES,
     annotation_file,
     folder_names,
     printable,
-    read_text,
     unsafe_name,
     videos_by_name,
 )
 from ..specification import ClipSpecification, Collection, Expected, Sampling
+from ..text_files import check_utf8, escaped, read_text
 
 SECONDS = 5
 SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", windows=5, window_seconds=1.95)
@@ -50,7 +52,9 @@ class Row(NamedTuple):
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Reads the annotations under `raw`. Raises InputError naming the file and line at fault."""
-    rows = read_rows(annotation_file(raw, _annotation_file(raw), allow_links=allow_links))
+    path = annotation_file(raw, _annotation_file(raw), allow_links=allow_links)
+    rows = read_rows(path)
+    check_twins(dict.fromkeys(row.category for row in rows), path)
     disk = _Disk(raw, _data_folder(raw), allow_links)
     clips = tuple(disk.specify(row) for row in rows)
     return Collection(
@@ -70,7 +74,7 @@ def read_rows(path: Path) -> list[Row]:
     text = read_text(
         path, hint=f"RAW must be the AVSBench-S4 folder, with {ANNOTATIONS} and raw_videos in it"
     )
-    lines = csv.reader(io.StringIO(text, newline=""))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     rows = []
     try:
         header = [column.strip().casefold() for column in next(lines, [])]
@@ -83,6 +87,12 @@ def read_rows(path: Path) -> list[Row]:
     if not rows:
         raise InputError(f"{path} holds no rows below its header")
     return rows
+
+
+def _delimiter(text: str) -> str:
+    """What separates the columns of the header: spreadsheets of some countries write `;` or tabs."""
+    header = text.partition("\n")[0]
+    return max(",;\t", key=header.count)
 
 
 def _annotation_file(raw: Path) -> Path:
@@ -110,17 +120,28 @@ def _column(header: list[str], names: tuple[str, ...], path: Path) -> int:
 def _parse(fields: list[str], places: list[int], where: str) -> Row:
     if len(fields) <= max(places):
         raise InputError(f"{where}: {len(fields)} fields in {','.join(fields)!r}, expected {max(places) + 1}")
-    name, category, split = (fields[place].strip() for place in places)
-    if split not in SPLITS:
-        raise InputError(f"{where}: split is {split!r}, must be one of {', '.join(SPLITS)}")
+    name, category, said = (fields[place].strip() for place in places)
+    split = split_of(said)
+    if split is None:
+        raise InputError(f"{where}: split is {said!r}, must be one of {', '.join(SPLITS)}")
     # Escapes hold a backslash, which no category's folder may have.
-    return Row(name, printable(category), split)
+    return Row(escaped(name), printable(class_name(check_utf8(category, where, "category"))), split)
 
 
 def _is_folder_name(name: str) -> bool:
     if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\"):
         return False
     return len(name.encode()) <= MAX_NAME_BYTES
+
+
+def _series(folder: str, name: str, numbers: Iterable[int]) -> Iterator[str]:
+    """The pictures of a clip, which are numbered from 1."""
+    return (f"{folder}/{name}/{name}_{number + 1}.png" for number in numbers)
+
+
+def _split_rank(name: str) -> tuple[int, str]:
+    split = split_of(name)
+    return (SPLITS.index(split) if split else len(SPLITS), name)
 
 
 @dataclass
@@ -136,6 +157,7 @@ class _Disk:
     raw: Path
     data: str
     allow_links: bool
+    _places: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _videos: dict[str, dict[str, str]] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
     _fields: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -146,24 +168,26 @@ class _Disk:
         if problem is None and not _is_folder_name(row.category):
             problem = ("unsafe-path", f"category {row.category!r} cannot name a folder")
         fields = self._fields.setdefault(row.category, {"category": row.category})
-        place = f"{row.split}/{row.category}"
         if problem is not None:
-            source = printable(f"{self.data}raw_videos/{place}/{row.name}.mp4")
+            source = printable(f"{self.data}raw_videos/{row.split}/{row.category}/{row.name}.mp4")
             return ClipSpecification(printable(row.name), row.split, source, fields=fields, problem=problem)
-        masks = self._series("gt_masks", place, row.name, MASKS[row.split])
-        video = self._videos_in(place).get(row.name)
-        if video is None and row.name in self._in(f"{self.data}visual_frames/{place}", folders=True):
-            sound = f"{row.name}.wav" in self._in(f"{self.data}audio_wav/{place}")
+        masks = self._masks(row)
+        videos = self._place("raw_videos", row)
+        video = self._videos_in(videos).get(row.name)
+        frames = self._place("visual_frames", row)
+        if video is None and row.name in self._in(frames, folders=True):
+            sounds = self._place("audio_wav", row)
+            sound = f"{row.name}.wav" in self._in(sounds)
             return ClipSpecification(
                 key=row.name,
                 split=row.split,
-                source=f"{self.data}visual_frames/{place}/{row.name}",
+                source=f"{frames}/{row.name}",
                 fields=fields,
                 masks=masks,
-                pictures=self._series("visual_frames", place, row.name, SECONDS),
-                sound=f"{self.data}audio_wav/{place}/{row.name}.wav" if sound else None,
+                pictures=tuple(_series(frames, row.name, range(SECONDS))),
+                sound=f"{sounds}/{row.name}.wav" if sound else None,
             )
-        source = f"{self.data}raw_videos/{place}/{video or row.name + '.mp4'}"
+        source = f"{videos}/{video or row.name + '.mp4'}"
         return ClipSpecification(row.name, row.split, source, fields=fields, masks=masks)
 
     def findings(self, rows: list[Row], clips: tuple[ClipSpecification, ...]) -> Iterator[str]:
@@ -177,33 +201,62 @@ class _Disk:
         counts: Counter[str] = Counter()
         for row, clip in zip(rows, clips, strict=True):
             if clip.problem is None:
-                place = f"{row.split}/{row.category}"
-                masked = row.name in self._in(f"{self.data}gt_masks/{place}", folders=True)
-                filmed = bool(clip.pictures) or row.name in self._videos_in(place)
+                masked = row.name in self._in(self._place("gt_masks", row), folders=True)
+                filmed = bool(clip.pictures) or row.name in self._videos_in(self._place("raw_videos", row))
                 counts["masks only"] += masked and not filmed
                 counts["no masks"] += not masked
+                counts["more masks"] += len([mask for mask in clip.masks if mask]) > MASKS[row.split]
         if counts["masks only"]:
             yield f"{counts['masks only']} clips have masks, but neither video nor frames"
         if counts["no masks"]:
             yield f"{counts['no masks']} clips have no folder in gt_masks"
+        if counts["more masks"]:
+            yield (
+                f"{counts['more masks']} training clips have masks beyond the first, which are used as well: "
+                "as published, training sees one mask a clip"
+            )
 
     def video_folders(self) -> list[str]:
         """Every folder of videos there is, referenced or not."""
+        top = f"{self.data}raw_videos"
         return [
-            f"{self.data}raw_videos/{split}/{category}"
-            for split in SPLITS
-            for category in sorted(self._in(f"{self.data}raw_videos/{split}", folders=True))
+            f"{top}/{split}/{category}"
+            for split in sorted(self._in(top, folders=True), key=_split_rank)
+            if split_of(split)
+            for category in sorted(self._in(f"{top}/{split}", folders=True))
         ]
 
-    def _series(self, kind: str, place: str, name: str, count: int) -> tuple[str, ...]:
-        return tuple(f"{self.data}{kind}/{place}/{name}/{name}_{number + 1}.png" for number in range(count))
+    def _masks(self, row: Row) -> tuple[str, ...]:
+        """The clip's masks by frame, empty for a frame without: those of its split, and others that exist."""
+        folder = self._place("gt_masks", row)
+        wanted = list(_series(folder, row.name, range(SECONDS)))
+        published = MASKS[row.split]
+        if published == SECONDS:
+            return tuple(wanted)
+        there = self._in(f"{folder}/{row.name}") if row.name in self._in(folder, folders=True) else set()
+        if not any(path.rpartition("/")[2] in there for path in wanted[published:]):
+            return tuple(wanted[:published])
+        masks = [path if path.rpartition("/")[2] in there else "" for path in wanted]
+        return tuple(masks[: 1 + max(number for number, path in enumerate(masks) if path)])
 
-    def _videos_in(self, place: str) -> dict[str, str]:
-        if place not in self._videos:
-            self._videos[place] = videos_by_name(
-                self.raw, f"{self.data}raw_videos/{place}", allow_links=self.allow_links
-            )
-        return self._videos[place]
+    def _place(self, kind: str, row: Row) -> str:
+        """`KIND/SPLIT/CATEGORY` as the two are spelt on disk, which may be otherwise than in the table."""
+        asked = (kind, row.split, row.category)
+        if asked not in self._places:
+            top = f"{self.data}{kind}"
+            names = self._in(top, folders=True)
+            spelt = {split_of(name): name for name in sorted(names)}
+            split = row.split if row.split in names else spelt.get(row.split, row.split)
+            names = self._in(f"{top}/{split}", folders=True)
+            alike = {class_key(name): name for name in sorted(names)}
+            category = row.category if row.category in names else alike.get(class_key(row.category))
+            self._places[asked] = f"{top}/{split}/{category or row.category}"
+        return self._places[asked]
+
+    def _videos_in(self, folder: str) -> dict[str, str]:
+        if folder not in self._videos:
+            self._videos[folder] = videos_by_name(self.raw, folder, allow_links=self.allow_links)
+        return self._videos[folder]
 
     def _in(self, folder: str, *, folders: bool = False) -> set[str]:
         if folder not in self._names:

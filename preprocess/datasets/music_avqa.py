@@ -18,6 +18,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
 from ...shards.schema import SPLITS, canonical_json
+from ..names import class_key
 from ..paths import annotation_file, printable, unsafe_name, videos_by_name
 from ..specification import ClipSpecification, Collection, Expected, Sampling
 from .questions import MAX_WORDS, PAD, Question, read_questions
@@ -163,6 +164,11 @@ class _Tally:
             "unknown words": f"val and test questions hold words unseen in training, which become {PAD}",
             "unknown answers": "val and test questions have answers unseen in training: they cannot be right",
         }
+        if alike := len(self.answers) - len(set(map(class_key, self.answers))):
+            yield (
+                f"{alike} answers differ from another one in case, blanks or Unicode form only; each is an "
+                "answer of its own"
+            )
         yield from (f"{self._counts[name]} {text}" for name, text in texts.items() if self._counts[name])
         if several := len(clips) - len({clip.source for clip in clips}):
             yield f"{several} clips are of videos that have questions in an earlier split too"

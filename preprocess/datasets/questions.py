@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from ...errors import InputError
 from ...shards.schema import QUESTION_TYPES
 from ..json_records import read_records
 from ..paths import printable
+from ..text_files import check_utf8
 
 MAX_WORDS = 14
 PAD = "<pad>"
@@ -70,7 +72,7 @@ def _is_deleted(record: dict[str, Any]) -> bool:
 def _parse(record: dict[str, Any], where: str) -> Question:
     # The authors spell the answer's key `anser`; copies that mended it are read as well.
     answer_key = "anser" if "anser" in record else "answer"
-    content = printable(_text(record, "question_content", where).strip())
+    content = _readable(record, "question_content", where).strip()
     if not content:
         raise InputError(f"{where}: question_content is empty")
     identity = record.get("question_id")
@@ -80,7 +82,7 @@ def _parse(record: dict[str, Any], where: str) -> Question:
     if kind not in _TYPE_OF:
         known = "; ".join(" ".join(one) for one in QUESTION_TYPES)
         raise InputError(f"{where}: type is {record.get('type')!r}, must be one of: {known}")
-    answer = _text(record, answer_key, where)
+    answer = _readable(record, answer_key, where)
     if not answer.strip():
         raise InputError(f"{where}: {answer_key} is empty")
     words = split_words(content)
@@ -90,7 +92,7 @@ def _parse(record: dict[str, Any], where: str) -> Question:
         type=_TYPE_OF[kind],
         template=sys.intern(" ".join(words).rstrip()),
         words=fill(words, _list(record, "templ_values", where), where),
-        answer=sys.intern(printable(answer)),
+        answer=sys.intern(answer),
         marked=content[-1] in QUESTION_MARKS,
     )
 
@@ -132,12 +134,19 @@ def _text(record: dict[str, Any], key: str, where: str) -> str:
     return value
 
 
+def _readable(record: dict[str, Any], key: str, where: str) -> str:
+    """A text whose words count: composed (NFC), since `é` in two forms would be two words."""
+    text = check_utf8(_text(record, key, where), where, key)
+    return printable(unicodedata.normalize("NFC", text))
+
+
 def _list(record: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     """A list of texts, which the authors' files hold as JSON within a text."""
     value = record.get(key, "[]")
     values = _read_list(value if isinstance(value, str) else json.dumps(value))
     if values is None:
         raise InputError(f"{where}: {key} is {value!r}, must be a JSON list of texts")
+    check_utf8(value if isinstance(value, str) else " ".join(value), where, key)
     return values
 
 
@@ -149,4 +158,4 @@ def _read_list(text: str) -> tuple[str, ...] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return None
-    return tuple(printable(item) for item in value)
+    return tuple(printable(unicodedata.normalize("NFC", item)) for item in value)

@@ -266,6 +266,11 @@ def test_a_clip_with_other_members_than_its_task_needs_is_named(directory, task,
     assert what in found[0]
 
 
+def test_a_training_clip_may_have_any_of_its_masks(directory):
+    kept = make_sample("odd", task="avs", mask_00_png=None, mask_02_png=b"a mask")
+    assert faults(directory({("train", 0): [kept]}, task="avs")) == []
+
+
 def test_all_masks_are_needed_outside_training(directory):
     sample = make_sample("odd", task="avs", split="val", mask_02_png=None)
     folder = directory({("val", 0): [sample]}, task="avs", quarantine=[])

@@ -6,6 +6,7 @@ import os
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.datasets import avs_s4
+from stgcma.preprocess.raw_storage import clip_files
 
 ROWS = (
     ("aaa_1", "playing_violin", "train"),
@@ -130,3 +131,22 @@ def test_a_folder_that_may_not_be_listed_is_named(avs, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match=r"raw_videos/test/dog_barking cannot be listed: Permission denied"):
         avs_s4.read(raw)
+
+
+def test_masks_of_a_training_clip_beyond_the_first_are_used_where_they_are(avs):
+    raw = avs([*ROWS, ("ddd_4", "playing_violin", "train")])
+    published = avs_s4.read(raw)
+    for number in (1, 3):
+        (raw / f"gt_masks/train/playing_violin/ddd_4/ddd_4_{number}.png").touch()
+    (raw / "gt_masks/train/playing_violin/aaa_1/aaa_1_1.png").touch()
+    collection = avs_s4.read(raw)
+    first, second = (clip for clip in collection.clips if clip.split == "train")
+    folder = "gt_masks/train/playing_violin"
+    assert first.masks == (f"{folder}/aaa_1/aaa_1_1.png",)  # as published, in the plan and its hash
+    assert second.masks == (f"{folder}/ddd_4/ddd_4_1.png", "", f"{folder}/ddd_4/ddd_4_3.png")
+    assert [line for line in collection.findings if "beyond the first" in line] == [
+        "1 training clips have masks beyond the first, which are used as well: as published, training sees "
+        "one mask a clip"
+    ]
+    assert published.clips[0] == first
+    assert clip_files(second) == [second.source, second.masks[0], second.masks[2]]

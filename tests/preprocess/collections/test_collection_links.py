@@ -99,7 +99,9 @@ def test_folders_without_videos_do_not_turn_splits_into_classes(tmp_path):
     collection = folder.read(tmp_path)
     assert collection.plan_sha256 == plan
     assert collection.classes == ("dog", "Background")
-    assert collection.findings == ("3 files are not clips in a class folder and were left out",)
+    assert collection.findings == (
+        "3 files are not clips in a class folder and were left out: 1 .mp4, 1 .csv, 1 .tar",
+    )
 
 
 def test_splits_beside_classes_are_refused(tmp_path):

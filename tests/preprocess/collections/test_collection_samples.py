@@ -237,6 +237,23 @@ def test_a_mask_in_the_shape_of_the_video_fits(tmp_path):
     assert mask_members([path], (5, 720, 1280, 3)).keys() == {"mask_00.png"}
 
 
+def test_a_frame_without_a_mask_leaves_a_gap(tmp_path):
+    paths = [save(tmp_path / f"{number}.png", np.full((224, 224), 255)) for number in (0, 2)]
+    assert mask_members([paths[0], None, paths[1]], FRAMES).keys() == {"mask_00.png", "mask_02.png"}
+
+
+def test_further_masks_of_a_training_clip_become_its_members(avs_raw, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(avs_raw, raw)
+    (clip, *_) = avs_s4.read(raw).clips
+    published = make(raw, clip).members
+    shutil.copy(raw / clip.masks[0], str(raw / clip.masks[0]).replace("_1.png", "_4.png"))
+    (clip, *_) = avs_s4.read(raw).clips
+    members = make(raw, clip).members
+    assert sorted(members.keys() - published.keys()) == ["mask_03.png"]
+    assert {name: content for name, content in members.items() if name in published} == published
+
+
 def test_masks_of_different_sizes_are_refused(tmp_path):
     paths = [save(tmp_path / f"{size}.png", np.zeros((size, size))) for size in (224, 100)]
     with pytest.raises(ClipError, match="mask-mismatch: its masks have different sizes: 100x100, 224x224"):

@@ -1,0 +1,83 @@
+"""Names that people give to splits and classes: which are the same, and which only look so."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from ..errors import InputError
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+# Taken for training here and for testing there, so that nobody can tell.
+_UNCLEAR = frozenset({"dev", "devel", "development", "eval", "evaluation", "holdout", "trainval"})
+# What is written around such a word: `train_set`, `TestData`, `val-videos`, `training clips 2`.
+_AROUND = (
+    "set", "sets", "split", "splits", "data", "dataset", "video", "videos", "clip", "clips", "file", "files",
+    "sample", "samples", "part", "subset", "fold", "folder", "raw", "all", "new", "old", "final",
+)  # fmt: skip
+_BLANKS = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+
+
+def split_of(name: str) -> str | None:
+    """The split that `name` means, such as `Train`, `training` or `VALID`; None for other names."""
+    return _SPLITS.get(_folded(name))
+
+
+def looks_like_split(name: str) -> bool:
+    """Whether `name` is that of a split, or so near one that it is hardly that of a class."""
+    words = re.findall(r"[a-z]+", _folded(name))
+    left = [_stem(word) for word in words if word not in _AROUND]
+    return bool(left) and all(word in _SPLITS or word in _UNCLEAR for word in left)
+
+
+def _stem(word: str) -> str:
+    for end in _AROUND:
+        if word.endswith(end) and (start := word.removesuffix(end)) in (*_SPLITS, *_UNCLEAR):
+            return start
+    return word
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def class_name(name: str) -> str:
+    """The name of a class in one form: composed (NFC), no blanks at its ends, single ones within."""
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", name)).strip(" ") or name
+
+
+def class_key(name: str) -> str:
+    """What is the same for names that differ in nothing that a reader sees: case, blanks, Unicode form."""
+    return "".join(
+        letter
+        for letter in unicodedata.normalize("NFKC", name).casefold()
+        if unicodedata.category(letter) not in ("Zs", "Cf") and letter != "\t"
+    )
+
+
+def check_twins(names: Iterable[str], where: object, what: str = "classes") -> None:
+    """Raises InputError naming `where` when two `names` differ in case, blanks or Unicode form only."""
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(class_key(name), name)
+        if twin != name:
+            raise InputError(
+                f"{where}: the {what} {ascii_if_alike(twin, name)} differ only in case, blanks or Unicode "
+                "form; give them one name"
+            )
+
+
+def ascii_if_alike(one: str, other: str) -> str:
+    """Both names, quoted, so that a difference which no font shows is seen."""
+    if one.casefold() == other.casefold():
+        return f"{one!r} and {other!r}"
+    return f"{one!a} and {other!a}"
