@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from ..preprocess.isolation import IsolatedPool
 from ..preprocess.reasons import ClipError
@@ -12,17 +13,24 @@ from .clips import CLIPS, Clip
 from .findings import Finding, Level
 from .requirements import reinstall
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..preprocess.specification import FbankKind
+
 PICTURE_DECODERS = ("pyav", "ffmpeg", "decord")
 SOUND = "sound"
 _NEEDED = {"pyav", SOUND}
 # Half a second of 64×64 takes milliseconds; the rest is for starting a process on a machine that is busy.
 TIMEOUT_SECONDS = 60.0
-_MEMORY_BYTES = 8 << 30  # torch, which makes the fbank, reserves much that it never touches
+_MEMORY_BYTES = 8 << 30  # torch, whose fbank is compared, reserves much that it never touches
 
 # Flat pictures lose little in any codec; their brightness steps by 14 from one to the next.
 _COLOUR_TOLERANCE = 6.0
 _TONE_TOLERANCE_HZ = 20.0
 _LOUDNESS_TOLERANCE = 0.25
+_FBANK_TOLERANCE = 0.02  # two steps of float16 between -16 and -8
 
 # A clip, and what decodes it: one of `PICTURE_DECODERS`, or `SOUND`.
 Job = tuple[Clip, str]
@@ -72,9 +80,27 @@ def _wrong_sound(clip: Clip) -> str | None:
     if abs(loudness - 1) > _LOUDNESS_TOLERANCE:
         return f"its tone is {loudness:.2f} times as loud as it should be"
     for kind in FBANK_KINDS.values():
-        if not np.isfinite(log_mel(waveform, kind)).all():
-            return f"its {kind.name} has numbers that are not finite"
+        features = log_mel(waveform[None], [kind])[0][0].astype(np.float64)
+        apart = float(np.abs(features - _torchaudio_fbank(waveform, kind)).max())
+        if not apart <= _FBANK_TOLERANCE:  # also when it is not a number
+            return f"its {kind.name} is up to {apart:.3g} from torchaudio's"
     return None
+
+
+def _torchaudio_fbank(waveform: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.float64]:
+    """The fbank `[F, B]` of a waveform `[n]` as torchaudio computes it, cut to the kind's target."""
+    import torch
+    from torchaudio.compliance import kaldi
+
+    features = kaldi.fbank(
+        torch.from_numpy(waveform)[None].double(),
+        htk_compat=True,
+        window_type="hanning",
+        num_mel_bins=kind.mel_bins,
+        frame_shift=kind.frame_shift_milliseconds,
+    )
+    values: npt.NDArray[np.float64] = features[: kind.target_frames].numpy()
+    return values
 
 
 def check_decoding(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +31,6 @@ from ..train.objective import run_model
 from ..train.run_folder import RunFolder
 from ..train.tasks import Task, task_of
 from .digits import clock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -67,13 +63,11 @@ class TrainedRun:
 
     def window(self, decoded: DecodedVideo, place: int) -> dict[str, bytes]:
         """A window of a video as a sample's members."""
-        with _one_thread():
-            return read_window(decoded, place, self.settings)
+        return read_window(decoded, place, self.settings)
 
     def sound(self, decoded: DecodedVideo, span: Span) -> npt.NDArray[np.float16]:
         """What is heard in a part of a video, to be drawn: log-mel energies `[n, bins]`."""
-        with _one_thread():
-            return read_sound(decoded, span, self.kind)
+        return read_sound(decoded, span, self.kind)
 
     def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:
         """The model's outputs for a sample's members, float32 on the CPU, without the batch's dimension.
@@ -135,19 +129,6 @@ def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSet
     if not same or (features["frame_pixels"], features["jpeg_quality"]) != (FRAME_PIXELS, JPEG_QUALITY):
         raise InputError(f"RUN {path} was trained on samples that this stgcma makes otherwise; train it anew")
     return settings
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Has torch compute in one thread: sums must not depend on how many there are, and small ones are slower
-    in several.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def ranked(

@@ -17,8 +17,8 @@ from .reasons import ClipError
 from .sample import add_sums
 from .specification import ClipSpecification
 
-# Loaded before a decoding process takes its first clip: torch alone takes seconds.
-IMPORTS = ("av", "numpy", "PIL.Image", "torch", "torchaudio.compliance.kaldi")
+# Loaded before a decoding process takes its first clip, so that its memory limit is for the clip alone.
+IMPORTS = ("av", "numpy", "PIL.Image")
 
 # Makes a clip's sample or raises ClipError; it is pickled on its way to the decoding processes.
 MakeSample = Callable[[ClipSpecification], Sample]

@@ -70,9 +70,6 @@ class SampleMaker:
 
     def __call__(self, clip: ClipSpecification) -> Sample:
         """Decodes `clip`. Raises ClipError with the reason when it cannot be made."""
-        import torch
-
-        torch.set_num_threads(1)  # processes share the cores, and sums must not depend on how many there are
         if clip.problem is not None:
             raise ClipError(*clip.problem)
         footage = self._film(clip) if not clip.pictures else self._pictures(clip)
@@ -201,9 +198,8 @@ def fbank_members(
     windows = audio_windows(
         waveform, count=settings.sampling.windows, seconds=settings.sampling.window_seconds
     )
-    for feature in settings.fbanks:
-        kind = FBANK_KINDS[feature]
-        features = np.stack([log_mel(window, kind) for window in windows])
+    kinds = [FBANK_KINDS[feature] for feature in settings.fbanks]
+    for kind, features in zip(kinds, log_mel(windows, kinds), strict=True):
         members[f"{kind.name}.npy"] = npy_bytes(features)
         sums[kind.name] = fbank_sums(features)
     return members, sums

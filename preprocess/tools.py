@@ -8,5 +8,5 @@ from .video import decoder_versions
 
 def tool_versions() -> dict[str, str]:
     """Versions of the tools that write the shards."""
-    packages = package_versions("torch", "torchaudio", "numpy", "pillow", "pyarrow")
+    packages = package_versions("numpy", "pillow", "pyarrow")
     return packages | decoder_versions()

@@ -173,7 +173,8 @@ def read_sound(decoded: DecodedVideo, span: Span, kind: FbankKind) -> npt.NDArra
     waveform = _waveform(decoded, start, end)
     each = round(kind.target_frames * kind.frame_shift_milliseconds * SAMPLE_RATE_HZ / 1000)
     parts = [waveform[place : place + each] for place in range(0, len(waveform), each)]
-    return np.concatenate([log_mel(part, kind) for part in parts if len(part) >= ANALYSIS_SAMPLES])
+    long = [part for part in parts if len(part) >= ANALYSIS_SAMPLES]
+    return np.concatenate([log_mel(part[None], [kind])[0][0] for part in long])
 
 
 def _waveform(decoded: DecodedVideo, start: int, end: int | None) -> npt.NDArray[np.float32]:
