@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio_decoding import DecodedSound, FilterChain, TakeSamples, decode_sound
+from .cpu_features import common_features_arguments
 from .ffmpeg_process import ffmpeg_executable, ffmpeg_input, run_ffmpeg
 from .media import (
     MAX_DURATION_SECONDS,
@@ -76,9 +77,8 @@ def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSo
     # Which ffmpeg a machine has decides these samples.
     stream = ffmpeg_input()[str(info.audio.index)]
     filters = ",".join(f"{name}={arguments}" for name, arguments in _filters(info, 0))
-    written, failure = run_ffmpeg(
-        path, stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=filters)
-    )
+    output = stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=filters)
+    written, failure = run_ffmpeg(path, output.global_args(*common_features_arguments()))
     waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
     # What it fills with silence it does not tell; a late start is known before.
     begin = info.clip_start_seconds if info.audio is None else info.audio.start_seconds

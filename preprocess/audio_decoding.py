@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .container import decoding_error, open_container, prepare_decoder, read_only
+from .cpu_features import common_features
 from .reasons import ClipError, DamageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def decode_sound(path: Path, filters: Callable[[int], FilterChain], take: TakeSa
     import av
 
     failures: list[ClipError] = []
-    with open_container(path) as container, _every_error():
+    with common_features(), open_container(path) as container, _every_error():
         if not container.streams.audio:
             raise ClipError("no-audio", "the file has no audio stream")
         stream = container.streams.audio[0]
