@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..console import message
 from ..errors import InputError, OtherSettingsError, StgcmaError
 from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ..shards.manifest import read_dataset
@@ -39,6 +40,7 @@ _PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
 _TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
+_FORMAT = "format_version"
 _CLEARING = {"clearing": True}  # stands for the plan while an --overwrite removes what was there
 
 
@@ -112,7 +114,7 @@ class OutputFolder:
             self._clear()
         elif self.is_complete():
             # What a newer stgcma wrote or would write is told apart by the format's version.
-            self._check_same(_plan_of(read_dataset(self.location)), _without_own_version(plan))
+            self._check_finished(_plan_of(read_dataset(self.location)), _without_own_version(plan))
         elif existing is not None:
             self._check_same(existing, plan)
         else:
@@ -122,7 +124,11 @@ class OutputFolder:
             self._store.publish(_PLAN_FILE, canonical_json(plan))
 
     def reopen(self, plan: dict[str, Any], kept: Iterable[ShardResult]) -> None:
-        """Makes a finished directory an unfinished one, of whose shards those in `kept` are finished."""
+        """Makes a finished directory an unfinished one, of whose shards those in `kept` are finished.
+
+        Raises OtherSettingsError for a directory of another format version: its clips would be of two kinds.
+        """
+        self._check_same(_plan_of(read_dataset(self.location)), _without_own_version(plan))
         self._store.remove_folder(PROGRESS_FOLDER)
         self._store.publish(_PLAN_FILE, canonical_json(plan))
         for result in kept:
@@ -164,7 +170,28 @@ class OutputFolder:
     def _is_in_place(self, result: ShardResult) -> bool:
         return self._store.size_bytes(f"{SHARD_FOLDER}/{result.name}") == result.bytes
 
+    def _check_finished(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
+        """Accepts a directory of an earlier format when only the format and the tools' versions differ."""
+        version = existing[_FORMAT]
+        if version < plan[_FORMAT]:
+            # Nothing is added to it. Settings that it does not know were introduced after it.
+            features = {name: plan["features"].get(name) for name in existing["features"]}
+            same = {name: plan[name] for name in (_FORMAT, "versions")}
+            self._check_same(existing | same, plan | {"features": features})
+            message(
+                f"{self.location} is complete in format version {version}, which can be used as it is; "
+                f"to make it in version {plan[_FORMAT]}, choose another OUT, or --overwrite"
+            )
+            return
+        self._check_same(existing, plan)
+
     def _check_same(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
+        version, wanted = existing.get(_FORMAT, 1), plan[_FORMAT]
+        if version != wanted:
+            raise OtherSettingsError(
+                f"{self.location} holds shards of format version {version}, this stgcma makes version "
+                f"{wanted}, whose fbanks have other bytes; choose another OUT, or --overwrite to start anew"
+            )
         if differences := list(_differences(existing, plan)):
             raise OtherSettingsError(
                 f"{self.location} holds shards of another kind: {'; '.join(differences)}; "
@@ -256,6 +283,7 @@ def make_plan(info: DatasetInfo) -> dict[str, Any]:
     `info` need not say what the work came to (counts, statistics, files).
     """
     return {
+        _FORMAT: info.format_version,
         "collection": info.name,
         "task": info.task,
         "features": info.features,

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 
-FORMAT_VERSION = 1
+# Version 1 differs in the bytes alone: its fbanks were torchaudio's, which depend on the processor.
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 SPLITS = ("train", "val", "test")
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.parquet"
@@ -181,8 +183,9 @@ class DatasetInfo:
     def from_json(cls, content: dict[str, Any], *, where: str) -> DatasetInfo:
         """Reads what `to_json` wrote. Raises InputError naming `where` for another format."""
         version = content.get("format_version")
-        if version != FORMAT_VERSION:
-            raise InputError(f"{where}: format_version is {version!r}, this stgcma reads {FORMAT_VERSION}")
+        if version not in READABLE_VERSIONS:
+            readable = " and ".join(map(str, READABLE_VERSIONS))
+            raise InputError(f"{where}: format_version is {version!r}, this stgcma reads {readable}")
         known = {field.name for field in dataclasses.fields(cls)}
         if missing := sorted(known - set(content)):
             raise InputError(f"{where}: not a dataset.json of stgcma, it lacks {', '.join(missing)}")

@@ -1,13 +1,16 @@
 """What an output folder may go on with: the same settings, and no others."""
 
+import dataclasses
+import json
 import re
 
 import pytest
-from stgcma.errors import InputError
+from stgcma.errors import InputError, OtherSettingsError
 from stgcma.preprocess import pipeline
+from stgcma.shards.manifest import write_dataset
 
 from . import stand_in
-from .stand_in import FEATURES, build, contents, unfinish
+from .stand_in import FEATURES, build, contents, faults, unfinish
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -55,6 +58,62 @@ def test_another_version_of_this_program_is_refused_halfway_only(tmp_path, raw, 
     monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "2", "pyav": "18.1.0"})
     with pytest.raises(InputError, match=r'versions\.stgcma is "1" there, "2" here'):
         build(out, raw, clips=12)
+
+
+@pytest.fixture
+def of_version_1(tmp_path, raw):
+    """A finished OUT as version 0.1 would have written it: fewer settings, versions of other tools."""
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    info = pipeline.read_dataset(out)
+    features = {name: value for name, value in info.features.items() if name != "jpeg_quality"}
+    write_dataset(
+        out,
+        dataclasses.replace(
+            info, format_version=1, features=features, versions={"stgcma": "0", "torchaudio": "2.11"}
+        ),
+    )
+    return out
+
+
+def test_a_finished_directory_of_version_1_is_left_as_it_is(of_version_1, raw, capsys):
+    before = contents(of_version_1)
+    assert build(of_version_1, raw, clips=12).was_complete
+    assert (
+        f"{of_version_1} is complete in format version 1, which can be used as it is"
+        in capsys.readouterr().err
+    )
+    assert contents(of_version_1) == before
+    assert not faults(of_version_1)
+    with pytest.raises(InputError, match="the list of clips or their labels changed"):
+        build(of_version_1, raw, clips=11)
+    with pytest.raises(InputError, match=r"features\.frame_pixels is 224 there, 112 here"):
+        build(of_version_1, raw, clips=12, features=FEATURES | {"frame_pixels": 112})
+
+
+def test_no_clip_is_added_to_a_directory_of_version_1(of_version_1, raw):
+    before = contents(of_version_1)
+    with pytest.raises(OtherSettingsError, match="of format version 1, this stgcma makes version 2"):
+        build(of_version_1, raw, clips=12, retry_quarantined=True)
+    assert contents(of_version_1) == before
+    build(of_version_1, raw, clips=12, overwrite=True)
+    assert pipeline.read_dataset(of_version_1).format_version == 2
+
+
+def test_a_half_finished_directory_of_version_1_is_refused(tmp_path, raw):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    unfinish(out)
+    path = out / ".progress" / "plan.json"
+    plan = json.loads(path.read_text())
+    assert plan.pop("format_version") == 2
+    path.write_text(json.dumps(plan))
+    with pytest.raises(OtherSettingsError) as refused:
+        build(out, raw, clips=12)
+    assert str(refused.value).endswith(
+        "holds shards of format version 1, this stgcma makes version 2, whose fbanks have other bytes; "
+        "choose another OUT, or --overwrite to start anew"
+    )
 
 
 @pytest.mark.parametrize(
