@@ -72,6 +72,9 @@ def preprocess(
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Make the shards again that lack a clip.")
     ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make again what is missing or fails its hash, and no more.")
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="Where the work is done.")] = Engine.LOCAL,
     ray_address: Annotated[
         str | None, typer.Option(help="The Ray cluster; without it RAY_ADDRESS, or a local Ray.")
@@ -98,6 +101,7 @@ def preprocess(
         limit=limit,
         overwrite=overwrite,
         retry_quarantined=retry_quarantined,
+        repair=repair,
         engine=engine.value,
         ray_address=ray_address,
     )

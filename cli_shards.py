@@ -24,11 +24,16 @@ OutArgument = Annotated[str, typer.Argument(help="The shard directory, a path or
 @shards_app.command("verify")
 def shards_verify(
     out: OutArgument,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="Also compare the source files in this RAW, a path or a URL.", metavar="RAW"),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compare every byte with what was written.
 
-    Prints a line for each fault; the exit status is then 1.
+    With --sources, the raw files are compared too: one that is missing, or was replaced since its clips were
+    made, is a fault. Prints a line for each fault; the exit status is then 1.
 
     Example: stgcma shards verify shards
     """
@@ -40,6 +45,7 @@ def shards_verify(
             out,
             on_total=lambda total: bar.update(row, total=total),
             on_bytes=lambda size: bar.advance(row, size),
+            sources=sources,
         )
     if json_:
         typer.echo(json.dumps(result.to_json(out), indent=2, ensure_ascii=False))
@@ -47,6 +53,8 @@ def shards_verify(
         for fault in result.faults:
             typer.echo(str(fault))
     summary = f"{result.clips} clips in {result.shards} shards, {mebibytes(result.bytes)}"
+    if result.sources is not None:
+        summary += f", {result.sources} source files"
     if result.faults:
         raise StgcmaError(f"{out}: {len(result.faults)} faults; {summary}")
     if not json_:

@@ -17,7 +17,7 @@ from typing import Any
 from ..console import message
 from ..errors import InputError, OtherSettingsError, StgcmaError
 from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
-from ..shards.manifest import read_dataset
+from ..shards.manifest import dataset_bytes, read_dataset
 from ..shards.schema import (
     DATASET_FILE,
     MANIFEST_FILE,
@@ -37,6 +37,8 @@ from .locking import LOCK_FILE, Lock, exclusive
 
 PROGRESS_FOLDER = ".progress"
 _PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
+# A finished directory's description while shards of it are made again.
+_SET_ASIDE = f"{PROGRESS_FOLDER}/{DATASET_FILE}"
 _TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
@@ -82,12 +84,17 @@ class ShardResult:
         return cls(
             split=content["split"],
             index=content["index"],
-            written=tuple(
-                ClipRecord(**{**row, "warnings": tuple(row["warnings"])}) for row in content["written"]
-            ),
+            written=tuple(map(_clip_record, content["written"])),
             quarantined=tuple(QuarantineRecord(**row) for row in content["quarantined"]),
             sums={name: (sums[0], sums[1], sums[2]) for name, sums in content["sums"].items()},
         )
+
+
+def _clip_record(row: dict[str, Any]) -> ClipRecord:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+    return ClipRecord(**fields)
 
 
 class OutputFolder:
@@ -133,19 +140,41 @@ class OutputFolder:
         self._store.publish(_PLAN_FILE, canonical_json(plan))
         for result in kept:
             self.record(result)
-        self._store.remove(DATASET_FILE)
+        self._store.move(DATASET_FILE, _SET_ASIDE)
+
+    def restore(self, info: DatasetInfo) -> bool:
+        """Puts the description that `reopen` set aside back, if it is that of `info`; else False.
+
+        What a repair did not change keeps its file.
+        """
+        content = dataset_bytes(info.to_json())
+        if not self._store.exists(_SET_ASIDE) or self._store.read(_SET_ASIDE) != content:
+            return False
+        self._store.move(_SET_ASIDE, DATASET_FILE)
+        return True
 
     def finished(self) -> dict[tuple[str, int], ShardResult]:
-        """What the shards came to that were finished before and are still there, by split and index."""
+        """What the shards came to that were finished before and are still there, by split and index.
+
+        A shard whose record is empty, cut or another's is named on stderr, and left out.
+        """
         results = {}
-        present = set(self._store.names())
-        for name in sorted(present):
+        for name in self._store.names():
             if not name.startswith(f"{PROGRESS_FOLDER}/") or not _SHARD.match(Path(name).name):
                 continue
-            result = ShardResult.from_json(json.loads(self._store.read(name)))
-            if self._is_in_place(result):
+            result = self._read_record(name)
+            if result is None:
+                message(f"{self._store.where(name)} is damaged; its shard is made again")
+            elif self._is_in_place(result):
                 results[result.split, result.index] = result
         return results
+
+    def _read_record(self, name: str) -> ShardResult | None:
+        try:
+            result = ShardResult.from_json(json.loads(self._store.read(name)))
+            return result if f"{result.name}.json" == Path(name).name else None
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            return None
 
     def record(self, result: ShardResult) -> None:
         """Notes that a shard is finished. Raises StgcmaError when its tar is not in place."""
@@ -263,7 +292,7 @@ def _is_ours(name: str) -> bool:
     whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
     file = whole[1] if whole else below or top
     if top == PROGRESS_FOLDER and "/" in name:
-        return not below or f"{top}/{file}" == _PLAN_FILE or _RECORD.fullmatch(file) is not None
+        return not below or f"{top}/{file}" in (_PLAN_FILE, _SET_ASIDE) or _RECORD.fullmatch(file) is not None
     if top == SHARD_FOLDER and "/" in name:
         return not below or _SHARD.fullmatch(file) is not None
     return "/" not in name and file in (DATASET_FILE, *_TABLES, LOCK_FILE)

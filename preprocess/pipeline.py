@@ -14,15 +14,15 @@ from ..console import message, progress
 from ..errors import InputError
 from ..shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
 from ..shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatistics, DatasetInfo
-from ..shards.storage import Location
+from ..shards.storage import Location, open_store
 from .datasets import reader
 from .engines import Engine, Limits, MakeSample, ShardTask, run_local
+from .finished import kept_shards, whole_results
 from .output import OutputFolder, ShardResult, make_plan, open_output
 from .preflight import inspect
 from .raw_storage import ClipMaker, opened_raw
 from .ray_engine import RayEngine
 from .reasons import ClipError
-from .retry import flawless_shards
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
 from .tools import tool_versions
@@ -46,7 +46,8 @@ class Options:
         allow_links: whether clips may be links that lead out of the raw folder.
         limit: make at most this many clips, taken from all splits alike.
         overwrite: discard what the output folder holds.
-        retry_quarantined: make the shards again that lack a clip, and nothing else that is made already.
+        retry_quarantined: make the shards again that lack a clip, and nothing else that is whole.
+        repair: compare every shard and table with its hash, and make again what is missing or damaged.
         engine: `local` processes, or `ray`.
         ray_address: of the Ray cluster; without it RAY_ADDRESS, else a Ray of this machine alone.
     """
@@ -59,6 +60,7 @@ class Options:
     limit: int | None = None
     overwrite: bool = False
     retry_quarantined: bool = False
+    repair: bool = False
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -76,6 +78,8 @@ class Options:
             )
         if self.overwrite and self.retry_quarantined:
             raise InputError("--overwrite makes every clip again; leave out --retry-quarantined")
+        if self.overwrite and self.repair:
+            raise InputError("--overwrite makes every clip again; leave out --repair")
         if self.engine not in ("local", "ray"):
             raise InputError(f"--engine is {self.engine!r}, must be local or ray")
         if self.ray_address is not None and self.engine != "ray":
@@ -174,15 +178,19 @@ def build(
     with open_output(out) as output:
         output.begin(plan, overwrite=options.overwrite)
         tasks = plan_shards(collection.clips, clips_per_shard)
+        unchecked = options.repair
         if output.is_complete():
-            failures = Counter(record.reason for record in read_quarantine(out))
-            if not options.retry_quarantined or not failures:
+            kept = kept_shards(out, tasks, retry_quarantined=options.retry_quarantined, repair=options.repair)
+            if kept is None:
                 output.end()
+                failures = Counter(record.reason for record in read_quarantine(out))
                 return Outcome(read_dataset(out), dict(failures), was_complete=True)
-            output.reopen(plan, flawless_shards(out, tasks))
+            output.reopen(plan, kept)
+            unchecked = False
         if preflight is not None:
             message("\n".join(preflight()))
-        results = _make_shards(tasks, make, output, options, engine or _engine(options))
+        done = _finished(output, options, check=unchecked)
+        results = _make_shards(tasks, done, make, output, options, engine or _engine(options))
         return _finish(info, results, output)
 
 
@@ -218,16 +226,27 @@ def plan_shards(
     ]
 
 
-def _make_shards(
-    tasks: list[ShardTask], make: MakeSample, output: OutputFolder, options: Options, engine: Engine
-) -> list[ShardResult]:
-    done = {
-        place: result
-        for place, result in output.finished().items()
+def _finished(output: OutputFolder, options: Options, *, check: bool) -> list[ShardResult]:
+    """The shards that are made already and stay; `check` compares them with their hashes."""
+    results = [
+        result
+        for result in output.finished().values()
         if not (options.retry_quarantined and result.quarantined)
-    }
-    results = list(done.values())
-    remaining = [task for task in tasks if (task.split, task.index) not in done]
+    ]
+    return list(whole_results(open_store(output.location), results)) if check else results
+
+
+def _make_shards(
+    tasks: list[ShardTask],
+    done: list[ShardResult],
+    make: MakeSample,
+    output: OutputFolder,
+    options: Options,
+    engine: Engine,
+) -> list[ShardResult]:
+    results = list(done)
+    places = {(result.split, result.index) for result in done}
+    remaining = [task for task in tasks if (task.split, task.index) not in places]
     failures: Counter[str] = Counter()
     with progress("clips") as bar:
         total = sum(len(task.clips) for task in tasks)
@@ -264,7 +283,8 @@ def _finish(info: DatasetInfo, results: list[ShardResult], output: OutputFolder)
         QUARANTINE_FILE: write_quarantine(output.location, quarantined),
     }
     info = dataclasses.replace(info, counts=counts, audio=audio_statistics(results), files=files)
-    write_dataset(output.location, info)
+    if not output.restore(info):
+        write_dataset(output.location, info)
     output.end()
     return Outcome(info, dict(Counter(record.reason for record in quarantined)), was_complete=False)
 

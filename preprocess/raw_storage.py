@@ -22,6 +22,7 @@ from ..shards.storage import LocalStore, Location, ObjectStore, open_store
 from .isolation import crash
 from .paths import MAX_NAME_BYTES
 from .reasons import ClipError
+from .sources import clip_files
 from .specification import ClipSpecification
 
 # What a collection's reader may open. All else is looked at when it is decoded.
@@ -74,12 +75,6 @@ def _relative(text: str, raw: Path) -> str:
     for folder in (str(raw.absolute()), str(raw)):
         text = text.replace(f"{folder}/", "") if folder != "." else text
     return text
-
-
-def clip_files(clip: ClipSpecification) -> list[str]:
-    """All files that decoding `clip` reads, relative to RAW."""
-    sound = [] if clip.sound is None else [clip.sound]
-    return [clip.source, *filter(None, clip.masks), *clip.pictures, *sound]
 
 
 @contextmanager

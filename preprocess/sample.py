@@ -20,6 +20,7 @@ from .media import COVERAGE_TOLERANCE_SECONDS, MediaInfo, probe
 from .paths import resolve_source
 from .pictures import read_pictures
 from .reasons import ClipError
+from .sources import source_files
 from .specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
@@ -93,6 +94,7 @@ class SampleMaker:
             decoder=footage.frames.decoder,
             warnings=tuple(warnings),
             fbank_sums=sums,
+            source_files=source_files(clip, self._resolve),
         )
 
     def _resolve(self, source: str) -> Path:

@@ -11,8 +11,8 @@ from typing import Any
 
 from .schema import ClipRecord, DatasetInfo
 
-# Of the manifest's columns, those that are about the bytes themselves are not in KEY.json.
-_NOT_DESCRIBED = ("bytes", "sha256")
+# Columns of the manifest that are not in KEY.json: what is about the clip's own bytes, and about its sources.
+_NOT_DESCRIBED = ("bytes", "sha256", "source_files", "source_bytes", "source_sha256")
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,14 @@ def shard_name(split: str, index: int) -> str:
     return f"{split}-{index:06d}.tar"
 
 
+class SourceFile(NamedTuple):
+    """One file that a clip was made of: its path relative to the raw folder, its size and its SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Sample:
     """One clip, ready to be written.
@@ -67,6 +75,7 @@ class Sample:
         decoder: what decoded the frames; its version is in `dataset.json`.
         warnings: what a user should know of this clip, one line each.
         fbank_sums: fbank name to (sum, sum of squares, count) over its values, for the audio statistics.
+        source_files: every file that was read to make it: the media file, masks, pictures.
     """
 
     key: str
@@ -79,6 +88,7 @@ class Sample:
     decoder: str
     warnings: tuple[str, ...] = ()
     fbank_sums: dict[str, tuple[float, float, int]] = dataclasses.field(default_factory=dict)
+    source_files: tuple[SourceFile, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_valid_key(self.key):
@@ -92,6 +102,9 @@ class ClipRecord(NamedTuple):
 
     `bytes` is what the clip's members take in the shard, tar headers and padding included, so that a clip
     starts where the clips before it in the shard end. `sha256` is the hash of exactly those bytes.
+
+    `source_files`, `source_bytes` and `source_sha256` are equally long: name, size and hash of every file
+    that the clip was made of. They are empty in directories of versions that did not record them.
     """
 
     key: str
@@ -105,6 +118,15 @@ class ClipRecord(NamedTuple):
     has_audio: bool
     decoder: str
     warnings: tuple[str, ...]
+    source_files: tuple[str, ...] = ()
+    source_bytes: tuple[int, ...] = ()
+    source_sha256: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[SourceFile, ...]:
+        """The files that the clip was made of."""
+        columns = (self.source_files, self.source_bytes, self.source_sha256)
+        return tuple(map(SourceFile._make, zip(*columns, strict=True)))
 
 
 class QuarantineRecord(NamedTuple):

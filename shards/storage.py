@@ -82,6 +82,14 @@ class Store(ABC):
     def remove_folder(self, name: str) -> None:
         """Removes a folder and all that is in it, if it is there."""
 
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """The size of every file right in this folder, by name."""
+
+    @abstractmethod
+    def move(self, name: str, target: str) -> None:
+        """Makes the file `name` the file `target`, in this store."""
+
     def where(self, name: str) -> str:
         """What to call a file in messages."""
         return f"{self.location.rstrip('/')}/{name}"
@@ -136,6 +144,21 @@ class LocalStore(Store):
         """The size of a file, None when there is none."""
         path = self.path / name
         return path.stat().st_size if path.is_file() else None
+
+    def sizes(self) -> dict[str, int]:
+        """The size of every file right in this folder, by name."""
+        if not self.path.is_dir():
+            return {}
+        return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
+
+    def move(self, name: str, target: str) -> None:
+        """Renames a file; both folders are fsynced."""
+        source, path = self.path / name, self.path / target
+        with files.named_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(path)
+            files.sync_folder(path.parent)
+            files.sync_folder(source.parent)
 
     def open(self, name: str) -> BinaryIO:
         """Opens a file for reading."""
@@ -214,6 +237,21 @@ class ObjectStore(Store):
             except FileNotFoundError:
                 return None
         return int(entry["size"]) if entry["type"] == "file" else None
+
+    def sizes(self) -> dict[str, int]:
+        """The size of every object right in this folder, by name: one listing."""
+        with self._reaching(""):
+            self.filesystem.invalidate_cache()
+            try:
+                found = self.filesystem.find(self._root, maxdepth=1, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {name.rpartition("/")[2]: int(entry["size"]) for name, entry in found.items()}
+
+    def move(self, name: str, target: str) -> None:
+        """Puts a copy of an object, then removes it."""
+        self.publish(target, self.read(name))
+        self.remove(name)
 
     def open(self, name: str) -> BinaryIO:
         """Opens an object; every read is one request for its range."""

@@ -29,9 +29,11 @@ from .schema import (
     ClipRecord,
     DatasetInfo,
     QuarantineRecord,
+    SourceFile,
     content_sha256,
     is_valid_key,
 )
+from .source_checks import open_sources, recorded_sources, source_faults
 from .storage import Location, Store, open_store
 from .writer import end_of_archive
 
@@ -54,18 +56,23 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a check came to: how much was looked at, and every fault."""
+    """What a check came to: how much was looked at, and every fault.
+
+    `sources` is the number of source files that were compared, None when that was not asked for.
+    """
 
     shards: int
     clips: int
     bytes: int
     faults: tuple[Fault, ...]
+    sources: int | None = None
 
     def to_json(self, location: Location) -> dict[str, Any]:
         """For machines."""
         faults = [{"file": fault.file, "what": fault.what} for fault in self.faults]
         size = {"shards": self.shards, "clips": self.clips, "bytes": self.bytes}
-        return {"out": str(location), **size, "faults": faults}
+        sources = {} if self.sources is None else {"sources": self.sources}
+        return {"out": str(location), **size, **sources, "faults": faults}
 
 
 @dataclass(frozen=True)
@@ -77,19 +84,27 @@ class _Tables:
     quarantine: list[QuarantineRecord] | None
 
 
-def verify(location: Location, *, on_total: OnBytes, on_bytes: OnBytes) -> Verification:
+def verify(
+    location: Location, *, on_total: OnBytes, on_bytes: OnBytes, sources: Location | None = None
+) -> Verification:
     """Looks at every byte of the directory. `on_total` hears how many there are, `on_bytes` of each part.
 
-    Raises InputError when there is nothing of a shard directory at `location`.
+    With `sources`, the raw folder, the files that the clips were made of are compared as well.
+    Raises InputError when there is nothing of a shard directory at `location`, no folder at `sources`, or
+    nothing recorded to compare its files with.
     """
+    raw = None if sources is None else open_sources(sources)
     store = open_store(location)
     sizes = {name: store.size_bytes(name) or 0 for name in store.names() if not name.endswith("/")}
     folders = [name for name in store.names() if name.endswith("/")]
     if not any(name.split("/")[0] in _CONTRACT for name in (*sizes, *folders)):
         raise InputError(f"{store} is not a shard directory; make one with `stgcma preprocess`")
-    on_total(sum(sizes.values()))
     faults: list[Fault] = []
     tables = _check_tables(store, sizes, faults)
+    recorded: dict[SourceFile, list[str]] = {}
+    if raw is not None and tables.manifest is not None:
+        recorded = recorded_sources(tables.manifest, where=store.where(MANIFEST_FILE))
+    on_total(sum(sizes.values()) + sum(file.bytes for file in recorded))
     for name in (DATASET_FILE, MANIFEST_FILE, QUARANTINE_FILE):
         on_bytes(sizes.get(name, 0))
     faults += _stray_files([*sizes, *folders])
@@ -98,8 +113,12 @@ def verify(location: Location, *, on_total: OnBytes, on_bytes: OnBytes) -> Verif
     if tables.manifest is not None:
         clips = len(tables.manifest)
         faults += _check_shards(store, tables, sizes, on_bytes)
+    if raw is not None:
+        faults += [Fault(raw.where(name), what) for name, what in source_faults(recorded, raw, on_bytes)]
     shards = sum(name.startswith(f"{SHARD_FOLDER}/") for name in sizes)
-    return Verification(shards, clips, sum(sizes.values()), tuple(faults))
+    return Verification(
+        shards, clips, sum(sizes.values()), tuple(faults), None if raw is None else len(recorded)
+    )
 
 
 _CONTRACT = (DATASET_FILE, MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER)
@@ -222,10 +241,19 @@ def _check_shards(store: Store, tables: _Tables, sizes: dict[str, int], on_bytes
             yield from _check_shard(store, name, by_shard[shard], sizes[name], owners, shapes, on_bytes)
 
 
+def shard_faults(store: Store, name: str, records: Sequence[ClipRecord]) -> Iterator[Fault]:
+    """What is wrong with the shard `name`, of which `records` are the manifest's rows."""
+    size = store.size_bytes(name)
+    if size is None:
+        yield Fault(name, f"is missing, {MANIFEST_FILE} names it")
+    else:
+        yield from _check_shard(store, name, records, size, {}, None, lambda _: None)
+
+
 def _check_shard(
     store: Store,
     name: str,
-    records: list[ClipRecord],
+    records: Sequence[ClipRecord],
     size: int,
     owners: dict[str, str],
     shapes: Shapes | None,

@@ -1,6 +1,7 @@
 """From a collection in its authors' layout to samples: members, shapes, and what becomes of wrong masks."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from stgcma.preprocess.masks import mask_members
 from stgcma.preprocess.pictures import open_picture
 from stgcma.preprocess.reasons import ClipError
 from stgcma.preprocess.sample import SampleMaker, check_length, silence
+from stgcma.preprocess.sources import source_files
 from stgcma.preprocess.specification import ClipSpecification, FeatureSettings
 from stgcma.preprocess.synthesis import avs_s4 as synthetic_avs
 from stgcma.preprocess.synthesis import music_avqa as synthetic_avqa
@@ -52,6 +54,29 @@ def avs_raw(tmp_path_factory):
 def make(raw, clip, *, missing_audio="quarantine"):
     settings = FeatureSettings(avs_s4.SAMPLING, ("clip", "swin"))
     return SampleMaker(raw, settings, missing_audio=missing_audio)(clip)
+
+
+def test_a_sample_names_every_file_that_it_was_made_of(avs_raw):
+    train, test = avs_s4.read(avs_raw).clips
+    for clip, masks in ((train, 1), (test, 5)):
+        files = make(avs_raw, clip).source_files
+        assert [file.name for file in files] == [clip.source, *filter(None, clip.masks)]
+        assert len(files) == 1 + masks
+        for file in files:
+            content = (avs_raw / file.name).read_bytes()
+            assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_the_clips_of_one_source_hash_it_once(tmp_path, monkeypatch):
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    digest, hashed = hashlib.file_digest, []
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: hashed.append(given) or digest(*given))
+    clips = [ClipSpecification(f"clip-{number}", "train", "film.mp4") for number in range(3)]
+    (first,), *others = (source_files(clip, tmp_path.joinpath) for clip in clips)
+    assert others == [(first,), (first,)]
+    assert len(hashed) == 1
+    (tmp_path / "film.mp4").write_bytes(b"another")
+    assert source_files(clips[0], tmp_path.joinpath)[0].sha256 != first.sha256
 
 
 def test_a_clip_of_avs_has_its_frames_fbanks_and_masks(avs_raw):

@@ -22,12 +22,13 @@ from unittest import mock
 
 import numpy as np
 from stgcma.errors import StgcmaError
-from stgcma.preprocess import engines, pipeline
+from stgcma.preprocess import engines, finished, pipeline
 from stgcma.preprocess.output import open_output
 from stgcma.preprocess.reasons import ClipError
 from stgcma.preprocess.sample import fbank_sums
 from stgcma.preprocess.specification import ClipSpecification, Collection, FeatureSettings, Sampling
 from stgcma.shards.schema import Sample
+from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
 
 SAMPLING = Sampling(frames=2, frame_times="evenly", resize="crop", windows=2, window_seconds=1.0)
@@ -156,7 +157,10 @@ def unfinish(out):
     with open_output(out) as output:
         plan = pipeline.make_plan(info)
         tasks = pipeline.plan_shards(make_collection(12).clips, CLIPS_PER_SHARD)
-        output.reopen(plan, pipeline.flawless_shards(out, tasks))
+        tables = finished._read_tables(out, ())
+        options = {"retry_quarantined": False, "repair": False}
+        _, kept = finished._sorted_out(open_store(out), tasks, tables, {}, **options)
+        output.reopen(plan, list(map(finished._Summed(out), kept)))
 
 
 def kill_everywhere(folder, raw, options):
@@ -171,7 +175,7 @@ def kill_everywhere(folder, raw, options):
     while True:
         number += 1
         out = folder / f"killed-{number}"
-        if options.get("retry_quarantined") or options.get("overwrite"):
+        if options.get("retry_quarantined") or options.get("repair") or options.get("overwrite"):
             shutil.copytree(folder / "before", out)
         if not died(lambda out=out, number=number: build_until(out, raw, number, options)):
             break
@@ -226,6 +230,7 @@ def main():
     parser.add_argument("--serial", action="store_true")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--retry-quarantined", action="store_true")
+    parser.add_argument("--repair", action="store_true")
     options = vars(parser.parse_args())
     what, out, raw = (options.pop(name) for name in ("what", "out", "raw"))
     if what == "everywhere":

@@ -51,7 +51,9 @@ def test_retrying_makes_a_missing_or_cut_shard_again(tmp_path, raw, capsys):
     cut.write_bytes(cut.read_bytes()[:-512])
     build(out, raw, retry_quarantined=True)
     assert contents(out) == whole
-    assert "is missing or cut; it is made again" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{missing} is missing; it is made again" in said
+    assert f"{cut} is " in said
 
 
 def test_retrying_mends_a_damaged_training_shard(tmp_path, raw, capsys):
