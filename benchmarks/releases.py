@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 import torchaudio
 from PIL import Image
-from stgcma.preprocess.audio import ffmpeg_executable
+from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.specification import FBANK_KINDS, FbankKind
 from stgcma.train.augmentation import ERASING_PROBABILITY, IMAGE_MEAN, IMAGE_STD, RAND_AUGMENT
 from torch import Tensor

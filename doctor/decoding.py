@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from ..preprocess.isolation import IsolatedPool
 from ..preprocess.reasons import ClipError
 from . import clips
 from .clips import CLIPS, Clip
 from .findings import Finding, Level
 from .requirements import reinstall
+from .tools import replace_ffmpeg
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,10 @@ Decode = Callable[[Job], str | None]
 def decode(job: Job) -> str | None:
     """What is wrong with what comes out of a decoder, or None. Raises `ClipError` where nothing does."""
     clip, decoder = job
-    return _wrong_sound(clip) if decoder == SOUND else _wrong_pictures(clip, decoder)
+    try:
+        return _wrong_sound(clip) if decoder == SOUND else _wrong_pictures(clip, decoder)
+    except InputError as error:  # of the ffmpeg that the environment names; the other decoders still count
+        raise ClipError("unreadable", str(error)) from error
 
 
 def _wrong_pictures(clip: Clip, decoder: str) -> str | None:
@@ -146,6 +151,6 @@ def _said(outcome: str | ClipError | None) -> str:
 
 def _remedy(decoder: str) -> str:
     if decoder == "ffmpeg":
-        return "install an ffmpeg with all decoders, or take it off PATH for the one of imageio-ffmpeg"
+        return replace_ffmpeg("all decoders")
     packages = {"decord": ("decord",), "pyav": ("av",), SOUND: ("av", "torchaudio")}[decoder]
     return f"{reinstall(*packages)}{'; avoid --decoder decord' if decoder == 'decord' else ''}"

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..errors import StgcmaError
+from ..errors import InputError, StgcmaError
 from ..preprocess.isolation import IsolatedPool
 from ..preprocess.reasons import ClipError
 from .findings import Finding, Level
-from .requirements import install
+from .requirements import reinstall
 
 TIMEOUT_SECONDS = 60.0
 _MEMORY_BYTES = 8 << 30
 _ENCODED_PIXELS = 64
 
 
-def check_ffmpeg(find: Callable[[], str] | None = None) -> Iterator[Finding]:
-    """The executable that would be used.
+def check_ffmpeg() -> Iterator[Finding]:
+    """Report the ffmpeg program that is used: the bundled one, or the one that the environment names."""
+    from ..preprocess.ffmpeg_program import VARIABLE, ffmpeg_executable, ffmpeg_version
 
-    find: returns its path, or raises RuntimeError where there is none.
-    """
-    from ..preprocess.ffmpeg_process import ffmpeg_executable
-
-    remedy = f"install ffmpeg with your system's packages, or: {install('imageio-ffmpeg')}"
     try:
-        executable = (find or ffmpeg_executable)()
-    except (ImportError, RuntimeError) as error:
-        yield Finding("ffmpeg", Level.PROBLEM, f"not found ({_line(error)})", remedy)
-        return
-    try:
-        done = subprocess.run(
-            [executable, "-version"], capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS
-        )
-        version = done.stdout.split(maxsplit=3)[2]
-    except (OSError, subprocess.SubprocessError, IndexError) as error:
-        yield Finding("ffmpeg", Level.PROBLEM, f"{executable} does not run ({_line(error)})", remedy)
-        return
-    origin = "imageio-ffmpeg's" if "imageio_ffmpeg" in Path(executable).parts else "from PATH"
-    yield Finding("ffmpeg", Level.OK, f"{version}, {origin}: {executable}")
+        executable, version = ffmpeg_executable(), ffmpeg_version()
+    except InputError as error:
+        yield Finding("ffmpeg", Level.PROBLEM, str(error), f"unset {VARIABLE}")
+    except (ImportError, StgcmaError) as error:
+        yield Finding("ffmpeg", Level.PROBLEM, " ".join(str(error).split()), reinstall("imageio-ffmpeg"))
+    else:
+        origin = f"named by {VARIABLE}" if os.environ.get(VARIABLE) else "the bundled one"
+        yield Finding("ffmpeg", Level.OK, f"{version}, {origin}: {executable}")
 
 
 def encode_sample(folder: str) -> None:
@@ -68,11 +58,16 @@ def check_encoding(
             outcome = ClipError("unreadable", str(error).replace(folder, "a temporary folder"))
     if isinstance(outcome, ClipError):
         text = f"demo and synthesize cannot write H.264 and AAC ({outcome.message})"
-        remedy = f"install an ffmpeg with libx264, or take it off PATH and: {install('imageio-ffmpeg')}"
+        remedy = replace_ffmpeg("libx264")
         yield Finding("encoding", Level.WARNING, text, remedy)
     else:
         yield Finding("encoding", Level.OK, "H.264 and AAC, as demo and synthesize write them")
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def replace_ffmpeg(needed: str) -> str:
+    """Say how to get an ffmpeg that has what is `needed`."""
+    from ..preprocess.ffmpeg_program import VARIABLE
+
+    if os.environ.get(VARIABLE):
+        return f"name an ffmpeg with {needed} in {VARIABLE}, or unset it for the bundled one"
+    return reinstall("imageio-ffmpeg")

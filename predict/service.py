@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from ..console import progress
 from ..errors import InputError
 from ..preprocess.engines import Limits
+from ..preprocess.ffmpeg_program import ffmpeg_executable
 from ..preprocess.isolation import IsolatedPool
 from ..preprocess.media import MediaInfo, probe
 from ..preprocess.reasons import ClipError
@@ -60,6 +61,7 @@ def predict(
     Raises InputError for a run that cannot be used, questions that do not fit it or that it knows no word
     of, and when there is no video; StgcmaError when `out` takes no files.
     """
+    ffmpeg_executable()  # one that cannot be used is told before any work
     folder = None if out is None else Path(out)
     if folder is not None:
         check_folder(folder)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .audio_decoding import DecodedSound, FilterChain, TakeSamples, decode_sound
 from .cpu_features import common_features_arguments
-from .ffmpeg_process import ffmpeg_executable, ffmpeg_input, run_ffmpeg
+from .ffmpeg_process import ffmpeg_input, run_ffmpeg
 from .media import (
     MAX_DURATION_SECONDS,
     NO_DECODER,
@@ -20,7 +20,7 @@ from .media import (
     probe,
 )
 
-__all__ = ["SAMPLE_RATE_HZ", "ffmpeg_executable", "read_waveform", "stream_waveform"]
+__all__ = ["SAMPLE_RATE_HZ", "read_waveform", "stream_waveform"]
 
 SAMPLE_RATE_HZ = 16000
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .container import DEMUXERS, MAX_PIXELS, check_file, file_url
+from .ffmpeg_program import ffmpeg_executable
 from .isolation import cap_memory
 from .reasons import ClipError
 
@@ -24,20 +23,6 @@ if TYPE_CHECKING:
 
 _INPUT = "file:INPUT"  # ffmpeg-python cannot handle names that are not UTF-8, so that it is not told them
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-def ffmpeg_executable() -> str:
-    """The `ffmpeg` on PATH, else the one that imageio-ffmpeg brings. Raises `RuntimeError` without either."""
-    import imageio_ffmpeg
-
-    return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
-
-
-@functools.cache
-def ffmpeg_version() -> str:
-    """The version that `ffmpeg_executable()` tells, such as `7.0.2-static`."""
-    done = subprocess.run([ffmpeg_executable(), "-version"], capture_output=True, text=True, check=True)
-    return done.stdout.split(maxsplit=3)[2]
 
 
 def ffmpeg_input(**options: Any) -> Any:

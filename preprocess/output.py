@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from ..console import message
 from ..errors import InputError, OtherSettingsError, StgcmaError
 from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
-from ..shards.manifest import dataset_bytes, read_dataset
+from ..shards.manifest import dataset_bytes, read_dataset, read_manifest
 from ..shards.schema import (
     DATASET_FILE,
     MANIFEST_FILE,
@@ -25,15 +25,14 @@ from ..shards.schema import (
     SHARD_FOLDER,
     SPLITS,
     ClipRecord,
-    DatasetInfo,
     QuarantineRecord,
     canonical_json,
-    fingerprint,
     shard_name,
 )
 from ..shards.storage import LocalStore, Location, ObjectStore, Store, open_store
 from ..shards.writer import end_of_archive
 from .locking import LOCK_FILE, Lock, exclusive
+from .plan import FORMAT, differences, make_plan, without_idle_decoders, without_own_version
 
 PROGRESS_FOLDER = ".progress"
 _PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
@@ -42,7 +41,6 @@ _SET_ASIDE = f"{PROGRESS_FOLDER}/{DATASET_FILE}"
 _TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
-_FORMAT = "format_version"
 _CLEARING = {"clearing": True}  # stands for the plan while an --overwrite removes what was there
 
 
@@ -121,9 +119,9 @@ class OutputFolder:
             self._clear()
         elif self.is_complete():
             # What a newer stgcma wrote or would write is told apart by the format's version.
-            self._check_finished(_plan_of(read_dataset(self.location)), _without_own_version(plan))
+            self._check_finished(_plan_of(read_dataset(self.location)), without_own_version(plan))
         elif existing is not None:
-            self._check_same(existing, plan)
+            self._check_same(existing, plan, self._decoders_of_records)
         else:
             self._check_no_shards()
             self._store.remove_folder(PROGRESS_FOLDER)  # of a plan that nobody knows
@@ -135,7 +133,9 @@ class OutputFolder:
 
         Raises OtherSettingsError for a directory of another format version: its clips would be of two kinds.
         """
-        self._check_same(_plan_of(read_dataset(self.location)), _without_own_version(plan))
+        self._check_same(
+            _plan_of(read_dataset(self.location)), without_own_version(plan), self._decoders_of_manifest
+        )
         self._store.remove_folder(PROGRESS_FOLDER)
         self._store.publish(_PLAN_FILE, canonical_json(plan))
         for result in kept:
@@ -201,29 +201,40 @@ class OutputFolder:
 
     def _check_finished(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
         """Accepts a directory of an earlier format when only the format and the tools' versions differ."""
-        version = existing[_FORMAT]
-        if version < plan[_FORMAT]:
+        version = existing[FORMAT]
+        if version < plan[FORMAT]:
             # Nothing is added to it. Settings that it does not know were introduced after it.
             features = {name: plan["features"].get(name) for name in existing["features"]}
-            same = {name: plan[name] for name in (_FORMAT, "versions")}
-            self._check_same(existing | same, plan | {"features": features})
+            same = {name: plan[name] for name in (FORMAT, "versions")}
+            self._check_same(existing | same, plan | {"features": features}, self._decoders_of_manifest)
             message(
                 f"{self.location} is complete in format version {version}, which can be used as it is; "
-                f"to make it in version {plan[_FORMAT]}, choose another OUT, or --overwrite"
+                f"to make it in version {plan[FORMAT]}, choose another OUT, or --overwrite"
             )
             return
-        self._check_same(existing, plan)
+        self._check_same(existing, plan, self._decoders_of_manifest)
 
-    def _check_same(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
-        version, wanted = existing.get(_FORMAT, 1), plan[_FORMAT]
+    def _decoders_of_manifest(self) -> set[str]:
+        return {record.decoder for record in read_manifest(self.location)}
+
+    def _decoders_of_records(self) -> set[str]:
+        return {record.decoder for result in self.finished().values() for record in result.written}
+
+    def _check_same(
+        self, existing: dict[str, Any], plan: dict[str, Any], decoders: Callable[[], set[str]]
+    ) -> None:
+        version, wanted = existing.get(FORMAT, 1), plan[FORMAT]
         if version != wanted:
             raise OtherSettingsError(
                 f"{self.location} holds shards of format version {version}, this stgcma makes version "
                 f"{wanted}, whose fbanks have other bytes; choose another OUT, or --overwrite to start anew"
             )
-        if differences := list(_differences(existing, plan)):
+        if existing.get("versions") != plan["versions"]:
+            used = decoders()
+            existing, plan = (without_idle_decoders(each, used) for each in (existing, plan))
+        if changed := list(differences(existing, plan)):
             raise OtherSettingsError(
-                f"{self.location} holds shards of another kind: {'; '.join(differences)}; "
+                f"{self.location} holds shards of another kind: {'; '.join(changed)}; "
                 "choose another OUT, or --overwrite to start anew"
             )
 
@@ -306,47 +317,5 @@ def _is_dataset(store: Store) -> bool:
     return True
 
 
-def make_plan(info: DatasetInfo) -> dict[str, Any]:
-    """What must be the same for two runs to work on one folder: all that decides a byte in it.
-
-    `info` need not say what the work came to (counts, statistics, files).
-    """
-    return {
-        _FORMAT: info.format_version,
-        "collection": info.name,
-        "task": info.task,
-        "features": info.features,
-        "classes": fingerprint(list(info.classes)),
-        "vocabulary": fingerprint(info.vocabulary),
-        "clips": info.plan_sha256,
-        "versions": info.versions,
-    }
-
-
 def _plan_of(info: DatasetInfo) -> dict[str, Any]:
-    return _without_own_version(make_plan(info))
-
-
-def _without_own_version(plan: dict[str, Any]) -> dict[str, Any]:
-    return plan | {"versions": {name: v for name, v in plan["versions"].items() if name != "stgcma"}}
-
-
-_CHANGED = {
-    "clips": "the list of clips or their labels changed",
-    "classes": "the names of the classes changed",
-    "vocabulary": "the vocabulary changed",
-}
-
-
-def _differences(existing: Any, wanted: Any, where: str = "") -> Iterator[str]:
-    if isinstance(existing, dict) and isinstance(wanted, dict):
-        for key in sorted(existing.keys() | wanted.keys()):
-            yield from _differences(existing.get(key), wanted.get(key), f"{where}.{key}" if where else key)
-    elif existing != wanted:
-        yield _CHANGED.get(where, f"{where} is {_said(existing)} there, {_said(wanted)} here")
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "not set"
-    return "set" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)
+    return without_own_version(make_plan(info))

@@ -18,14 +18,15 @@ from ..shards.storage import Location, open_store
 from .datasets import reader
 from .engines import Engine, Limits, MakeSample, ShardTask, run_local
 from .finished import kept_shards, whole_results
-from .output import OutputFolder, ShardResult, make_plan, open_output
+from .output import OutputFolder, ShardResult, open_output
+from .plan import make_plan
 from .preflight import inspect
 from .raw_storage import ClipMaker, opened_raw
 from .ray_engine import RayEngine
 from .reasons import ClipError
 from .sample import SampleMaker
 from .specification import ClipSpecification, Collection, FeatureSettings
-from .tools import tool_versions
+from .tools import deciding_versions, tool_versions
 from .video import DECODERS
 
 # Enough shards for many workers in a small collection, few enough files in a large one: some 50 MB each.
@@ -282,7 +283,10 @@ def _finish(info: DatasetInfo, results: list[ShardResult], output: OutputFolder)
         MANIFEST_FILE: write_manifest(output.location, written),
         QUARANTINE_FILE: write_quarantine(output.location, quarantined),
     }
-    info = dataclasses.replace(info, counts=counts, audio=audio_statistics(results), files=files)
+    versions = deciding_versions(info.versions, (record.decoder for record in written))
+    info = dataclasses.replace(
+        info, counts=counts, audio=audio_statistics(results), files=files, versions=versions
+    )
     if not output.restore(info):
         write_dataset(output.location, info)
     output.end()

@@ -16,7 +16,7 @@ from ..shards.schema import Sample
 from .audio import SAMPLE_RATE_HZ, read_waveform
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
-from .media import COVERAGE_TOLERANCE_SECONDS, MediaInfo, probe
+from .media import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo, probe
 from .paths import resolve_source
 from .pictures import read_pictures
 from .reasons import ClipError
@@ -29,6 +29,7 @@ from .specification import (
     FeatureSettings,
     Sampling,
 )
+from .tools import SOUND_DECODER_SEPARATOR
 from .video import Frames, at_seconds, evenly, read_frames
 
 
@@ -42,6 +43,7 @@ class Footage:
         seconds: its length.
         fps: average frames a second; 0 without a video stream.
         has_audio: whether the sound is real, not silence in its place.
+        ffmpeg_sound: whether the ffmpeg program decoded the sound, for which PyAV has no decoder.
     """
 
     frames: Frames
@@ -49,6 +51,16 @@ class Footage:
     seconds: float
     fps: float
     has_audio: bool
+    ffmpeg_sound: bool = False
+
+    @property
+    def decoder(self) -> str:
+        """What decoded it, as the manifest says."""
+        return (
+            f"{self.frames.decoder}{SOUND_DECODER_SEPARATOR}ffmpeg"
+            if self.ffmpeg_sound
+            else self.frames.decoder
+        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class SampleMaker:
             seconds=round(footage.seconds, 6),
             fps=round(footage.fps, 6),
             has_audio=footage.has_audio,
-            decoder=footage.frames.decoder,
+            decoder=footage.decoder,
             warnings=tuple(warnings),
             fbank_sums=sums,
             source_files=source_files(clip, self._resolve),
@@ -117,7 +129,7 @@ class SampleMaker:
         seconds = info.claimed_end_seconds or float(frames.times_seconds[-1])
         waveform, has_audio = self._waveform(path, info, seconds)
         fps = (info.video.fps_average or 0.0) if info.video else 0.0
-        return Footage(frames, waveform, seconds, fps, has_audio)
+        return Footage(frames, waveform, seconds, fps, has_audio, ffmpeg_sound=_is_for_ffmpeg(info))
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
         """A clip that ships as one picture a second, with its sound in a file of its own or none."""
@@ -133,7 +145,7 @@ class SampleMaker:
                 raise ClipError(
                     "truncated", f"sound ends at {heard:.2f} s, the last picture is of {seen:.2f} s"
                 )
-            return Footage(frames, waveform, seconds, 0.0, has_audio)
+            return Footage(frames, waveform, seconds, 0.0, has_audio, ffmpeg_sound=_is_for_ffmpeg(info))
         if self.missing_audio == "silence":
             return Footage(frames, silence(seconds), seconds, 0.0, False)
         raise ClipError("no-audio", "its frames are pictures, and there is no sound file beside them")
@@ -167,6 +179,10 @@ class SampleMaker:
         if info.audio is None and self.missing_audio == "silence":
             return silence(seconds), False
         return read_waveform(path, info=info), True
+
+
+def _is_for_ffmpeg(info: MediaInfo) -> bool:
+    return info.audio is not None and info.audio.codec == NO_DECODER
 
 
 def choose_frames(times: npt.NDArray[np.float64], sampling: Sampling) -> npt.NDArray[np.intp]:

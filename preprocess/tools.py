@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from ..versions import package_versions
 from .video import decoder_versions
+
+# Decoders for the clips that PyAV cannot decode. PyAV itself decodes the sound, for any choice.
+FALLBACK_DECODERS = ("ffmpeg", "decord")
+SOUND_DECODER_SEPARATOR = "+"  # in `pyav+ffmpeg`: the decoder of the frames, and another one of the sound
 
 
 def tool_versions() -> dict[str, str]:
     """Versions of the tools that write the shards."""
     packages = package_versions("numpy", "pillow", "pyarrow")
     return packages | decoder_versions()
+
+
+def deciding_versions(versions: Mapping[str, str], decoders: Iterable[str]) -> dict[str, str]:
+    """Drop from `versions` the fallback decoders that decoded nothing: they decided no byte.
+
+    decoders: the `decoder` of each written clip.
+    """
+    used = {name for decoder in set(decoders) for name in decoder.split(SOUND_DECODER_SEPARATOR)}
+    return {name: v for name, v in versions.items() if name not in FALLBACK_DECODERS or name in used}

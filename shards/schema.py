@@ -72,7 +72,8 @@ class Sample:
         seconds: the clip's length.
         fps: average frames a second; 0 when there is no video stream.
         has_audio: whether the sound is real (not stand-in silence).
-        decoder: what decoded the frames; its version is in `dataset.json`.
+        decoder: what decoded the frames, and after a `+` the sound where that was another; `dataset.json` has
+            their versions.
         warnings: what a user should know of this clip, one line each.
         fbank_sums: fbank name to (sum, sum of squares, count) over its values, for the audio statistics.
         source_files: every file that was read to make it: the media file, masks, pictures.

@@ -3,12 +3,14 @@ models small enough to be trained for many steps."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from stgcma import cli
+from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.preprocess.synthesis import ave, avs_s4, music_avqa
 
@@ -38,6 +40,32 @@ def stgcma(monkeypatch, capsys):
         return CommandResult(status, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ffmpeg():
+    """Runs the ffmpeg that the package runs; fails the test when it complains."""
+
+    def run(*arguments: object) -> None:
+        command = [ffmpeg_executable(), "-nostdin", "-y", "-v", "error", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fake_ffmpeg():
+    """Writes a shell script that tells a version as ffmpeg does, and otherwise does what `then` says."""
+
+    def write(path: Path, *, release="9.0", libavcodec="63.  1.100", then="exit 127") -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = f"ffmpeg version {release} Copyright\nlibavcodec     {libavcodec} / {libavcodec}"
+        path.write_text(f"#!/bin/sh\n[ \"$1\" = -version ] && echo '{told}' && exit 0\n{then}\n")
+        path.chmod(0o755)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

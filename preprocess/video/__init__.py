@@ -62,7 +62,7 @@ def decoder_versions() -> dict[str, str]:
 
     import av
 
-    from ..ffmpeg_process import ffmpeg_version
+    from ..ffmpeg_program import ffmpeg_version
 
     libraries = ", ".join(
         f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswresample")

@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 from stgcma.model import PRESET_NAMES, describe
+from stgcma.preprocess.ffmpeg_program import MINIMUM_RELEASE
 from stgcma.preprocess.reasons import REASONS
 from stgcma.train.config import RunConfig
 
@@ -114,6 +115,11 @@ def test_every_reason_of_the_quarantine_is_explained():
         re.findall(r"^\| `([a-z-]+)` \|", (DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
     )
     assert explained == set(REASONS)
+
+
+def test_the_oldest_ffmpeg_is_told():
+    text = " ".join((DOCS / "media.md").read_text("utf-8").split())
+    assert f"It must be FFmpeg {MINIMUM_RELEASE} or later." in text
 
 
 def test_every_setting_is_explained():

@@ -1,8 +1,9 @@
 """What is scarce, missing or set wrong on a machine is told with its remedy."""
 
-import stat
-
+import imageio_ffmpeg
 import pytest
+from stgcma.doctor.clips import CLIPS
+from stgcma.doctor.decoding import check_decoding
 from stgcma.doctor.findings import Finding, Level
 from stgcma.doctor.gpu import check_gpu
 from stgcma.doctor.machine import check_cores, check_disk, check_memory, check_shared_memory
@@ -93,39 +94,46 @@ def test_a_quota_of_cores_is_told(tmp_path):
     assert "quota allows 0.5" in cores.text
 
 
-def test_a_missing_ffmpeg_has_a_remedy():
-    def find():
-        raise RuntimeError("No ffmpeg exe could be found.")
-
-    (finding,) = check_ffmpeg(find)
-    assert finding.level is Level.PROBLEM
-    assert "not found (No ffmpeg exe could be found.)" in finding.text
-    assert "pip install imageio-ffmpeg==" in finding.remedy
-
-
-def test_an_ffmpeg_that_does_not_run_has_a_remedy(tmp_path):
-    broken = write(tmp_path / "ffmpeg", "#!/bin/sh\nexit 3\n")
-    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
-    (finding,) = check_ffmpeg(lambda: str(broken))
-    assert finding.level is Level.PROBLEM
-    assert f"{broken} does not run" in finding.text
-    assert "exit status 3" in finding.text
-    assert "pip install imageio-ffmpeg==" in finding.remedy
-
-
-def test_the_ffmpeg_on_path_is_the_one_that_is_told(tmp_path, monkeypatch):
-    program = write(tmp_path / "bin/ffmpeg", "#!/bin/sh\necho ffmpeg version 3.1-distro Copyright\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+def test_a_missing_ffmpeg_has_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.delenv("STGCMA_FFMPEG", raising=False)
+    monkeypatch.setattr(imageio_ffmpeg, "__file__", str(tmp_path / "__init__.py"))
     (finding,) = check_ffmpeg()
-    assert finding.text == f"3.1-distro, from PATH: {program}"
+    assert finding.level is Level.PROBLEM
+    assert finding.text.startswith("imageio-ffmpeg brings no ffmpeg for this platform; name one with")
+    assert "imageio-ffmpeg==" in finding.remedy
 
 
-def test_an_ffmpeg_without_h264_cannot_make_the_demo(tmp_path, monkeypatch):
-    script = "#!/bin/sh\necho \"Unknown encoder 'libx264'\" >&2\nexit 1\n"
-    program = write(tmp_path / "bin/ffmpeg", script)
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+def test_the_ffmpeg_that_is_used_is_told_with_its_origin(tmp_path, monkeypatch, fake_ffmpeg):
+    program = fake_ffmpeg(tmp_path / "bin/ffmpeg", release="8.1-distro", libavcodec="62. 11.100")
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.delenv("STGCMA_FFMPEG", raising=False)
+    (finding,) = check_ffmpeg()
+    assert finding.level is Level.OK
+    assert "the bundled one: " in finding.text
+    assert str(program) not in finding.text
+    monkeypatch.setenv("STGCMA_FFMPEG", "ffmpeg")
+    (finding,) = check_ffmpeg()
+    assert (finding.level, finding.text) == (Level.OK, f"8.1-distro, named by STGCMA_FFMPEG: {program}")
+
+
+def test_a_named_ffmpeg_that_cannot_be_used_has_a_remedy(tmp_path, monkeypatch, fake_ffmpeg):
+    old = fake_ffmpeg(tmp_path / "ffmpeg", release="5.1.9-0+deb12u1", libavcodec="59. 37.100")
+    monkeypatch.setenv("STGCMA_FFMPEG", str(old))
+    (finding,) = check_ffmpeg()
+    assert (finding.level, finding.remedy) == (Level.PROBLEM, "unset STGCMA_FFMPEG")
+    assert "5.1.9-0+deb12u1, FFmpeg 7.0 or later is needed" in finding.text
+    (finding,) = check_decoding(CLIPS[:1], decoders=("pyav", "ffmpeg"))
+    assert (finding.level, finding.remedy) == (
+        Level.WARNING,
+        "name an ffmpeg with all decoders in STGCMA_FFMPEG, or unset it for the bundled one",
+    )
+    assert "FFmpeg 7.0 or later is needed" in finding.text
+    assert "right with pyav" in finding.text
+
+
+def test_an_ffmpeg_without_h264_cannot_make_the_demo(tmp_path, monkeypatch, fake_ffmpeg):
+    program = fake_ffmpeg(tmp_path / "ffmpeg", then="echo \"Unknown encoder 'libx264'\" >&2\nexit 1")
+    monkeypatch.setenv("STGCMA_FFMPEG", str(program))
     (finding,) = check_encoding()
     assert finding.level is Level.WARNING
     assert "Unknown encoder 'libx264'" in finding.text

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from stgcma.preprocess.ffmpeg_process import ffmpeg_executable
 from stgcma.preprocess.pipeline import Options, preprocess
 
 
 @pytest.fixture(scope="session")
-def troubled_shards(ave_raw, tmp_path_factory) -> Path:
+def troubled_shards(ave_raw, ffmpeg, tmp_path_factory) -> Path:
     """`ave_raw` in shards, of whose 8 training clips one has no sound, and one is no video."""
     folder = tmp_path_factory.mktemp("troubled")
     raw = shutil.copytree(ave_raw, folder / "raw")
     lines = (raw / "trainSet.txt").read_text().splitlines()
     silent, broken = (raw / "AVE" / f"{line.split('&')[1]}.mp4" for line in lines[-2:])
     whole = silent.rename(folder / "whole.mp4")
-    command = [ffmpeg_executable(), "-v", "error", "-i", whole, "-c", "copy", "-an", silent]
-    subprocess.run(command, check=True)
+    ffmpeg("-i", whole, "-c", "copy", "-an", silent)
     broken.write_bytes(b"not a video")
     options = Options(features=("clip",), missing_audio="silence")
     preprocess("ave", raw, folder / "shards", options)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
-from stgcma.preprocess.audio import ffmpeg_executable
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +31,6 @@ def raw_of(request, shards_of):
         return request.getfixturevalue("ave_raw") if task == "ave" else shards_of(task).parent / "raw"
 
     return find
-
-
-@pytest.fixture(scope="session")
-def ffmpeg():
-    """Runs the ffmpeg executable; fails the test when it complains."""
-
-    def run(*arguments: object) -> None:
-        command = [ffmpeg_executable(), "-nostdin", "-y", "-v", "error", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-
-    return run
 
 
 def picture(*, size="160x120", rate="25", seconds=4.0, source="testsrc2"):

@@ -190,15 +190,10 @@ def test_split_folders_are_taken_as_they_are(stgcma, short_clip, tmp_path):
     assert [record.split for record in read_manifest(tmp_path / "out")] == ["train", "val", "test"]
 
 
-def test_a_silent_clip_is_quarantined_or_given_silence(stgcma, short_clip, tmp_path):
-    import subprocess
-
-    from stgcma.preprocess.audio import ffmpeg_executable
-
+def test_a_silent_clip_is_quarantined_or_given_silence(stgcma, short_clip, ffmpeg, tmp_path):
     silent = tmp_path / "raw" / "Cat" / "silent.mp4"
     silent.parent.mkdir(parents=True)
-    command = [ffmpeg_executable(), "-v", "error", "-i", str(short_clip), "-an", "-c:v", "copy", str(silent)]
-    subprocess.run(command, check=True)
+    ffmpeg("-i", short_clip, "-an", "-c:v", "copy", silent)
     shutil.copy(short_clip, silent.with_name("loud.mp4"))
     arguments = (*FAST, "--max-failed", "1")
     stgcma("preprocess", "folder", tmp_path / "raw", tmp_path / "strict", *arguments)

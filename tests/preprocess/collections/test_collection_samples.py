@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import wave
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 from PIL import Image
 from stgcma.preprocess import sample
 from stgcma.preprocess.datasets import avs_s4, music_avqa
-from stgcma.preprocess.ffmpeg_process import ffmpeg_executable
 from stgcma.preprocess.masks import mask_members
 from stgcma.preprocess.pictures import open_picture
 from stgcma.preprocess.reasons import ClipError
@@ -143,15 +141,14 @@ def test_pictures_and_a_sound_file_make_the_same_members_as_a_video(avs_raw, tmp
 
 
 @pytest.fixture
-def short(avs_raw, tmp_path):
+def short(avs_raw, ffmpeg, tmp_path):
     """`short(seconds)`: the training and the test clip of a collection, both cut to `seconds`."""
 
     def cut(seconds):
         shutil.copytree(avs_raw, tmp_path / "raw")
         for path in (tmp_path / "raw" / "raw_videos").rglob("*.mp4"):
             whole = path.rename(tmp_path / "whole.mp4")
-            command = [ffmpeg_executable(), "-v", "error", "-y", "-i", whole, "-t", str(seconds), path]
-            subprocess.run(command, check=True)
+            ffmpeg("-i", whole, "-t", seconds, path)
         return tmp_path / "raw", avs_s4.read(tmp_path / "raw").clips
 
     return cut

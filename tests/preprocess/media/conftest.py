@@ -1,7 +1,5 @@
 """Small encoded clips of every tricky kind, made with ffmpeg when a test first asks for one."""
 
-import subprocess
-
 import pytest
 
 SECONDS = 2
@@ -83,19 +81,6 @@ CLIPS = {
     "cover.mp4": ["-i", "{sound.m4a}", "-i", "{cover.png}", *COVER],
     "cover.png": [*picture(seconds=0.04), "-frames:v", "1"],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def ffmpeg():
-    """Runs the ffmpeg executable; fails the test when it complains."""
-    import imageio_ffmpeg
-
-    def run(*arguments):
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-v", "error", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-
-    return run
 
 
 @pytest.fixture(scope="session")

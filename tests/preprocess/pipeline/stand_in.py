@@ -36,6 +36,7 @@ FEATURES = FeatureSettings(SAMPLING, ("clip",)).to_json()
 CLIPS_PER_SHARD = 4
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
 VERSIONS = {"stgcma": "1", "pyav": "18.1.0"}
+DECODER = "pyav"
 
 
 def npy(array):
@@ -86,7 +87,7 @@ def sample_of(clip, replaced):
         seconds=2.0,
         fps=25.0,
         has_audio=True,
-        decoder="pyav",
+        decoder=DECODER,
         fbank_sums={"fbank_128": fbank_sums(features)},
     )
 

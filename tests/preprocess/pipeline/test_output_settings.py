@@ -7,7 +7,7 @@ import re
 import pytest
 from stgcma.errors import InputError, OtherSettingsError
 from stgcma.preprocess import pipeline
-from stgcma.shards.manifest import write_dataset
+from stgcma.shards.manifest import read_dataset, write_dataset
 
 from . import stand_in
 from .stand_in import FEATURES, build, contents, faults, unfinish
@@ -46,6 +46,53 @@ def test_another_decoder_version_is_refused(tmp_path, raw, monkeypatch):
     monkeypatch.setattr(stand_in, "VERSIONS", {"stgcma": "1", "pyav": "19.0.0"})
     with pytest.raises(InputError, match=r'versions\.pyav is "18\.1\.0" there, "19\.0\.0" here'):
         build(out, raw, clips=12)
+
+
+IDLE = {"ffmpeg": "5.1.9", "decord": "0.5"}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        ("pyav", None),
+        ("ffmpeg", r'versions\.ffmpeg is "5\.1\.9" there, "9\.0" here; choose'),
+        ("decord", r'versions\.decord is "0\.5" there, "0\.6" here; choose'),
+        ("pyav+ffmpeg", r'versions\.ffmpeg is "5\.1\.9" there, "9\.0" here; choose'),
+    ],
+)
+def test_the_version_of_a_decoder_that_decoded_nothing_may_change(
+    tmp_path, raw, monkeypatch, complete, decoder, message
+):
+    out = tmp_path / "out"
+    versions = dict(stand_in.VERSIONS)
+    monkeypatch.setattr(stand_in, "DECODER", decoder)
+    monkeypatch.setattr(stand_in, "VERSIONS", versions | IDLE)
+    build(out, raw, clips=12)
+    used = {name: IDLE[name] for name in decoder.split("+") if name in IDLE}
+    assert read_dataset(out).versions == versions | used
+    if not complete:
+        unfinish(out)
+        # As a run of its own leaves it: all decoders that the run might have called.
+        plan = out / ".progress" / "plan.json"
+        plan.write_text(json.dumps(json.loads(plan.read_text()) | {"versions": versions | IDLE}))
+    monkeypatch.setattr(stand_in, "VERSIONS", versions | {"ffmpeg": "9.0", "decord": "0.6"})
+    if message is None:
+        assert build(out, raw, clips=12).was_complete is complete
+        assert read_dataset(out).versions == versions
+        assert faults(out) == ()
+    else:
+        with pytest.raises(InputError, match=message):
+            build(out, raw, clips=12)
+
+
+def test_a_directory_of_a_release_that_noted_every_decoder_still_opens(tmp_path, raw, monkeypatch):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    info = read_dataset(out)
+    write_dataset(out, dataclasses.replace(info, versions=info.versions | IDLE))
+    monkeypatch.setattr(stand_in, "VERSIONS", stand_in.VERSIONS | {"ffmpeg": "9.0", "decord": "0.6"})
+    assert build(out, raw, clips=12).was_complete
 
 
 def test_another_version_of_this_program_is_refused_halfway_only(tmp_path, raw, monkeypatch):
