@@ -25,6 +25,7 @@ from ..shards.schema import (
     SHARD_FOLDER,
     SPLITS,
     ClipRecord,
+    DatasetInfo,
     QuarantineRecord,
     canonical_json,
     shard_name,
@@ -32,7 +33,14 @@ from ..shards.schema import (
 from ..shards.storage import LocalStore, Location, ObjectStore, Store, open_store
 from ..shards.writer import end_of_archive
 from .locking import LOCK_FILE, Lock, exclusive
-from .plan import FORMAT, differences, make_plan, without_idle_decoders, without_own_version
+from .plan import (
+    FORMAT,
+    differences,
+    has_other_fallbacks,
+    make_plan,
+    without_idle_decoders,
+    without_own_version,
+)
 
 PROGRESS_FOLDER = ".progress"
 _PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
@@ -229,9 +237,8 @@ class OutputFolder:
                 f"{self.location} holds shards of format version {version}, this stgcma makes version "
                 f"{wanted}, whose fbanks have other bytes; choose another OUT, or --overwrite to start anew"
             )
-        if existing.get("versions") != plan["versions"]:
-            used = decoders()
-            existing, plan = (without_idle_decoders(each, used) for each in (existing, plan))
+        used = decoders() if has_other_fallbacks(existing, plan) else set()
+        existing, plan = (without_idle_decoders(each, used) for each in (existing, plan))
         if changed := list(differences(existing, plan)):
             raise OtherSettingsError(
                 f"{self.location} holds shards of another kind: {'; '.join(changed)}; "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..shards.schema import DatasetInfo, fingerprint
-from .tools import deciding_versions
+from .tools import FALLBACK_DECODERS, deciding_versions
 
 FORMAT = "format_version"
 
@@ -32,6 +32,12 @@ def make_plan(info: DatasetInfo) -> dict[str, Any]:
 def without_own_version(plan: dict[str, Any]) -> dict[str, Any]:
     """Return `plan` without the version of this program."""
     return plan | {"versions": {name: v for name, v in plan["versions"].items() if name != "stgcma"}}
+
+
+def has_other_fallbacks(existing: dict[str, Any], plan: dict[str, Any]) -> bool:
+    """Tell whether two plans name different versions of a fallback decoder. An idle one may be unnamed."""
+    there, here = (each.get("versions") or {} for each in (existing, plan))
+    return any(there.get(name, here.get(name)) != here.get(name) for name in FALLBACK_DECODERS)
 
 
 def without_idle_decoders(plan: dict[str, Any], used: set[str]) -> dict[str, Any]:
