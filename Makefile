@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 
-.PHONY: help demo test test-slow mutants bench docs lint format docker-lock docker-verify clean
+.PHONY: help demo test test-slow mutants bench bench-gpu docs lint format docker-lock docker-verify clean
 
 help:
 	@echo "make demo           set up .venv (5 GB) and run the demo, to a score and a page"
 	@echo "make test           set up .venv and run the quick tests; make test-slow: those that take minutes"
 	@echo "make mutants        take guards out of a copy, one at a time: the tests that then fail (15 minutes)"
 	@echo "make bench          measure what is promised, into docs/benchmarks.md (OPTIONS=--quick: a few minutes)"
+	@echo "make bench-gpu      check and measure on this machine's GPU, eight minutes, into build/gpu (benchmarks/gpu.md)"
 	@echo "make lint format    check, or mend, the code's form and types"
 	@echo "make docs           write the generated parts of the documentation"
 	@echo "make docker-lock docker-verify    lock the image's packages; build it and see that it repeats"
@@ -32,6 +33,9 @@ mutants: $(READY_TO_TEST)
 
 bench: $(READY_TO_TEST)
 	$(BIN)/python benchmarks/run.py $(OPTIONS)
+
+bench-gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py --device cuda --out build/gpu $(OPTIONS)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py

@@ -21,10 +21,11 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     presets = PRESETS if device == "cuda" else PRESETS[:1]
     rounds = 1 if quick else 3
-    return [_figure(preset, device, rounds) for preset in presets]
+    return [compare(preset, device, rounds) for preset in presets]
 
 
-def _figure(preset: str, device: str, rounds: int) -> Figure:
+def compare(preset: str, device: str, rounds: int) -> Figure:
+    """The figure of one preset on `device`."""
     clips, dtype = (8, torch.bfloat16) if device == "cuda" else (1, torch.float32)
     model = build_model(preset).to(device).eval()
     inputs = {name: x for name, x in make_inputs(model.config, clips, device).items() if name != "negative"}

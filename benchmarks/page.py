@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gpu_page import section
+
 EXPLAINED = {
     "clips": (
         "After a start of a few seconds, every clip adds its time; memory does not grow, because a "
@@ -37,7 +39,7 @@ TABLE = ("| what | ours | baseline | | ours ÷ baseline | target | |", "|---|--:
 
 
 def page(content: dict[str, Any]) -> str:
-    """Markdown of a run's `machine`, `figures` and `curves`; `quick` says which kind it was."""
+    """Markdown of a run's `machine`, `figures` and `curves`, and of `gpu`; `quick` says which kind it was."""
     figures = [figure for measured in content["figures"].values() for figure in measured]
     return "\n".join(
         (
@@ -49,8 +51,8 @@ def page(content: dict[str, Any]) -> str:
             *map(_row, figures),
             "",
             *_remarks(figures),
-            *([] if content["machine"]["gpu"] else ["Nothing was measured on a GPU here.", ""]),
             *_growth(content["curves"]),
+            *section(content.get("gpu")),
         )
     )
 

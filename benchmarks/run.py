@@ -38,6 +38,8 @@ def main() -> None:
     file = out / "benchmarks.json"
     content: dict[str, Any] = {"machine": _machine(), "quick": options.quick, "figures": {}, "curves": []}
     before = json.loads(file.read_text()) if file.is_file() else content
+    if "gpu" in before:
+        content["gpu"] = before["gpu"]  # of a machine of its own
     if all(before.get(what) == content[what] for what in ("machine", "quick")):
         content = before
     elif options.names:

@@ -25,7 +25,9 @@ BATCHES = 5
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     """Seconds to the first batch, and resident memory after a few, of whole processes."""
     shards = {
-        count: write_directory(scratch / f"shards-{count}", count, make=_members, distinct=CLIPS_A_SHARD)
+        count: write_directory(
+            scratch / f"shards-{count}", {"train": count}, make=_members, distinct=CLIPS_A_SHARD
+        )
         for count in (FEW, MANY)
     }
 

@@ -19,7 +19,7 @@ FRAME_BYTES, FBANK_BYTES = 24_000, 261_000
 
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     """Bytes a second of the members' contents, one process, from the page cache."""
-    out = write_directory(scratch / "shards", 200 if quick else 2000, make=_members)
+    out = write_directory(scratch / "shards", {"train": 200 if quick else 2000}, make=_members)
     total: list[int] = []
 
     def ours() -> float:

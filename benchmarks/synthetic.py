@@ -15,35 +15,38 @@ CLIPS_A_SHARD = 100
 
 
 def write_directory(
-    out: Path, clips: int, *, make: Callable[[int], dict[str, bytes]], distinct: int | None = None
+    out: Path, clips: dict[str, int], *, make: Callable[[int], dict[str, bytes]], distinct: int | None = None
 ) -> Path:
-    """A finished AVE directory of `clips` training clips, a multiple of a shard's 100.
+    """A finished AVE directory with so many `clips` of each split.
 
-    `make` gives a clip's members by its number. Only the first `distinct` are written; further shards are
-    hard links to theirs, so that a hundred thousand clips take no more disk than a few (and repeat their
-    keys).
+    `make` gives a clip's members by its number. Only the first `distinct` clips of a split (a multiple of a
+    shard's 100) are written; further shards are hard links to theirs, so that a hundred thousand clips take
+    no more disk than a few (and repeat their keys).
     """
     folder = out / SHARD_FOLDER
     folder.mkdir(parents=True)
-    written = (distinct or clips) // CLIPS_A_SHARD
-    records = []
-    for index in range(clips // CLIPS_A_SHARD):
-        if index < written:
-            numbers = range(CLIPS_A_SHARD * index, CLIPS_A_SHARD * (index + 1))
-            samples = (_sample(number, make(number)) for number in numbers)
-            records += write_shard(str(folder), "train", index, samples)
-            continue
-        name = shard_name("train", index)
-        (folder / name).hardlink_to(folder / shard_name("train", index % written))
-        start = CLIPS_A_SHARD * (index % written)
-        records += [record._replace(shard=name) for record in records[start : start + CLIPS_A_SHARD]]
+    records, counts, number = [], {}, 0
+    for split, count in clips.items():
+        own = []
+        written = min(distinct or count, count)
+        for index, start in enumerate(range(0, count, CLIPS_A_SHARD)):
+            if start < written:
+                numbers = range(number, number + min(CLIPS_A_SHARD, count - start))
+                number = numbers.stop
+                own += write_shard(str(folder), split, index, (_sample(each, make(each)) for each in numbers))
+                continue
+            name, first = shard_name(split, index), start % written
+            (folder / name).hardlink_to(folder / shard_name(split, first // CLIPS_A_SHARD))
+            own += [record._replace(shard=name) for record in own[first : first + CLIPS_A_SHARD]]
+        records += own
+        counts[split] = {"written": len(own), "quarantined": 0}
     info = DatasetInfo(
         name="folder",
         task="ave",
-        features=FeatureSettings(SAMPLING, ("clip",)).to_json(),
+        features=FeatureSettings(SAMPLING, ("clip", "swin")).to_json(),
         classes=("a", "Background"),
-        counts={"train": {"written": len(records), "quarantined": 0}},
-        audio={"fbank_128": AudioStatistics(-5.0, 4.0)},
+        counts=counts,
+        audio={"fbank_128": AudioStatistics(-5.0, 4.0), "fbank_224": AudioStatistics(-5.0, 4.0)},
         versions={},
         plan_sha256="0" * 64,
         files={
