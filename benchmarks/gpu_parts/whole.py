@@ -40,12 +40,13 @@ def run(setting: Setting, report: Report) -> None:
         clips = (8, 1) if setting.tiny else (400, 8)
         shards = str(make_shards(folder / "shards", train=clips[0], others=clips[1]))
         alone = report.attempt("step alone", lambda: _step_alone(shards, _config(setting, workers=0)))
-        for workers in (1,) if setting.tiny else WORKERS:
+        for index, workers in enumerate((1,) if setting.tiny else WORKERS):
             report.attempt(
                 f"train, {workers} workers",
                 lambda w=workers: _train(shards, folder, setting, w, measured, alone),
             )
-        report.attempt("profile of train", lambda: _profile(shards, folder, setting))
+            if index == 0:
+                report.attempt("profile of train", lambda: _profile(shards, folder, setting))
 
 
 def _config(setting: Setting, *, workers: int) -> RunConfig:
@@ -155,5 +156,10 @@ def _profile(shards: str, folder: Path, setting: Setting) -> dict[str, Any]:
             profiler.step()
             return done >= steps + 5
 
-        _until_stopped(shards, folder / "run-profiled", _config(setting, workers=4), after_step)
+        _until_stopped(
+            shards,
+            folder / "run-profiled",
+            _config(setting, workers=1 if setting.tiny else WORKERS[0]),
+            after_step,
+        )
     return account(json.loads(trace.read_text())["traceEvents"])
