@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import StgcmaError
 from ..shards.members import open_frames
 
 FRAME_PIXELS = 112
@@ -33,6 +34,8 @@ def frame_strip(
     of_frames = [None] * len(frames) if masks is None else masks
     for place, (frame, mask) in enumerate(zip(frames, of_frames, strict=True)):
         pixels = np.asarray(frame.convert("RGB"), dtype=np.float32)
+        if mask is not None and mask.shape != pixels.shape[:2]:
+            raise StgcmaError(f"mask {place} is {list(mask.shape)}, its frame {list(pixels.shape[:2])}")
         if mask is not None:
             pixels = np.where(mask[..., None], 0.45 * pixels + 0.55 * _MASK_COLOUR, 0.55 * pixels)
         image = Image.fromarray(pixels.astype(np.uint8)).resize((FRAME_PIXELS, FRAME_PIXELS))

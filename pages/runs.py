@@ -36,7 +36,7 @@ class RunAccount:
     @property
     def config_text(self) -> str:
         """The resolved configuration as it lies in the run folder."""
-        return (self.folder.path / "config.yaml").read_text(encoding="utf-8")
+        return self.folder.config_text()
 
     @property
     def selected_on(self) -> str:

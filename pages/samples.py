@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..console import progress
 from ..errors import InputError
-from ..shards.members import question_text
+from ..shards.members import (
+    class_name,
+    member,
+    named_clip,
+    question_text,
+    read_description,
+    read_labels,
+    read_questions,
+)
 from ..shards.reader import ClipPlace, ClipReader, clip_places
 from ..shards.schema import QUESTION_TYPES, SPLITS, ClipRecord, DatasetInfo
 from ..shards.storage import LocalStore, Location, open_store
@@ -75,10 +78,10 @@ def write_samples(out: Location, wanted: Wanted | None = None, *, page: Path | N
     check_target(page)
     account = read_account(out)
     _check(wanted, account.info)
-    clips = [
-        _view(account.info, record, members)
-        for record, members in _chosen(out, account.info, account.manifest, wanted)
-    ]
+    clips = []
+    for record, members in _chosen(out, account.info, account.manifest, wanted):
+        with named_clip(out, record.key):
+            clips.append(_view(account.info, record, members))
     clips.sort(key=lambda clip: (SPLITS.index(clip.record.split), clip.record.key))
     content = render(
         "inspect.html.j2",
@@ -138,7 +141,9 @@ def _chosen(
             if found == wanted.clips:
                 break
             members = reader.read(place)
-            if wanted.class_ is None or wanted.class_ in _classes(info, members):
+            with named_clip(out, record.key):
+                fits = wanted.class_ is None or wanted.class_ in _classes(info, members)
+            if fits:
                 found += 1
                 yield record, members
             note = "" if wanted.class_ is None else f"{number + 1:,} looked at for {wanted.class_}"
@@ -177,15 +182,10 @@ def _said(wanted: Wanted) -> str:
 def _classes(info: DatasetInfo, members: dict[str, bytes]) -> tuple[str, ...]:
     """What a clip is filtered by, in the order in which it has them."""
     if info.task == "avqa":
-        return _in_order(" ".join(asked["type"]) for asked in json.loads(members["qa.json"]))
+        return _in_order(" ".join(asked["type"]) for asked in read_questions(member(members, "qa.json")))
     if "label.npy" in members:
-        return _in_order(info.classes[label] for label in _labels(members))
-    return (str(json.loads(members["json"])["category"]),)
-
-
-def _labels(members: dict[str, bytes]) -> list[int]:
-    labels: list[int] = np.load(io.BytesIO(members["label.npy"]), allow_pickle=False).tolist()
-    return labels
+        return _in_order(class_name(info.classes, label) for label in read_labels(members["label.npy"]))
+    return (str(read_description(member(members, "json")).get("category", "")),)
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def _view(info: DatasetInfo, record: ClipRecord, members: dict[str, bytes]) -> S
         rows.append(masks_row("masks", members, masks, alt))
     rows.append(sound_row(record.key, members))
     if "label.npy" in members:
-        rows.append(classes_row("label", _labels(members), info.classes))
+        rows.append(classes_row("label", read_labels(members["label.npy"]), info.classes))
     return SampleView(
         record=record,
         classes=_classes(info, members),
@@ -212,5 +212,5 @@ def _view(info: DatasetInfo, record: ClipRecord, members: dict[str, bytes]) -> S
 
 
 def _questions(members: dict[str, bytes]) -> tuple[Question, ...]:
-    asked: list[dict[str, Any]] = json.loads(members["qa.json"]) if "qa.json" in members else []
+    asked = read_questions(members["qa.json"]) if "qa.json" in members else []
     return tuple(Question(question_text(one), one["answer"], " ".join(one["type"])) for one in asked)

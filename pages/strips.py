@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import json
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..shards.members import read_mask
+from ..errors import StgcmaError
+from ..shards.members import member, read_description, read_energies, read_mask
 from ..shards.schema import DatasetInfo
 from .pictures import data_url, frame_strip, spectrogram
+
+_FBANK = re.compile(r"(fbank_([0-9]{1,6}))\.npy")
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,14 @@ def clip_strip(members: dict[str, bytes], info: DatasetInfo, rows: Sequence[Row]
     """The rows of a clip. Frames that are spread over it are its seconds only if it has as many."""
     columns = count_frames(members)
     a_second_each = info.features["sampling"]["frame_times"] == "masks"
-    timed = a_second_each or round(json.loads(members["json"])["seconds"]) == columns
+    timed = a_second_each or _seconds(members) == columns
     return Strip(columns, timed, tuple(rows))
+
+
+def _seconds(members: dict[str, bytes]) -> int | None:
+    """The clip's whole seconds; None when its description has none."""
+    seconds = read_description(member(members, "json")).get("seconds")
+    return round(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else None
 
 
 def frames_row(key: str, members: dict[str, bytes]) -> Row:
@@ -66,12 +75,11 @@ def frames_row(key: str, members: dict[str, bytes]) -> Row:
 
 def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> Row:
     """What is heard; of several fbanks the one that is named, else the one with the most bins."""
-    name = fbank or max(
-        (name.removesuffix(".npy") for name in members if name.startswith("fbank_")),
-        key=lambda name: int(name.rpartition("_")[2]),
-    )
-    features = np.load(io.BytesIO(members[f"{name}.npy"]), allow_pickle=False)
-    return Row("heard", data_url(spectrogram(features)), f"Log-mel spectrogram of {key}")
+    fbanks = [match for name in members if (match := _FBANK.fullmatch(name))]
+    if fbank is None and not fbanks:
+        raise StgcmaError("fbank_*.npy is missing")
+    name = fbank or max(fbanks, key=lambda match: int(match[2]))[1]
+    return Row("heard", data_url(spectrogram(read_energies(members, name))), f"Log-mel spectrogram of {key}")
 
 
 def masks_row(
@@ -83,8 +91,8 @@ def masks_row(
 
 def true_masks(members: dict[str, bytes]) -> list[npt.NDArray[np.bool_] | None]:
     """The masks among the members, one a frame, None where there is none."""
-    contents = [members.get(f"mask_{number:02d}.png") for number in range(count_frames(members))]
-    return [None if content is None else read_mask(content) for content in contents]
+    names = [f"mask_{number:02d}.png" for number in range(count_frames(members))]
+    return [read_mask(members[name], name) if name in members else None for name in names]
 
 
 def classes_row(

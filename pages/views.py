@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 
 from ..console import progress
 from ..model import load_model
-from ..shards.members import question_text
+from ..shards.members import Question, named_clip, question_text, read_questions
 from ..shards.storage import Location
 from ..train.data import Batch, ClipDataset, make_loader, open_task
 from ..train.distributed import pick_device
@@ -163,12 +162,19 @@ _SCORES: dict[str, Callable[[_Clip], float]] = {
 
 
 def _view(task: Task, dataset: ClipDataset, index: int, clip: _Clip, score: float) -> ClipView:
-    members = dataset.members(index)
     key = dataset.places[index].key
+    members = dataset.members(index)
+    with named_clip(dataset.location, key):
+        return _drawn(task, dataset, key, members, clip, score)
+
+
+def _drawn(
+    task: Task, dataset: ClipDataset, key: str, members: dict[str, bytes], clip: _Clip, score: float
+) -> ClipView:
     rows = [frames_row(key, members)]
     answers: tuple[Answer, ...] = ()
     if isinstance(task, AvqaTask):
-        answers = _answers(task, clip, json.loads(members["qa.json"]))
+        answers = _answers(task, clip, read_questions(members["qa.json"]))
     elif not isinstance(task, AveTask):
         predicted = (clip.outputs["mask_logits"].squeeze(1) > 0).numpy()
         rows += [
@@ -188,7 +194,7 @@ def _view(task: Task, dataset: ClipDataset, index: int, clip: _Clip, score: floa
     return ClipView(key, score, clip_strip(members, task.info, rows), answers)
 
 
-def _answers(task: AvqaTask, clip: _Clip, asked: list[dict[str, Any]]) -> tuple[Answer, ...]:
+def _answers(task: AvqaTask, clip: _Clip, asked: list[Question]) -> tuple[Answer, ...]:
     names = list(task.answers)
     shares = clip.outputs["answer_logits"].softmax(-1)
     rows = zip(asked, shares.argmax(-1).tolist(), shares.max(-1).values, strict=True)

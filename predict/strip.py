@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pages.pictures import spectrogram
+from ..shards.members import decode_picture
 from .digits import clock
 from .drawing import RULE, SOFT, text
 
@@ -107,9 +107,8 @@ def draw_row(
 
 def open_frame(members: dict[str, bytes], step: int) -> Any:
     """A frame of a sample as a Pillow image."""
-    from PIL import Image
-
-    return Image.open(io.BytesIO(members[f"frame_{step:02d}.jpg"])).convert("RGB")
+    name = f"frame_{step:02d}.jpg"
+    return decode_picture(members[name], name).convert("RGB")
 
 
 def frame_size(width: int, height: int, *, wide: int) -> tuple[int, int]:

@@ -78,7 +78,7 @@ class TrainedRun:
         if "video" in self.model.config.modalities:
             inputs["video"] = decode_frames(members)[None]
         if "audio" in self.model.config.modalities:
-            features = read_fbank(members[f"{self.kind.name}.npy"])
+            features = read_fbank(members, self.kind.name)
             inputs["audio"] = normalise(features, self.model.config.audio_shape[0], self.normalisation)[None]
         if question is not None:
             inputs["question"] = question

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from ..bounded import parse_object
 from ..console import message
 from ..errors import InputError, StgcmaError
-from ..shards.manifest import dataset_bytes, read_columns, read_dataset, read_manifest, read_quarantine
+from ..shards.manifest import (
+    MOST_TABLE_BYTES,
+    dataset_bytes,
+    read_columns,
+    read_dataset,
+    read_manifest,
+    read_quarantine,
+)
+from ..shards.members import read_array
 from ..shards.reader import ClipReader, clip_places
 from ..shards.schema import (
     CONTENT_HASH,
@@ -82,7 +87,7 @@ def kept_shards(
 def _damaged_tables(store: Store) -> tuple[str, ...]:
     """Names of the files beside the shards that are missing or not what the hashes say."""
     content = store.read(DATASET_FILE)
-    fields = json.loads(content)
+    fields = parse_object(content, where=store.where(DATASET_FILE))
     said = fields.get(CONTENT_HASH)
     if said is not None and (said != content_sha256(fields) or content != dataset_bytes(fields)):
         # Its hashes of the tables cannot be believed either; these have checksums of their own.
@@ -92,7 +97,7 @@ def _damaged_tables(store: Store) -> tuple[str, ...]:
         hashes = read_dataset(store.location).files
         damaged = []
     for name in (MANIFEST_FILE, QUARANTINE_FILE):
-        table = store.read(name) if store.exists(name) else None
+        table = store.read(name, most_bytes=MOST_TABLE_BYTES) if store.exists(name) else None
         if table is None or hashes.get(name) not in (None, hashlib.sha256(table).hexdigest()):
             damaged.append(name)
     return tuple(damaged)
@@ -200,8 +205,7 @@ def _sums(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[
         for place in clip_places(records):
             for name, content in reader.read(place, check=True).items():
                 if name.startswith("fbank_"):
-                    features = np.load(io.BytesIO(content), allow_pickle=False)
-                    add_sums(sums, {name.removesuffix(".npy"): fbank_sums(features)})
+                    add_sums(sums, {name.removesuffix(".npy"): fbank_sums(read_array(content, name))})
     finally:
         reader.close()
     return sums

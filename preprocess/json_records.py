@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..bounded import MOST_DEPTH, is_too_deep
 from ..errors import InputError
 from .text_files import check_encoding
 
@@ -98,5 +99,9 @@ class _Window:
                 if len(self._text) - self._place > _MAX_RECORD_CHARACTERS or not self._more():
                     raise InputError(f"{self.path}:{line}: the record here is not JSON ({error})") from None
                 continue
+            if is_too_deep(value):
+                raise InputError(
+                    f"{self.path}:{line}: the record here is nested deeper than {MOST_DEPTH} levels"
+                )
             self.skip(end - self._place)
             return line, value

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..bounded import parse_object
 from ..console import message
 from ..errors import InputError, StgcmaError
 from ..shards.files import named_errors
@@ -148,16 +149,16 @@ def _owner_bytes(token: str) -> bytes:
 
 def _read_owner(store: ObjectStore) -> dict[str, Any]:
     try:
-        owner = json.loads(store.read(LOCK_FILE))
-    except (FileNotFoundError, ValueError):
+        return parse_object(store.read(LOCK_FILE), where=store.where(LOCK_FILE))
+    except (FileNotFoundError, InputError):
         return {}
-    return owner if isinstance(owner, dict) else {}
 
 
 def _is_stale(store: ObjectStore) -> bool:
     owner = _read_owner(store)
     if owner.get("machine") == _machine():
-        return _started(int(owner.get("pid", 0))) != owner.get("started")
+        pid = owner.get("pid")
+        return not isinstance(pid, int) or _started(pid) != owner.get("started")
     try:
         refreshed: datetime = store.filesystem.modified(store.object_path(LOCK_FILE))
     except FileNotFoundError:

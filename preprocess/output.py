@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bounded import parse_object
 from ..console import message
 from ..errors import InputError, OtherSettingsError, StgcmaError
 from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
@@ -179,7 +180,7 @@ class OutputFolder:
 
     def _read_record(self, name: str) -> ShardResult | None:
         try:
-            result = ShardResult.from_json(json.loads(self._store.read(name)))
+            result = ShardResult.from_json(parse_object(self._store.read(name), where=name))
             return result if f"{result.name}.json" == Path(name).name else None
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return None
@@ -249,14 +250,11 @@ class OutputFolder:
         if not self._store.exists(_PLAN_FILE):
             return None
         try:
-            plan = json.loads(self._store.read(_PLAN_FILE))
-        except ValueError as error:
-            plan = error
-        if not isinstance(plan, dict):
+            return parse_object(self._store.read(_PLAN_FILE), where=_PLAN_FILE)
+        except InputError:
             raise InputError(
                 f"{self._store.where(_PLAN_FILE)} is not the plan of a run; --overwrite to start anew"
-            )
-        return plan
+            ) from None
 
     def _check_no_shards(self) -> None:
         for name in self._store.names():

@@ -6,6 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
+from ..bounded import read_file
 from ..errors import InputError
 
 _HEAD_BYTES = 4096
@@ -26,6 +27,7 @@ _OTHER_FILES = (
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype html|html)[\s>]", re.IGNORECASE)
 # So many of the bytes at even, or at odd, places of UTF-16 text are zero: blanks, digits and separators.
 _ZERO_SHARE = 0.3
+_MOST_BYTES = 512 << 20  # VGGSound's 200,000 rows take 10 MB
 
 
 def read_text(path: Path, *, hint: str) -> str:
@@ -37,7 +39,7 @@ def read_text(path: Path, *, hint: str) -> str:
     if not path.is_file():
         raise InputError(f"{path} is missing; {hint}")
     check_encoding(path)
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = read_file(path, most_bytes=_MOST_BYTES).removeprefix(codecs.BOM_UTF8)
     return content.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import StgcmaError
+from .members import decode_picture, read_array, read_description, read_questions
 from .schema import ClipRecord, DatasetInfo
+from .tar_members import TarMemberError, extent_members
 
 # Columns of the manifest that are not in KEY.json: what is about the clip's own bytes, and about its sources.
 _NOT_DESCRIBED = ("bytes", "sha256", "source_files", "source_bytes", "source_sha256")
@@ -25,6 +25,7 @@ class Shapes:
         fbanks: member name to its number of mel bins and the most analysis frames it may have.
         windows: audio windows K.
         classes: number of classes, background included.
+        pixels: the side of every frame and mask; None where it is not recorded.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Shapes:
     fbanks: dict[str, tuple[int, int]]
     windows: int
     classes: int
+    pixels: int | None = None
 
 
 def expected_shapes(info: DatasetInfo) -> Shapes:
@@ -44,30 +46,34 @@ def expected_shapes(info: DatasetInfo) -> Shapes:
         fbanks={f"fbank_{kind['mel_bins']}.npy": (kind["mel_bins"], kind["target_frames"]) for kind in kinds},
         windows=sampling["windows"],
         classes=len(info.classes),
+        pixels=info.features.get("frame_pixels"),
     )
 
 
 def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Iterator[str]:
     """What is wrong with a clip; without `shapes`, only tar structure and description are looked at."""
-    try:
-        members = _members(extent)
-    except tarfile.TarError as error:
-        yield f"is not a readable part of a tar: {error}"
-        return
     contents: dict[str, bytes] = {}
-    for member, content in members:
-        key, _, suffix = member.name.partition(".")
-        if key != record.key or not suffix:
-            yield f"has the member {member.name}, which is not its own"
-        elif not member.isreg():
-            yield f"has the member {member.name}, which is no file"
-        elif suffix in contents:
-            yield f"has the member {member.name} twice"
-        contents[suffix] = content
+    try:
+        for name, content in extent_members(extent):
+            key, _, suffix = name.partition(".")
+            if key != record.key:
+                yield f"has the member {name}, which is not its own"
+            elif suffix in contents:
+                yield f"has the member {name} twice"
+            contents[suffix] = content
+    except TarMemberError as fault:
+        yield f"is not a readable part of a tar: {fault}"
+        return
     yield from _description_faults(contents.get("json"), record)
     if shapes is not None:
-        yield from _member_set_faults(set(contents), record.split, shapes)
-        yield from _array_faults(contents, shapes)
+        wanted, allowed = _member_names(set(contents), record.split, shapes)
+        for name in sorted(wanted - contents.keys()):
+            yield f"lacks {name}"
+        for name in sorted(contents):
+            if name in allowed:
+                yield from _content_faults(name, contents[name], shapes)
+            else:
+                yield f"has {name}, which does not belong to task {shapes.task}"
 
 
 def first_key(extent: bytes) -> str:
@@ -75,23 +81,14 @@ def first_key(extent: bytes) -> str:
     return extent[:100].split(b"\0")[0].split(b".")[0].decode(errors="replace")
 
 
-def _members(extent: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
-    with tarfile.open(fileobj=io.BytesIO(extent + bytes(2 * tarfile.BLOCKSIZE)), mode="r:") as archive:
-        members = []
-        for member in archive:
-            stream = archive.extractfile(member) if member.isreg() else None
-            members.append((member, stream.read() if stream is not None else b""))
-    return members
-
-
 def _description_faults(content: bytes | None, record: ClipRecord) -> Iterator[str]:
     if content is None:
         yield "has no description, KEY.json"
         return
     try:
-        described = json.loads(content)
-    except ValueError as error:
-        yield f"has a description that is not JSON: {error}"
+        described = read_description(content)
+    except StgcmaError as error:
+        yield f"has a description that cannot be read: {error}"
         return
     wanted = record._asdict() | {"warnings": list(record.warnings)}
     for name, value in wanted.items():
@@ -99,7 +96,8 @@ def _description_faults(content: bytes | None, record: ClipRecord) -> Iterator[s
             yield f"has {name} {described.get(name)!r} in its description, {value!r} in the manifest"
 
 
-def _member_set_faults(found: set[str], split: str, shapes: Shapes) -> Iterator[str]:
+def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str], set[str]]:
+    """The members that a clip must have, and those that it may have."""
     wanted = {"json", *(f"frame_{number:02d}.jpg" for number in range(shapes.frames)), *shapes.fbanks}
     masks: set[str] = set()
     if shapes.task == "ave":
@@ -110,31 +108,46 @@ def _member_set_faults(found: set[str], split: str, shapes: Shapes) -> Iterator[
         masks = {f"mask_{number:02d}.png" for number in range(shapes.frames)}
         # For training any of them will do: as published it is the first one.
         wanted |= ({"mask_00.png"} if not found & masks else set()) if split == "train" else masks
-    for name in sorted(wanted - found):
-        yield f"lacks {name}"
-    for name in sorted(found - wanted - masks):
-        yield f"has {name}, which does not belong to task {shapes.task}"
+    return wanted, wanted | masks
 
 
-def _array_faults(contents: dict[str, bytes], shapes: Shapes) -> Iterator[str]:
+def _content_faults(name: str, content: bytes, shapes: Shapes) -> Iterator[str]:
+    """What is wrong with a member's content, which is decoded for it."""
+    try:
+        if name.endswith(".npy"):
+            yield from _array_faults(name, read_array(content, name), shapes)
+        elif name.endswith((".jpg", ".png")):
+            yield from _picture_faults(name, decode_picture(content, name), shapes)
+        elif name == "qa.json":
+            read_questions(content, name)
+    except StgcmaError as error:
+        yield f"has a damaged member: {error}"
+
+
+def _array_faults(name: str, array: Any, shapes: Shapes) -> Iterator[str]:
     import numpy as np
 
-    for name in sorted(contents):
-        if not name.endswith(".npy"):
-            continue
-        try:
-            array: Any = np.load(io.BytesIO(contents[name]), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            yield f"has {name}, which is not an array: {error}"
-            continue
-        if name in shapes.fbanks:
-            bins, most = shapes.fbanks[name]
-            fits = array.ndim == 3 and array.shape[::2] == (shapes.windows, bins)
-            if array.dtype != np.float16 or not fits or not 0 < array.shape[1] <= most:
-                wanted = f"float16 [{shapes.windows}, 1 to {most}, {bins}]"
-                yield f"has {name} as {array.dtype} {list(array.shape)}, expected {wanted}"
-        elif name == "label.npy":
-            in_range = array.size > 0 and array.min() >= 0 and array.max() < shapes.classes
-            if array.dtype != np.int16 or array.ndim != 1 or not in_range:
-                wanted = f"int16 [seconds] from 0 to {shapes.classes - 1}"
-                yield f"has {name} as {array.dtype} {list(array.shape)}, expected {wanted}"
+    if name in shapes.fbanks:
+        bins, most = shapes.fbanks[name]
+        fits = array.ndim == 3 and array.shape[::2] == (shapes.windows, bins)
+        if array.dtype != np.float16 or not fits or not 0 < array.shape[1] <= most:
+            wanted = f"float16 [{shapes.windows}, 1 to {most}, {bins}]"
+            yield f"has {name} as {array.dtype} {list(array.shape)}, expected {wanted}"
+        elif not np.isfinite(array).all():
+            yield f"has {name} with values that are not finite"
+    elif name == "label.npy":
+        in_range = array.size > 0 and array.min() >= 0 and array.max() < shapes.classes
+        if array.dtype != np.int16 or array.ndim != 1 or not in_range:
+            wanted = f"int16 [seconds] from 0 to {shapes.classes - 1}"
+            yield f"has {name} as {array.dtype} {list(array.shape)}, expected {wanted}"
+
+
+def _picture_faults(name: str, picture: Any, shapes: Shapes) -> Iterator[str]:
+    side = shapes.pixels
+    if side is not None and picture.size != (side, side):
+        width, height = picture.size
+        yield f"has {name} of {width}×{height} pixels, expected {side}×{side}"
+    if name.startswith("mask_"):
+        used = [value for value, count in enumerate(picture.convert("L").histogram()) if count]
+        if odd := [value for value in used if value not in (0, 255)]:
+            yield f"has {name} with the value {odd[0]}, expected 0 and 255 only"

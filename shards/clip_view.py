@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,17 @@ from typing import Any
 from ..errors import InputError
 from .files import publish
 from .manifest import read_dataset, read_manifest, read_quarantine
+from .members import (
+    Question,
+    class_name,
+    member,
+    named_clip,
+    open_picture,
+    read_array,
+    read_description,
+    read_labels,
+    read_questions,
+)
 from .reader import ClipReader, clip_places
 from .storage import Location
 
@@ -39,7 +48,7 @@ class ClipView:
     description: dict[str, Any]
     members: tuple[MemberView, ...]
     labels: tuple[str, ...]
-    questions: tuple[dict[str, Any], ...]
+    questions: tuple[Question, ...]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -78,19 +87,20 @@ def view_clip(location: Location, key: str) -> ClipView:
     """What the clip `key` holds. Raises as `read_clip` does."""
     members = read_clip(location, key)
     classes = read_dataset(location).classes
-    labels: tuple[str, ...] = ()
-    if "label.npy" in members:
-        labels = tuple(classes[label] for label in _array(members["label.npy"]).tolist())
-    return ClipView(
-        description=json.loads(members["json"]),
-        members=tuple(
-            MemberView(name, len(content), _describe(name, content))
-            for name, content in sorted(members.items())
-            if name != "json"
-        ),
-        labels=labels,
-        questions=tuple(json.loads(members["qa.json"])) if "qa.json" in members else (),
-    )
+    with named_clip(location, key):
+        labels: tuple[str, ...] = ()
+        if "label.npy" in members:
+            labels = tuple(class_name(classes, label) for label in read_labels(members["label.npy"]))
+        return ClipView(
+            description=read_description(member(members, "json")),
+            members=tuple(
+                MemberView(name, len(content), _describe(name, content))
+                for name, content in sorted(members.items())
+                if name != "json"
+            ),
+            labels=labels,
+            questions=tuple(read_questions(members["qa.json"])) if "qa.json" in members else (),
+        )
 
 
 def extract_clip(location: Location, key: str, folder: Path) -> list[Path]:
@@ -108,22 +118,14 @@ def extract_clip(location: Location, key: str, folder: Path) -> list[Path]:
     return sorted(paths)
 
 
-def _array(content: bytes) -> Any:
-    import numpy as np
-
-    return np.load(io.BytesIO(content), allow_pickle=False)
-
-
 def _describe(name: str, content: bytes) -> str:
     kind = name.rpartition(".")[2]
     if kind == "npy":
-        array = _array(content)
+        array = read_array(content, name)
         return f"{array.dtype} {list(array.shape)}"
     if kind in ("jpg", "png"):
-        from PIL import Image
-
-        with Image.open(io.BytesIO(content)) as image:
-            return f"{image.format} {image.mode} {image.width}×{image.height}"
+        image = open_picture(content, name)
+        return f"{image.format} {image.mode} {image.width}×{image.height}"
     if kind == "json":
-        return f"{len(json.loads(content))} records"
+        return f"{len(read_questions(content, name))} records"
     return ""

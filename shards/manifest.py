@@ -6,21 +6,28 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any, get_type_hints
 
+from ..bounded import parse_object
 from ..errors import InputError
+from .parquet_bounds import MOST_FOOTER_BYTES, TableError, check_table
 from .schema import (
     DATASET_FILE,
     MANIFEST_FILE,
+    MOST_CLIP_BYTES,
     QUARANTINE_FILE,
     ClipRecord,
     DatasetInfo,
     QuarantineRecord,
+    is_shard_name,
 )
 from .storage import Location, Store, open_store
 
-_LISTS = ("warnings", "source_files", "source_bytes", "source_sha256")
+MOST_TABLE_BYTES = 1 << 30
+# A hash of 64 hexadecimal digits does not get shorter than 32 bytes, a key not shorter than a few.
+_LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4}
 
 
 def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
@@ -54,20 +61,12 @@ def read_dataset(folder: Location) -> DatasetInfo:
             "make one with `stgcma preprocess`"
         ) from None
     where = store.where(DATASET_FILE)
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{where} holds a {type(content).__name__}, expected an object")
-    return DatasetInfo.from_json(content, where=where)
+    return DatasetInfo.from_json(parse_object(text, where=where), where=where)
 
 
 def read_manifest(folder: Location, *, split: str | None = None) -> list[ClipRecord]:
     """Reads the manifest's rows, those of one `split` or all. Raises InputError when it is damaged."""
     columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
-    for name in _LISTS:
-        columns[name] = map(tuple, columns[name])
     records = map(ClipRecord._make, zip(*columns.values(), strict=True))
     return [record for record in records if split in (None, record.split)]
 
@@ -118,14 +117,15 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
     parquet.write_table(table, buffer, write_page_checksum=True)
     content = buffer.getvalue()
     # A repair that changes nothing in a table leaves its file alone.
-    if store.size_bytes(name) != len(content) or store.read(name) != content:
+    if store.size_bytes(name) != len(content) or store.read(name, most_bytes=len(content)) != content:
         store.publish(name, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def _read_table(
+def _read_table(
     store: Store, name: str, kind: Any, wanted: Sequence[str] | None = None
-) -> dict[str, Iterable[Any]]:
+) -> dict[str, list[Any]]:
     """The columns of a table, those that are `wanted` or all.
 
     All are in the order of the fields of `kind`: records are made of them at once.
@@ -135,28 +135,93 @@ def _read_table(
 
     where = store.where(name)
     try:
-        content = store.read(name)
+        content = store.read(name, most_bytes=MOST_TABLE_BYTES)
     except FileNotFoundError:
         raise InputError(f"{where} is missing; make the directory again with `stgcma preprocess`") from None
     names = list(get_type_hints(kind))
     try:
+        paths = check_table(content, names, bytes_a_row=_LEAST_ROW_BYTES[name])
         # A checksum of its pages does not cover its footer: `stgcma shards verify` compares the whole file.
         # No threads: one of Arrow's that still holds `content` as the interpreter ends aborts the process.
+        # Texts stay words of a dictionary: a few bytes can repeat a long one in every row.
         file = parquet.ParquetFile(
-            pyarrow.BufferReader(content), page_checksum_verification=True, pre_buffer=False
+            pyarrow.BufferReader(content),
+            page_checksum_verification=True,
+            pre_buffer=False,
+            read_dictionary=[path for path in _text_columns(kind) if path in paths],
+            thrift_string_size_limit=MOST_FOOTER_BYTES,
+            thrift_container_size_limit=10_000,
         )
         # A column that has a default was added later: earlier versions wrote tables without it.
         absent = set(names) - set(file.schema_arrow.names)
         if missing := sorted(absent - kind._field_defaults.keys()):
             raise InputError(f"{where} lacks the columns {', '.join(missing)}")
         names = names if wanted is None else list(wanted)
-        table = file.read(columns=[each for each in names if each not in absent], use_threads=False)
-        columns: dict[str, Iterable[Any]] = {
-            each: itertools.repeat(kind._field_defaults[each], table.num_rows)
-            if each in absent
-            else table.column(each).to_pylist()
-            for each in names
-        }
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
+        there = [each for each in names if each not in absent]
+        _check_types(file.schema_arrow, there, kind)
+        rows = file.metadata.num_rows
+        columns: dict[str, list[Any]] = {each: [] for each in there}
+        if rows:  # of an empty table there are no pages to be read
+            table = file.read(columns=there, use_threads=False)
+            table.validate(full=True)
+            columns = {each: _values(table.column(each)) for each in there}
+        columns = {each: columns.get(each, [kind._field_defaults.get(each)] * rows) for each in names}
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError, TableError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise InputError(f"{where} cannot be read: {reason}") from None
+    if name == MANIFEST_FILE:
+        _check_rows(columns, where)
     return columns
+
+
+def _text_columns(kind: Any) -> list[str]:
+    """The columns of texts, as Parquet calls them."""
+    paths = {str: "{}", tuple[str, ...]: "{}.list.element"}
+    return [paths[each].format(name) for name, each in get_type_hints(kind).items() if each in paths]
+
+
+def _check_types(found: Any, names: Sequence[str], kind: Any) -> None:
+    """Raises TableError when a column is of another type than it is written with."""
+    import pyarrow
+
+    words = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    read_as = {pyarrow.string(): words, pyarrow.list_(pyarrow.string()): pyarrow.list_(words)}
+    for name in names:
+        written = _arrow_schema(kind).field(name).type
+        actual = found.field(name).type
+        if actual != read_as.get(written, written):
+            raise TableError(f"column {name} is {str(actual)[:100]}, expected {written}")
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values as Python has them; equal texts are one object."""
+    import pyarrow
+
+    values: list[Any] = []
+    for chunk in column.chunks:
+        if chunk.null_count:
+            raise TableError("it has rows without a value")
+        if pyarrow.types.is_list(chunk.type):
+            items = _values(pyarrow.chunked_array([chunk.values]))
+            values += [
+                tuple(items[begin:end]) for begin, end in itertools.pairwise(chunk.offsets.to_pylist())
+            ]
+        elif pyarrow.types.is_dictionary(chunk.type):
+            words = chunk.dictionary.to_pylist()
+            values += [words[index] for index in chunk.indices.to_pylist()]
+        else:
+            values += chunk.to_pylist()
+    return values
+
+
+def _check_rows(columns: dict[str, list[Any]], where: str) -> None:
+    """Raises InputError when a row of the manifest names no shard, or no extent of one that is read."""
+    for name in set(columns.get("shard", ())):
+        if not is_shard_name(name):
+            raise InputError(f"{where} names the shard {name[:100]!r}, expected a name like train-000000.tar")
+    for size in columns.get("bytes", ()):
+        if not 0 < size <= MOST_CLIP_BYTES:
+            raise InputError(f"{where} has a clip of {size} bytes, expected 1 to {MOST_CLIP_BYTES}")
+    for name in ("seconds", "fps"):
+        if not all(map(math.isfinite, columns.get(name, ()))):
+            raise InputError(f"{where} has {name} that is not a finite number")

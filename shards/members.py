@@ -1,36 +1,236 @@
-"""A clip's members as pictures and sentences, without any framework."""
+"""A clip's members as pictures, arrays and records, each checked before it is unpacked.
+
+A member may come from a stranger: a picture's header can claim any size, and so can an array's. Every read of
+a member goes through this file. All raise StgcmaError naming the member.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from ..bounded import parse_json, parse_object
+from ..errors import StgcmaError
+from .schema import QUESTION_TYPES
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+# Frames and masks are 224×224; larger ones are taken, but no poster.
+MOST_PICTURE_SIDE = 512
+MASK_PIXELS = 224
+MOST_FRAMES = 128
+"""The most frames, and the most audio windows, of a clip."""
+
+_KINDS = {"jpg": "JPEG", "png": "PNG"}
+_MODES = {"JPEG": ("RGB",), "PNG": ("L", "1")}
+# The header as NumPy writes it. Its own reader would evaluate the text as Python.
+_ARRAY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][fiub][1248])', 'fortran_order': (False|True), "
+    rb"'shape': \(((?:[0-9]{1,10}, ?)*[0-9]{0,10})\), \} *\n",
+    re.DOTALL,
+)
+_MOST_HEADER_BYTES = 256
+_MOST_QUESTIONS = 10_000
+_MOST_SECONDS = 100_000
+
+
+class Question(TypedDict):
+    """A record of `qa.json`."""
+
+    question_id: int | str
+    type: list[str]
+    template: str
+    words: list[str]
+    answer: str
+
+
+@contextmanager
+def named_clip(location: object, key: str) -> Iterator[None]:
+    """Put the clip's name before what is raised of its members."""
+    try:
+        yield
+    except StgcmaError as error:
+        raise StgcmaError(f"{location}: clip {key}: {error}") from None
+
+
+def member(members: dict[str, bytes], name: str) -> bytes:
+    """The content of the member `name`. Raises StgcmaError when the clip lacks it."""
+    if name not in members:
+        raise StgcmaError(f"{name} is missing")
+    return members[name]
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """The name of the class `label`. Raises StgcmaError when there is none."""
+    if not 0 <= label < len(classes):
+        raise StgcmaError(f"label.npy has the class {label}, expected 0 to {len(classes) - 1}")
+    return classes[label]
+
 
 def frame_names(members: dict[str, bytes]) -> list[str]:
-    """The names of the frames among a clip's members, in order."""
-    return sorted(name for name in members if name.startswith("frame_"))
+    """The names of the frames among a clip's members, in order.
+
+    Raises StgcmaError when there are none, or more than a clip has.
+    """
+    names = sorted(name for name in members if name.startswith("frame_"))
+    if not 0 < len(names) <= MOST_FRAMES:
+        raise StgcmaError(f"it has {len(names)} frames, expected 1 to {MOST_FRAMES}")
+    return names
 
 
 def open_frames(members: dict[str, bytes]) -> list[Any]:
-    """The frames among a clip's members as Pillow images, in order; decoded when they are used."""
-    from PIL import Image
-
-    return [Image.open(io.BytesIO(members[name])) for name in frame_names(members)]
+    """The frames among a clip's members as Pillow images, in order."""
+    return [decode_picture(members[name], name) for name in frame_names(members)]
 
 
-def read_mask(content: bytes) -> npt.NDArray[np.bool_]:
-    """A mask member: `[H, W]`, true where the pixel belongs to what sounds."""
+def open_picture(content: bytes, name: str) -> Any:
+    """The picture member `name` (`*.jpg`, `*.png`) as a Pillow image; decoded when it is used.
+
+    Raises StgcmaError when it is of another format, larger than `MOST_PICTURE_SIDE` a side, or in a mode that
+    frames and masks do not have. Pillow's reader of the one format is used: `Image.open` tries all formats,
+    some of which run programs.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    kind = _KINDS.get(name.rpartition(".")[2], "")
+    if not kind:
+        raise StgcmaError(f"{name} is no picture; pictures are *.jpg and *.png")
+    reader = JpegImageFile if kind == "JPEG" else PngImageFile
+    try:
+        image = reader(io.BytesIO(content))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise StgcmaError(f"{name} is not a {kind} picture: {_line(error)}") from None
+    if max(image.size) > MOST_PICTURE_SIDE:
+        width, height = image.size
+        raise StgcmaError(f"{name} is {width}×{height}, larger than {MOST_PICTURE_SIDE} pixels a side")
+    if image.mode not in _MODES[kind]:
+        raise StgcmaError(f"{name} is {kind} {image.mode}, expected {kind} {' or '.join(_MODES[kind])}")
+    return image
+
+
+def decode_picture(content: bytes, name: str) -> Any:
+    """The picture member `name` as a Pillow image, decoded. Raises as `open_picture`, and on damage."""
+    image = open_picture(content, name)
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise StgcmaError(f"{name} is damaged: {_line(error)}") from None
+    return image
+
+
+def read_mask(content: bytes, name: str) -> npt.NDArray[np.bool_]:
+    """The mask member `name`: `[224, 224]`, true where the pixel belongs to what sounds."""
     import numpy as np
-    from PIL import Image
 
-    pixels: npt.NDArray[np.bool_] = np.asarray(Image.open(io.BytesIO(content))) > 127
+    mask = decode_picture(content, name)
+    if mask.size != (MASK_PIXELS, MASK_PIXELS):
+        raise StgcmaError(f"{name} is {mask.width}×{mask.height}, expected {MASK_PIXELS}×{MASK_PIXELS}")
+    pixels: npt.NDArray[np.bool_] = np.asarray(mask.convert("L")) > 127
     return pixels
 
 
-def question_text(asked: dict[str, Any]) -> str:
+def read_array(content: bytes, name: str) -> npt.NDArray[Any]:
+    """The array member `name` (`*.npy`), of numbers or truth values.
+
+    Raises StgcmaError when its header is not as NumPy writes it, or its shape is not that of its bytes.
+    """
+    import numpy as np
+
+    header = _ARRAY.match(content[:_MOST_HEADER_BYTES])
+    if header is None or int.from_bytes(content[8:10], "little") != header.end() - 10:
+        raise StgcmaError(f"{name} is not an array of numbers as NumPy writes it")
+    try:
+        dtype = np.dtype(header[1].decode())
+    except TypeError:
+        raise StgcmaError(
+            f"{name} is an array of {header[1].decode()}, which is no type of numbers"
+        ) from None
+    shape = tuple(int(size) for size in header[3].replace(b" ", b"").split(b",") if size)
+    claimed, there = math.prod(shape) * dtype.itemsize, len(content) - header.end()
+    if len(shape) > 4 or claimed != there:
+        raise StgcmaError(f"{name} claims to be {dtype} {list(shape)}, it holds {there} bytes of data")
+    data = bytearray(content)
+    if header[2] == b"True":
+        return np.ndarray(shape, dtype, data, header.end(), order="F")
+    return np.ndarray(shape, dtype, data, header.end())
+
+
+def read_energies(members: dict[str, bytes], fbank: str) -> npt.NDArray[np.float16]:
+    """The member `fbank` (`fbank_128`): log-mel energies `[K, frames, mel bins]`.
+
+    Raises StgcmaError when it is missing or no float16 array of that shape.
+    """
+    import numpy as np
+
+    name = f"{fbank}.npy"
+    energies = read_array(member(members, name), name)
+    bins = int(fbank.rpartition("_")[2])
+    whole = energies.ndim == 3 and energies.shape[2] == bins and energies.size
+    if energies.dtype != np.float16 or not whole or energies.shape[0] > MOST_FRAMES:
+        wanted = f"float16 [1 to {MOST_FRAMES} windows, frames, {bins}]"
+        raise StgcmaError(f"{name} is {energies.dtype} {list(energies.shape)}, expected {wanted}")
+    return energies
+
+
+def read_labels(content: bytes, name: str = "label.npy") -> list[int]:
+    """The member `label.npy`: the class of every second.
+
+    Raises StgcmaError when it is no list of integers.
+    """
+    labels = read_array(content, name)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or len(labels) > _MOST_SECONDS:
+        raise StgcmaError(f"{name} is {labels.dtype} {list(labels.shape)}, expected integers [seconds]")
+    numbers: list[int] = labels.tolist()
+    return numbers
+
+
+def read_description(content: bytes, name: str = "json") -> dict[str, Any]:
+    """The member `KEY.json`: what the manifest says of the clip, and the task's own fields."""
+    return parse_object(content, where=name)
+
+
+def read_questions(content: bytes, name: str = "qa.json") -> list[Question]:
+    """The member `qa.json`: the questions about a clip.
+
+    Raises StgcmaError when it is no list of questions, naming the field at fault.
+    """
+    records = parse_json(content, where=name)
+    if not isinstance(records, list) or len(records) > _MOST_QUESTIONS:
+        raise StgcmaError(f"{name} is not a list of at most {_MOST_QUESTIONS} questions")
+    for number, record in enumerate(records):
+        if fault := _question_fault(record):
+            raise StgcmaError(f"{name}: question {number} {fault}")
+    return cast("list[Question]", records)
+
+
+def _question_fault(record: Any) -> str | None:
+    if not isinstance(record, dict):
+        return f"is a {type(record).__name__}, expected an object"
+    for field in ("template", "answer"):
+        if not isinstance(record.get(field), str):
+            return f"has no text as its {field}"
+    for field in ("words", "type"):
+        value = record.get(field)
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            return f"has no list of texts as its {field}"
+    if tuple(record["type"]) not in QUESTION_TYPES:
+        return f"has the type {' '.join(record['type'])[:80]!r}, which is none of MUSIC-AVQA's"
+    if not isinstance(record.get("question_id"), int | str):
+        return "has no number or text as its question_id"
+    return None
+
+
+def question_text(asked: Question) -> str:
     """A record of `qa.json` as the question that it asks."""
     return " ".join(asked["words"]).rstrip() + "?"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tarfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,9 @@ from .cache import open_kept
 from .manifest import read_columns
 from .schema import SHARD_FOLDER, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
-from .writer import end_of_archive
+from .tar_members import TarMemberError, extent_members, stream_members
 
-_HEADER_DAMAGED = "{where} is not a readable shard: the tar header at byte {byte} is damaged"
+_UNREADABLE = "{where} is not a readable shard: {fault}"
 
 
 class ClipPlace(NamedTuple):
@@ -92,13 +91,16 @@ class ClipReader:
             )
         where = self._where(place.shard)
         members: dict[str, bytes] = {}
-        for name, content in _extent_members(extent, where=where, offset=place.offset_bytes):
-            key, _, suffix = name.partition(".")
-            if key != place.key:
-                raise StgcmaError(f"{where}: found {key} at the place of {place.key}")
-            if suffix in members:
-                raise StgcmaError(f"{where}: {name} is in it twice")
-            members[suffix] = content
+        try:
+            for name, content in extent_members(extent, offset=place.offset_bytes):
+                key, _, suffix = name.partition(".")
+                if key != place.key:
+                    raise StgcmaError(f"{where}: found {key} at the place of {place.key}")
+                if suffix in members:
+                    raise StgcmaError(f"{where}: {name} is in it twice")
+                members[suffix] = content
+        except TarMemberError as fault:
+            raise StgcmaError(_UNREADABLE.format(where=where, fault=fault)) from None
         return members
 
     def close(self) -> None:
@@ -144,25 +146,6 @@ class ClipReader:
         return store.open(name)
 
 
-def _extent_members(extent: bytes, *, where: str, offset: int) -> Iterator[tuple[str, bytes]]:
-    """The members of a clip's bytes, which begin at `offset` of the shard: (name, bytes).
-
-    They are as the writer makes them: a plain header and the content each. This is a good part of what
-    loading a clip costs. Raises StgcmaError naming `where` on damage.
-    """
-    at = 0
-    while at < len(extent):
-        begin = at + tarfile.BLOCKSIZE
-        try:
-            header = tarfile.TarInfo.frombuf(extent[at:begin], "ascii", "strict")
-        except (tarfile.TarError, ValueError):
-            header = None
-        if header is None or not header.isreg() or begin + header.size > len(extent):
-            raise StgcmaError(_HEADER_DAMAGED.format(where=where, byte=offset + at))
-        yield header.name, extent[begin : begin + header.size]
-        at = begin + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
 def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The members of the shard `name` that have one of `suffixes`: (suffix, bytes), the others skipped over.
 
@@ -172,32 +155,9 @@ def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[
     try:
         # Of an object, every read is a request: of many small members it is fetched by the megabyte.
         with io.BufferedReader(store.open(name), 1 << 20) as stream:  # type: ignore[type-var]
-            for member, content in _members(stream, where=where, suffixes=suffixes):
+            for member, content in stream_members(stream, store.size_bytes(name) or 0, frozenset(suffixes)):
                 yield member.partition(".")[2], content
     except FileNotFoundError:
         raise StgcmaError(f"{where} is missing, the manifest names it") from None
-
-
-def _members(
-    stream: BinaryIO,
-    *,
-    where: str,
-    suffixes: Sequence[str],
-) -> Iterator[tuple[str, bytes]]:
-    """The members of a shard that have one of `suffixes`: (name, bytes).
-
-    Raises StgcmaError naming `where` on damage: tarfile takes a damaged header for the end of the archive.
-    """
-    try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
-                wanted = member.isreg() and member.name.partition(".")[2] in suffixes
-                if wanted and (content := archive.extractfile(member)) is not None:
-                    yield member.name, content.read()
-            end = archive.offset
-    except (tarfile.TarError, ValueError) as error:
-        raise StgcmaError(f"{where} is not a readable shard: {error}") from None
-    stream.seek(end)
-    closing = end_of_archive(end)
-    if stream.read(len(closing) + 1) != closing:
-        raise StgcmaError(_HEADER_DAMAGED.format(where=where, byte=end))
+    except TarMemberError as fault:
+        raise StgcmaError(_UNREADABLE.format(where=where, fault=fault)) from None

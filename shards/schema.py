@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .info_checks import info_fault
 
 # Version 1 differs in the bytes alone: its fbanks were torchaudio's, which depend on the processor.
 FORMAT_VERSION = 2
@@ -39,12 +40,21 @@ QUESTION_TYPES = (
 
 # A plain tar header holds 100 bytes of name; the longest member suffix is 16.
 MAX_KEY_CHARACTERS = 80
+# Frames, fbanks and masks of a clip take a few megabytes; a reader takes memory for no more than this.
+MOST_CLIP_BYTES = 64 << 20
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_CHARACTERS}}}")
+
+_SHARD = re.compile(rf"({'|'.join(SPLITS)})-[0-9]{{6,12}}\.tar")
 
 
 def is_valid_key(key: str) -> bool:
     """Whether `key` can name a clip's members in a shard."""
     return _KEY.fullmatch(key) is not None
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether `name` is one that `shard_name` gives; others could lead out of the directory."""
+    return _SHARD.fullmatch(name) is not None
 
 
 def shard_name(split: str, index: int) -> str:
@@ -204,7 +214,7 @@ class DatasetInfo:
 
     @classmethod
     def from_json(cls, content: dict[str, Any], *, where: str) -> DatasetInfo:
-        """Reads what `to_json` wrote. Raises InputError naming `where` for another format."""
+        """Reads what `to_json` wrote. Raises InputError naming `where` for another format or type."""
         version = content.get("format_version")
         if version not in READABLE_VERSIONS:
             readable = " and ".join(map(str, READABLE_VERSIONS))
@@ -212,6 +222,8 @@ class DatasetInfo:
         known = {field.name for field in dataclasses.fields(cls)}
         if missing := sorted(known - set(content)):
             raise InputError(f"{where}: not a dataset.json of stgcma, it lacks {', '.join(missing)}")
+        if fault := info_fault(content):
+            raise InputError(f"{where}: {fault}")
         values = {name: content[name] for name in known}
         values["classes"] = tuple(values["classes"])
         values["audio"] = {name: AudioStatistics(**stats) for name, stats in values["audio"].items()}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,6 +11,7 @@ from typing import Any
 
 from ..errors import StgcmaError
 from .manifest import read_dataset, read_manifest, read_quarantine
+from .members import read_description, read_labels, read_questions
 from .published import PUBLISHED_AUDIO, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
 from .reader import small_members
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord, DatasetInfo
@@ -161,27 +160,24 @@ def _labels(
         for suffix, content in small_members(store, name, _LABEL_MEMBERS):
             try:
                 _count(suffix, content, info, labels[split])
-            except (ValueError, TypeError, AttributeError, EOFError, SyntaxError) as error:
-                reason = " ".join(str(error).split())
-                raise StgcmaError(f"{store.where(name)}: a clip's {suffix} is damaged: {reason}") from None
+            except StgcmaError as error:
+                raise StgcmaError(f"{store.where(name)}: a clip's {suffix} is damaged: {error}") from None
     return labels
 
 
 def _count(suffix: str, content: bytes, info: DatasetInfo, labels: _Labels) -> None:
     if suffix == "json":
-        category = json.loads(content).get("category")
+        category = read_description(content).get("category")
         labels.categories.update([category] if isinstance(category, str) else [])
     elif suffix == "label.npy":
         labels.seconds.update(_class_names(content, info))
     else:
-        labels.questions += len(json.loads(content))
+        labels.questions += len(read_questions(content))
 
 
 _LABEL_MEMBERS = ("json", "label.npy", "qa.json")
 
 
 def _class_names(content: bytes, info: DatasetInfo) -> Iterator[str]:
-    import numpy as np
-
-    for label in np.load(io.BytesIO(content), allow_pickle=False).tolist():
+    for label in read_labels(content):
         yield info.classes[label] if 0 <= label < len(info.classes) else f"class {label}"

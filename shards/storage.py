@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ..bounded import MOST_JSON_BYTES, open_plain, read_stream
 from ..errors import InputError, StgcmaError
 from . import files
 
@@ -98,10 +99,10 @@ class Store(ABC):
         """Whether there is such a file."""
         return self.size_bytes(name) is not None
 
-    def read(self, name: str) -> bytes:
-        """The content of a file."""
+    def read(self, name: str, *, most_bytes: int = MOST_JSON_BYTES) -> bytes:
+        """The content of a file. Raises InputError when it is longer than `most_bytes`."""
         with self.open(name) as stream:
-            return stream.read()
+            return read_stream(stream, most_bytes=most_bytes, where=self.where(name))
 
     def publish(self, name: str, content: bytes) -> None:
         """Makes `content` the file `name`, as `published` does."""
@@ -161,8 +162,8 @@ class LocalStore(Store):
             files.sync_folder(source.parent)
 
     def open(self, name: str) -> BinaryIO:
-        """Opens a file for reading."""
-        return (self.path / name).open("rb")
+        """Opens a file for reading. Raises InputError when it is a pipe or a device."""
+        return open_plain(self.path / name, where=self.where(name))
 
     @contextlib.contextmanager
     def published(self, name: str) -> Iterator[BinaryIO]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..bounded import parse_object
 from ..errors import InputError
 from .clip_checks import Shapes, clip_faults, expected_shapes, first_key
 from .files import PARTIAL_SUFFIX
-from .manifest import dataset_bytes, read_manifest, read_quarantine
+from .manifest import MOST_TABLE_BYTES, dataset_bytes, read_manifest, read_quarantine
 from .schema import (
     CONTENT_HASH,
     DATASET_FILE,
@@ -133,7 +133,11 @@ def _check_tables(store: Store, sizes: dict[str, int], faults: list[Fault]) -> _
         if name not in sizes:
             faults.append(Fault(name, f"is missing{blind.get(name, '')}"))
             return None
-        found = hashlib.sha256(store.read(name)).hexdigest()
+        try:
+            found = hashlib.sha256(store.read(name, most_bytes=MOST_TABLE_BYTES)).hexdigest()
+        except InputError as error:
+            faults.append(Fault(name, f"cannot be read: {error}"))
+            return None
         if info is not None and found != hashes.get(name):
             what = f"is damaged, its hash is not the one in {DATASET_FILE}{blind.get(name, '')}"
             faults.append(Fault(name, what))
@@ -151,11 +155,11 @@ def _check_dataset(store: Store, sizes: dict[str, int], faults: list[Fault]) -> 
     if DATASET_FILE not in sizes:
         faults.append(Fault(DATASET_FILE, "is missing: the directory is not finished"))
         return None
-    content = store.read(DATASET_FILE)
     try:
-        fields = json.loads(content)
+        content = store.read(DATASET_FILE)
+        fields = parse_object(content, where=DATASET_FILE)
         info = DatasetInfo.from_json(fields, where=DATASET_FILE)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except InputError as error:
         faults.append(Fault(DATASET_FILE, f"is damaged: {' '.join(str(error).split())}"))
         return None
     if fields.get(CONTENT_HASH) != content_sha256(fields) or content != dataset_bytes(fields):
@@ -263,7 +267,12 @@ def _check_shard(
     closing = end_of_archive(end)
     if size != end + len(closing):
         yield Fault(name, f"is {size} bytes long, {end + len(closing)} were written")
-    with store.open(name) as stream:
+    try:
+        opened = store.open(name)
+    except InputError as error:
+        yield Fault(name, f"cannot be read: {error}")
+        return
+    with opened as stream:
         for record in records:
             extent = stream.read(record.bytes)
             on_bytes(len(extent))
@@ -279,7 +288,7 @@ def _check_shard(
                 continue
             for what in clip_faults(extent, record, shapes):
                 yield Fault(name, f"{record.key} {what}")
-        rest = stream.read()
-        on_bytes(len(rest))
+        rest = stream.read(len(closing) + 1)  # no more, however much follows
+        on_bytes(max(size - end, 0))
     if rest != closing:
         yield Fault(name, "its end is damaged: zeros up to a whole record are expected after the last clip")

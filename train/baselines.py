@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -13,13 +11,15 @@ import torch
 from torch import Tensor
 
 from ..shards.manifest import read_manifest
-from ..shards.members import read_mask
+from ..shards.members import MASK_PIXELS, read_labels, read_mask, read_questions
 from ..shards.reader import small_members
 from ..shards.schema import QUESTION_TYPES, SHARD_FOLDER
 from ..shards.storage import Location, open_store
 from .tasks import AveTask, AvqaTask, Task
 from .tasks.avqa import AnswerMeter
 from .tasks.avs import MaskMeter, frame_iou
+
+_MASKS_CUT = 500
 
 
 def baselines(task: Task, shards: Location, split: str) -> dict[str, float]:
@@ -39,7 +39,7 @@ def _ave(shards: Location, split: str) -> dict[str, float]:
     """The training split's most frequent class, in every second."""
 
     def labels(which: str) -> Any:
-        found = [np.load(io.BytesIO(content)) for _, content in _members(shards, which, ("label.npy",))]
+        found = [read_labels(content) for _, content in _members(shards, which, ("label.npy",))]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.int16)
 
     trained, true = labels("train"), labels(split)
@@ -51,8 +51,13 @@ def _ave(shards: Location, split: str) -> dict[str, float]:
 def _avs(shards: Location, split: str) -> dict[str, float]:
     """Every pixel, no pixel, and the mean training mask at its best cut."""
     suffixes = tuple(f"mask_{number:02d}.png" for number in range(32))
-    trained = [mask for _, mask in _masks(shards, "train", suffixes)]
-    share = torch.stack(trained).float().mean(0) if trained else torch.zeros(224, 224)
+    trained, count = [], 0  # the first ones; all would take gigabytes
+    total = torch.zeros(MASK_PIXELS, MASK_PIXELS, dtype=torch.int64)
+    for _, mask in _masks(shards, "train", suffixes):
+        trained += [mask] if count < _MASKS_CUT else []
+        total += mask
+        count += 1
+    share = (total.double() / max(count, 1)).float()
     guesses = {
         "everything": torch.ones_like(share),
         "nothing": torch.zeros_like(share),
@@ -67,14 +72,14 @@ def _avs(shards: Location, split: str) -> dict[str, float]:
 
 def _masks(shards: Location, split: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
     for name, content in _members(shards, split, suffixes):
-        yield name, torch.from_numpy(read_mask(content))
+        yield name, torch.from_numpy(read_mask(content, name))
 
 
 def _best_cut(share: Tensor, trained: list[Tensor]) -> Tensor:
-    """The mean mask, cut where it overlaps most with the training masks themselves (the first 500)."""
+    """The mean mask, cut where it overlaps most with `trained`, the first training masks."""
     if not trained:
         return torch.zeros_like(share)
-    masks = torch.stack(trained[:500])
+    masks = torch.stack(trained)
     cuts = [share >= cut for cut in torch.linspace(0.05, 0.95, 19)]
     best: Tensor = max(cuts, key=lambda cut: float(frame_iou(cut.expand_as(masks), masks).mean()))
     return best.float()
@@ -85,7 +90,7 @@ def _avqa(shards: Location, split: str) -> dict[str, float]:
     answers: dict[str, Counter[str]] = {}
     overall: Counter[str] = Counter()
     for _, content in _members(shards, "train", ("qa.json",)):
-        for asked in json.loads(content):
+        for asked in read_questions(content):
             answers.setdefault(asked["template"], Counter())[asked["answer"]] += 1
             overall[asked["answer"]] += 1
     if not overall:
@@ -93,7 +98,7 @@ def _avqa(shards: Location, split: str) -> dict[str, float]:
     common = overall.most_common(1)[0][0]
     meters = {"most frequent answer": AnswerMeter(), "most frequent answer to the template": AnswerMeter()}
     for _, content in _members(shards, split, ("qa.json",)):
-        for asked in json.loads(content):
+        for asked in read_questions(content):
             to_template = answers.get(asked["template"], overall).most_common(1)[0][0]
             for meter, answer in zip(meters.values(), (common, to_template), strict=True):
                 kind = torch.tensor([QUESTION_TYPES.index(tuple(asked["type"]))])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import statistics
@@ -22,7 +21,14 @@ from ..model import ModelConfig
 from ..model.noise import Part
 from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset
-from ..shards.members import frame_names, open_frames
+from ..shards.members import (
+    frame_names,
+    named_clip,
+    open_frames,
+    open_picture,
+    read_energies,
+    read_questions,
+)
 from ..shards.reader import ClipReader, small_members, split_places
 from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
@@ -116,6 +122,7 @@ class ClipDataset(Dataset[Any]):
             )
         self.usual_seconds = statistics.median(seconds)
         self.modalities = model.modalities
+        self._shapes = {name: shape[1:] for name, shape in model.input_shapes().items()}
         self.audio_frames, mel_bins = model.audio_shape
         self.fbank = f"fbank_{mel_bins}"
         self.normalisation = normalisation_of(measured or task.info, data, self.fbank, where=str(location))
@@ -148,13 +155,11 @@ class ClipDataset(Dataset[Any]):
 
     def question_counts(self) -> npt.NDArray[np.int64]:
         """How many questions each clip has, read from the shards, `[clips]`."""
-        import json
-
         store = open_store(self.location)
         counts = []
         for shard in dict.fromkeys(place.shard for place in self.places):
             members = small_members(store, f"{SHARD_FOLDER}/{shard}", ("qa.json",))
-            counts += [len(json.loads(content)) for _, content in members]
+            counts += [len(read_questions(content)) for _, content in members]
         if len(counts) != len(self.places):
             raise StgcmaError(
                 f"{self.location}: {len(counts)} question lists, {len(self.places)} {self.split} clips"
@@ -164,6 +169,10 @@ class ClipDataset(Dataset[Any]):
     def _read(self, item: Item) -> dict[str, Any]:
         check = self.data.verify and item.epoch == 0
         members = self.members(item.clip, check=check)
+        with named_clip(self.location, self.places[item.clip].key):
+            return self._tensors(members, item, check=check)
+
+    def _tensors(self, members: dict[str, bytes], item: Item, *, check: bool) -> dict[str, Any]:
         inputs: Tensors = {}
         if "video" in self.modalities:
             inputs["video"] = self._video(members, item)
@@ -172,6 +181,10 @@ class ClipDataset(Dataset[Any]):
         if self._negatives:
             other = self._other(item_rng(self.seed or 0, item, _NEGATIVE), item.clip)
             inputs["negative"] = decode_frames(self.members(other, check=check))
+        for name, tensor in inputs.items():
+            if tuple(tensor.shape) != self._shapes[name]:
+                wanted = list(self._shapes[name])
+                raise StgcmaError(f"its {name} has the shape {list(tensor.shape)}, the model takes {wanted}")
         return {
             "key": self.places[item.clip].key,
             "inputs": inputs,
@@ -186,13 +199,13 @@ class ClipDataset(Dataset[Any]):
         return self._augmentation(open_frames(members), seed)
 
     def _audio(self, members: dict[str, bytes], item: Item, *, check: bool) -> Tensor:
-        features = read_fbank(members[f"{self.fbank}.npy"])
+        features = read_fbank(members, self.fbank)
         if self.seed is not None and self.data.mixup and len(self.places) > 1:
             rng = item_rng(self.seed, item, _MIXUP)
             if rng.random() < self.data.mixup:
                 other = self.members(self._other(rng, item.clip), check=check)
                 share = float(rng.beta(MIXUP_BETA, MIXUP_BETA))
-                features = mix_powers(features, read_fbank(other[f"{self.fbank}.npy"]), share)
+                features = mix_powers(features, read_fbank(other, self.fbank), share)
         return normalise(features, self.audio_frames, self.normalisation)
 
     def _other(self, rng: Any, clip: int) -> int:
@@ -210,18 +223,22 @@ def decode_frames(members: dict[str, bytes]) -> Tensor:
 
     frames = []
     for name in frame_names(members):
+        open_picture(members[name], name)  # the size that its header claims, before any pixel is unpacked
         content = torch.frombuffer(bytearray(members[name]), dtype=torch.uint8)
         try:
             frames.append(decode_jpeg(content, mode=ImageReadMode.RGB))
         except RuntimeError as error:
             raise StgcmaError(f"{name} is not a JPEG picture: {error}") from None
+    if len({frame.shape for frame in frames}) != 1:
+        raise StgcmaError(f"there are {len(frames)} frames of different sizes, expected frames of one size")
     return torch.stack(frames)
 
 
-def read_fbank(content: bytes) -> npt.NDArray[np.float32]:
-    """An fbank member: log-mel energies `[K, frames, mel bins]`."""
-    half = np.load(io.BytesIO(content), allow_pickle=False)
-    return torch.from_numpy(half).to(torch.float32).numpy()  # 5 × as fast as NumPy does it
+def read_fbank(members: dict[str, bytes], fbank: str) -> npt.NDArray[np.float32]:
+    """The member `fbank` (`fbank_128`): log-mel energies `[K, frames, mel bins]`; as `read_energies`."""
+    return (
+        torch.from_numpy(read_energies(members, fbank)).to(torch.float32).numpy()
+    )  # 5 × as fast as NumPy does it
 
 
 def normalisation_of(info: DatasetInfo, data: DataConfig, fbank: str, *, where: str) -> Normalisation:

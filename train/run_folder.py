@@ -15,13 +15,23 @@ RUN/report.html          the page of this run; `comparison.html` of it and other
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..bounded import (
+    MOST_JSON_BYTES,
+    MOST_YAML_BYTES,
+    open_plain,
+    parse_object,
+    parse_yaml,
+    read_file,
+)
 from ..errors import InputError, OtherSettingsError
 from ..model.checkpoint import ADAPTERS, BACKBONE
 from ..model.tensor_files import file_sha256
@@ -30,6 +40,9 @@ from ..shards.manifest import dataset_bytes
 from ..shards.schema import DATASET_FILE, DatasetInfo
 from .config import RunConfig, parse
 
+# Of `metrics.jsonl` and `steps.jsonl`: a line names the clips of a step.
+_MOST_LINE_BYTES = 1 << 20
+_MOST_LINES_BYTES = 2 << 30
 METRICS, STEPS, SUMMARY = "metrics.jsonl", "steps.jsonl", "summary.json"
 WITHOUT_CONSEQUENCE = ("data.workers", "data.verify", "data.cache", "train.save_every_steps")
 
@@ -135,10 +148,19 @@ class RunFolder:
         """The resolved configuration."""
         path = self.path / "config.yaml"
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+            content = parse_yaml(self.config_text().encode(), where=str(path))
+        except InputError as error:
+            raise InputError(f"{path} is damaged: {error}") from None
         return parse(content, where=str(path))
+
+    def config_text(self) -> str:
+        """The resolved configuration as it stands in the folder. Raises InputError when it cannot be read."""
+        path = self.path / "config.yaml"
+        content = read_file(path, most_bytes=MOST_YAML_BYTES)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8: {error}") from None
 
     def write_dataset(self, info: DatasetInfo) -> None:
         """Writes what the run has to know of its shards, so that it can be used without them."""
@@ -158,8 +180,9 @@ class RunFolder:
         path = self.path / name
         if not path.is_file():
             raise InputError(f"{path} is missing")
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        content = read_file(path, most_bytes=MOST_JSON_BYTES)
+        # A score of nothing is NaN; Python writes it, and earlier versions of this package did.
+        return parse_object(content, where=str(path), non_finite=True)
 
     def best_sha256(self) -> str:
         """Hash of the chosen checkpoint's adapters: whatever is said of a run is said of these."""
@@ -180,18 +203,43 @@ class RunFolder:
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """The lines of `METRICS` or `STEPS`, none when there is no such file."""
-        path = self.path / name
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines]
+        return [row for _, row in self._lines(name)]
 
     def rewind(self, *, step: int, epoch: int) -> None:
         """Takes away the lines of steps after `step` and of epochs after `epoch`, both counted from 1."""
         for name, key, last in ((STEPS, "step", step), (METRICS, "epoch", epoch)):
-            path = self.path / name
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
             # A line that was cut off by a kill is after the last saved state, like all that follow.
-            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)[key] <= last]
-            publish(path, "".join(kept).encode())
+            kept = [line for line, row in self._lines(name, cut=True) if _is_until(row, key, last)]
+            publish(self.path / name, b"".join(kept))
+
+    def _lines(self, name: str, *, cut: bool = False) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """The lines of a file of JSON lines, as they stand there and as objects; none without the file.
+
+        `cut`: leave out lines that do not end. Raises InputError naming the line at fault.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return
+        total = 0
+        with open_plain(path) as stream:
+            for number in itertools.count(1):
+                line = stream.readline(_MOST_LINE_BYTES + 1)
+                total += len(line)
+                if not line:
+                    return
+                if cut and not line.endswith(b"}\n"):
+                    continue
+                if len(line) > _MOST_LINE_BYTES or total > _MOST_LINES_BYTES:
+                    raise InputError(
+                        f"{path}:{number}: more than {_MOST_LINE_BYTES:,} bytes a line or "
+                        f"{_MOST_LINES_BYTES:,} in all, the most that is read"
+                    )
+                yield line, parse_object(line, where=f"{path}:{number}", non_finite=True)
+
+
+def _is_until(row: dict[str, Any], key: str, last: int) -> bool:
+    value = row.get(key)
+    return isinstance(value, int) and value <= last
 
 
 def flattened(config: RunConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...bounded import parse_json
 from ...errors import InputError
 from ...shards.schema import QUESTION_TYPES
 from ..json_records import read_records
@@ -153,8 +154,8 @@ def _list(record: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=4096)  # a collection has few different ones, each thousands of times
 def _read_list(text: str) -> tuple[str, ...] | None:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text, where="a list")
+    except InputError:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return None

@@ -1,9 +1,11 @@
 """Small shard directories that are made in milliseconds: all is right but that pictures are noise."""
 
 import io
+import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from stgcma.shards.manifest import write_dataset, write_manifest, write_quarantine
 from stgcma.shards.schema import AudioStatistics, DatasetInfo, QuarantineRecord, Sample
 from stgcma.shards.writer import write_shard
@@ -22,18 +24,39 @@ def npy(array):
     return buffer.getvalue()
 
 
+def picture(rng, kind, side=16):
+    """A picture of noise: an RGB JPEG, or a PNG of black and white."""
+    buffer = io.BytesIO()
+    pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+    if kind == "PNG":
+        pixels = np.where(pixels[..., 0] > 127, 255, 0).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def question(answer, **fields):
+    """A record of `qa.json`."""
+    asked = {
+        "question_id": 1,
+        "type": ["Visual", "Counting"],
+        "template": "How many",
+        "words": ["How", "many"],
+    }
+    return asked | {"answer": answer} | fields
+
+
 def make_sample(key, *, task="ave", split="train", seed=0, **replaced):
     """A sample of `task`; `replaced` members by suffix with `_` for `.`, None to leave one out."""
     rng = np.random.default_rng([seed, *key.encode()])
-    members = {f"frame_{number:02d}.jpg": rng.bytes(150 + 20 * number) for number in range(FRAMES)}
+    members = {f"frame_{number:02d}.jpg": picture(rng, "JPEG") for number in range(FRAMES)}
     members[f"fbank_{BINS}.npy"] = npy(rng.standard_normal((WINDOWS, 5, BINS)).astype(np.float16))
     if task == "ave":
         members["label.npy"] = npy(np.array([0, 1, 2], np.int16))
     elif task == "avqa":
-        members["qa.json"] = b'[{"answer":"two"},{"answer":"yes"}]'
+        members["qa.json"] = json.dumps([question("two"), question("yes")]).encode()
     else:
         masks = 1 if split == "train" else FRAMES
-        members |= {f"mask_{number:02d}.png": rng.bytes(60) for number in range(masks)}
+        members |= {f"mask_{number:02d}.png": picture(rng, "PNG") for number in range(masks)}
     for name, content in replaced.items():
         suffix = ".".join(name.rsplit("_", 1))
         members.pop(suffix, None)
@@ -92,6 +115,9 @@ def directory(tmp_path):
             audio={f"fbank_{BINS}": AudioStatistics(-4.5, 3.25)},
             versions={"pyav": "18.1.0"},
             plan_sha256="0" * 64,
+            vocabulary={"words": ["<pad>", "How", "many"], "answers": ["two", "yes"]}
+            if task == "avqa"
+            else {},
             files=files,
         )
         write_dataset(folder, info)

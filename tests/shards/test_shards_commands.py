@@ -134,7 +134,7 @@ def test_stats_count_questions_not_only_videos(shards, directory):
     ("member", "place", "message"),
     [
         ("train-1.frame_00.jpg", -512, r"is not a readable shard: the tar header at byte \d+ is damaged"),
-        ("train-1.json", 0, "a clip's json is damaged: Expecting value"),
+        ("train-1.json", 0, "a clip's json is damaged: json is not JSON: Expecting value"),
         ("train-1.label.npy", 12, r"a clip's label\.npy is damaged: "),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...errors import StgcmaError
+from ...shards.members import class_name, member, read_labels
 from ..config import LossConfig
 from .base import Meter, Task, Tensors, Terms, share, stack
 
@@ -24,8 +25,13 @@ class AveTask(Task):
         return {"classes": len(self.info.classes), "frames": self.info.features["sampling"]["frames"]}
 
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:  # noqa: ARG002  # it has none
-        labels = np.load(io.BytesIO(members["label.npy"]), allow_pickle=False).astype(np.int64)
-        return {"labels": torch.from_numpy(labels)}
+        labels = read_labels(member(members, "label.npy"))
+        frames = self.info.features["sampling"]["frames"]
+        if len(labels) != frames:
+            raise StgcmaError(f"label.npy has {len(labels)} seconds, expected {frames}")
+        for label in set(labels):
+            class_name(self.info.classes, label)
+        return {"labels": torch.tensor(labels, dtype=torch.int64)}
 
     def collate(self, targets: list[Tensors]) -> tuple[Tensors, Tensors]:
         return {}, stack(targets)

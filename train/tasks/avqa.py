@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...errors import StgcmaError
 from ...model.config import QUESTION_WORDS
+from ...shards.members import member, read_questions
 from ...shards.schema import QUESTION_TYPES, DatasetInfo
 from ..config import LossConfig
 from ..order import ALL_QUESTIONS
@@ -46,8 +47,10 @@ class AvqaTask(Task):
 
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:
         """`question` `[Q, 14]`, `answer` `[Q]` (−1: never given in training) and `type` `[Q]`."""
-        asked = json.loads(members["qa.json"])
+        asked = read_questions(member(members, "qa.json"))
         if question != ALL_QUESTIONS:
+            if question >= len(asked):
+                raise StgcmaError(f"qa.json has {len(asked)} questions, not one with the number {question}")
             asked = [asked[question]]
         return {
             "question": torch.tensor([self.word_ids(one["words"]) for one in asked], dtype=torch.int64),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...shards.members import read_mask
+from ...shards.members import MASK_PIXELS, read_mask
 from ..config import LossConfig
 from .base import Meter, Task, Tensors, Terms, share, stack
 
@@ -33,11 +33,12 @@ class AvsTask(Task):
         frames = self.info.features["sampling"]["frames"]
         masks: list[Tensor | None] = []
         for number in range(frames):
-            content = members.get(f"mask_{number:02d}.png")
-            masks.append(None if content is None else torch.from_numpy(read_mask(content)))
-        known = next((mask for mask in masks if mask is not None), torch.zeros(224, 224, dtype=torch.bool))
+            name = f"mask_{number:02d}.png"
+            content = members.get(name)
+            masks.append(None if content is None else torch.from_numpy(read_mask(content, name)))
+        empty = torch.zeros(MASK_PIXELS, MASK_PIXELS, dtype=torch.bool)
         return {
-            "masks": torch.stack([torch.zeros_like(known) if mask is None else mask for mask in masks]),
+            "masks": torch.stack([empty if mask is None else mask for mask in masks]),
             "annotated": torch.tensor([mask is not None for mask in masks]),
         }
 

@@ -1,0 +1,124 @@
+"""The members of a shard, read as the writer makes them: plain files with one header each.
+
+Python's `tarfile` also follows sparse files, long names and PAX records, with which a header of half a
+kilobyte can claim a member of terabytes. Shards have none of them, so that each is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from .schema import MAX_KEY_CHARACTERS, MOST_CLIP_BYTES
+from .writer import end_of_archive
+
+_BLOCK = tarfile.BLOCKSIZE
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_CHARACTERS}}}\.[a-z0-9_]+(\.[a-z0-9_]+)*")
+_KINDS = {
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.DIRTYPE: "a folder",
+    tarfile.FIFOTYPE: "a pipe",
+    tarfile.GNUTYPE_LONGNAME: "a long name",
+    tarfile.GNUTYPE_LONGLINK: "a long link",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
+    tarfile.XHDTYPE: "a PAX record",
+    tarfile.XGLTYPE: "a PAX record",
+    tarfile.SOLARIS_XHDTYPE: "a PAX record",
+}
+
+
+class TarMemberError(ValueError):
+    """A part of a shard is not as the writer makes it. The message says where and what."""
+
+
+class Header(NamedTuple):
+    """A member's header: its name, and where its content lies, `[begin, begin + size_bytes)`."""
+
+    name: str
+    begin: int
+    size_bytes: int
+
+    @property
+    def end(self) -> int:
+        """Where the next header begins."""
+        return self.begin + -(-self.size_bytes // _BLOCK) * _BLOCK
+
+
+def parse_header(block: bytes, *, at: int, end: int) -> Header:
+    """Return what the header in `block`, at byte `at` of a tar whose members end by `end`, says.
+
+    Raises TarMemberError when it is damaged, is not that of a plain file named `KEY.suffix`, or claims more
+    bytes than there are or than a clip may have.
+    """
+    try:
+        header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+    except (tarfile.TarError, ValueError):
+        raise TarMemberError(f"the tar header at byte {at} is damaged") from None
+    if header.type != tarfile.REGTYPE:
+        kind = _KINDS.get(header.type, f"of type {header.type!r}")
+        raise TarMemberError(
+            f"the member {header.name[:200]!r} at byte {at} is {kind}, shards hold plain files only"
+        )
+    if not _NAME.fullmatch(header.name):
+        raise TarMemberError(f"the member {header.name[:200]!r} at byte {at} is not named like KEY.suffix")
+    found = Header(header.name, at + _BLOCK, header.size)
+    if header.size < 0 or found.begin + header.size > end:
+        left = max(end - found.begin, 0)
+        raise TarMemberError(
+            f"the member {header.name} at byte {at} claims {header.size} bytes, {left} are left"
+        )
+    if header.size > MOST_CLIP_BYTES:
+        raise TarMemberError(
+            f"the member {header.name} at byte {at} claims {header.size} bytes, "
+            f"at most {MOST_CLIP_BYTES} are read"
+        )
+    return found
+
+
+def extent_members(extent: bytes, *, offset: int = 0) -> Iterator[tuple[str, bytes]]:
+    """Yield the members of a clip's bytes, which begin at `offset` of the shard: (name, content).
+
+    This is a good part of what loading a clip costs. Raises TarMemberError.
+    """
+    at, end = 0, offset + len(extent)
+    while at < len(extent):
+        header = parse_header(extent[at : at + _BLOCK], at=offset + at, end=end)
+        begin = header.begin - offset
+        yield header.name, extent[begin : begin + header.size_bytes]
+        at = header.end - offset
+
+
+def stream_members(
+    stream: BinaryIO, size_bytes: int, suffixes: frozenset[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the members of a whole shard of `size_bytes` that have one of `suffixes`: (name, content).
+
+    The other members are skipped. Raises TarMemberError, also when a clip has a member twice, and when the
+    shard does not end as the writer ends it.
+    """
+    at, key, seen = 0, "", set[str]()
+    while (block := stream.read(_BLOCK)) != bytes(_BLOCK):
+        if len(block) < _BLOCK:
+            raise TarMemberError(f"the tar header at byte {at} is damaged")
+        header = parse_header(block, at=at, end=size_bytes)
+        owner, _, suffix = header.name.partition(".")
+        if owner != key:
+            key, seen = owner, set()
+        if suffix in seen:
+            raise TarMemberError(f"{header.name} is in it twice")
+        seen.add(suffix)
+        if suffix in suffixes:
+            content = stream.read(header.size_bytes)
+            if len(content) < header.size_bytes:
+                raise TarMemberError(f"it ends within {header.name}")
+            yield header.name, content
+        at = header.end
+        stream.seek(at)
+    closing = end_of_archive(at)
+    if block + stream.read(len(closing) + 1 - _BLOCK) != closing:
+        raise TarMemberError(f"the tar header at byte {at} is damaged")
