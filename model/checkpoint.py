@@ -14,13 +14,23 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor
 
+from ..bounded import parse_json, read_file
 from ..errors import InputError
 from .config import ModelConfig
 from .network import STGCMA
-from .tensor_files import load_tensors, read_tensors, write_atomically, write_tensors
+from .tensor_files import (
+    MOST_HEADER_BYTES,
+    check_shapes,
+    load_tensors,
+    read_metadata,
+    read_shapes,
+    read_tensors,
+    write_atomically,
+    write_tensors,
+)
 from .weights import KEPT_KINDS, fill_backbone
 
 ADAPTERS, BACKBONE, DESCRIPTION = "adapters.safetensors", "backbone.safetensors", "model.json"
@@ -65,8 +75,8 @@ def _keep_backbone(model: STGCMA, folder: Path, backbone_folder: str | Path | No
     if kept.exists():
         # Other checkpoints depend on a shared folder's file; a file of this checkpoint alone is replaced.
         try:
-            existing = _metadata(kept).get("sha256")
-        except (SafetensorError, OSError) as error:
+            existing = read_metadata(kept).get("sha256")
+        except InputError as error:
             if backbone_folder is not None:
                 raise InputError(f"backbone_folder: {kept} is damaged ({error})") from error
             existing = None
@@ -80,11 +90,6 @@ def _keep_backbone(model: STGCMA, folder: Path, backbone_folder: str | Path | No
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
 
 
 def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
@@ -105,6 +110,10 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     except InputError as error:
         raise InputError(f"{adapters}: {error}") from error
     source = description["backbone"]
+    # The configuration could claim any size: it is compared with the file before it gets memory.
+    with torch.device("meta"):
+        claimed = STGCMA(config, backbone_device="meta").trained_tensors()
+    check_shapes(claimed, read_shapes(adapters), adapters)
     model = STGCMA(config, backbone_device="meta")
     if weights is None:
         weights = _find_backbone(adapters, source)
@@ -149,10 +158,13 @@ def _read_description(adapters: Path) -> dict[str, Any]:
     beside = adapters.parent / DESCRIPTION
     read = adapters
     try:
-        description = json.loads(_metadata(adapters).get("stgcma", ""))
+        description = parse_json(read_metadata(adapters).get("stgcma", ""), where="its description")
         read = beside
-        same = not beside.is_file() or json.loads(beside.read_text(encoding="utf-8")) == description
-    except (SafetensorError, OSError, ValueError) as error:
+        most = MOST_HEADER_BYTES
+        same = not beside.is_file() or description == parse_json(
+            read_file(beside, most_bytes=most), where="its content"
+        )
+    except InputError as error:
         raise InputError(f"{read}: no readable description in it ({error})") from error
     if not same:
         raise InputError(
@@ -179,4 +191,6 @@ def _fault(description: Any) -> str | None:
     for name in ("sha256", "file" if source["kind"] in KEPT_KINDS else "weights"):
         if not isinstance(source.get(name), str) or not source[name]:
             return f"description: backbone.{name} is {source.get(name)!r}, expected text"
+    if "file" in source and Path(str(source["file"])).name != BACKBONE:
+        return f"description: backbone.file is {source['file']!r}, expected a path to a {BACKBONE}"
     return None

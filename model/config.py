@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,21 @@ MODALITIES = ("av", "av-nofusion", "video", "audio")
 LARGEST_FRAMES = 32
 QUESTION_WORDS = 14
 IN_CHANNELS = {"video": 3, "audio": 1}
+
+
+# A configuration may come from a stranger's checkpoint; no published model comes near to these.
+_MOST = {
+    "width": 16_384,
+    "patch": 1024,
+    "image_size": 1024,
+    "window": 32,
+    "classes": 10_000_000,
+    "vocabulary": 10_000_000,
+    "answers": 10_000_000,
+    "mask_channels": 65_536,
+}
+_MOST_IN_LIST = {"depths": 256, "heads": 1024, "audio_shape": 4096}
+_MOST_RATIO = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +163,8 @@ def _integers(name: str, value: Any) -> tuple[int, ...]:
     items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if not items or any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in items):
         raise InputError(f"{name}: {value!r}, expected positive integers")
+    if max(items) > _MOST_IN_LIST[name]:
+        raise InputError(f"{name}: {value!r}, expected at most {_MOST_IN_LIST[name]}")
     return items
 
 
@@ -157,6 +175,8 @@ def _ratios(value: Any, stages: int) -> tuple[float, ...]:
     numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in items)
     if len(items) != stages or not numbers or not all(0 < item < math.inf for item in items):
         raise InputError(f"adapter_ratio: {value!r}, expected one number above 0, or {stages} of them")
+    if max(items) > _MOST_RATIO:
+        raise InputError(f"adapter_ratio: {value!r}, expected at most {_MOST_RATIO}")
     return tuple(float(item) for item in items)
 
 
@@ -177,19 +197,12 @@ def _check_choices(config: ModelConfig) -> None:
 
 
 def _check_numbers(config: ModelConfig) -> None:
-    for name in (
-        "width",
-        "patch",
-        "image_size",
-        "window",
-        "classes",
-        "vocabulary",
-        "answers",
-        "mask_channels",
-    ):
+    for name, most in _MOST.items():
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name}: {value!r}, expected a positive integer")
+        if value > most:
+            raise InputError(f"{name}: {value}, expected at most {most}")
     if config.mask_channels % 8:
         raise InputError(f"mask_channels: {config.mask_channels}, expected a multiple of 8")
     if isinstance(config.frames, bool) or not isinstance(config.frames, int):
@@ -200,6 +213,15 @@ def _check_numbers(config: ModelConfig) -> None:
         raise InputError(f"drop_path: {config.drop_path!r}, expected a number of at least 0 and below 1")
     if isinstance(config.backbone_seed, bool) or not isinstance(config.backbone_seed, int):
         raise InputError(f"backbone_seed: {config.backbone_seed!r}, expected an integer")
+    if not -(2**63) <= config.backbone_seed < 2**64:
+        raise InputError(f"backbone_seed: {config.backbone_seed}, expected -2^63 to 2^64 - 1")
+    if config.timm_name is not None and not _is_timm_name(config.timm_name):
+        # Other names make timm fetch, and trust, whatever they point to.
+        raise InputError(f"timm_name: {config.timm_name!r}, expected the name of a model in timm")
+
+
+def _is_timm_name(name: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name) is not None
 
 
 def _check_stages(config: ModelConfig) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..bounded import open_plain
 from ..errors import InputError, StgcmaError
+
+MOST_HEADER_BYTES = 8 << 20  # some hundred bytes a tensor
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -39,18 +44,28 @@ def load_tensors(
 
     Raises `InputError` with the first `most` faults.
     """
-    faults = [f"missing {name}" for name in wanted if name not in given]
-    faults += [f"unknown {name}" for name in given if name not in wanted]
-    faults += [
-        f"{name} has shape {list(given[name].shape)}, expected {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    if faults:
-        raise InputError(f"{path}: {summary(faults, most)}")
+    check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in given.items()}, path, most=most)
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(given[name])
+
+
+def check_shapes(
+    wanted: Mapping[str, Tensor], given: Mapping[str, tuple[int, ...]], path: Path, *, most: int = 12
+) -> None:
+    """Compare the names and shapes in `given` with the tensors `wanted`, which may be on the meta device.
+
+    Raises `InputError` with the first `most` faults.
+    """
+    faults = [f"missing {name}" for name in wanted if name not in given]
+    faults += [f"unknown {name}" for name in given if name not in wanted]
+    faults += [
+        f"{name} has shape {list(given[name])}, expected {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name] != tuple(tensor.shape)
+    ]
+    if faults:
+        raise InputError(f"{path}: {summary(faults, most)}")
 
 
 def summary(faults: list[str], most: int = 12) -> str:
@@ -59,10 +74,36 @@ def summary(faults: list[str], most: int = 12) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a safetensors file."""
+    """Every tensor of a safetensors file. Raises InputError when it is none, or its header is too long."""
+    with open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a safetensors file, from its header alone. Raises as `read_tensors`."""
+    with open_tensors(path) as file:
+        names = file.keys()
+        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file. Raises as `read_tensors`."""
+    with open_tensors(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Any]:
+    """A safetensors file, opened. Its header is read whole; the library checks it against the file's size."""
     try:
+        with open_plain(path) as stream:
+            claimed = int.from_bytes(stream.read(8), "little")
+        if claimed > MOST_HEADER_BYTES:
+            raise InputError(
+                f"{path}: its header claims {claimed} bytes, at most {MOST_HEADER_BYTES} are read"
+            )
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            yield file
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
 

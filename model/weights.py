@@ -26,7 +26,15 @@ from ..errors import InputError, StgcmaError
 from .config import ModelConfig
 from .network import STGCMA
 from .reference_names import clip_trunk_names, swin_trunk_names
-from .tensor_files import file_sha256, load_tensors, read_tensors, tensors_sha256
+from .tensor_files import (
+    check_shapes,
+    file_sha256,
+    load_tensors,
+    read_shapes,
+    read_tensors,
+    tensors_sha256,
+)
+from .torch_files import check_archive, check_size, check_tensors
 
 KEPT_KINDS = ("random", "imported")
 """Backbones that nobody else can give back; checkpoints keep them."""
@@ -45,11 +53,14 @@ def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str | None
         InputError: the file is missing, unreadable, or does not fit the backbone.
         StgcmaError: timm cannot get the published weights.
     """
-    materialise(model)
     if weights is None:
+        materialise(model)
         draw_backbone(model)
     elif kind in KEPT_KINDS:
         model.backbone_source = {"kind": kind, "weights": None}
+        # Compared before either side gets memory.
+        check_shapes(model.backbone_tensors(), read_shapes(Path(weights)), Path(weights))
+        materialise(model)
         load_tensors(model.backbone_tensors(), read_tensors(Path(weights)), Path(weights))
     else:
         _load_published(model, weights)
@@ -99,6 +110,9 @@ def _load_published(model: STGCMA, weights: str | Path) -> None:
         path = Path(weights).absolute()
         tensors = read_backbone(path, config)
         source = {"kind": "file", "weights": str(path), "file_sha256": file_sha256(path)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_shapes(dict(model.encoder.backbone.named_parameters()), shapes, Path(str(weights)))
+    materialise(model)
     load_tensors(dict(model.encoder.backbone.named_parameters()), tensors, Path(str(weights)))
     model.backbone_source = source
 
@@ -147,9 +161,11 @@ def read_state_dict(path: Path, *, torchscript: bool = False) -> dict[str, Tenso
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected weights as .pt, .pth or .safetensors")
+    check_size(path)
     if path.suffix == ".safetensors":
         return read_tensors(path)
     content = _unpickle(path, torchscript=torchscript)
+    check_tensors(content, path)
     for wrapper in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -171,11 +187,15 @@ def _unpickle(path: Path, *, torchscript: bool) -> Any:
     # Damaged bytes make these loaders fail with whatever error the bytes lead to, and torch's message for a
     # pickle that holds more than tensors advises to run its code: neither is passed on as the reason.
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path, code=torchscript)
         if not _is_torchscript(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         if torchscript and not _runs_when_read(path):
             archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
             return archive.state_dict()
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"{path}: not readable as weights ({type(error).__name__}), damaged or more than tensors"

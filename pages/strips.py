@@ -57,7 +57,7 @@ class Strip:
 def clip_strip(members: dict[str, bytes], info: DatasetInfo, rows: Sequence[Row]) -> Strip:
     """The rows of a clip. Frames that are spread over it are its seconds only if it has as many."""
     columns = count_frames(members)
-    a_second_each = info.features["sampling"]["frame_times"] == "masks"
+    a_second_each = info.features["sampling"].get("frame_times") == "masks"
     timed = a_second_each or _seconds(members) == columns
     return Strip(columns, timed, tuple(rows))
 

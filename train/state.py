@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from ..errors import InputError
 from ..model import STGCMA
+from ..model.tensor_files import load_tensors
+from ..model.torch_files import load_torch
 from ..shards.files import published
 
 
@@ -67,15 +68,13 @@ def save_state(
 def load_state(path: Path, model: STGCMA, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> Progress:
     """Puts the state at `path` into its parts. Raises InputError when it is damaged."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        tensors: dict[str, Tensor] = model.trained_tensors()
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                tensor.copy_(state["trained"][name])
+        state: dict[str, Any] = load_torch(path)
+        load_tensors(model.trained_tensors(), state["trained"], path)
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         return Progress(**state["progress"])
     except (
+        AttributeError,
         RuntimeError,
         KeyError,
         TypeError,
