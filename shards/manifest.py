@@ -123,7 +123,6 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
 
 
 def _read_table(
-def _read_table(
     store: Store, name: str, kind: Any, wanted: Sequence[str] | None = None
 ) -> dict[str, list[Any]]:
     """The columns of a table, those that are `wanted` or all.
