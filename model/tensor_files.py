@@ -99,9 +99,8 @@ def open_tensors(path: Path) -> Iterator[Any]:
         with open_plain(path) as stream:
             claimed = int.from_bytes(stream.read(8), "little")
         if claimed > MOST_HEADER_BYTES:
-            raise InputError(
-                f"{path}: its header claims {claimed} bytes, at most {MOST_HEADER_BYTES} are read"
-            )
+            reason = f"its header claims {claimed} bytes, at most {MOST_HEADER_BYTES} are read"
+            raise InputError(f"{path}: not a readable safetensors file ({reason})")
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, OSError) as error:

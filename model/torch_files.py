@@ -42,7 +42,7 @@ def check_archive(path: Path, *, code: bool = False) -> None:
     Raises InputError naming the archive and the member at fault.
     """
     size = check_size(path)
-    _check_list(path, size)
+    check_list(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -104,10 +104,10 @@ def _tensors(content: Any) -> Iterator[Tensor]:
             pending += value.values() if isinstance(value, dict) else value
 
 
-def _check_list(path: Path, size: int) -> None:
+def check_list(path: Path) -> None:
     """Raise InputError when an archive's list of members is longer than any of tensors."""
     with open_plain(path) as file:
-        file.seek(max(size - _TAIL_BYTES, 0))
+        file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
         tail = file.read(_TAIL_BYTES)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0:

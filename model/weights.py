@@ -34,7 +34,7 @@ from .tensor_files import (
     read_tensors,
     tensors_sha256,
 )
-from .torch_files import check_archive, check_size, check_tensors
+from .torch_files import check_archive, check_list, check_size, check_tensors
 
 KEPT_KINDS = ("random", "imported")
 """Backbones that nobody else can give back; checkpoints keep them."""
@@ -187,9 +187,12 @@ def _unpickle(path: Path, *, torchscript: bool) -> Any:
     # Damaged bytes make these loaders fail with whatever error the bytes lead to, and torch's message for a
     # pickle that holds more than tensors advises to run its code: neither is passed on as the reason.
     try:
+        script = False
         if zipfile.is_zipfile(path):
-            check_archive(path, code=torchscript)
-        if not _is_torchscript(path):
+            check_list(path)
+            script = _is_torchscript(path)
+            check_archive(path, code=script)
+        if not script:
             return torch.load(path, map_location="cpu", weights_only=True)
         if torchscript and not _runs_when_read(path):
             archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
@@ -206,8 +209,6 @@ def _unpickle(path: Path, *, torchscript: bool) -> Any:
 
 
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 

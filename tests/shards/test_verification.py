@@ -8,6 +8,7 @@ import random
 import shutil
 import tarfile
 
+import numpy as np
 import pytest
 from stgcma.errors import InputError
 from stgcma.shards.manifest import (
@@ -23,7 +24,7 @@ from stgcma.shards.schema import QuarantineRecord, content_sha256
 from stgcma.shards.verification import verify
 from stgcma.shards.writer import end_of_archive
 
-from .conftest import BINS, make_sample, npy
+from .conftest import BINS, make_sample, npy, picture
 
 SEED = 20260917
 FLIPS_A_FILE = 60
@@ -267,7 +268,9 @@ def test_a_clip_with_other_members_than_its_task_needs_is_named(directory, task,
 
 
 def test_a_training_clip_may_have_any_of_its_masks(directory):
-    kept = make_sample("odd", task="avs", mask_00_png=None, mask_02_png=b"a mask")
+    kept = make_sample(
+        "odd", task="avs", mask_00_png=None, mask_02_png=picture(np.random.default_rng(0), "PNG")
+    )
     assert faults(directory({("train", 0): [kept]}, task="avs")) == []
 
 

@@ -1,0 +1,87 @@
+"""Reads that could be unbounded are made in one place each; every other module calls that place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("preprocess", "shards", "model", "train", "pages", "predict", "doctor", "commands", "figures")
+
+# A call by its last two names to the files that may make it.
+ONLY_IN = {
+    "Image.open": {"preprocess/pictures.py"},
+    "json.load": set(),
+    "json.loads": {"bounded.py"},
+    "yaml.load": set(),
+    "yaml.safe_load": {"bounded.py", "train/config.py"},  # in config.py: its own presets
+    "np.load": set(),
+    "numpy.load": set(),
+    "tarfile.open": set(),
+    "parquet.ParquetFile": {"shards/manifest.py"},
+    "parquet.read_table": set(),
+    "torch.load": {"model/torch_files.py", "model/weights.py"},
+    "jit.load": {"model/weights.py"},
+    "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py"},
+    "h5py.File": {"preprocess/datasets/ave_order.py"},
+    "pickle.load": set(),
+    "pickle.loads": set(),
+}
+# Names that are called alone.
+NAMES = {"safe_open": {"model/tensor_files.py"}, "load_file": set()}
+
+
+def calls(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Attribute):
+                value = function.value
+                owner = value.id if isinstance(value, ast.Name) else getattr(value, "attr", "")
+                yield f"{owner}.{function.attr}", node
+            elif isinstance(function, ast.Name):
+                yield function.id, node
+
+
+def modules():
+    return sorted({*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))})
+
+
+def forbidden(tree, file):
+    """The reads in a module that are made elsewhere."""
+    allowed = ONLY_IN | NAMES
+    for name, call in calls(tree):
+        if name in allowed and file not in allowed[name]:
+            yield f"{file}:{call.lineno}: {name}"
+        if name == "Image.open" and "formats" not in {keyword.arg for keyword in call.keywords}:
+            yield f"{file}:{call.lineno}: Image.open without formats="
+        if name == "torch.load" and "weights_only" not in {keyword.arg for keyword in call.keywords}:
+            yield f"{file}:{call.lineno}: torch.load without weights_only="
+
+
+def test_unbounded_reads_are_made_in_one_place_each():
+    found = []
+    for path in modules():
+        found += forbidden(ast.parse(path.read_text()), path.relative_to(ROOT).as_posix())
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Image.open(path)",
+        "PIL.Image.open(io.BytesIO(content))",
+        "json.loads(text)",
+        "np.load(stream, allow_pickle=False)",
+        "tarfile.open(path)",
+        "torch.load(path)",
+        "safe_open(path, framework='pt')",
+    ],
+)
+def test_a_bare_read_is_found(line):
+    assert list(forbidden(ast.parse(line), "pages/odd.py"))
+
+
+def test_pillow_must_be_told_the_formats():
+    (found,) = forbidden(ast.parse("Image.open(path)"), "preprocess/pictures.py")
+    assert found == "preprocess/pictures.py:1: Image.open without formats="
