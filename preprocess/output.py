@@ -6,7 +6,6 @@ stopped, however, is continued by the same command: finished shards are kept, th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
