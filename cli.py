@@ -66,6 +66,9 @@ def main() -> None:
         error.show(file=written)  # type: ignore[attr-defined]  # its subclasses all have it
         message(written.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
+    except ImportError as error:
+        message(f"stgcma: a package does not load: {error}; `stgcma doctor` tests this installation")
+        sys.exit(1)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

@@ -41,7 +41,7 @@ class Limits:
     """What one clip may cost before it is given up.
 
     Attributes:
-        timeout_seconds: wall time.
+        timeout_seconds: time that it may take, on a clock that does not jump; time suspended does not count.
         memory_bytes: memory of the process that decodes it.
         tries: how often it is tried when its process dies.
     """
@@ -125,11 +125,12 @@ def run_local(
 ) -> Generator[ShardResult]:
     """Makes the shards of `tasks` with `workers` decoding processes, yielding each as it is finished."""
     own = threading.local()
-    pools: list[IsolatedPool] = []
+    # Here and not in the threads, so that what cannot be opened is an error of this call.
+    pools = [open_pool(limits) for _ in range(workers)]
+    free = iter(pools)
 
     def enter() -> None:
-        own.pool = open_pool(limits)
-        pools.append(own.pool)
+        own.pool = next(free)
 
     # A thread a decoding process: it waits, and writes the tar.
     threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=enter)

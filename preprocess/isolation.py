@@ -1,7 +1,8 @@
 """Runs work on hostile files in child processes that may hang, abort or eat memory.
 
-The processes are pebble's: the parent kills those that miss their deadline, even when they hold the GIL, and
-replaces those that died. Added here: a memory cap, death with the parent, retries, and results in order.
+The processes are pebble's: the parent kills those that it gives up, even when they hold the GIL, and
+replaces those that died. Added here: deadlines on a clock that does not jump, a memory cap, death with the
+parent, retries, results in order, and an error of its own for a process that cannot start.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
+import pickle
 import re
 import resource
 import select
@@ -22,14 +24,18 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as NotDoneError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import StgcmaError
+from .child_start import cannot_start, check_start
+from .deadlines import TICK_SECONDS, Elapsed
 from .reasons import ClipError
 
 if TYPE_CHECKING:
@@ -45,11 +51,16 @@ _MOST_UNREACHED = 20  # by then something else than a clip is wrong
 _STOPPED = "decoding was stopped"
 
 
+class NotInstalledError(StgcmaError, ValueError):
+    """A module that the children are to load is not installed."""
+
+
 class IsolatedPool:
     """Child processes for work that may kill them. Use it in `with`, from one thread.
 
     workers: how many processes.
-    timeout_seconds: a try that takes longer is killed, and not repeated.
+    timeout_seconds: a try that takes longer is killed, and not repeated. Neither steps of the system's clock
+        nor time in which this machine or process was suspended count.
     memory_bytes: what a process may allocate beyond what it has after `imports` (Linux: RLIMIT_DATA). Each
         program that it starts may have as much.
     tries: how often an item is tried that kills its process (at most twice when it runs out of memory).
@@ -80,7 +91,7 @@ class IsolatedPool:
                 raise ValueError(f"{name} is {value}, it must be positive")
         for name in imports:
             if importlib.util.find_spec(name.partition(".")[0]) is None:
-                raise ValueError(f"imports names {name!r}, which is not installed")
+                raise NotInstalledError(f"imports names {name!r}, which is not installed")
         self.workers = workers
         self.timeout_seconds = timeout_seconds
         self.memory_bytes = memory_bytes
@@ -90,6 +101,8 @@ class IsolatedPool:
         self._pool: ProcessPool | None = None
         self._closed = False
         self._pending: set[Future[_Answer]] = set()
+        self._elapsed: dict[Future[_Answer], Elapsed] = {}
+        self._late: set[Future[_Answer]] = set()
         self._submitting = threading.Lock()
 
     def __enter__(self) -> IsolatedPool:
@@ -125,7 +138,7 @@ class IsolatedPool:
 
         `function` is importable, `items` and results can be pickled; `items` are taken as they are needed. An
         exception that is no `ClipError` counts as 'crashed', except `StgcmaError`, which is raised here: it
-        is about the request, not about one clip.
+        is about the request, not about one clip. So is a process that cannot start.
         """
         waiting: deque[_Task[Item]] = deque()
         source = iter(items)
@@ -136,7 +149,7 @@ class IsolatedPool:
                         item = next(source)
                     except StopIteration:
                         break
-                    waiting.append(_Task(item, self._submit(function, item)))
+                    waiting.append(_Task(item, *self._submit(function, item)))
                 if not waiting:
                     return
                 yield waiting[0].item, self._outcome(function, waiting[0])
@@ -145,9 +158,11 @@ class IsolatedPool:
             for task in waiting:
                 task.future.cancel()
 
-    def _submit(self, function: Callable[[Item], Outcome], item: Item) -> Future[_Answer]:
+    def _submit(self, function: Callable[[Item], Outcome], item: Item) -> tuple[Future[_Answer], ProcessPool]:
         from pebble import ProcessPool
 
+        # As bytes: what a child cannot load would end it before it has said which task it took.
+        payload = bytes(ForkingPickler.dumps((function, item)))
         with self._submitting:
             if self._closed:
                 raise StgcmaError(_STOPPED)
@@ -160,12 +175,41 @@ class IsolatedPool:
                     initargs=(self.memory_bytes, self.imports),
                     context=multiprocessing.get_context("spawn") if self.script else _ScriptlessContext(),
                 )
-            answer: Future[_Answer] = self._pool.schedule(
-                _attempt, args=(function, item), timeout=self.timeout_seconds
-            )
+            pool = self._pool
+            answer: Future[_Answer] = pool.schedule(_attempt, args=(payload,))
             self._pending.add(answer)
-        answer.add_done_callback(self._pending.discard)
-        return answer
+        answer.add_done_callback(self._forget)
+        return answer, pool
+
+    def _forget(self, answer: Future[_Answer]) -> None:
+        self._pending.discard(answer)
+        self._elapsed.pop(answer, None)
+
+    def _wait(self, task: _Task[Item]) -> _Answer:
+        """Waits for a task, and meanwhile ends all that are late.
+
+        Raises CancelledError for one that was ended, and what pebble raises for one that has no answer.
+        """
+        while True:
+            try:
+                return task.future.result(timeout=TICK_SECONDS)
+            except NotDoneError:
+                self._end_late()
+            if task.pool is not self._pool or not task.pool.active:
+                if task.future.done():
+                    continue
+                if self._closed:
+                    raise CancelledError
+                raise BrokenProcessPool("its pool is gone")
+
+    def _end_late(self) -> None:
+        for answer in tuple(self._pending):
+            if not answer.running():
+                continue
+            if self._elapsed.setdefault(answer, Elapsed()).tick() > self.timeout_seconds:
+                self._late.add(answer)
+                if not answer.cancel():  # it came to an end just now
+                    self._late.discard(answer)
 
     def _outcome(self, function: Callable[[Item], Outcome], task: _Task[Item]) -> Outcome | ClipError:
         from pebble import ProcessExpired
@@ -173,10 +217,11 @@ class IsolatedPool:
         number, unreached = 1, 0
         while True:
             try:
-                answer = task.future.result()
+                answer = self._wait(task)
             except CancelledError:
-                raise StgcmaError(_STOPPED) from None
-            except TimeoutError:
+                if task.future not in self._late:
+                    raise StgcmaError(_STOPPED) from None
+                self._late.discard(task.future)
                 return ClipError("timeout", f"not done after {self.timeout_seconds:g} s")
             except ProcessExpired as error:
                 failure = _death(error.exitcode, number)
@@ -187,6 +232,8 @@ class IsolatedPool:
             except BrokenProcessPool as error:
                 # Which item broke the pool is not known, nor does it always happen: no try is lost by it.
                 unreached += 1
+                if unreached == 1:
+                    check_start(self.memory_bytes, self.imports, script=self.script)
                 if unreached > _MOST_UNREACHED:
                     return ClipError("crashed", f"its process could not be reached: {error}")
             else:
@@ -194,7 +241,7 @@ class IsolatedPool:
                     raise answer.error
                 result: Outcome | ClipError = answer.error or answer.result
                 return result
-            task.future = self._submit(function, task.item)
+            task.future, task.pool = self._submit(function, task.item)
 
 
 class _ScriptlessProcess(SpawnProcess):
@@ -225,6 +272,7 @@ class _ScriptlessContext(SpawnContext):
 class _Task(Generic[Item]):
     item: Item
     future: Future[_Answer]
+    pool: ProcessPool
 
 
 @dataclass(frozen=True)
@@ -245,8 +293,16 @@ def _death(status: int, number: int) -> ClipError:
     return ClipError("crashed", f"its process {how}, {number} times")
 
 
-def _attempt(function: Callable[[Any], Any], item: Any) -> _Answer:
-    """In the child: one try."""
+def _attempt(payload: bytes) -> _Answer:
+    """In the child: one try of a pickled function and its argument."""
+    if _start_failure is not None:
+        return _Answer(error=cannot_start(_start_failure))
+    try:
+        function, item = pickle.loads(payload)  # noqa: S301  # from the parent
+    except MemoryError:
+        os._exit(_OUT_OF_MEMORY_STATUS)
+    except Exception as error:
+        return _Answer(error=cannot_start(_told(error)))
     try:
         return _Answer(result=function(item))
     except MemoryError:
@@ -266,6 +322,21 @@ def crash(error: Exception) -> ClipError:
     return ClipError("crashed", message)
 
 
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+# In a child: why it could not be made ready.
+_start_failure: str | None = None
+
+
+def start_child(memory_bytes: int, imports: Sequence[str]) -> None:
+    """Does what a child does before its first task. Raises StgcmaError with what went wrong."""
+    _enter_child(memory_bytes, imports)
+    if _start_failure is not None:
+        raise StgcmaError(_start_failure)
+
+
 def _enter_child(memory_bytes: int, imports: Sequence[str]) -> None:
     """In the child, before its first task."""
     # Pebble lets a terminated process tidy up, in Python, which one that holds the GIL never does.
@@ -274,7 +345,13 @@ def _enter_child(memory_bytes: int, imports: Sequence[str]) -> None:
     _die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name in imports:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            # Kept for its first task: a child that ends here is started again and again.
+            global _start_failure
+            _start_failure = f"{name} does not load: {_told(error)}"
+            return
     if sys.platform.startswith("linux"):
         # Not RLIMIT_AS: torch reserves gigabytes of addresses that it never touches.
         cap_memory(_data_bytes() + memory_bytes)

@@ -47,7 +47,7 @@ class ClipMaker:
     scratch: Path | None = None
 
     def __call__(self, clip: ClipSpecification) -> Sample:
-        """Decodes `clip`. Raises as `make` does, and StgcmaError when the storage does not answer."""
+        """Decodes `clip`. Raises as `make` does, and StgcmaError when the storage or a module fails."""
         if self.url is None:
             return _make(self.make, clip)
         store = open_store(self.url)
@@ -65,6 +65,10 @@ def _make(make: Any, clip: ClipSpecification) -> Sample:
         sample: Sample = make(clip)
     except (StgcmaError, MemoryError):
         raise
+    except ImportError as error:  # of this installation, not of the clip
+        raise StgcmaError(
+            f"what decodes does not load: {error}; `stgcma doctor` tests this installation"
+        ) from error
     except Exception as error:
         failure = error if isinstance(error, ClipError) else crash(error)
         raise ClipError(failure.reason, _relative(failure.message, make.raw)) from error
