@@ -67,7 +67,7 @@ def main() -> None:
         message(written.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
     except ImportError as error:
-        message(f"stgcma: a package does not load: {error}; `stgcma doctor` tests this installation")
+        message(f"stgcma: a module does not load: {error}; `stgcma doctor` tests this installation")
         sys.exit(1)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:

@@ -67,7 +67,7 @@ def _make(make: Any, clip: ClipSpecification) -> Sample:
         raise
     except ImportError as error:  # of this installation, not of the clip
         raise StgcmaError(
-            f"what decodes does not load: {error}; `stgcma doctor` tests this installation"
+            f"a module does not load: {error}; `stgcma doctor` tests this installation"
         ) from error
     except Exception as error:
         failure = error if isinstance(error, ClipError) else crash(error)

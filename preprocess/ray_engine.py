@@ -11,16 +11,22 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..console import message
 from ..errors import InputError, StgcmaError
 from ..shards.storage import is_url
 from .engines import Limits, MakeSample, OnClip, ShardTask, make_shard, open_pool
+from .isolation import IsolatedPool
 from .output import ShardResult
 from .reasons import ClipError
 from .specification import ClipSpecification
 from .tools import tool_versions
 
-# A node may go; the shard is then made again elsewhere.
-_RESTARTS = 3
+# A node may go; the shard is then made again elsewhere. An actor may be lost any number of times: with many
+# shards and few workers it outlives many losses.
+_TRIES_AGAIN_PER_SHARD = 3
+_RESTARTS_WITHOUT_END = -1
+_PATIENCE_SECONDS = 10.0
+_REMINDER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,9 @@ class RayEngine:
         ray = _import_ray()
         folder = folder if is_url(folder) else os.path.abspath(folder)  # noqa: PTH100 (no Path: it may be a URL)
         started = _connect(ray, self.address, workers)
-        kind = ray.remote(num_cpus=1, max_restarts=_RESTARTS, max_task_retries=_RESTARTS)(ShardActor)
+        kind = ray.remote(
+            num_cpus=1, max_restarts=_RESTARTS_WITHOUT_END, max_task_retries=_TRIES_AGAIN_PER_SHARD
+        )(ShardActor)
         actors = [kind.remote(make, limits, folder) for _ in range(min(workers, len(tasks)))]
         try:
             yield from _dispatch(ray, actors, tasks, on_clip)
@@ -62,7 +70,8 @@ class ShardActor:
     def __init__(self, make: MakeSample, limits: Limits, folder: str) -> None:
         self._make = make
         self._folder = folder
-        self._pool = open_pool(limits)
+        self._limits = limits
+        self._pool: IsolatedPool | None = None
 
     def ready(self) -> dict[str, str]:
         """Answers once the actor has its place in the cluster, with the versions of its tools."""
@@ -70,6 +79,8 @@ class ShardActor:
 
     def make_shard(self, task: ShardTask) -> tuple[ShardResult, list[ClipError | None]]:
         """The shard's result, and what became of each of its clips."""
+        if self._pool is None:  # not when the actor is made: what is wrong then is told as its death
+            self._pool = open_pool(self._limits)
         outcomes: list[ClipError | None] = []
 
         def on_clip(_clip: ClipSpecification, outcome: ClipError | None) -> None:
@@ -95,7 +106,7 @@ def _connect(ray: Any, address: str | None, workers: int) -> bool:
     local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # no narrower one is Ray's when its processes do not come up
         reason = " ".join(str(error).split())
         raise StgcmaError(f"no Ray cluster answers at {address}: {reason}; see --ray-address") from error
     return True
@@ -104,14 +115,23 @@ def _connect(ray: Any, address: str | None, workers: int) -> bool:
 def _dispatch(
     ray: Any, actors: list[Any], tasks: Sequence[ShardTask], on_clip: OnClip
 ) -> Iterator[ShardResult]:
-    """Gives a task to whichever actor is free. One that finds no place in the cluster gets none."""
+    """Gives a task to whichever actor is free. One that finds no place in the cluster gets none.
+
+    While none has found a place, a message says what is waited for.
+    """
     waiting = iter(tasks)
     running: dict[Any, tuple[Any, ShardTask | None]] = {
         actor.ready.remote(): (actor, None) for actor in actors
     }
     left = len(tasks)
+    patience = _PATIENCE_SECONDS
     while left:
-        done, _ = ray.wait(list(running), num_returns=1)
+        placed = any(task is not None for _, task in running.values()) or left < len(tasks)
+        done, _ = ray.wait(list(running), num_returns=1, timeout=None if placed else patience)
+        if not done:
+            message(_waiting(ray))
+            patience = _REMINDER_SECONDS
+            continue
         actor, task = running.pop(done[0])
         answer = _answer(ray, done[0], task)
         if task is None:
@@ -125,6 +145,17 @@ def _dispatch(
         for clip, outcome in zip(task.clips, outcomes, strict=True):
             on_clip(clip, outcome)
         yield result
+
+
+def _waiting(ray: Any) -> str:
+    """What to say while no actor has a place."""
+    free, total = (
+        resources().get("CPU", 0.0) for resources in (ray.available_resources, ray.cluster_resources)
+    )
+    return (
+        f"waiting for the Ray cluster: a worker needs a CPU, {free:g} of its {total:g} are free; end other "
+        "work there or add a node, or leave out --engine ray"
+    )
 
 
 def _check_versions(there: dict[str, str]) -> None:

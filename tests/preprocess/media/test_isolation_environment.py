@@ -4,6 +4,7 @@ import functools
 import importlib
 import itertools
 import operator
+import re
 import subprocess
 import sys
 import time
@@ -158,7 +159,15 @@ class NeedsAbsent:
 
 def test_a_package_that_a_clip_needs_is_not_the_clips_fault(tmp_path):
     clip = ClipSpecification("a", "train", "a.mp4")
-    with pytest.raises(
-        StgcmaError, match="what decodes does not load: No module named 'no_such_package'; `st"
-    ):
+    with pytest.raises(StgcmaError, match="a module does not load: No module named 'no_such_package'; `st"):
         ClipMaker(NeedsAbsent(tmp_path))(clip)
+
+
+def test_a_module_that_the_command_needs_is_named_in_one_line(stgcma, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stgcma.preprocess.pipeline", None)
+    result = stgcma("preprocess", "folder", "RAW", "OUT")
+    assert result.status == 1
+    assert re.fullmatch(
+        r"stgcma: a module does not load: import of stgcma\.preprocess\.pipeline .*; `stgcma doctor` .*\n",
+        result.stderr,
+    )

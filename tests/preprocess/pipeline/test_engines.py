@@ -16,14 +16,15 @@ from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess import locking, ray_engine
 from stgcma.preprocess.engines import ShardTask
 from stgcma.preprocess.locking import LOCK_FILE, exclusive
-from stgcma.preprocess.pipeline import Options, preprocess
+from stgcma.preprocess.pipeline import Options, plan_shards, preprocess
 from stgcma.preprocess.synthesis import synthesizer
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
 
 from .real_clips import make_collection
-from .stand_in import build, contents
+from .stand_in import CLIPS_PER_SHARD, build, contents
+from .stand_in import make_collection as made_up_clips
 
 REAL = functools.partial(Options, features=("clip",))
 
@@ -79,6 +80,97 @@ def test_ray_makes_the_same_bytes(ave, tmp_path):
     outcome = preprocess("ave", raw, tmp_path / "out", REAL(workers=2, engine="ray"))
     assert (outcome.written, outcome.quarantined) == (11, 1)
     assert contents(tmp_path / "out") == contents(out)
+
+
+@pytest.mark.slow
+def test_ray_counts_lost_workers_by_shard(tmp_path, raw):
+    """The one worker is lost once at each of four shards, more often than a shard may be tried again."""
+    pytest.importorskip("ray")
+    build(tmp_path / "whole", raw, clips=12)
+    shards = plan_shards(made_up_clips(12).clips, CLIPS_PER_SHARD)
+    assert len(shards) == 4
+    for shard in shards:
+        key = next(clip.key for clip in shard.clips if not (raw / f"{clip.key}.bad").exists())
+        (raw / f"{key}.kill-once").touch()
+    build(tmp_path / "out", raw, clips=12, engine="ray", serial=False)
+    assert len(list(raw.glob("*.killed"))) == 4
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_busy_cluster_is_waited_for_with_a_message(tmp_path, raw, capsys, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray_engine, "_PATIENCE_SECONDS", 2.0)
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+
+        @ray.remote(num_cpus=1)
+        def work():
+            time.sleep(15)
+
+        busy = work.remote()
+        build(tmp_path / "out", raw, clips=3, engine="ray", serial=False)
+        ray.get(busy)
+    finally:
+        ray.shutdown()
+    said = "waiting for the Ray cluster: a worker needs a CPU, 0 of its 1 are free; end other work there"
+    assert capsys.readouterr().err.count(said) == 1
+    build(tmp_path / "whole", raw, clips=3)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+class WaitingRay:
+    """A cluster in which an actor finds a place at the third look."""
+
+    def __init__(self):
+        self.waits = []
+
+    def wait(self, references, *, num_returns, timeout):
+        assert num_returns == 1
+        self.waits.append(timeout)
+        return ([], references) if len(self.waits) < 3 else (references[:1], references[1:])
+
+    def get(self, reference):
+        return ray_engine.tool_versions() if reference == "ready" else (f"result {reference}", [])
+
+    def available_resources(self):
+        return {"memory": 1.0}
+
+    def cluster_resources(self):
+        return {"CPU": 8.0}
+
+
+class PlacedActor:
+    ready = SimpleNamespace(remote=lambda: "ready")
+    make_shard = SimpleNamespace(remote=lambda task: task.index)
+
+
+def test_who_waits_for_a_cpu_is_told_and_reminded(capsys):
+    ray = WaitingRay()
+    tasks = [ShardTask("train", index, ()) for index in range(2)]
+    made = list(ray_engine._dispatch(ray, [PlacedActor()], tasks, lambda *_: None))
+    assert made == ["result 0", "result 1"]
+    assert ray.waits == [10.0, 60.0, 60.0, None, None]
+    line = (
+        "waiting for the Ray cluster: a worker needs a CPU, 0 of its 8 are free; end other work there or add "
+        "a node, or leave out --engine ray\n"
+    )
+    assert capsys.readouterr().err == line * 2
+
+
+def test_an_actor_may_be_lost_any_number_of_times_and_a_shard_three(monkeypatch):
+    asked = {}
+
+    def remote(**options):
+        asked.update(options)
+        raise StgcmaError("seen")
+
+    fake = SimpleNamespace(remote=remote, is_initialized=lambda: True)
+    monkeypatch.setattr(ray_engine, "_import_ray", lambda: fake)
+    made = ray_engine.RayEngine()([], None, "out", workers=1, limits=None, on_clip=None)
+    with pytest.raises(StgcmaError, match="seen"):
+        next(made)
+    assert asked == {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
 
 
 def test_an_error_in_rays_cluster_is_raised_as_it_was(tmp_path, raw):
