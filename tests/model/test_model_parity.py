@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from stgcma.model import import_reference, load_model
+from stgcma.model import ModelConfig, import_reference, load_model
+from stgcma.model.network import STGCMA
 from stgcma.model.reference_names import reference_names
+from stgcma.model.weights import materialise
+
+SMALL = Path(__file__).parent / "parity" / "small.json"
 
 # file: relative tolerance of a single gradient norm. AVS: the signs of a few ReLU inputs near zero differ
 # between any two orders of summation.
@@ -19,9 +25,13 @@ FILES = {
     "avs_swin_fusion": 5e-2,
     "avqa_swin_fusion": 1e-3,
 }
+# As wide as Swin-B and Swin-L: a minute to three on one core.
+LARGE = ("avs_swin_fusion", "avqa_swin_fusion")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in FILES]
+)
 def test_parity(helpers, name, tmp_path):
     parity = helpers.load_parity(name)
     file = tmp_path / "published.pth"
@@ -53,3 +63,40 @@ def test_parity(helpers, name, tmp_path):
 
     unread = sum(math.prod(parity.entries[entry]) for entry in parity.unused_trainable)
     assert sum(p.numel() for p in trained.values()) + unread == parity.trainable_parameters
+
+
+def measured(helpers, task):
+    """Norm and some values of every output, and every gradient's norm, of a small model of `task`."""
+    config = ModelConfig(**helpers.swin_fields(task=task, **({"mask_channels": 8} if task == "avs" else {})))
+    model = STGCMA(config, backbone_device="meta")
+    materialise(model)
+    own = {**model.frozen_tensors(), **model.trained_tensors()}
+    names = reference_names(config)
+    assert {name for name in own if not name.endswith("num_batches_tracked")} == set(names.values())
+    with torch.no_grad():
+        for theirs, ours in names.items():
+            own[ours].copy_(helpers.draw_entry(theirs, own[ours].shape))
+    model.eval()
+    outputs = model(**helpers.draw_inputs(config, negative=task == "avqa"))
+    sum(
+        (output * helpers.draw("probe." + key, output.shape)).sum() for key, output in outputs.items()
+    ).backward()
+    theirs_of = {ours: theirs for theirs, ours in names.items()}
+    trained = {theirs_of[n]: p for group in model.parameter_groups().values() for n, p in group.items()}
+    return {
+        "outputs": {
+            key: [output.norm().item(), *output.detach().flatten()[:: output.numel() // 8 + 1].tolist()]
+            for key, output in sorted(outputs.items())
+        },
+        "gradients": {entry: parameter.grad.norm().item() for entry, parameter in sorted(trained.items())},
+    }
+
+
+@pytest.mark.parametrize("task", ["avs", "avqa"])
+def test_small_models_keep_their_numbers(helpers, task):
+    """Those that this model had when it agreed with the release on the large configurations."""
+    expected, found = json.loads(SMALL.read_text())[task], measured(helpers, task)
+    assert found["outputs"].keys() == expected["outputs"].keys()
+    for key, values in expected["outputs"].items():
+        assert found["outputs"][key] == pytest.approx(values, rel=1e-4, abs=1e-5), key
+    assert found["gradients"] == pytest.approx(expected["gradients"], rel=1e-3, abs=1e-6)

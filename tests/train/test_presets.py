@@ -7,7 +7,8 @@ from stgcma.train.config import load_preset
 from stgcma.train.evaluation import evaluate
 from stgcma.train.loop import train
 
-SMALLEST = ("ave-clip-b16-tiny", "avs-swin-b", "avqa-swin-b")
+from ..conftest import SMALL
+
 FULL_SIZE = [name for name in PRESET_NAMES if not name.endswith("-demo")]
 COLLECTIONS = {"ave": "ave", "avs": "avs_s4", "avqa": "music_avqa"}
 
@@ -52,20 +53,34 @@ def one_clip_each(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in SMALLEST else (pytest.mark.slow, pytest.mark.timeout(2400)))
-        for name in FULL_SIZE
-    ],
-)
-def test_a_full_size_preset_steps_saves_resumes_and_is_scored(name, one_clip_each, tmp_path):
-    config = load_preset(
-        name, ["model.weights=null", "optim.epochs=1", "data.workers=0", "data.questions=all"]
-    )
-    shards = one_clip_each(config.task)
-    summary = train(shards, tmp_path / "run", config)
+def check_life(shards, run, config):
+    """A step of training, saved, resumed, and scored."""
+    summary = train(shards, run, config)
     assert summary.trainable_parameters < summary.total_parameters
-    assert train(shards, tmp_path / "run", config, resume=True) == summary
-    result = evaluate(tmp_path / "run", split="val")
+    assert train(shards, run, config, resume=True) == summary
+    result = evaluate(run, split="val")
     assert 0 <= result["score"] <= 1
+
+
+SETTINGS = ("model.weights=null", "optim.epochs=1", "data.workers=0", "data.questions=all")
+# One of each table; their settings with the smallest of models.
+SHRUNK = {
+    "ave-clip-b16-tiny": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
+    "ave-swin-b-base": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]"),
+    "avs-swin-b": SMALL["avs"],
+    "avqa-swin-b": SMALL["avqa"],
+}
+
+
+@pytest.mark.parametrize("name", SHRUNK)
+def test_a_preset_of_a_small_model_steps_saves_resumes_and_is_scored(name, one_clip_each, tmp_path):
+    config = load_preset(name, [*SETTINGS, *SHRUNK[name]])
+    check_life(one_clip_each(config.task), tmp_path / "run", config)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_a_full_size_preset_steps_saves_resumes_and_is_scored(name, one_clip_each, tmp_path):
+    config = load_preset(name, SETTINGS)
+    check_life(one_clip_each(config.task), tmp_path / "run", config)

@@ -17,7 +17,10 @@ from stgcma.shards.schema import MANIFEST_FILE
 from stgcma.train import loop
 from stgcma.train.loop import train
 
+from ..conftest import SMALL
+
 SETTINGS = ("train.save_every_steps=1", "optim.batch_size=3", "data.augment=true", "data.mixup=0.5")
+TWO_STEPS = ("optim.batch_size=4",)  # an epoch of 8 clips
 LAST = "checkpoints/last/adapters.safetensors"
 
 
@@ -106,32 +109,31 @@ def killed(shards, run, last, settings):
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
-def check_kills(shards, folder, *, workers, epochs, kills):
+def check_kills(shards, folder, config, *, workers, kills):
     """Kills a run of two steps an epoch after each of the steps `kills`, one run for all of them."""
-    from ..conftest import SMALL
-
-    settings = [*SMALL["ave"], *SETTINGS, "optim.batch_size=4", f"optim.epochs={epochs}"]
-    whole = killed(shards, folder / "whole", 0, [*settings, "data.workers=0"])
-    assert whole.returncode == 0, whole.stderr
-    expected = outcome(folder / "whole")
+    train(shards, folder / "whole", config)
     run = folder / f"run-{workers}"
+    settings = [*SMALL["ave"], *SETTINGS, *TWO_STEPS, f"optim.epochs={config.optim.epochs}"]
     for last in kills:
         result = killed(shards, run, last, [*settings, f"data.workers={workers}"])
         assert result.returncode == -signal.SIGKILL, result.stderr
-    result = killed(shards, run, 0, [*settings, f"data.workers={workers}"])
-    assert result.returncode == 0, result.stderr
-    assert_same(outcome(run), expected)
+    data = config.data.model_copy(update={"workers": workers})
+    train(shards, run, config.model_copy(update={"data": data}), resume=True)
+    assert_same(outcome(run), outcome(folder / "whole"))
 
 
-def test_sigkill_with_loader_workers(ave_shards, tmp_path):
-    check_kills(ave_shards, tmp_path, workers=2, epochs=2, kills=(1, 3))
+def test_sigkill_with_loader_workers(ave_shards, small_config, tmp_path):
+    """In the middle of the second epoch; a killed process leaves a state of the first one, too."""
+    config = small_config("ave", *SETTINGS, *TWO_STEPS, "optim.epochs=2")
+    check_kills(ave_shards, tmp_path, config, workers=2, kills=(3,))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_sigkill_after_each_of_thirty_steps(ave_shards, tmp_path, workers):
-    check_kills(ave_shards, tmp_path, workers=workers, epochs=15, kills=range(1, 31))
+def test_sigkill_after_each_of_thirty_steps(ave_shards, small_config, tmp_path, workers):
+    config = small_config("ave", *SETTINGS, *TWO_STEPS, "optim.epochs=15")
+    check_kills(ave_shards, tmp_path, config, workers=workers, kills=range(1, 31))
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +267,6 @@ def test_a_signal_in_the_last_scoring_is_heeded_when_all_is_done(
 
 def test_sigterm_to_the_whole_group_saves(ave_shards, tmp_path):
     """As torchrun and schedulers send it: the loader's workers get it, too."""
-    from ..conftest import SMALL
-
     run = tmp_path / "run"
     chosen = [*SMALL["ave"], "optim.epochs=500", "data.workers=1"]
     settings = [part for setting in chosen for part in ("--set", setting)]
