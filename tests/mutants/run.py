@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("guards.toml")
 MOST_SECONDS = 300.0  # a mutant that hangs is noticed as well
 WHOLE_SECONDS = 3600.0  # for many tests at once
+_MARK = "STGCMA_MUTANTS_COPY"  # in the environment of every process that works on a copy
 _PASSED, _FAILED = 0, 1  # pytest's statuses; all others say that it could not do its work
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", re.MULTILINE)
 
@@ -93,6 +94,7 @@ class Copy:
             "PYTHONDONTWRITEBYTECODE": "1",  # two trees a second apart would look alike to cached bytecode
             "TMPDIR": str(scratch),
             "OMP_NUM_THREADS": "1",
+            _MARK: str(self.folder),
         }
         return os.environ | own
 
@@ -125,13 +127,20 @@ class Copy:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(most_seconds)
             finally:
-                with contextlib.suppress(ProcessLookupError):  # all that it started and left behind
-                    os.killpg(process.pid, signal.SIGKILL)
+                self._end_processes()
                 process.wait()
             said.seek(0)
             output = said.read().decode(errors="replace")
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
         return Outcome(status, tuple(_FAILURE.findall(output)), output, time.monotonic() - began)
+
+    def _end_processes(self) -> None:
+        """Ends all that was started on this copy: without a guard, children may outlive their parents."""
+        mark = f"{_MARK}={self.folder}".encode()
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it is gone, or another's
+                if mark in (place / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(place.name), signal.SIGKILL)
 
     def test_without(self, guard: Guard, tests: Iterable[str], most_seconds: float) -> Outcome:
         """Runs `tests` while `guard` is gone."""
