@@ -3,8 +3,13 @@ models small enough to be trained for many steps."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import subprocess
 import sys
+import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,43 +74,87 @@ def fake_ffmpeg():
 
 
 @pytest.fixture(scope="session")
-def ave_raw(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)` is a folder that `make` filled, once for all processes of a run of the tests.
+
+    No test changes what is in it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each of its processes a folder in that of the run.
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = common / f"once-{name}"
+        with (common / f".once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                unfinished = common / f".once-{name}"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def ave_raw(made_once) -> Path:
     """A synthetic AVE collection of 12 clips: 8 for training, 1 for val, 3 for test."""
-    raw = tmp_path_factory.mktemp("ave") / "raw"
-    ave.synthesize(raw, clips=12, seed=3, workers=1)
-    return raw
+    return (
+        made_once("ave", lambda folder: ave.synthesize(folder / "raw", clips=12, seed=3, workers=1)) / "raw"
+    )
 
 
 @pytest.fixture(scope="session")
-def ave_shards(ave_raw, tmp_path_factory) -> Path:
+def ave_shards(ave_raw, made_once) -> Path:
     """The shards of `ave_raw`, with both kinds of fbank."""
-    out = tmp_path_factory.mktemp("shards") / "out"
-    preprocess("ave", ave_raw, out, Options())
-    return out
+    return (
+        made_once("ave-shards", lambda folder: preprocess("ave", ave_raw, folder / "out", Options())) / "out"
+    )
 
 
 @pytest.fixture(scope="session")
-def avs_shards(tmp_path_factory) -> Path:
+def avs_shards(made_once) -> Path:
     """A synthetic AVSBench-S4 of 10 clips: 7 for training, 1 for val, 2 for test."""
-    folder = tmp_path_factory.mktemp("avs")
-    avs_s4.synthesize(folder / "raw", clips=10, seed=3, workers=1)
-    preprocess("avs-s4", folder / "raw", folder / "out", Options(features=("swin",)))
-    return folder / "out"
+
+    def make(folder: Path) -> None:
+        avs_s4.synthesize(folder / "raw", clips=10, seed=3, workers=1)
+        preprocess("avs-s4", folder / "raw", folder / "out", Options(features=("swin",)))
+
+    return made_once("avs", make) / "out"
 
 
 @pytest.fixture(scope="session")
-def avqa_shards(tmp_path_factory) -> Path:
+def avqa_shards(made_once) -> Path:
     """A synthetic MUSIC-AVQA of 10 clips: 7 for training, 1 for val, 2 for test."""
-    folder = tmp_path_factory.mktemp("avqa")
-    music_avqa.synthesize(folder / "raw", clips=10, seed=3, workers=1)
-    preprocess("music-avqa", folder / "raw", folder / "out", Options(features=("swin",)))
-    return folder / "out"
+
+    def make(folder: Path) -> None:
+        music_avqa.synthesize(folder / "raw", clips=10, seed=3, workers=1)
+        preprocess("music-avqa", folder / "raw", folder / "out", Options(features=("swin",)))
+
+    return made_once("avqa", make) / "out"
 
 
 @pytest.fixture(scope="session")
 def shards_of(request):
     """The shards of a task by its name; made when asked for."""
     return lambda task: request.getfixturevalue(f"{task}_shards")
+
+
+KEPT = {"ave": "ave", "avs": "avs-s4", "avqa": "music-avqa"}
+
+
+@pytest.fixture(scope="session")
+def kept_shards(made_once):
+    """Four real clips of a task by its name (two for training, one each for val and test), made before."""
+
+    def unpack(folder: Path) -> None:
+        for name in KEPT.values():
+            with tarfile.open(Path(__file__).parent / "earlier" / "0.1" / f"{name}.tar.xz") as archive:
+                archive.extractall(folder, filter="data")
+
+    return lambda task: made_once("kept", unpack) / KEPT[task]
 
 
 # The smallest models: one block, or one a stage, narrow.

@@ -73,9 +73,9 @@ SHRUNK = {
 
 
 @pytest.mark.parametrize("name", SHRUNK)
-def test_a_preset_of_a_small_model_steps_saves_resumes_and_is_scored(name, one_clip_each, tmp_path):
+def test_a_preset_of_a_small_model_steps_saves_resumes_and_is_scored(name, kept_shards, tmp_path):
     config = load_preset(name, [*SETTINGS, *SHRUNK[name]])
-    check_life(one_clip_each(config.task), tmp_path / "run", config)
+    check_life(kept_shards(config.task), tmp_path / "run", config)
 
 
 @pytest.mark.slow

@@ -2,9 +2,8 @@
 
 import dataclasses
 import random
+import shutil
 import signal
-import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,16 +18,13 @@ from stgcma.train.evaluation import evaluate
 from stgcma.train.loop import train
 from stgcma.train.order import EpochOrder
 
-KEPT = Path(__file__).parents[1] / "earlier" / "0.1" / "ave.tar.xz"
 LAST = "checkpoints/last/adapters.safetensors"
 
 
 @pytest.fixture
-def shards(tmp_path):
+def shards(kept_shards, tmp_path):
     """AVE in four clips: two for training, one each for val and test."""
-    with tarfile.open(KEPT) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path / "ave"
+    return shutil.copytree(kept_shards("ave"), tmp_path / "ave")
 
 
 @pytest.fixture

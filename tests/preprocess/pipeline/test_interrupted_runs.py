@@ -16,7 +16,7 @@ from .killing import kill_at_random
 from .stand_in import build, contents
 
 SEED = 20260918
-KILLS = 20
+KILLS = 8
 
 
 def test_killed_before_any_operation_on_files(finish, tmp_path, raw):
@@ -86,14 +86,19 @@ def test_progress_of_a_plan_that_is_gone_is_not_believed(tmp_path, raw):
     assert [record.key for record in read_quarantine(out)] == ["clip-0", "clip-1", "clip-2"]
 
 
-def test_killed_at_random_with_real_processes(start, tmp_path, raw):
+@pytest.mark.parametrize(
+    ("kills", "seconds"),
+    [(KILLS, 0.02), pytest.param(60, 0.05, marks=(pytest.mark.slow, pytest.mark.timeout(900)))],
+    ids=["few", "many"],
+)
+def test_killed_at_random_with_real_processes(start, tmp_path, raw, kills, seconds):
     build(tmp_path / "whole", raw)
     wanted = contents(tmp_path / "whole")
 
     def start_run(out, workers):
-        return start("run", out, raw, "--workers", workers, "--seconds", 0.05)
+        return start("run", out, raw, "--workers", workers, "--seconds", seconds)
 
-    kill_at_random(start_run, wanted, tmp_path / "out", kills=KILLS, longest_seconds=2.5, seed=SEED)
+    kill_at_random(start_run, wanted, tmp_path / "out", kills=kills, longest_seconds=50 * seconds, seed=SEED)
     result = verify(tmp_path / "out", on_total=lambda _: None, on_bytes=lambda _: None)
     assert (result.clips, result.faults) == (41, ())
 

@@ -155,7 +155,7 @@ def test_a_progress_record_that_is_none_is_made_again(tmp_path, raw, record, cap
     assert faults(out) == ()
 
 
-def test_a_progress_record_under_anothers_name_is_not_believed(tmp_path, raw):
+def test_a_progress_record_under_anothers_name_is_not_believed(tmp_path, raw, capsys):
     build(tmp_path / "whole", raw, clips=12)
     out = tmp_path / "out"
     build(out, raw, clips=12)
@@ -164,6 +164,7 @@ def test_a_progress_record_under_anothers_name_is_not_believed(tmp_path, raw):
     (progress / "train-000001.tar.json").write_bytes((progress / "train-000000.tar.json").read_bytes())
     build(out, raw, clips=12)
     assert contents(out) == contents(tmp_path / "whole")
+    assert "train-000001.tar.json is damaged; its shard is made again" in capsys.readouterr().err
 
 
 def test_repair_and_overwrite_exclude_each_other():
