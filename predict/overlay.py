@@ -53,9 +53,14 @@ def write_overlay(
     first_layer = info.clip_start_seconds - info.start_seconds + shown_at_seconds - 0.5 - 1.0
     video = info.video
     index = 0 if video is None else video.index
+    # Set upright by the same steps as the frames, not by ffmpeg, whose tag must then not reach the output.
+    upright = () if video is None else (*video.orientation.ffmpeg_filters(), "sidedata=delete:DISPLAYMATRIX")
+    if video is not None and video.interlaced:
+        upright = ("bwdif=mode=send_frame", *upright)
+    steps = ",".join((*upright, f"scale={size[0]}:{size[1]}:flags=bilinear", "setsar=1"))
     filters = (
         f"[1:v]settb=AVTB,setpts=PTS+({first_layer!r})/TB[layers];"
-        f"[0:{index}]scale={size[0]}:{size[1]}:flags=bilinear[video];"
+        f"[0:{index}]{steps}[video];"
         "[video][layers]overlay=eof_action=repeat,pad=ceil(iw/2)*2:ceil(ih/2)*2[out]"
     )
     limits = ("-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS))
@@ -64,7 +69,7 @@ def write_overlay(
         codec = ("copy",) if info.audio.codec == "aac" else ("aac", "-b:a", "160k")
         sound = ("-map", f"0:{info.audio.index}", "-c:a", *codec)
     arguments = (
-        *limits, "-format_whitelist", ",".join(DEMUXERS), "-i", file_url(info.path),
+        *limits, "-noautorotate", "-format_whitelist", ",".join(DEMUXERS), "-i", file_url(info.path),
         *limits, "-f", "image2", "-framerate", "1", "-start_number", "0", "-i", "%06d.png",
         "-filter_complex", filters, "-map", "[out]", *sound,
         "-c:v", "libx264", "-preset", "superfast", "-crf", "23", "-pix_fmt", "yuv420p",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192 * 8192
 MAX_SIDE = 16384
+# A video stream is a preview when another one has more than this many times its pixels.
+_PREVIEW_FACTOR = 4
 
 # Demuxers of self-contained files. Playlists and scripts (hls, dash, concat, sdp, image2, ...) can name other
 # files or hosts, so that they are absent. av.open() refuses everything that is not listed.
@@ -84,10 +86,41 @@ def decoding_error(error: Exception, what: str) -> ClipError:
 
 
 def video_stream(container: Any) -> Any | None:
-    """The first video stream that is not an attached picture (cover art), or None."""
+    """The video stream that `choose_video` chooses, or None."""
+    return choose_video(container)[0]
+
+
+def choose_video(container: Any) -> tuple[Any | None, tuple[str, ...]]:
+    """Choose the video stream to read, None without one. Also returns a warning when there was a choice.
+
+    Covers and thumbnails do not count. Of the others it is the one flagged as default, else the largest, else
+    the first. A flagged preview is passed over: muxers flag the first stream when they are told nothing.
+    """
     from av.stream import Disposition
 
-    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    found = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    if len(found) <= 1:
+        return (found[0] if found else None), ()
+    largest = max(map(_pixels, found))
+    flagged = [
+        stream
+        for stream in found
+        if stream.disposition & Disposition.default and _pixels(stream) * _PREVIEW_FACTOR >= largest
+    ]
+    chosen = max(flagged or found, key=_pixels)  # the first of the largest
+    size = (
+        f"{chosen.codec_context.width}x{chosen.codec_context.height}"
+        if chosen.codec_context
+        else "unknown size"
+    )
+    return chosen, (f"{len(found)} video streams: stream {chosen.index} of {size} is used",)
+
+
+def _pixels(stream: Any) -> int:
+    """Pixels of a picture; 0 where there is no decoder."""
+    context = stream.codec_context
+    return context.width * context.height if context else 0
 
 
 def read_only(stream: Any) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .container import check_size, decoding_error, open_container, prepare_decoder, shown, video_stream
+from .container import check_size, choose_video, decoding_error, open_container, prepare_decoder, shown
+from .picture_facts import VideoFacts, picture_facts
 from .reasons import REASONS, ClipError, DamageError
 
 if TYPE_CHECKING:
@@ -17,21 +18,6 @@ __all__ = ["REASONS", "AudioFacts", "ClipError", "DamageError", "MediaInfo", "Vi
 COVERAGE_TOLERANCE_SECONDS = 0.5
 MAX_DURATION_SECONDS = 4 * 3600.0
 NO_DECODER = "unknown"  # the codec of a sound that PyAV cannot decode
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """The first video stream that is not a cover picture. Sizes are those before rotation."""
-
-    index: int
-    codec: str
-    width: int
-    height: int
-    fps_average: float | None
-    rotation_degrees: int  # counter-clockwise turn that sets the picture upright: 0, 90, 180 or 270
-    start_seconds: float  # of the first shown picture, on the container's clock
-    pixel_format: str
-    interlaced: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +87,7 @@ def check_coverage(
 
 
 def probe(path: Path) -> MediaInfo:
-    """Reads the header of `path`, and its first picture for rotation and true size.
+    """Reads the header of `path`, and its first picture for orientation, colours and true size.
 
     Raises `ClipError`: 'missing', 'empty', 'unreadable', 'too-large', 'out-of-memory'.
     """
@@ -132,7 +118,7 @@ def probe(path: Path) -> MediaInfo:
 
 
 def _video_facts(container: Any, path: Path) -> VideoFacts | None:
-    stream = video_stream(container)
+    stream, warnings = choose_video(container)
     if stream is None:
         return None
     context = prepare_decoder(stream)
@@ -140,19 +126,7 @@ def _video_facts(container: Any, path: Path) -> VideoFacts | None:
     picture = _first_picture(container.demux(stream), context)
     if picture is None:
         raise ClipError("unreadable", f"no picture decodes: {shown(path)}")
-    check_size(picture.width, picture.height)
-    rate = stream.average_rate
-    return VideoFacts(
-        index=stream.index,
-        codec=context.codec.canonical_name,
-        width=picture.width,
-        height=picture.height,
-        fps_average=float(rate) if rate else None,
-        rotation_degrees=round(picture.rotation / 90) * 90 % 360,
-        start_seconds=_start_seconds(stream, container),
-        pixel_format=picture.format.name,
-        interlaced=bool(picture.interlaced_frame) or context.field_order > 1,  # 0 unknown, 1 progressive
-    )
+    return picture_facts(stream, picture, _start_seconds(stream, container), warnings)
 
 
 def _first_picture(packets: Iterable[Any], context: Any) -> Any | None:

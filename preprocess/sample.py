@@ -44,6 +44,7 @@ class Footage:
         fps: average frames a second; 0 without a video stream.
         has_audio: whether the sound is real, not silence in its place.
         ffmpeg_sound: whether the ffmpeg program decoded the sound, for which PyAV has no decoder.
+        warnings: what a user should know of its streams, one line each.
     """
 
     frames: Frames
@@ -52,6 +53,7 @@ class Footage:
     fps: float
     has_audio: bool
     ffmpeg_sound: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def decoder(self) -> str:
@@ -87,7 +89,9 @@ class SampleMaker:
             raise ClipError(*clip.problem)
         footage = self._film(clip) if not clip.pictures else self._pictures(clip)
         check_length(footage.waveform)
-        warnings = [] if footage.has_audio else ["no audio stream: silence was put in its place"]
+        warnings = list(footage.warnings)
+        if not footage.has_audio:
+            warnings.append("no audio stream: silence was put in its place")
         warnings += self._annotated_beyond(clip, footage.seconds)
         members = dict(jpeg_members(footage.frames, self.settings.sampling))
         fbanks, sums = fbank_members(footage.waveform, self.settings)
@@ -129,7 +133,8 @@ class SampleMaker:
         seconds = info.claimed_end_seconds or float(frames.times_seconds[-1])
         waveform, has_audio = self._waveform(path, info, seconds)
         fps = (info.video.fps_average or 0.0) if info.video else 0.0
-        return Footage(frames, waveform, seconds, fps, has_audio, ffmpeg_sound=_is_for_ffmpeg(info))
+        warnings = info.video.warnings if info.video else ()
+        return Footage(frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), warnings)
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
         """A clip that ships as one picture a second, with its sound in a file of its own or none."""

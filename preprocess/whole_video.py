@@ -113,7 +113,7 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
         width=width,
         height=height,
         has_audio=has_audio,
-        warnings=tuple(warnings),
+        warnings=(*(request.info.video.warnings if request.info.video else ()), *warnings),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..container import shown
 from ..media import ClipError, DamageError, MediaInfo, probe
 from .frames import Choose, Frames, check_bytes, chosen_indices
+from .shown import shown_pictures
 from .timeline import Timeline, read_timeline
 
 if TYPE_CHECKING:
@@ -36,8 +37,12 @@ def objection(info: MediaInfo, timeline: Timeline) -> str | None:
         return f"the codec {video.codec}"
     if video.pixel_format not in _PIXEL_FORMATS:
         return f"the pixel format {video.pixel_format}"
-    if video.rotation_degrees:
-        return f"a rotation by {video.rotation_degrees} degrees"
+    if not video.orientation.upright:
+        return f"turned or mirrored pictures ({video.orientation})"
+    if video.several_streams:
+        return "several video streams"
+    if video.assumed_matrix is not None:
+        return "HD pictures that do not name their colour matrix"
     if video.interlaced:
         return "interlaced pictures"
     if timeline.edited:
@@ -65,7 +70,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         raise ClipError("unsupported", f"decord 0.6 is wrong for {refused}; use --decoder auto")
     times = timeline.times_seconds
     indices = chosen_indices(choose, times)
-    check_bytes(len(indices), info.video.width, info.video.height)
+    check_bytes(len(indices), *info.video.square_size)
     try:
         reader = decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
         seen = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
@@ -75,7 +80,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         # What decord says holds the time of day, so that it is for the log only.
         logging.getLogger(__name__).info("%s: %s", shown(path), error)
         raise DamageError("unreadable", "decord cannot decode it") from error
-    return Frames(np.ascontiguousarray(images), times[indices], NAME)
+    return Frames(shown_pictures(np.ascontiguousarray(images), info.video), times[indices], NAME)
 
 
 def _images(reader: Any, indices: NDArray[np.intp], *, seek: bool) -> NDArray[np.uint8]:

@@ -10,8 +10,9 @@ import numpy as np
 from ..container import shown
 from ..ffmpeg_process import ffmpeg_input, run_ffmpeg
 from ..media import ClipError, DamageError, MediaInfo, probe
-from .frames import Choose, Frames, check_bytes, chosen_indices, upright
+from .frames import Choose, Frames, check_bytes, chosen_indices
 from .pyav import displayed_timeline
+from .shown import shown_pictures
 from .timeline import read_timeline
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     times = timeline.times_seconds
     indices = chosen_indices(choose, times)
     unique, rows = np.unique(indices, return_inverse=True)
-    check_bytes(len(unique), info.video.width, info.video.height)
+    check_bytes(len(unique), *info.video.square_size)
 
     numbers = unique if counted else timeline.visible[unique]
     # Pictures of another size than the first would be squashed to it; this fails for them.
@@ -46,12 +47,13 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     wanted = "+".join(f"eq({'n' if counted else 'pts'},{number})" for number in numbers)
     # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
     # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
+    matrix = f":in_color_matrix={info.video.assumed_matrix}" if info.video.assumed_matrix else ""
     output = ffmpeg_input(noautorotate=None)[str(info.video.index)].output(
         "pipe:",
         format="rawvideo",
         vcodec="rawvideo",
         fps_mode="passthrough",
-        vf=f"{same_size},settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor,format=rgb24",
+        vf=f"{same_size},settb={timeline.time_base},select='{wanted}',scale=interl=-1:flags=neighbor{matrix},format=rgb24",
         **{"frames:v": len(unique)},
     )
     written, failure = run_ffmpeg(path, output.global_args("-xerror"))
@@ -67,4 +69,4 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     images = np.frombuffer(written, dtype=np.uint8).reshape(
         len(unique), info.video.height, info.video.width, 3
     )
-    return Frames(upright(images[rows], info.video.rotation_degrees), times[indices], NAME)
+    return Frames(shown_pictures(images, info.video)[rows], times[indices], NAME)

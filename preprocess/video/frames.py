@@ -18,7 +18,7 @@ MAX_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Frames:
-    """M frames of one clip, upright.
+    """M frames of one clip, as they are shown: upright, with square pixels.
 
     images: uint8 [M, H, W, 3], RGB.
     times_seconds: float64 [M], when each is presented; the clip's first shown picture is at 0.
@@ -85,8 +85,3 @@ def check_bytes(count: int, width: int, height: int) -> None:
         raise ClipError(
             "too-large", f"{count} frames of {width}x{height}, at most {MAX_BYTES} bytes are decoded"
         )
-
-
-def upright(images: NDArray[np.uint8], rotation_degrees: int) -> NDArray[np.uint8]:
-    """`images` [M, H, W, 3] turned counter-clockwise by a multiple of 90 degrees."""
-    return np.ascontiguousarray(np.rot90(images, rotation_degrees // 90, axes=(1, 2)))

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ..container import check_size, decoding_error, open_container, prepare_decoder, read_only
 from ..media import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
-from .frames import Choose, Frames, check_bytes, chosen_indices, upright
+from ..picture_facts import square_size
+from .frames import Choose, Frames, check_bytes, chosen_indices
+from .shown import shown_pictures
 from .timeline import MISSING, Timeline, read_timeline, require_video
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def stream_frames(
     for number, picture in pictures:
         if number in missing:
             missing.discard(number)
-            yield number, upright(converter.rgb(picture)[None], converter.rotation_degrees)[0]
+            yield number, shown_pictures(converter.rgb(picture)[None], converter.video)[0]
         if not missing:
             return
     raise MissingPictureError("unreadable", f"{len(missing)} of its pictures did not decode")
@@ -263,7 +265,9 @@ class _Collector:
             return
         self._missing.discard(number)
         if self._images is None:
-            check_bytes(len(self._rows), picture.width, picture.height)
+            video = self._converter.video
+            size = square_size(picture.width, picture.height, video.pixel_aspect, video.orientation)
+            check_bytes(len(self._rows), *size)
         pixels = self._converter.rgb(picture)
         if self._images is None:
             self._images = np.empty((len(self._rows), *pixels.shape), dtype=np.uint8)
@@ -274,17 +278,21 @@ class _Collector:
         if self._images is None:
             raise ValueError("no picture was taken")
         rows = [self._rows[int(value)] for value in numbers]
-        images = self._images if rows == list(range(len(self._images))) else self._images[rows]
-        return Frames(upright(images, self._converter.rotation_degrees), times_seconds, NAME)
+        images = shown_pictures(self._images, self._converter.video)
+        images = images if rows == list(range(len(images))) else images[rows]
+        return Frames(images, times_seconds, NAME)
 
 
 class _Converter:
-    """Converts pictures of one size to RGB, not yet turned upright."""
+    """Converts pictures of one size to RGB, as they are stored."""
 
     def __init__(self, info: MediaInfo) -> None:
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Colorspace, VideoReformatter
 
-        self.rotation_degrees = info.video.rotation_degrees if info.video else 0
+        if info.video is None:
+            raise ClipError("no-video", "the file has no video stream")
+        self.video = info.video
+        self._assumed = int(Colorspace.ITU709) if info.video.assumed_matrix == "bt709" else None
         self._reformatter = VideoReformatter()
         self._size: tuple[int, int] | None = None
 
@@ -303,6 +311,10 @@ class _Converter:
         # Nothing is scaled. POINT takes the chroma sample as it is, as FFmpeg does by itself for 8-bit
         # pictures; for others it would interpolate, differently in different versions.
         rgb = self._reformatter.reformat(
-            picture, format="rgb24", interpolation=Interpolation.POINT, threads=1
+            picture,
+            format="rgb24",
+            src_colorspace=self._assumed,
+            interpolation=Interpolation.POINT,
+            threads=1,
         )
         return np.asarray(rgb.to_ndarray(), dtype=np.uint8)

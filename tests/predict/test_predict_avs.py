@@ -114,6 +114,33 @@ def test_a_turned_video_is_overlaid_upright(stgcma, run_of, encoded, tmp_path):
         strip.verify()
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("mirrored.mp4", ("-display_rotation", 0, "-display_hflip")),
+        ("transposed.mp4", ("-display_rotation", 270, "-display_hflip")),
+        ("transposed.mkv", ("-display_rotation", 270, "-display_hflip")),
+    ],
+)
+def test_an_overlay_is_upright_with_square_pixels_and_says_so(encoded, tmp_path, name, how):
+    """The left third is black; players show 160×90 stored as 120×90, then mirrored or transposed."""
+    stored = "color=white:s=120x90:r=5:d=1,drawbox=w=40:h=90:c=black:t=fill,setsar=4/3"
+    plain = encoded("plain.mp4", "-f", "lavfi", "-i", stored, *H264)
+    info = probe(encoded(name, *how, "-i", plain, "-c", "copy"))
+    size = overlay_size(*info.video.square_size)
+    assert size == ((160, 90) if name.startswith("mirrored") else (90, 160))
+    (tmp_path / "layers").mkdir()
+    layer(Image.new("L", size)).save(tmp_path / "layers" / "000000.png")
+    target = tmp_path / "out.mp4"
+    write_overlay(info, tmp_path / "layers", size, 15 / 16, target, on_seconds=lambda _: None)
+    written = probe(target).video
+    assert (written.orientation.upright, written.pixel_aspect) == (True, 1)
+    assert (written.width, written.height) == size
+    image = pictures(target)[0][0][1].mean(axis=2)
+    dark = image[:, -40:] if name.startswith("mirrored") else image[:40]
+    assert (dark.max() < 60, image.mean() > 140) == (True, True)
+
+
 def test_each_layer_is_shown_about_its_own_moment(encoded, tmp_path):
     """Odd sizes, variable rates and a sound that is no AAC; the layers alone tell the pictures apart."""
     drop = "select='not(between(n,40,55))*not(eq(mod(n,7),3))'"

@@ -1,7 +1,10 @@
 """A window holds what a sample of a clip with that content would: to the byte."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from stgcma.preprocess.datasets import ave, avs_s4, music_avqa
 from stgcma.preprocess.media import probe
 from stgcma.preprocess.reasons import ClipError
@@ -9,7 +12,7 @@ from stgcma.preprocess.sample import SampleMaker
 from stgcma.preprocess.specification import ClipSpecification, FeatureSettings
 from stgcma.preprocess.whole_video import DecodeRequest, decode_video, read_window, windows_decoded
 
-from .conftest import picture, tone
+from .conftest import H264, picture, tone
 
 
 def decoded_video(path, folder, sampling, window_seconds):
@@ -94,6 +97,21 @@ def test_pictures_that_must_be_counted_give_the_same_frames(encoded, ffmpeg, tmp
         for suffix, windows in made.items()
     }
     assert frames[".avi"] == frames[".mp4"]
+
+
+def test_frames_are_those_that_players_show(encoded, tmp_path):
+    """Stored as 60×60 with pixels of 4:3 and interlaced, shown transposed: 60 wide, 80 high, red on top."""
+    halves = "color=blue:s=60x60:r=5:d=1,drawbox=w=30:h=60:c=red:t=fill,setsar=4/3"
+    stored = encoded("stored.mp4", "-f", "lavfi", "-i", halves, *H264, "-x264-params", "interlaced=1")
+    how = ("-display_rotation", 270, "-display_hflip")
+    path = encoded("shown.mp4", *how, "-i", stored, "-c", "copy")
+    decoded = decoded_video(path, tmp_path / "decoded", avs_s4.SAMPLING, 5)
+    assert (decoded.width, decoded.height) == (60, 80)
+    assert decoded.warnings[0].startswith("interlaced pictures: ")
+    members = read_window(decoded, 0, FeatureSettings(avs_s4.SAMPLING, ("swin",)))
+    image = np.asarray(Image.open(io.BytesIO(members["frame_00.jpg"]))).astype(int)
+    top, bottom = image[:100].mean(axis=(0, 1)), image[-100:].mean(axis=(0, 1))
+    assert (top[0] > 200, top[2] < 50, bottom[0] < 50, bottom[2] > 200) == (True,) * 4
 
 
 def test_missing_sound_becomes_silence_and_is_said(encoded, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from av.video.reformatter import Interpolation
 from stgcma.preprocess.media import ClipError, probe
 from stgcma.preprocess.video import evenly, pyav, read_frames
+from stgcma.preprocess.video.shown import deinterlaced
 
 VIDEOS = [
     "h264.mp4",
@@ -43,9 +44,9 @@ NOT_FOR_DECORD = {
     "av1.mp4": "codec av1",
     "av1.webm": "codec av1",
     "mpeg4.avi": "container avi",
-    "rotated-90.mp4": "rotation by 90 degrees",
-    "rotated-180.mp4": "rotation by 180 degrees",
-    "rotated-270.mp4": "rotation by 270 degrees",
+    "rotated-90.mp4": r"turned or mirrored pictures \(transpose, vflip\)",
+    "rotated-180.mp4": r"turned or mirrored pictures \(hflip, vflip\)",
+    "rotated-270.mp4": r"turned or mirrored pictures \(transpose, hflip\)",
     "edit-list.mp4": "edit list",
     "odd-size.mp4": "pixel format yuv444p",
     "h264-10bit.mp4": "pixel format yuv420p10le",
@@ -63,6 +64,8 @@ def full_decode(path):
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
             rgb = frame.to_ndarray(format="rgb24", interpolation=Interpolation.POINT)
+            if frame.interlaced_frame:  # lines of the bottom field are made of those of the top one
+                rgb = deinterlaced(rgb[None])[0]
             frames[frame.pts] = np.rot90(rgb, frame.rotation // 90)
         return frames, stream.time_base
 
@@ -150,6 +153,5 @@ def test_rotation_is_counter_clockwise_as_in_the_display_matrix(clip):
     upright = read_frames(clip("h264.mp4"), lambda times: evenly(times, 2)).images
     for degrees in (90, 180, 270):
         info = probe(clip(f"rotated-{degrees}.mp4"))
-        assert info.video.rotation_degrees == degrees
         turned = read_frames(info.path, lambda times: evenly(times, 2), info=info).images
         assert np.array_equal(turned, np.rot90(upright, degrees // 90, axes=(1, 2)))

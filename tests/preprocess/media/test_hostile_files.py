@@ -5,12 +5,14 @@ import shutil
 import socket
 import struct
 import threading
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from stgcma.preprocess import container as container_module
 from stgcma.preprocess.audio import read_waveform
 from stgcma.preprocess.media import AudioFacts, ClipError, MediaInfo, VideoFacts, probe
+from stgcma.preprocess.orientation import Orientation
 from stgcma.preprocess.video import evenly, ffmpeg, pyav, read_frames
 from stgcma.preprocess.video.frames import check_bytes
 
@@ -46,7 +48,7 @@ def every_reader(path, info):
 
 
 def believable(path):
-    video = VideoFacts(0, "h264", 160, 120, 25.0, 0, 0.0, "yuv420p", False)
+    video = VideoFacts(0, "h264", 160, 120, 25.0, Orientation(), Fraction(1), 0.0, "yuv420p", False)
     return MediaInfo(path, "mov", 0.0, 2.0, video, AudioFacts(1, "aac", 44100, 1, 0.0))
 
 

@@ -12,7 +12,12 @@ def test_facts_of_a_plain_clip(clip):
     info = probe(clip("h264.mp4"))
     assert info.duration_seconds == pytest.approx(2.0)
     assert (info.video.codec, info.video.width, info.video.height) == ("h264", 160, 120)
-    assert (info.video.fps_average, info.video.rotation_degrees, info.video.start_seconds) == (25, 0, 0)
+    assert (info.video.fps_average, info.video.start_seconds) == (25, 0)
+    assert (info.video.orientation.upright, info.video.square_size, info.video.warnings) == (
+        True,
+        (160, 120),
+        (),
+    )
     assert (info.video.pixel_format, info.video.interlaced) == ("yuv420p", False)
     assert (info.audio.codec, info.audio.sample_rate_hz, info.audio.channels) == ("aac", 44100, 1)
     assert info.clip_start_seconds == 0

@@ -1,0 +1,129 @@
+"""The properties of a video stream that decide how its stored pictures are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .container import check_size
+from .orientation import Orientation
+
+# Wider or narrower pixels are no display's: the number is damaged, or stands for something else.
+_MOST_ASPECT = 8
+# Containers round sizes, and coded pictures are a little larger than shown ones (1088 lines for 1080).
+_SQUARE_WITHIN = Fraction(1, 100)
+# As players decide it: more than the 576 lines or 1279 columns of standard definition (ITU-R BT.601).
+_SD_LINES, _HD_COLUMNS = 576, 1280
+# ISO/IEC 23091-2: matrix coefficients, transfer characteristics.
+_UNSPECIFIED = 2
+_HDR = {16: "PQ", 18: "HLG"}
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """The chosen video stream. Sizes are those of the stored pictures.
+
+    Attributes:
+        index: of the stream in the file.
+        codec: FFmpeg's name of it.
+        width, height: of the stored pictures, in pixels.
+        fps_average: pictures a second; None when the container does not tell.
+        orientation: how a stored picture is set upright.
+        pixel_aspect: width of a stored pixel over its height.
+        start_seconds: of the first shown picture, on the container's clock.
+        pixel_format: FFmpeg's name of it.
+        interlaced: whether pictures consist of two fields.
+        assumed_matrix: FFmpeg's name of the colour matrix of pictures that do not name theirs. None for
+            FFmpeg's own assumption, BT.601, and for pictures that do.
+        several_streams: whether it was chosen among several.
+        warnings: what a user should know of its pictures, one line each.
+    """
+
+    index: int
+    codec: str
+    width: int
+    height: int
+    fps_average: float | None
+    orientation: Orientation
+    pixel_aspect: Fraction
+    start_seconds: float
+    pixel_format: str
+    interlaced: bool
+    assumed_matrix: str | None = None
+    several_streams: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def square_size(self) -> tuple[int, int]:
+        """Width and height of the upright pictures with square pixels: one side is stretched, none shrunk."""
+        return square_size(self.width, self.height, self.pixel_aspect, self.orientation)
+
+
+def square_size(width: int, height: int, pixel_aspect: Fraction, orientation: Orientation) -> tuple[int, int]:
+    """Return the size of a stored picture of `width`×`height` when it is upright, with square pixels."""
+    if pixel_aspect > 1:
+        width = round(width * pixel_aspect)
+    else:
+        height = round(height / pixel_aspect)
+    return (height, width) if orientation.transpose else (width, height)
+
+
+def picture_facts(stream: Any, picture: Any, start_seconds: float, choice: tuple[str, ...]) -> VideoFacts:
+    """Collect the facts of a PyAV video stream from the stream and its first decoded picture.
+
+    choice: warnings about the choice of the stream.
+
+    Raises `ClipError('too-large')` for pictures that no clip has.
+    """
+    context, rate = stream.codec_context, stream.average_rate
+    matrix = picture.side_data.get("DISPLAYMATRIX")
+    orientation = Orientation.from_display_matrix(None if matrix is None else bytes(matrix))
+    aspect, warnings = _pixel_aspect(stream.sample_aspect_ratio, context.sample_aspect_ratio)
+    warnings = [*choice, *warnings]
+    interlaced = bool(picture.interlaced_frame) or context.field_order > 1  # 0 unknown, 1 progressive
+    if interlaced:
+        warnings.append("interlaced pictures: the top field is taken, the other one's lines are interpolated")
+    if (curve := _HDR.get(int(picture.color_trc))) is not None:
+        warnings.append(
+            f"HDR pictures ({curve}): they are not tone-mapped, so that they are duller than on a display"
+        )
+    assumed = _assumed_matrix(picture)
+    if assumed is not None:
+        warnings.append("HD pictures that do not name their colour matrix: BT.709 is assumed")
+    check_size(*square_size(picture.width, picture.height, aspect, orientation))
+    return VideoFacts(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        width=picture.width,
+        height=picture.height,
+        fps_average=float(rate) if rate else None,
+        orientation=orientation,
+        pixel_aspect=aspect,
+        start_seconds=start_seconds,
+        pixel_format=picture.format.name,
+        interlaced=interlaced,
+        assumed_matrix=assumed,
+        several_streams=bool(choice),
+        warnings=tuple(warnings),
+    )
+
+
+def _pixel_aspect(container: Fraction | None, codec: Fraction | None) -> tuple[Fraction, list[str]]:
+    """The pixel aspect, from what the container says of it, else from what the codec says; and warnings.
+
+    1 is written by encoders and muxers that were told nothing, so that any other number goes before it.
+    """
+    told = [Fraction(aspect) for aspect in (container, codec) if aspect]
+    aspect = next((each for each in told if abs(each - 1) > _SQUARE_WITHIN), Fraction(1))
+    if not Fraction(1, _MOST_ASPECT) <= aspect <= _MOST_ASPECT:
+        said = f"{aspect.numerator}:{aspect.denominator}"
+        return Fraction(1), [f"a pixel aspect of {said} is not plausible: its pixels are taken as square"]
+    return aspect, []
+
+
+def _assumed_matrix(picture: Any) -> str | None:
+    is_hd = picture.width >= _HD_COLUMNS or picture.height > _SD_LINES
+    if not is_hd or int(picture.colorspace) != _UNSPECIFIED or picture.format.is_rgb:
+        return None
+    return "bt709" if len(picture.format.components) > 1 else None
