@@ -17,8 +17,6 @@ from .schema import SHARD_FOLDER, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
 from .tar_members import TarMemberError, extent_members, stream_members
 
-_UNREADABLE = "{where} is not a readable shard: {fault}"
-
 
 class ClipPlace(NamedTuple):
     """Where a clip lies: the bytes `[offset_bytes, offset_bytes + size_bytes)` of a shard."""
@@ -100,7 +98,7 @@ class ClipReader:
                     raise StgcmaError(f"{where}: {name} is in it twice")
                 members[suffix] = content
         except TarMemberError as fault:
-            raise StgcmaError(_UNREADABLE.format(where=where, fault=fault)) from None
+            raise StgcmaError(f"{where} is not a readable shard: {fault}") from None
         return members
 
     def close(self) -> None:
@@ -160,4 +158,4 @@ def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[
     except FileNotFoundError:
         raise StgcmaError(f"{where} is missing, the manifest names it") from None
     except TarMemberError as fault:
-        raise StgcmaError(_UNREADABLE.format(where=where, fault=fault)) from None
+        raise StgcmaError(f"{where} is not a readable shard: {fault}") from None
