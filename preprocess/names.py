@@ -18,7 +18,9 @@ _SPLITS = {
     "testing": "test",
 }
 # Taken for training here and for testing there, so that nobody can tell.
-_UNCLEAR = frozenset({"dev", "devel", "development", "eval", "evaluation", "holdout", "trainval"})
+_UNCLEAR = frozenset(
+    {"dev", "devel", "development", "eval", "evaluation", "holdout", "trainval", "trn", "vld", "tst"}
+)
 # What is written around such a word: `train_set`, `TestData`, `val-videos`, `training clips 2`.
 _AROUND = (
     "set", "sets", "split", "splits", "data", "dataset", "video", "videos", "clip", "clips", "file", "files",
@@ -64,14 +66,22 @@ def class_key(name: str) -> str:
     )
 
 
-def check_twins(names: Iterable[str], where: object, what: str = "classes") -> None:
-    """Raises InputError naming `where` when two `names` differ in case, blanks or Unicode form only."""
+def check_twins(names: Iterable[str], where: object, *, background: str | None = None) -> None:
+    """Raises InputError naming `where` when two classes differ in case, blanks or Unicode form only.
+
+    So it does for a class that is called as the `background` is, the class of seconds without one.
+    """
     seen: dict[str, str] = {}
     for name in names:
+        if background is not None and class_key(name) == class_key(background):
+            raise InputError(
+                f"{where}: a class is called {name!r}, which is the name for seconds without a class; "
+                "give it another"
+            )
         twin = seen.setdefault(class_key(name), name)
         if twin != name:
             raise InputError(
-                f"{where}: the {what} {ascii_if_alike(twin, name)} differ only in case, blanks or Unicode "
+                f"{where}: the classes {ascii_if_alike(twin, name)} differ only in case, blanks or Unicode "
                 "form; give them one name"
             )
 

@@ -56,7 +56,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     annotations = [row for _, row in read_rows(path)]
     if not annotations:
         raise InputError(f"{path} holds no annotation rows")
-    check_twins(dict.fromkeys(row.category for row in annotations), path)
+    check_twins(dict.fromkeys(row.category for row in annotations), path, background=BACKGROUND)
     planner = _Planner(annotations, videos_by_name(raw, FOLDER, allow_links=allow_links))
     clips = tuple(
         planner.specify(row, split)

@@ -68,7 +68,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
     for path in clips:
         by_class.setdefault(class_name(path.parts[layout.category]), []).append(path)
     classes = tuple(sorted(by_class))
-    check_twins(classes, raw)
+    check_twins(classes, raw, background=BACKGROUND)
     specifications = [
         _specify(path, split, printable(name), index)
         for index, name in enumerate(classes)
@@ -156,6 +156,12 @@ def _findings(
         if names:
             said = ", ".join(f"{printable(name)!r} is {split_of(name)}" for name in names[:_MOST_NAMED])
             yield f"folders taken for splits: {said}{', …' if len(names) > _MOST_NAMED else ''}"
+    elif same := _same_folders(clips):
+        yield (
+            f"each of the {len({path.parts[0] for path in clips})} classes holds the same folders, "
+            f"{', '.join(map(repr, same[:_MOST_NAMED]))}{', …' if len(same) > _MOST_NAMED else ''}: "
+            "if these are the classes, name the folders above them train, val and test"
+        )
     ignored = sorted(set(files) - set(clips))
     kinds = count_suffixes([path.name for path in ignored])
     if len(ignored) == 1:
@@ -174,6 +180,16 @@ def _findings(
         said = ", ".join(repr(printable(name)) for name in lost[:_MOST_NAMED])
         more = ", …" if len(lost) > _MOST_NAMED else ""
         yield f"{len(lost)} folders hold files, but no clip, and are no classes: {said}{more}"
+
+
+def _same_folders(clips: Sequence[Path]) -> list[str]:
+    """The folders in the class folders, where all of these hold the same ones, and no clip beside them."""
+    held: dict[str, set[str]] = {}
+    for path in clips:
+        held.setdefault(path.parts[0], set()).add(path.parts[1] if len(path.parts) > 2 else "")
+    names = next(iter(held.values()))
+    alike = len(held) > 1 and len(names) > 1 and "" not in names
+    return sorted(map(printable, names)) if alike and all(one == names for one in held.values()) else []
 
 
 def _fits(path: Path, layout: _Layout) -> bool:

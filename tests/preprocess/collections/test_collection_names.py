@@ -70,6 +70,7 @@ def test_splits_may_lie_in_the_class_folders(clips):
         (("Eval/dog/1.mp4",), "in 'Eval', which looks like a split"),
         (("train_set/dog/1.mp4",), "in 'train_set', which looks like a split"),
         (("TestData2/dog/1.mp4",), "in 'TestData2', which looks like a split"),
+        (("trn/dog/1.mp4", "tst/dog/1.mp4"), "in 'trn', which looks like a split"),
         (("dog/dev/1.mp4", "dog/1.mp4"), "in 'dog/dev', which looks like a split"),
         (("Train/dog/1.mp4", "cat/1.mp4"), "in 'Train', which names a split, and in 'cat'; put every class"),
         (("dog/train/1.mp4", "dog/2.mp4"), "in 'dog/train', which names a split, and in 'dog'"),
@@ -203,3 +204,20 @@ def test_files_beside_the_videos_of_a_collection_are_named(ave):
     assert "  files beside the videos that are left out: 2 .rmvb, 1 .txt" in list(
         inspect(ave_reader.read(raw), raw).lines()
     )
+
+
+@pytest.mark.parametrize("name", ["Background", "background", " back ground"])
+def test_no_class_is_called_as_the_background_is(clips, ave, name):
+    message = f"a class is called {name.strip()!r}, which is the name for seconds without a class"
+    with pytest.raises(InputError, match=message):
+        folder.read(clips(f"{name}/1.mp4", "dog/1.mp4"))
+    with pytest.raises(InputError, match=message):
+        ave_reader.read(ave((f"{name}&aaaaaaaaaaa&good&0&5",), splits=((0,), (0,), (0,))))
+
+
+def test_classes_that_all_hold_the_same_folders_may_be_splits(clips):
+    raw = clips("fold1/dog/1.mp4", "fold1/cat/1.mp4", "fold2/dog/1.mp4", "fold2/cat/1.mp4")
+    (finding,) = folder.read(raw).findings
+    assert finding.startswith("each of the 2 classes holds the same folders, 'cat', 'dog': if these are the")
+    (raw / "fold2/1.mp4").touch()
+    assert folder.read(raw).findings == ()
