@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .container import check_size, choose_video, decoding_error, open_container, prepare_decoder, shown
-from .picture_facts import VideoFacts, picture_facts
+from .picture_facts import DeclaredColours, VideoFacts, picture_facts
 from .reasons import REASONS, ClipError, DamageError
 
 if TYPE_CHECKING:
@@ -123,10 +123,12 @@ def _video_facts(container: Any, path: Path) -> VideoFacts | None:
         return None
     context = prepare_decoder(stream)
     check_size(context.width, context.height)
+    declared = DeclaredColours.of(context)
     picture = _first_picture(container.demux(stream), context)
     if picture is None:
         raise ClipError("unreadable", f"no picture decodes: {shown(path)}")
-    return picture_facts(stream, picture, _start_seconds(stream, container), warnings)
+    start = _start_seconds(stream, container)
+    return picture_facts(stream, picture, declared, start_seconds=start, choice=warnings)
 
 
 def _first_picture(packets: Iterable[Any], context: Any) -> Any | None:

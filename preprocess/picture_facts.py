@@ -18,6 +18,23 @@ _SD_LINES, _HD_COLUMNS = 576, 1280
 # ISO/IEC 23091-2: matrix coefficients, transfer characteristics.
 _UNSPECIFIED = 2
 _HDR = {16: "PQ", 18: "HLG"}
+_BT709 = "bt709"
+# Matrix coefficients to FFmpeg's name, and to the number that its scaler has for them (libswscale/swscale.h).
+_MATRICES = {1: _BT709, 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
+SCALER_MATRICES = {_BT709: 1, "smpte240m": 7, "bt2020": 9}
+
+
+@dataclass(frozen=True)
+class DeclaredColours:
+    """Matrix and transfer characteristics that a container declares, numbered as in ISO/IEC 23091-2."""
+
+    matrix: int
+    curve: int
+
+    @classmethod
+    def of(cls, context: Any) -> DeclaredColours:
+        """Read them from a codec context of PyAV, before it decodes: some decoders forget them."""
+        return cls(int(context.colorspace), int(context.color_trc))
 
 
 @dataclass(frozen=True)
@@ -34,8 +51,8 @@ class VideoFacts:
         start_seconds: of the first shown picture, on the container's clock.
         pixel_format: FFmpeg's name of it.
         interlaced: whether pictures consist of two fields.
-        assumed_matrix: FFmpeg's name of the colour matrix of pictures that do not name theirs. None for
-            FFmpeg's own assumption, BT.601, and for pictures that do.
+        matrix: FFmpeg's name of the colour matrix of pictures that do not name theirs. None for FFmpeg's own
+            assumption, BT.601, and for pictures that do.
         several_streams: whether it was chosen among several.
         warnings: what a user should know of its pictures, one line each.
     """
@@ -50,7 +67,7 @@ class VideoFacts:
     start_seconds: float
     pixel_format: str
     interlaced: bool
-    assumed_matrix: str | None = None
+    matrix: str | None = None
     several_streams: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -69,9 +86,17 @@ def square_size(width: int, height: int, pixel_aspect: Fraction, orientation: Or
     return (height, width) if orientation.transpose else (width, height)
 
 
-def picture_facts(stream: Any, picture: Any, start_seconds: float, choice: tuple[str, ...]) -> VideoFacts:
+def picture_facts(
+    stream: Any,
+    picture: Any,
+    declared: DeclaredColours,
+    *,
+    start_seconds: float,
+    choice: tuple[str, ...],
+) -> VideoFacts:
     """Collect the facts of a PyAV video stream from the stream and its first decoded picture.
 
+    declared: counts where the pictures say nothing.
     choice: warnings about the choice of the stream.
 
     Raises `ClipError('too-large')` for pictures that no clip has.
@@ -84,12 +109,13 @@ def picture_facts(stream: Any, picture: Any, start_seconds: float, choice: tuple
     interlaced = bool(picture.interlaced_frame) or context.field_order > 1  # 0 unknown, 1 progressive
     if interlaced:
         warnings.append("interlaced pictures: the top field is taken, the other one's lines are interpolated")
-    if (curve := _HDR.get(int(picture.color_trc))) is not None:
+    curve_number = int(picture.color_trc)
+    if (curve := _HDR.get(declared.curve if curve_number == _UNSPECIFIED else curve_number)) is not None:
         warnings.append(
             f"HDR pictures ({curve}): they are not tone-mapped, so that they are duller than on a display"
         )
-    assumed = _assumed_matrix(picture)
-    if assumed is not None:
+    matrix_name, guessed = _matrix(picture, declared)
+    if guessed:
         warnings.append("HD pictures that do not name their colour matrix: BT.709 is assumed")
     check_size(*square_size(picture.width, picture.height, aspect, orientation))
     return VideoFacts(
@@ -103,7 +129,7 @@ def picture_facts(stream: Any, picture: Any, start_seconds: float, choice: tuple
         start_seconds=start_seconds,
         pixel_format=picture.format.name,
         interlaced=interlaced,
-        assumed_matrix=assumed,
+        matrix=matrix_name,
         several_streams=bool(choice),
         warnings=tuple(warnings),
     )
@@ -122,8 +148,12 @@ def _pixel_aspect(container: Fraction | None, codec: Fraction | None) -> tuple[F
     return aspect, []
 
 
-def _assumed_matrix(picture: Any) -> str | None:
+def _matrix(picture: Any, declared: DeclaredColours) -> tuple[str | None, bool]:
+    """The matrix of a picture that does not name it, and whether it is guessed from the size."""
+    has_chroma = not picture.format.is_rgb and len(picture.format.components) > 1
+    if not has_chroma or int(picture.colorspace) != _UNSPECIFIED:
+        return None, False
+    if declared.matrix != _UNSPECIFIED:
+        return _MATRICES.get(declared.matrix), False
     is_hd = picture.width >= _HD_COLUMNS or picture.height > _SD_LINES
-    if not is_hd or int(picture.colorspace) != _UNSPECIFIED or picture.format.is_rgb:
-        return None
-    return "bt709" if len(picture.format.components) > 1 else None
+    return (_BT709 if is_hd else None), is_hd

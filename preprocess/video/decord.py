@@ -41,8 +41,8 @@ def objection(info: MediaInfo, timeline: Timeline) -> str | None:
         return f"turned or mirrored pictures ({video.orientation})"
     if video.several_streams:
         return "several video streams"
-    if video.assumed_matrix is not None:
-        return "HD pictures that do not name their colour matrix"
+    if video.matrix is not None:
+        return "pictures that do not name their colour matrix"
     if video.interlaced:
         return "interlaced pictures"
     if timeline.edited:

@@ -47,7 +47,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     wanted = "+".join(f"eq({'n' if counted else 'pts'},{number})" for number in numbers)
     # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
     # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
-    matrix = f":in_color_matrix={info.video.assumed_matrix}" if info.video.assumed_matrix else ""
+    matrix = f":in_color_matrix={info.video.matrix}" if info.video.matrix else ""
     output = ffmpeg_input(noautorotate=None)[str(info.video.index)].output(
         "pipe:",
         format="rawvideo",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..container import check_size, decoding_error, open_container, prepare_decoder, read_only
 from ..media import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
-from ..picture_facts import square_size
+from ..picture_facts import SCALER_MATRICES, square_size
 from .frames import Choose, Frames, check_bytes, chosen_indices
 from .shown import shown_pictures
 from .timeline import MISSING, Timeline, read_timeline, require_video
@@ -287,12 +287,12 @@ class _Converter:
     """Converts pictures of one size to RGB, as they are stored."""
 
     def __init__(self, info: MediaInfo) -> None:
-        from av.video.reformatter import Colorspace, VideoReformatter
+        from av.video.reformatter import VideoReformatter
 
         if info.video is None:
             raise ClipError("no-video", "the file has no video stream")
         self.video = info.video
-        self._assumed = int(Colorspace.ITU709) if info.video.assumed_matrix == "bt709" else None
+        self._matrix = None if info.video.matrix is None else SCALER_MATRICES[info.video.matrix]
         self._reformatter = VideoReformatter()
         self._size: tuple[int, int] | None = None
 
@@ -313,7 +313,7 @@ class _Converter:
         rgb = self._reformatter.reformat(
             picture,
             format="rgb24",
-            src_colorspace=self._assumed,
+            src_colorspace=self._matrix,
             interpolation=Interpolation.POINT,
             threads=1,
         )

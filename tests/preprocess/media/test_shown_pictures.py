@@ -228,8 +228,26 @@ def test_untagged_pictures_have_the_matrix_of_their_size(made, size, matrix, war
         apart = np.abs(frames(path, decoder).astype(int) - (0x20, 0xA0, 0x40)).max()
         assert apart <= 4, decoder
     if warnings:
-        with pytest.raises(ClipError, match=r"decord 0\.6 is wrong for HD pictures that do not name"):
+        with pytest.raises(ClipError, match=r"decord 0\.6 is wrong for pictures that do not name"):
             frames(path, "decord")
+
+
+HEVC = ("-c:v", "libx265", "-x265-params", "log-level=error:pools=none", "-tag:v", "hvc1")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("matrix", ["bt709", "smpte240m", "bt2020nc"])
+def test_a_matrix_that_only_the_container_names_counts(made, suffix, matrix):
+    """FFmpeg's decoder of HEVC forgets what the container says, and would take BT.601 for it."""
+    source = GREEN.format(size="64x48", matrix=matrix.removesuffix("nc"))
+    untagged = [word.replace("h264", "hevc") for word in UNTAGGED]
+    plain = made(f"{matrix}-plain.mp4", "-f", "lavfi", "-i", source, *HEVC, *untagged)
+    tags = ("-colorspace", matrix, "-color_primaries", "bt709", "-color_trc", "smpte2084")
+    path = made(f"{matrix}.{suffix}", "-i", plain, "-c", "copy", *tags)
+    for decoder in ("pyav", "ffmpeg"):
+        assert np.abs(frames(path, decoder).astype(int) - (0x20, 0xA0, 0x40)).max() <= 4, decoder
+    (warning,) = probe(path).video.warnings
+    assert warning.startswith("HDR pictures (PQ)")
 
 
 @pytest.mark.parametrize(("curve", "name"), [("smpte2084", "PQ"), ("arib-std-b67", "HLG")])
