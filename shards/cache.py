@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from .files import named_errors
+from ..console import message
+from .files import UnwritableError, named_errors
 from .storage import Location, ObjectStore, open_store
 
 
@@ -26,20 +29,39 @@ def cache_folder(location: Location, fingerprint: str, *, root: str | None = Non
     return base / hashlib.sha256(f"{store.location} {fingerprint}".encode()).hexdigest()[:20]
 
 
-def open_kept(store: ObjectStore, name: str, folder: Path) -> BinaryIO:
+def open_kept(store: ObjectStore, name: str, folder: Path, *, anew: bool = False) -> BinaryIO:
     """Opens the file `name` of `store` from `folder`, fetching it whole when it is not there yet.
 
-    Several processes may do so at once. Raises as `Store.open`.
+    With `anew`, the copy that is there is damaged: it is named on stderr, and replaced. Several processes may
+    do so at once. Raises as `Store.open`, and UnwritableError naming the cache when it takes no files.
     """
     kept = folder / name
-    if not kept.is_file():
+    if anew:
+        message(f"the shard cache holds a damaged copy, {kept}; it is fetched again")
+    if anew or not kept.is_file():
+        _fetch(store, name, kept)
+    return kept.open("rb")
+
+
+def _fetch(store: ObjectStore, name: str, kept: Path) -> None:
+    with _named_cache():
         with named_errors(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=kept.parent, prefix=f".{kept.name}.")
-        os.close(descriptor)
+            os.close(descriptor)
         try:
             store.fetch(name, Path(temporary))
-            Path(temporary).replace(kept)
+            with named_errors(kept):
+                Path(temporary).replace(kept)
         finally:
             Path(temporary).unlink(missing_ok=True)
-    return kept.open("rb")
+
+
+@contextlib.contextmanager
+def _named_cache() -> Iterator[None]:
+    try:
+        yield
+    except UnwritableError as error:
+        raise UnwritableError(
+            f"the shard cache takes no files: {error}; data.cache sets its folder"
+        ) from error

@@ -27,6 +27,10 @@ _STORAGE_ERRORS = {
 }
 
 
+# Those of them that only a local file system answers, never a driver for a remote one.
+LOCAL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+
 class UnwritableError(StgcmaError):
     """A file could not be written where it should be."""
 

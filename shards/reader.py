@@ -65,12 +65,16 @@ class ClipReader:
 
     Reading by place makes the order of clips a free choice (a function of seed and epoch, not of the number
     of workers), while neighbours in that order mostly lie in the same shard. Shards behind a URL are fetched
-    whole into the folder `cache`, where one is given; else only what is read is fetched.
+    whole into the folder `cache`, where one is given; a copy there that turns out to be damaged is fetched
+    again, once. Without a cache only what is read is fetched, `ahead_bytes` at a time when clips are read one
+    after the other.
     """
 
-    def __init__(self, folder: Location, *, cache: Path | None = None) -> None:
+    def __init__(self, folder: Location, *, cache: Path | None = None, ahead_bytes: int = 0) -> None:
         self.folder = folder
         self.cache = cache
+        self.ahead_bytes = ahead_bytes
+        self._renewed: set[str] = set()  # shards whose copies in the cache were fetched again
         self._store: Store | None = None
         self._process = 0  # whose store and stream they are
         self._shard = ""
@@ -82,6 +86,14 @@ class ClipReader:
         `check` compares the bytes with the manifest's hash. Raises StgcmaError naming the shard when it is
         missing, cut, or holds something else.
         """
+        try:
+            return self._read(place, check=check)
+        except StgcmaError:
+            if not self._renew(place.shard):
+                raise
+        return self._read(place, check=check)
+
+    def _read(self, place: ClipPlace, *, check: bool) -> dict[str, bytes]:
         extent = self._read_extent(place)
         if check and hashlib.sha256(extent).hexdigest() != place.sha256:
             raise StgcmaError(
@@ -108,7 +120,7 @@ class ClipReader:
         self._shard, self._stream = "", None
 
     def __reduce__(self) -> tuple[Any, tuple[Location]]:
-        return partial(ClipReader, cache=self.cache), (self.folder,)
+        return partial(ClipReader, cache=self.cache, ahead_bytes=self.ahead_bytes), (self.folder,)
 
     def _here(self) -> Store:
         """The store, opened in this process: a forked one would share its parent's place in the file."""
@@ -141,7 +153,22 @@ class ClipReader:
     def _open(self, store: Store, name: str) -> BinaryIO:
         if self.cache is not None and isinstance(store, ObjectStore):
             return open_kept(store, name, self.cache)
-        return store.open(name)
+        stream = store.open(name)
+        if self.ahead_bytes and isinstance(store, ObjectStore):
+            return io.BufferedReader(stream, self.ahead_bytes)  # type: ignore[type-var]
+        return stream
+
+    def _renew(self, shard: str) -> bool:
+        """Fetches a shard anew whose copy in the cache is damaged; False when that is not the cause."""
+        store = self._here()
+        if self.cache is None or not isinstance(store, ObjectStore) or shard != self._shard:
+            return False
+        if shard in self._renewed:
+            return False
+        self.close()
+        self._renewed.add(shard)
+        open_kept(store, f"{SHARD_FOLDER}/{shard}", self.cache, anew=True).close()
+        return True
 
 
 def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -293,9 +293,18 @@ class ObjectStore(Store):
             self.remove(f"{name}/{below}")
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copies an object into the local file `target`."""
+        """Copies an object into the local file `target`.
+
+        Raises UnwritableError naming `target` when the local disk is full.
+        """
         with self._reaching(name):
-            self.filesystem.get_file(self.object_path(name), str(target))
+            try:
+                self.filesystem.get_file(self.object_path(name), str(target))
+            except OSError as error:
+                if error.errno not in files.LOCAL_ERRORS:
+                    raise
+                with files.named_errors(target):
+                    raise
 
     def object_path(self, name: str) -> str:
         """What the file system calls an object."""

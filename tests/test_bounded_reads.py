@@ -25,7 +25,7 @@ ONLY_IN = {
     "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py"},
     "h5py.File": {"preprocess/datasets/ave_order.py"},
     "pickle.load": set(),
-    "pickle.loads": {"preprocess/isolation.py"},  # of the parent process
+    "pickle.loads": {"preprocess/isolation.py", "train/workers.py"},  # of the parent, or of a child
 }
 # Names that are called alone.
 NAMES = {"safe_open": {"model/tensor_files.py"}, "load_file": set()}

@@ -36,7 +36,11 @@ class DataConfig(_Section):
     mixup: float = Field(default=0.0, ge=0, le=1)
     # AVQA: a step's clips come with `one` question each, or with `all` of theirs.
     questions: Literal["one", "all"] = "one"
-    # Compare every clip with the manifest's hash when it is read for the first time.
+    # `indexed`: clips in any order; `streamed`: shard after shard, for what no disk holds.
+    read: Literal["indexed", "streamed"] = "indexed"
+    # Streamed: clips among which each loader process shuffles.
+    shuffle_buffer: int = Field(default=100, ge=1)
+    # Compare every clip with the manifest's hash when a process first reads it; streamed, at every read.
     verify: bool = True
     # Where shards that lie behind a URL are kept; None: the user's cache folder.
     cache: str | None = None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import statistics
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
@@ -36,6 +34,7 @@ from .augmentation import MIXUP_BETA, FrameAugmentation, mix_powers
 from .config import DataConfig
 from .order import Item, item_rng
 from .tasks import Task, Tensors
+from .workers import Packed, enter_worker, possible_workers, to_send
 
 # What a clip's random draws are for.
 _AUGMENT, _MIXUP, _NEGATIVE = range(3)
@@ -75,6 +74,11 @@ class Batch:
 
         weight = self.weight.to(device, non_blocking=True)
         return Batch(self.keys, move(self.inputs), move(self.targets), weight, self.part)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All its tensors."""
+        return [*self.inputs.values(), *self.targets.values(), self.weight]
 
     def pin_memory(self) -> Batch:
         """The batch in pinned memory, from where a GPU copies without waiting; the loader calls this."""
@@ -134,6 +138,8 @@ class ClipDataset(Dataset[Any]):
             FrameAugmentation(model.image_size) if seed is not None and data.augment else None
         )
         self._negatives = seed is not None and task.name == "avqa" and len(self.places) > 1
+        self._read_by = 0  # the process whose reads `_was_read` notes
+        self._was_read = bytearray()
 
     def close(self) -> None:
         """Closes the shard that this process has open."""
@@ -149,9 +155,15 @@ class ClipDataset(Dataset[Any]):
         except StgcmaError as error:
             return Failure(type(error), str(error))
 
-    def members(self, clip: int, *, check: bool = False) -> dict[str, bytes]:
-        """The members of a clip; `check` compares them with the manifest's hash."""
-        return self._reader.read(self.places[clip], check=check)
+    def members(self, clip: int) -> dict[str, bytes]:
+        """The members of a clip, compared with the manifest's hash when this process reads it first."""
+        if self._read_by != os.getpid():
+            # Also in a run that was resumed, and in every loader process: another may have read other bytes.
+            self._read_by, self._was_read = os.getpid(), bytearray(len(self.places))
+        check = self.data.verify and not self._was_read[clip]
+        members = self._reader.read(self.places[clip], check=check)
+        self._was_read[clip] = True
+        return members
 
     def question_counts(self) -> npt.NDArray[np.int64]:
         """How many questions each clip has, read from the shards, `[clips]`."""
@@ -167,20 +179,19 @@ class ClipDataset(Dataset[Any]):
         return np.asarray(counts, dtype=np.int64)
 
     def _read(self, item: Item) -> dict[str, Any]:
-        check = self.data.verify and item.epoch == 0
-        members = self.members(item.clip, check=check)
+        members = self.members(item.clip)
         with named_clip(self.location, self.places[item.clip].key):
-            return self._tensors(members, item, check=check)
+            return self._tensors(members, item)
 
-    def _tensors(self, members: dict[str, bytes], item: Item, *, check: bool) -> dict[str, Any]:
+    def _tensors(self, members: dict[str, bytes], item: Item) -> dict[str, Any]:
         inputs: Tensors = {}
         if "video" in self.modalities:
             inputs["video"] = self._video(members, item)
         if "audio" in self.modalities:
-            inputs["audio"] = self._audio(members, item, check=check)
+            inputs["audio"] = self._audio(members, item)
         if self._negatives:
             other = self._other(item_rng(self.seed or 0, item, _NEGATIVE), item.clip)
-            inputs["negative"] = decode_frames(self.members(other, check=check))
+            inputs["negative"] = decode_frames(self.members(other))
         for name, tensor in inputs.items():
             if tuple(tensor.shape) != self._shapes[name]:
                 wanted = list(self._shapes[name])
@@ -198,12 +209,12 @@ class ClipDataset(Dataset[Any]):
         seed = int(item_rng(self.seed or 0, item, _AUGMENT).integers(2**32))
         return self._augmentation(open_frames(members), seed)
 
-    def _audio(self, members: dict[str, bytes], item: Item, *, check: bool) -> Tensor:
+    def _audio(self, members: dict[str, bytes], item: Item) -> Tensor:
         features = read_fbank(members, self.fbank)
         if self.seed is not None and self.data.mixup and len(self.places) > 1:
             rng = item_rng(self.seed, item, _MIXUP)
             if rng.random() < self.data.mixup:
-                other = self.members(self._other(rng, item.clip), check=check)
+                other = self.members(self._other(rng, item.clip))
                 share = float(rng.beta(MIXUP_BETA, MIXUP_BETA))
                 features = mix_powers(features, read_fbank(other, self.fbank), share)
         return normalise(features, self.audio_frames, self.normalisation)
@@ -265,13 +276,21 @@ def normalise(features: npt.NDArray[np.float32], frames: int, normalisation: Nor
     return torch.nn.functional.pad(scaled, (0, 0, 0, missing)) if missing > 0 else scaled[:, :frames]
 
 
-class _Collate:
-    """Puts clips into a batch. Picklable, for the loader's workers."""
+class Collate:
+    """Puts clips into a batch. Picklable, for the loader's workers, which send it."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
 
-    def __call__(self, clips: list[dict[str, Any] | Failure]) -> Batch | Failure:
+    def __call__(self, clips: list[dict[str, Any] | Failure]) -> Batch | Failure | Packed:
+        batch = self.collate(clips)
+        if get_worker_info() is None:
+            return batch
+        sent: Batch | Failure | Packed = to_send(batch, batch.tensors if isinstance(batch, Batch) else ())
+        return sent
+
+    def collate(self, clips: list[dict[str, Any] | Failure]) -> Batch | Failure:
+        """The batch of `clips`, or the failure of the first that could not be read."""
         for clip in clips:
             if isinstance(clip, Failure):
                 return clip
@@ -287,30 +306,14 @@ class _Collate:
         )
 
 
-def _enter_worker(_worker: int) -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group; the parent saves,
-    # and decides when its workers end, which it does with SIGTERM as well.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with_parents_signal, name="stop", daemon=True).start()
-
-
-def _end_with_parents_signal() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)
-
-
 def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:
     """A loader of the batches that `order` names; iterate over it with `batches`."""
     return DataLoader(
         dataset,
         batch_sampler=order,
-        num_workers=workers,
-        collate_fn=_Collate(dataset.task),
-        worker_init_fn=_enter_worker,
+        num_workers=(workers := possible_workers(workers)),
+        collate_fn=Collate(dataset.task),
+        worker_init_fn=enter_worker,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
@@ -319,12 +322,17 @@ def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: in
     )
 
 
-def batches(loader: Iterable[Batch | Failure]) -> Iterator[Batch]:
-    """The loader's batches. Raises StgcmaError naming the shard where a clip cannot be read."""
+def batches(loader: Iterable[Any]) -> Iterator[Batch]:
+    """The loader's batches, also of one that gives lists of them.
+
+    Raises StgcmaError naming the shard where a clip cannot be read.
+    """
     for loaded in loader:
-        if isinstance(loaded, Failure):
-            raise loaded.error(loaded.message)
-        yield loaded
+        content = loaded.unpacked() if isinstance(loaded, Packed) else loaded
+        for batch in content if isinstance(content, list) else [content]:
+            if isinstance(batch, Failure):
+                raise batch.error(batch.message)
+            yield batch
 
 
 def open_task(location: Location) -> Task:

@@ -17,12 +17,13 @@ from ..errors import InputError
 from ..model import STGCMA, load_model
 from ..shards.storage import Location
 from .baselines import baselines
-from .data import Batch, ClipDataset, batches, make_loader, open_task
+from .data import Batch, batches, open_task
 from .distributed import World, world
+from .loading import open_clips, scoring_batches
 from .objective import run_model
-from .order import ScoringOrder
 from .run_folder import RunFolder
 from .tasks import Meter, Task, Tensors
+from .workers import lost_workers_named
 
 # Another machine rounds otherwise; a score that is lower by more than this is another score.
 TOLERANCE = 0.001
@@ -75,11 +76,12 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
     for what in ("classes", "vocabulary"):
         if getattr(task.info, what) != getattr(trained_on, what):
             raise InputError(f"{folder} has other {what} than {run_path} was trained on, or in another order")
-    dataset = ClipDataset(folder, split, task, config.data, model.config, measured=trained_on)
-    with world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
+    dataset = open_clips(folder, split, task, config.data, model.config, measured=trained_on)
+    with lost_workers_named(), world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
         model.to(here.device)
-        order = ScoringOrder(len(dataset), config.optim.batch_size, rank=here.rank, world=here.size)
-        loader = make_loader(dataset, order, workers=config.data.workers)
+        _, loader = scoring_batches(
+            dataset, config, batch_size=config.optim.batch_size, rank=here.rank, world=here.size
+        )
         row = bar.add_task(f"evaluate {split}", total=len(range(here.rank, len(dataset), here.size)), note="")
         meter = score(
             model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)

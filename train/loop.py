@@ -23,18 +23,20 @@ from ..model.noise import Part, set_parts
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
 from .config import OptimConfig, RunConfig, architecture
-from .data import Batch, ClipDataset, batches, make_loader, open_task
+from .data import Batch, ClipDataset, batches, open_task
 from .distributed import SharedBatchNorm, World, share_batch_norms, world
 from .evaluation import score
+from .loading import open_clips, scoring_batches, stream_shape, training_batches
 from .memory import out_of_memory
 from .objective import Objective
-from .order import EpochOrder, ScoringOrder, Shares
+from .order import Shares
 from .record import Record
 from .run_folder import SUMMARY, RunFolder
 from .schedule import learning_rate
 from .state import Progress, load_state, save_state
 from .stopping import StopSignals
 from .tasks import Task
+from .workers import lost_workers_named
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ def train(
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
     with world() as here:
         shares = _shares(config, here)
+        stream = stream_shape(config.data, processes=here.size)
         run = RunFolder(run_path)
 
         def check() -> None:
             if resume:
-                run.check_resumable(config, task.info.data_fingerprint)
+                run.check_resumable(config, task.info.data_fingerprint, stream=stream)
             else:
                 run.check_free(overwrite=overwrite)
 
@@ -87,8 +90,8 @@ def train(
             message("the backbone's published weights, from timm's cache or the network")
         model = _build(task, config)
         model.to(here.device)
-        training = ClipDataset(shards, "train", task, config.data, model.config, seed=config.train.seed)
-        selection = ClipDataset(shards, config.train.select_on, task, config.data, model.config)
+        training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
+        selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
 
         def begin() -> None:
             if not (resume and run.holds_run()):
@@ -102,7 +105,8 @@ def train(
                 "clip_seconds": training.usual_seconds,
                 "processes": here.size,
             }
-            run.write_json("run.json", about | _about(model))
+            streamed = {} if stream is None else {"stream": stream}
+            run.write_json("run.json", about | streamed | _about(model))
 
         here.lead(begin)
         with closing(training), closing(selection):
@@ -141,19 +145,21 @@ class _Trainer:
     ) -> None:
         self.model, self.task, self.config, self.run, self.here = model, task, config, run, here
         self.shares = shares
-        size, workers = config.optim.batch_size, config.data.workers
         one_question = task.name == "avqa" and config.data.questions == "one"
-        self.order = EpochOrder(
-            [place.shard for place in training.places],
-            size,
-            seed=config.train.seed,
+        self.order, self.loader = training_batches(
+            training,
+            config,
+            rank=here.rank,
             shares=shares,
             questions=training.question_counts() if one_question else None,
         )
-        self.loader = make_loader(training, self.order, workers=workers)
-        share = -(-size // here.size)
-        self.scoring_order = ScoringOrder(len(selection), share, rank=here.rank, world=here.size)
-        self.scoring = make_loader(selection, self.scoring_order, workers=workers)
+        self.scoring_order, self.scoring = scoring_batches(
+            selection,
+            config,
+            batch_size=-(-config.optim.batch_size // here.size),
+            rank=here.rank,
+            world=here.size,
+        )
         self.optimizer = make_optimizer(model, config.optim)
         self.scaler = GradScaler(here.device.type, enabled=config.train.precision == "fp16")
         self.norms: list[SharedBatchNorm] = share_batch_norms(model) if here.shared else []
@@ -179,7 +185,7 @@ class _Trainer:
         self.started = time.monotonic() - self.now.seconds
         epochs = self.config.optim.epochs
         self.record = Record(self.run, step=self.now.step, kept=self.here.leads)
-        with StopSignals() as signals, progress("clips", shown=self.here.leads) as bar:
+        with lost_workers_named(), StopSignals() as signals, progress("clips", shown=self.here.leads) as bar:
             self.signals, self.bar = signals, bar
             try:
                 while self.now.epoch < epochs:
@@ -332,15 +338,15 @@ class _Trainer:
         return "no state had been saved yet"
 
     def _set_learning_rates(self) -> dict[str, float]:
-        optim, steps = self.config.optim, self.order.batches
+        optim = self.config.optim
         rates = {}
         for group in self.optimizer.param_groups:
             group["lr"] = rates[f"{group['name']}_lr"] = learning_rate(
                 self.now.step,
                 peak=group["peak_lr"],
                 minimum=optim.minimal_lr,
-                warmup_steps=optim.warmup_epochs * steps,
-                total_steps=optim.epochs * steps,
+                warmup_steps=self.order.steps_until(optim.warmup_epochs),
+                total_steps=self.order.steps_until(optim.epochs),
             )
         return rates
 

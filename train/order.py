@@ -89,6 +89,10 @@ class EpochOrder(Sampler[list[Item]]):
         """Steps of an epoch."""
         return -(-self.items // self._batch_size)
 
+    def steps_until(self, epoch: int) -> int:
+        """Steps of all epochs before `epoch`."""
+        return epoch * self.batches
+
     def __len__(self) -> int:
         return (self.batches - self._first_batch) * self._shares.own
 

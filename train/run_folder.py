@@ -78,8 +78,12 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         return run
 
-    def check_resumable(self, config: RunConfig, fingerprint: str) -> None:
+    def check_resumable(
+        self, config: RunConfig, fingerprint: str, *, stream: dict[str, int] | None = None
+    ) -> None:
         """Raises InputError naming what differs when it was begun with other settings or on other data.
+
+        `stream` says in how many streams it would go on, where the order of the clips depends on that.
 
         What does not change the result may differ: the number of loader workers and the like. Where there is
         no run yet, there is nothing to differ.
@@ -97,6 +101,13 @@ class RunFolder:
         begun_on = self.read_json("run.json")["data_fingerprint"] if begun else fingerprint
         if begun_on != fingerprint:
             differing.append(f"the shards were {begun_on[:12]}, are {fingerprint[:12]}")
+        streamed = self.read_json("run.json").get("stream") if begun else stream
+        if stream is not None and streamed is not None:
+            differing += [
+                f"the clips were streamed by {streamed.get(name)} {name}, now by {number}"
+                for name, number in stream.items()
+                if streamed.get(name) != number
+            ]
         if differing:
             raise OtherSettingsError(
                 f"RUN {self.path} cannot be resumed: {'; '.join(differing)}; --overwrite starts anew"

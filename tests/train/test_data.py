@@ -1,10 +1,12 @@
 """Clips as tensors: normalised, augmented, mixed, with questions, masks and negatives, from anywhere."""
 
+import errno
 import io
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from dataclasses import replace
 
@@ -198,13 +200,37 @@ def test_a_damaged_clip_stops_the_first_epoch_with_its_shards_name(damaged, work
     assert "\n" not in str(caught.value)
 
 
-def test_hashes_are_checked_in_the_first_epoch_or_not_at_all(damaged):
-    folder, _ = damaged
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_goes_on_in_a_later_epoch_checks_what_it_reads_first(damaged, workers):
+    folder, place = damaged
     clips = dataset(folder)
     order = EpochOrder([place.shard for place in clips.places], 3, seed=1)
     order.start_at(1)
-    assert len(list(batches(make_loader(clips, order, workers=0)))) == order.batches
+    with pytest.raises(StgcmaError, match=f"{place.key} is damaged"):
+        list(batches(make_loader(clips, order, workers=workers)))
     assert len(load(dataset(folder, verify=False))) == order.batches
+
+
+def test_a_clip_is_compared_at_its_first_read_alone(ave_shards, monkeypatch):
+    clips = dataset(ave_shards)
+    read, checked = clips._reader.read, []
+    monkeypatch.setattr(
+        clips._reader, "read", lambda place, *, check: checked.append(check) or read(place, check=check)
+    )
+    for _ in range(2):
+        _ = clips[item(0)], clips[item(1, epoch=3)]
+    assert checked == [True, True, False, False]
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a process that was forked from this one
+    _ = clips[item(0)]
+    assert checked[4:] == [True]
+
+
+def test_mixing_checks_the_other_clip_as_well(damaged):
+    folder, place = damaged
+    clips = dataset(folder, seed=1, mixup=1.0)
+    clips._other = lambda _rng, _clip: 3
+    read = clips[item(0, epoch=2)]
+    assert f"{place.key} is damaged" in read.message
 
 
 def test_one_clip_is_a_collection(ave_shards, avqa_shards):
@@ -247,6 +273,48 @@ def test_a_url_gives_the_same_clips_from_a_local_cache(ave_shards, url, tmp_path
     again = dataset(url, cache=str(tmp_path))
     fsspec.filesystem("memory").rm(url.removeprefix("memory:/") + "/shards/train-000000.tar")
     assert [batch.keys for batch in load(again)] == [batch.keys for batch in expected]
+
+
+@pytest.mark.parametrize("harm", ["changed", "header", "cut", "empty"])
+def test_a_damaged_copy_in_the_cache_is_fetched_again(url, tmp_path, harm, capsys):
+    expected = load(dataset(url, cache=str(tmp_path)))
+    (copy,) = tmp_path.rglob("*.tar")
+    whole = copy.read_bytes()
+    content = bytearray(whole)
+    content[3000 if harm == "changed" else 0] ^= 1
+    copy.write_bytes({"cut": whole[:-20_000], "empty": b""}.get(harm, bytes(content)))
+    found = load(dataset(url, cache=str(tmp_path), verify=harm == "changed"))
+    assert [batch.keys for batch in found] == [batch.keys for batch in expected]
+    assert torch.equal(found[0].inputs["video"], expected[0].inputs["video"])
+    assert copy.read_bytes() == whole
+    said = f"the shard cache holds a damaged copy, {copy}; it is fetched again"
+    assert capsys.readouterr().err.splitlines().count(said) == 1
+
+
+def test_a_shard_that_is_damaged_behind_its_url_is_named_after_one_more_try(url, tmp_path, capsys):
+    memory = fsspec.filesystem("memory")
+    name = url.removeprefix("memory:/") + "/shards/train-000000.tar"
+    memory.pipe_file(name, memory.cat_file(name)[:40_000])
+    with pytest.raises(StgcmaError, match=rf"{url}/shards/train-000000\.tar is cut: it ends within"):
+        load(dataset(url, cache=str(tmp_path)))
+    assert capsys.readouterr().err.count("it is fetched again") == 1
+
+
+@pytest.mark.parametrize("place", ["disk", "folder"])
+def test_a_cache_that_takes_no_files_is_named(url, tmp_path, monkeypatch, place):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(
+        *((fsspec.filesystem("memory"), "get_file") if place == "disk" else (tempfile, "mkstemp")), full
+    )
+    with pytest.raises(
+        StgcmaError, match=r"the shard cache takes no files: .* No space left on device"
+    ) as caught:
+        load(dataset(url, cache=str(tmp_path)))
+    assert str(caught.value).endswith("; data.cache sets its folder")
+    assert str(tmp_path) in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_url_whose_shard_is_gone_is_named(url, tmp_path):

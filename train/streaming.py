@@ -1,0 +1,185 @@
+"""`data.read=streamed`: shards read from their beginning to their end, each once an epoch, and kept nowhere.
+
+The stream of a loader worker is a webdataset pipeline: a list of shards, split by process and by worker, read
+clip by clip, then shuffled in a buffer. Which clips come when is known before (`stream_plan`), so that a run
+goes on in the middle of an epoch without reading what it has used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import webdataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from ..errors import StgcmaError
+from ..shards.reader import ClipReader
+from .data import Batch, ClipDataset, Collate, Failure
+from .stream_plan import Clip, EpochPlan, StreamOrder
+from .workers import enter_worker, to_send
+
+# Clips ahead among which a clip finds another to be mixed with, or the frames of another.
+NEIGHBOURS = 16
+# Of an object that is read from its beginning to its end, so much is asked for at a time.
+_AHEAD_BYTES = 8 << 20
+
+Members = dict[str, bytes]
+
+
+class StreamedClips(ClipDataset):
+    """The clips of one split, read in the order of a stream, from which the next ones are at hand as well."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._reader = ClipReader(self.location, ahead_bytes=_AHEAD_BYTES)
+        self._ahead: dict[int, Members] = {}
+
+    def look_ahead(self, clips: dict[int, Members]) -> None:
+        """Sets the clips that were read already: their places, and their members."""
+        self._ahead = clips
+
+    def members(self, clip: int) -> Members:
+        """The members of a clip: those that were read, else its own reading."""
+        found = self._ahead.get(clip)
+        return super().members(clip) if found is None else found
+
+    def stream(self, clip: int) -> Members:
+        """Reads a clip from its shard, compared with the manifest's hash unless `data.verify` is off."""
+        return self._reader.read(self.places[clip], check=self.data.verify)
+
+    def _other(self, rng: Any, clip: int) -> int:
+        """Any of the clips ahead but `clip`; where there is none, any of the split."""
+        others = sorted(self._ahead.keys() - {clip})
+        return others[int(rng.integers(len(others)))] if others else super()._other(rng, clip)
+
+
+class ClipStream(IterableDataset[Any]):
+    """The steps of an epoch, each a list of this process's parts of its batch.
+
+    `order` says which epoch, and from which step on. In a loader worker it gives that worker's steps.
+    """
+
+    def __init__(self, clips: StreamedClips, order: StreamOrder) -> None:
+        self.clips, self.order = clips, order
+        self._collate = Collate(clips.task)
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        worker = 0
+        if info is not None:
+            worker = self.order.plan.workers_from(self.order.first_step)[info.id]
+            # webdataset's splitter goes by these; its other source, torch, knows nothing of turns.
+            os.environ["WORKER"], os.environ["NUM_WORKERS"] = str(worker), str(info.num_workers)
+        try:
+            for parts in self._steps(worker):
+                batches = [self._collate.collate([self.clips[item] for item in part]) for part in parts]
+                tensors = [
+                    tensor for batch in batches if isinstance(batch, Batch) for tensor in batch.tensors
+                ]
+                yield batches if info is None else to_send(batches, tensors)
+        except StgcmaError as error:  # an exception from a worker would arrive as a page of traceback
+            yield [Failure(type(error), str(error))]
+        finally:
+            self.clips.look_ahead({})
+            self.clips.close()
+
+    def _steps(self, worker: int) -> Iterator[list[list[Any]]]:
+        plan, streams = self.order.plan, self.order.streams
+        steps = plan.own_steps(worker, first=self.order.first_step)
+        clips = plan.clips_of(worker)
+        if not steps or not clips:
+            return
+        order = self._emitted(plan, worker, len(clips))
+        quota = int(streams.quota[streams.rank])
+        at = min(steps[0][1] * quota, len(clips))  # of the clips before, what is needed is read once more
+        ahead = _Ahead(self._read(plan, worker, clips, order, at), len(clips))
+        for step, turn in steps:
+            chosen = range(min(turn * quota, len(clips)), min((turn + 1) * quota, len(clips)))
+            self.clips.look_ahead(ahead.around(chosen.start, chosen.stop))
+            yield plan.items(step, [clips[order[n]] for n in chosen], clips[order[-1]])
+
+    def _emitted(self, plan: EpochPlan, worker: int, count: int) -> list[int]:
+        """The order in which the shuffle buffer gives the clips back, found out with their numbers alone."""
+        return list(self._shuffled(iter(range(count)), plan, worker))
+
+    def _shuffled(self, source: Iterator[Any], plan: EpochPlan, worker: int) -> Iterator[Any]:
+        if self.order.streams.seed is None:
+            return source
+        size = self.order.streams.buffer
+        shuffled: Iterator[Any] = webdataset.shuffle(size, initial=size, rng=plan.rng(worker))(source)
+        return shuffled
+
+    def _read(
+        self, plan: EpochPlan, worker: int, clips: Sequence[Clip], order: Sequence[int], at: int
+    ) -> Iterator[tuple[Clip, Members | None]]:
+        """The clips as they come out of the buffer; those before place `at` need no members."""
+        needed = min(at, max(len(clips) - NEIGHBOURS, 0))
+        unused = set(order[:needed])
+
+        def read(shards: Iterator[dict[str, str]]) -> Iterator[tuple[Clip, Members | None]]:
+            dealt = [shard["url"] for shard in shards]
+            if dealt != plan.shards_of(self.order.streams.rank, worker):
+                raise StgcmaError(
+                    "webdataset deals out other shards than planned; unset RANK, WORLD_SIZE, WORKER and "
+                    "NUM_WORKERS in the environment of a run without torchrun"
+                )
+            last: tuple[int, Members] = (-1, {})
+            for number, clip in enumerate(clips):
+                if number in unused:
+                    yield clip, None
+                    continue
+                if clip.clip != last[0]:  # the questions of a clip follow one another, and are one reading
+                    last = clip.clip, self.clips.stream(clip.clip)
+                yield clip, last[1]
+
+        pipeline = webdataset.DataPipeline(
+            webdataset.SimpleShardList(plan.shards),
+            webdataset.split_by_node,
+            webdataset.split_by_worker,
+            read,
+            lambda source: self._shuffled(source, plan, worker),
+        )
+        return iter(pipeline)
+
+
+class _Ahead:
+    """The clips of a stream from the one that is worked on to `NEIGHBOURS` further, or the last ones."""
+
+    def __init__(self, source: Iterator[tuple[Clip, Members | None]], count: int) -> None:
+        self._source, self._count = source, count
+        self._read: dict[int, tuple[Clip, Members | None]] = {}
+        self._next = 0
+
+    def around(self, first: int, stop: int) -> dict[int, Members]:
+        """The members of the clips at the places from `first` to `stop` (excluded) and of those ahead."""
+        low = max(min(first, self._count - NEIGHBOURS), 0)
+        while self._next < min(max(low + NEIGHBOURS, stop), self._count):
+            self._read[self._next] = next(self._source)
+            self._next += 1
+        for place in [place for place in self._read if place < low]:
+            del self._read[place]
+        return {clip.clip: members for clip, members in self._read.values() if members is not None}
+
+
+def make_stream(clips: StreamedClips, order: StreamOrder, *, workers: int) -> DataLoader[Any]:
+    """A loader of the steps of the epoch that `order` is at; iterate over it with `batches`.
+
+    `workers` is what `order` was made for: 0 with one stream.
+    """
+    return DataLoader(
+        ClipStream(clips, order),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        worker_init_fn=enter_worker,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+    )
+
+
+def _unchanged(loaded: Any) -> Any:
+    return loaded

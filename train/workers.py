@@ -1,0 +1,160 @@
+"""The loader's processes: how many a machine has room for, what they send, and what becomes of a lost one.
+
+A batch travels in shared memory where there is room, else as bytes through a pipe, which costs some copies.
+Left to torch, a batch that finds no room is lost in a thread of the sender, and the receiver waits for ever.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..console import message
+from ..errors import StgcmaError
+
+# Where Linux keeps what processes share; semaphores take a page of it each.
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (nothing is written there)
+# Semaphores of a loader: of its queue of batches and its event, and of every worker's queue of orders.
+_SEMAPHORES, _SEMAPHORES_EACH = 8, 3
+_LOADERS = 2  # one for training and one for scoring are there at a time
+_HEADROOM_BYTES = 1 << 20  # of shared memory that is left to others
+_LOST = "DataLoader worker"  # how torch's messages about one begin
+
+
+def to_send(loaded: Any, tensors: Sequence[Tensor]) -> Any:
+    """In a worker: `loaded`, whose `tensors` were moved to shared memory, or Packed where that is full."""
+    needed = sum(tensor.nbytes for tensor in tensors)
+    free = free_shared_bytes()
+    # A page that cannot be had is a SIGBUS when it is written, so that room is looked for first.
+    if free is not None and free < 2 * needed + _HEADROOM_BYTES:
+        return Packed.of(loaded)
+    try:
+        for tensor in tensors:
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError:  # another process took the room, or file descriptors ran out
+        return Packed.of(loaded)
+    return loaded
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A loaded object as bytes, on its way from a worker."""
+
+    content: bytes
+
+    @classmethod
+    def of(cls, loaded: Any) -> Packed:
+        """Packs `loaded`, whose tensors are on the CPU."""
+        stream = io.BytesIO()
+        _Pickler(stream, protocol=5).dump(loaded)
+        return cls(stream.getvalue())
+
+    def unpacked(self) -> Any:
+        """The object again; its tensors own their memory."""
+        _say_once(
+            f"shared memory ({_SHARED_MEMORY}) is too small for batches: they travel through pipes, "
+            "which is slower; with docker, --shm-size gives more"
+        )
+        return pickle.loads(self.content)  # noqa: S301 (made by this program's own worker)
+
+    def pin_memory(self) -> Any:
+        """The object in pinned memory; the loader calls this where there is a GPU."""
+        loaded = self.unpacked()
+        if isinstance(loaded, list):
+            return [_pinned(each) for each in loaded]
+        return _pinned(loaded)
+
+
+def _pinned(loaded: Any) -> Any:
+    return loaded.pin_memory() if hasattr(loaded, "pin_memory") else loaded
+
+
+class _Pickler(pickle.Pickler):
+    """Takes tensors as NumPy arrays: torch's own way is slower, or shares memory."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is Tensor:
+            return torch.from_numpy, (obj.numpy(),)
+        return NotImplemented
+
+
+def possible_workers(wanted: int, *, free_bytes: int | None = None) -> int:
+    """How many of the `wanted` loader processes there is room for; says so on stderr when it is fewer.
+
+    free_bytes: of shared memory, which their queues' semaphores need; measured when not given.
+    """
+    free = free_shared_bytes() if free_bytes is None else free_bytes
+    if free is None:
+        return wanted
+    pages = free // os.sysconf("SC_PAGE_SIZE") // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    # Half of it is left to others.
+    room = pages // 2 // _LOADERS - _SEMAPHORES
+    possible = max(min(wanted, room // _SEMAPHORES_EACH), 0)
+    if possible < wanted:
+        _say_once(
+            f"shared memory ({_SHARED_MEMORY}) has {free // 1024} KiB free, too little for "
+            f"data.workers={wanted}; loading with {possible} loader processes"
+        )
+    return possible
+
+
+def free_shared_bytes() -> int | None:
+    """Free shared memory; 0 where Linux has none, None on systems that keep semaphores elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        status = os.statvfs(_SHARED_MEMORY)
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize
+
+
+@lru_cache
+def _say_once(text: str) -> None:
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        message(text)
+
+
+@contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """Turn torch's error about a worker that is gone into a StgcmaError that says what helps."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        if not reason.startswith(_LOST):
+            raise
+        raise StgcmaError(
+            f"a loader process was lost ({reason.rstrip('. ')}); memory may have run out: "
+            "set data.workers to fewer, or to 0"
+        ) from error
+
+
+def enter_worker(_worker: int) -> None:
+    """Prepare a loader process: one thread, and signals that are its parent's to give."""
+    torch.set_num_threads(1)
+    # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group; the parent saves,
+    # and decides when its workers end, which it does with SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parents_signal, name="stop", daemon=True).start()
+
+
+def _end_with_parents_signal() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
