@@ -56,7 +56,7 @@ def write_overlay(
     # Set upright by the same steps as the frames, not by ffmpeg, whose tag must then not reach the output.
     upright = () if video is None else (*video.orientation.ffmpeg_filters(), "sidedata=delete:DISPLAYMATRIX")
     if video is not None and video.interlaced:
-        upright = ("bwdif=mode=send_frame", *upright)
+        upright = ("field=top", *upright)  # at half the height, until it is scaled
     steps = ",".join((*upright, f"scale={size[0]}:{size[1]}:flags=bilinear", "setsar=1"))
     filters = (
         f"[1:v]settb=AVTB,setpts=PTS+({first_layer!r})/TB[layers];"

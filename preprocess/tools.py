@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..versions import package_versions
-from .video import decoder_versions
+from .video import DECODERS, decoder_versions
+from .video.pyav import NAME as PYAV
 
 # Decoders for the clips that PyAV cannot decode. PyAV itself decodes the sound, for any choice.
-FALLBACK_DECODERS = ("ffmpeg", "decord")
+FALLBACK_DECODERS = tuple(name for name in DECODERS if name not in ("auto", PYAV))
 SOUND_DECODER_SEPARATOR = "+"  # in `pyav+ffmpeg`: the decoder of the frames, and another one of the sound
 
 

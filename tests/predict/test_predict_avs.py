@@ -141,6 +141,21 @@ def test_an_overlay_is_upright_with_square_pixels_and_says_so(encoded, tmp_path,
     assert (dark.max() < 60, image.mean() > 140) == (True, True)
 
 
+def test_an_overlay_of_interlaced_pictures_has_no_combs(encoded, tmp_path):
+    comb = "nullsrc=s=64x64:r=10:d=1,geq=lum='if(mod(Y,2),16,235)':cb=128:cr=128"
+    fields = (*H264, "-qp", "0", "-x264-params", "interlaced=1")
+    info = probe(encoded("comb.mp4", "-f", "lavfi", "-i", comb, *fields))
+    (tmp_path / "layers").mkdir()
+    layer(Image.new("L", (64, 64))).save(tmp_path / "layers" / "000000.png")
+    target = tmp_path / "out.mp4"
+    write_overlay(info, tmp_path / "layers", (64, 64), 15 / 16, target, on_seconds=lambda _: None)
+    after, before = pictures(target)[0], pictures(info.path)[0]
+    assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-4)
+    steps = [np.abs(np.diff(image.astype(int), axis=0)).max() for image in (after[4][1], before[4][1])]
+    assert steps[0] < 60 < steps[1]
+    assert not probe(target).video.interlaced
+
+
 def test_each_layer_is_shown_about_its_own_moment(encoded, tmp_path):
     """Odd sizes, variable rates and a sound that is no AAC; the layers alone tell the pictures apart."""
     drop = "select='not(between(n,40,55))*not(eq(mod(n,7),3))'"
