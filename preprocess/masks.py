@@ -18,12 +18,19 @@ _ASPECT_TOLERANCE = 0.02
 _FOREGROUND = 128
 
 
-def mask_members(paths: Sequence[Path | None], frames_shape: tuple[int, ...]) -> dict[str, bytes]:
+def mask_members(
+    paths: Sequence[Path | None],
+    frames_shape: tuple[int, ...],
+    *,
+    stored_size: tuple[int, int] | None = None,
+) -> dict[str, bytes]:
     """The masks at 224×224 as `mask_00.png`, …: one channel, 0 or 255, squashed, nearest.
 
     Args:
         paths: the mask files, from the first frame's on; None for a frame without.
         frames_shape: `[M, H, W, 3]` of the frames that they belong to.
+        stored_size: width and height of the upright pictures as stored, where their pixels are not square:
+            masks may be drawn on those.
 
     Raises ClipError `mask-mismatch` when a mask is missing, unreadable, of another shape than the frames, or
     not made of black and white.
@@ -35,7 +42,8 @@ def mask_members(paths: Sequence[Path | None], frames_shape: tuple[int, ...]) ->
             continue
         mask = _read(path)
         sizes.add(mask.size)
-        _check_shape(mask.size, frames_shape, path)
+        if stored_size is None or not _fits(mask.size, stored_size):
+            _check_shape(mask.size, frames_shape, path)
         members[f"mask_{number:02d}.png"] = _png(mask)
     if len(sizes) > 1:
         said = ", ".join(sorted(f"{width}x{height}" for width, height in sizes))
@@ -60,12 +68,17 @@ def _read(path: Path) -> Any:
 def _check_shape(size: tuple[int, int], frames_shape: tuple[int, ...], path: Path) -> None:
     width, height = size
     frame_height, frame_width = frames_shape[1:3]
-    if width != height and abs(width * frame_height / (height * frame_width) - 1) > _ASPECT_TOLERANCE:
+    if width != height and not _fits(size, (frame_width, frame_height)):
         raise ClipError(
             "mask-mismatch",
             f"mask {path.name} is {width}x{height}, neither square nor the shape of its "
             f"{frame_width}x{frame_height} frames",
         )
+
+
+def _fits(size: tuple[int, int], frame_size: tuple[int, int]) -> bool:
+    """Tell whether two sizes, width and height, have the same shape."""
+    return abs(size[0] * frame_size[1] / (size[1] * frame_size[0]) - 1) <= _ASPECT_TOLERANCE
 
 
 def _png(mask: Any) -> bytes:

@@ -72,6 +72,11 @@ class VideoFacts:
     warnings: tuple[str, ...] = ()
 
     @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height of the upright pictures, with the pixels that are stored."""
+        return (self.height, self.width) if self.orientation.transpose else (self.width, self.height)
+
+    @property
     def square_size(self) -> tuple[int, int]:
         """Width and height of the upright pictures with square pixels: one side is stretched, none shrunk."""
         return square_size(self.width, self.height, self.pixel_aspect, self.orientation)

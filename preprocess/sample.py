@@ -45,6 +45,7 @@ class Footage:
         has_audio: whether the sound is real, not silence in its place.
         ffmpeg_sound: whether the ffmpeg program decoded the sound, for which PyAV has no decoder.
         warnings: what a user should know of its streams, one line each.
+        stored_size: width and height of its upright pictures before their pixels are made square.
     """
 
     frames: Frames
@@ -54,6 +55,7 @@ class Footage:
     has_audio: bool
     ffmpeg_sound: bool = False
     warnings: tuple[str, ...] = ()
+    stored_size: tuple[int, int] | None = None
 
     @property
     def decoder(self) -> str:
@@ -96,7 +98,9 @@ class SampleMaker:
         members = dict(jpeg_members(footage.frames, self.settings.sampling))
         fbanks, sums = fbank_members(footage.waveform, self.settings)
         members |= fbanks
-        members |= mask_members(self._mask_paths(clip), footage.frames.images.shape)
+        members |= mask_members(
+            self._mask_paths(clip), footage.frames.images.shape, stored_size=footage.stored_size
+        )
         if clip.labels:
             members["label.npy"] = npy_bytes(np.array(clip.labels, dtype=np.int16))
         return Sample(
@@ -134,7 +138,8 @@ class SampleMaker:
         waveform, has_audio = self._waveform(path, info, seconds)
         fps = (info.video.fps_average or 0.0) if info.video else 0.0
         warnings = info.video.warnings if info.video else ()
-        return Footage(frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), warnings)
+        stored = info.video.upright_size if info.video else None
+        return Footage(frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), warnings, stored)
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
         """A clip that ships as one picture a second, with its sound in a file of its own or none."""

@@ -259,6 +259,17 @@ def test_a_mask_in_the_shape_of_the_video_fits(tmp_path):
     assert mask_members([path], (5, 720, 1280, 3)).keys() == {"mask_00.png"}
 
 
+def test_a_mask_on_the_stored_pixels_fits_where_these_are_not_square(tmp_path):
+    """A DVD's pictures are stored in 720×576 and shown in 1024×576."""
+    shown, stored = (np.zeros((576, width)) for width in (1024, 720))
+    shape = (5, 576, 1024, 3)
+    for number, pixels in enumerate((shown, stored)):
+        path = save(tmp_path / f"{number}.png", pixels)
+        assert mask_members([path], shape, stored_size=(720, 576)).keys() == {"mask_00.png"}
+    with pytest.raises(ClipError, match=r"mask-mismatch: mask 1\.png is 720x576, neither square nor"):
+        mask_members([path], shape)
+
+
 def test_a_frame_without_a_mask_leaves_a_gap(tmp_path):
     paths = [save(tmp_path / f"{number}.png", np.full((224, 224), 255)) for number in (0, 2)]
     assert mask_members([paths[0], None, paths[1]], FRAMES).keys() == {"mask_00.png", "mask_02.png"}
