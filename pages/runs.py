@@ -12,6 +12,8 @@ from ..errors import InputError
 from ..train.config import RunConfig
 from ..train.run_folder import METRICS, SUMMARY, RunFolder
 
+SCORE_NAMES = ("accuracy", "miou")
+
 
 @dataclass(frozen=True)
 class RunAccount:
@@ -77,15 +79,38 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
         there = (path / evaluation).is_file()
         what = f"'s {evaluation} is of an earlier checkpoint" if there else f" has no {evaluation}"
         raise InputError(f"RUN {path}{what}; make it with `stgcma evaluate {path} --split {split}`")
+    config = folder.read_config()
+    if fault := _result_fault(result):
+        raise InputError(f"{path / evaluation} {fault}; it is damaged, or not of this version")
+    parts = ("train", config.train.select_on)
+    needed = ("epoch", "loss", *(f"{part}_{result['score_name']}" for part in parts))
+    epochs = folder.read_rows(METRICS)
+    for number, row in enumerate(epochs, 1):
+        if missing := [field for field in needed if not isinstance(row.get(field), int | float)]:
+            raise InputError(f"{path / METRICS}:{number} has no number as its {missing[0]}")
     return RunAccount(
         name=name,
         folder=folder,
-        config=folder.read_config(),
-        about=folder.read_json("run.json"),
-        epochs=folder.read_rows(METRICS),
+        config=config,
+        about=folder.read_json("run.json", texts=("shards",)),
+        epochs=epochs,
         summary=folder.read_json(SUMMARY) if (path / SUMMARY).is_file() else None,
         result=result,
     )
+
+
+def _result_fault(result: dict[str, Any]) -> str | None:
+    for field in ("score_name", "shards", "data_fingerprint"):
+        if not isinstance(result.get(field), str):
+            return f"has no text as its {field}"
+    if result["score_name"] not in SCORE_NAMES:
+        return f"has the score {result['score_name']!r}, expected {' or '.join(SCORE_NAMES)}"
+    baselines = result.get("baselines")
+    if not isinstance(baselines, dict) or not all(
+        isinstance(each, int | float) for each in baselines.values()
+    ):
+        return "has no numbers as its baselines"
+    return None
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -32,6 +32,8 @@ from ..train.run_folder import RunFolder
 from ..train.tasks import Task, task_of
 from .digits import clock
 
+_MOST_WINDOW_SECONDS = 14_400  # four hours, the longest clip
+
 
 @dataclass(frozen=True)
 class TrainedRun:
@@ -107,6 +109,9 @@ def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
     sampling = settings.sampling
     # The labels of AVE and AVS are one a second; what AVQA is asked is about the whole clip.
     usual = about.get("clip_seconds", sampling.frames) if task.name == "avqa" else sampling.frames
+    if not isinstance(usual, int | float) or not 0 < usual <= _MOST_WINDOW_SECONDS:
+        most = _MOST_WINDOW_SECONDS
+        raise InputError(f"{path / 'run.json'} has clip_seconds {usual!r}, expected a number up to {most}")
     return TrainedRun(
         path=path,
         config=config,
@@ -124,9 +129,15 @@ def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSet
     kind = next((name for name, kind in FBANK_KINDS.items() if kind.name == fbank), None)
     if kind is None:
         raise InputError(f"RUN {path} hears {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
-    settings = FeatureSettings(Sampling(**features["sampling"]), (kind,))
+    try:
+        settings = FeatureSettings(Sampling(**features["sampling"]), (kind,))
+    except TypeError as error:
+        raise InputError(f"RUN {path}: features.sampling in dataset.json: {error}") from None
     same = features["fbanks"].get(kind) == asdict(FBANK_KINDS[kind])
-    if not same or (features["frame_pixels"], features["jpeg_quality"]) != (FRAME_PIXELS, JPEG_QUALITY):
+    if not same or (features.get("frame_pixels"), features.get("jpeg_quality")) != (
+        FRAME_PIXELS,
+        JPEG_QUALITY,
+    ):
         raise InputError(f"RUN {path} was trained on samples that this stgcma makes otherwise; train it anew")
     return settings
 

@@ -16,6 +16,8 @@ from stgcma.errors import InputError
 from stgcma.model import ModelConfig, load_model
 from stgcma.model.torch_files import check_tensors, load_torch
 from stgcma.model.weights import read_state_dict
+from stgcma.pages.runs import read_runs
+from stgcma.train.loop import train
 from stgcma.train.run_folder import RunFolder
 
 from .shards.hostile import deep, run_commands
@@ -30,9 +32,12 @@ MODULES = ("stgcma.train.loop", "stgcma.train.evaluation", "stgcma.predict", "st
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run of version 0.1."""
+    """A finished run of version 0.1, scored."""
     with tarfile.open(EARLIER / "models.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
+    run = RunFolder(tmp_path / "run")
+    texts = {"checkpoint_sha256": run.best_sha256(), "score_name": "accuracy", "data_fingerprint": "0"}
+    run.write_json("evaluation-test.json", texts | {"shards": str(tmp_path / "ave"), "baselines": {}})
     return tmp_path / "run"
 
 
@@ -132,6 +137,7 @@ def test_runs_are_refused_in_little_memory_by_every_command(run, tmp_path):
         if result[2] != 2 or "Traceback" in result[4] or not result[4].startswith("stgcma: ")
     ]
     assert wrong == []
+    assert not [result for result in results if "has no evaluation" in result[4]]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +228,31 @@ def test_sizes_of_no_model_are_refused(changes):
     ModelConfig(**fields)
     with pytest.raises(InputError, match=next(iter(changes))):
         ModelConfig(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("evaluation-test.json", {"score_name": "odd"}, "has the score 'odd', expected accuracy or miou"),
+        ("evaluation-test.json", {"shards": 3}, "has no text as its shards"),
+        ("evaluation-test.json", {"baselines": {"a": "b"}}, "has no numbers as its baselines"),
+        ("run.json", {"shards": None}, r"run\.json has no text as its shards"),
+        ("metrics.jsonl", {"epoch": "one"}, r"metrics\.jsonl:1 has no number as its epoch"),
+    ],
+)
+def test_fields_that_a_page_needs_are_looked_at(run, file, content, message):
+    found = {} if file == "metrics.jsonl" else json.loads((run / file).read_text())
+    (run / file).write_text(json.dumps(found | content) + "\n")
+    with pytest.raises(InputError, match=message):
+        read_runs([run], "test")
+
+
+def test_a_summary_of_other_fields_is_refused(run, tmp_path):
+    with tarfile.open(EARLIER / "ave.tar.xz") as shards:
+        shards.extractall(tmp_path, filter="data")
+    (run / "summary.json").write_text('{"score_name": "accuracy"}')
+    with pytest.raises(InputError, match="is not the summary of a run"):
+        train(tmp_path / "ave", run, RunFolder(run).read_config(), resume=True)
 
 
 def test_lines_without_end_are_refused(tmp_path):

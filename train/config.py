@@ -127,6 +127,8 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
 
 def parse(content: dict[str, Any], *, where: str) -> RunConfig:
     """Checks `content` against the schema. Raises InputError naming `where` and all that is wrong."""
+    if not isinstance(content, dict):
+        raise InputError(f"{where} holds a {type(content).__name__}, expected sections")
     try:
         config = RunConfig.model_validate(content)
     except ValidationError as error:

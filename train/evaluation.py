@@ -67,7 +67,7 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
     """
     run = RunFolder.open(run_path)
     config = run.read_config()
-    folder = shards if shards is not None else run.read_json("run.json")["shards"]
+    folder = shards if shards is not None else run.read_json("run.json", texts=("shards",))["shards"]
     task = open_task(folder)
     checkpoint = run.best_sha256()
     model = load_model(run.best)

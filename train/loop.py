@@ -85,7 +85,10 @@ def train(
         if finished:
             if here.leads:
                 message(f"{run_path} is finished already")
-            return TrainSummary(**run.read_json(SUMMARY))
+            summary = run.read_json(SUMMARY, texts=("score_name",))
+            if summary.keys() != TrainSummary.__dataclass_fields__.keys():
+                raise InputError(f"{run_path / SUMMARY} is not the summary of a run; it holds other fields")
+            return TrainSummary(**summary)
         if here.leads and config.model.get("weights") == "timm":
             message("the backbone's published weights, from timm's cache or the network")
         model = _build(task, config)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,11 @@ class RunFolder:
         ]
         # Killed right at its beginning, a run has a configuration and nothing else.
         begun = (self.path / "run.json").is_file()
-        begun_on = self.read_json("run.json")["data_fingerprint"] if begun else fingerprint
+        begun_on = (
+            self.read_json("run.json", texts=("data_fingerprint",))["data_fingerprint"]
+            if begun
+            else fingerprint
+        )
         if begun_on != fingerprint:
             differing.append(f"the shards were {begun_on[:12]}, are {fingerprint[:12]}")
         streamed = self.read_json("run.json").get("stream") if begun else stream
@@ -157,12 +161,8 @@ class RunFolder:
 
     def read_config(self) -> RunConfig:
         """The resolved configuration."""
-        path = self.path / "config.yaml"
-        try:
-            content = parse_yaml(self.config_text().encode(), where=str(path))
-        except InputError as error:
-            raise InputError(f"{path} is damaged: {error}") from None
-        return parse(content, where=str(path))
+        where = str(self.path / "config.yaml")
+        return parse(parse_yaml(self.config_text(), where=where), where=where)
 
     def config_text(self) -> str:
         """The resolved configuration as it stands in the folder. Raises InputError when it cannot be read."""
@@ -186,14 +186,21 @@ class RunFolder:
         """Writes one of the run's JSON files."""
         publish(self.path / name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Reads one of the run's JSON files. Raises InputError when it is missing."""
+    def read_json(self, name: str, *, texts: Sequence[str] = ()) -> dict[str, Any]:
+        """Reads one of the run's JSON files.
+
+        Raises InputError when it is missing, is no JSON object, or has no text under one of `texts`.
+        """
         path = self.path / name
         if not path.is_file():
             raise InputError(f"{path} is missing")
         content = read_file(path, most_bytes=MOST_JSON_BYTES)
         # A score of nothing is NaN; Python writes it, and earlier versions of this package did.
-        return parse_object(content, where=str(path), non_finite=True)
+        found = parse_object(content, where=str(path), non_finite=True)
+        for field in texts:
+            if not isinstance(found.get(field), str):
+                raise InputError(f"{path} has no text as its {field}; it is damaged, or not of this version")
+        return found
 
     def best_sha256(self) -> str:
         """Hash of the chosen checkpoint's adapters: whatever is said of a run is said of these."""
