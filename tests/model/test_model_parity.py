@@ -27,11 +27,10 @@ FILES = {
 }
 # As wide as Swin-B and Swin-L: a minute to three on one core.
 LARGE = ("avs_swin_fusion", "avqa_swin_fusion")
+SLOW = (pytest.mark.slow, pytest.mark.timeout(1200))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in FILES]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name in LARGE else ()) for name in FILES])
 def test_parity(helpers, name, tmp_path):
     parity = helpers.load_parity(name)
     file = tmp_path / "published.pth"

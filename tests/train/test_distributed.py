@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import stgcma
 import torch
 from safetensors.torch import load_file
-from stgcma.train.distributed import SharedBatchNorm, share_batch_norms
+from stgcma.errors import InputError
+from stgcma.train import loop
+from stgcma.train.distributed import SharedBatchNorm, World, share_batch_norms
 from stgcma.train.loop import train
 
 from ..conftest import SMALL
@@ -116,8 +119,10 @@ def test_several_seeds_in_two_processes(ave_shards, tmp_path):
     assert len(json.loads((tmp_path / "seeds" / "seeds.json").read_text())["runs"]) == 2
 
 
-def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, tmp_path, monkeypatch):
-    """As if each process were on a machine of its own, with a RUN of its own."""
+def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, tmp_path, monkeypatch):
+    """As if each process were on a machine of its own, with a RUN of its own: the first one's is finished."""
+    settings = ("optim.epochs=1", "optim.batch_size=4", "train.save_every_steps=1")
+    train(ave_shards, tmp_path / "run-0", small_config("ave", *settings))
     script = tmp_path / "apart.py"
     script.write_text(
         "import os, sys\n"
@@ -126,10 +131,8 @@ def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, tmp_path, monkey
         "main()\n"
     )
     monkeypatch.setenv("HERE", str(tmp_path))
-    chosen = options("ave", "optim.epochs=1", "optim.batch_size=4", "train.save_every_steps=1")
-    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run-folder", "RUN", "--resume", *chosen)
-    assert torchrun(*arguments, script=script).returncode == 0
-    result = torchrun(*arguments, script=script)
+    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run-folder", "RUN", "--resume")
+    result = torchrun(*arguments, *options("ave", *settings), script=script)
     assert result.returncode != 0
     assert "the processes find different summaries in RUN" in result.stderr
 
@@ -160,13 +163,12 @@ def test_a_process_that_dies_ends_all(ave_shards, tmp_path):
     assert not (run / "summary.json").exists()
 
 
-def test_too_few_clips_for_the_processes_are_refused(ave_shards, tmp_path):
-    settings = options("ave", "optim.batch_size=1")
-    result = torchrun(
-        "train", ave_shards, "--preset", "ave-demo", "--run-folder", tmp_path / "run", *settings
-    )
-    assert result.returncode != 0
-    assert "optim.batch_size is 1, too few clips for 2 processes with train.accumulate=1" in result.stderr
+def test_too_few_clips_for_the_processes_are_refused(kept_shards, small_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "world", lambda: nullcontext(World(0, 2, torch.device("cpu"))))
+    message = r"optim\.batch_size is 1, too few clips for 2 processes with train\.accumulate=1; at least 2"
+    with pytest.raises(InputError, match=message):
+        train(kept_shards("ave"), tmp_path / "run", small_config("ave", "optim.batch_size=1"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_in_parts_is_the_whole_step(ave_shards, small_config, tmp_path):

@@ -13,16 +13,17 @@ from safetensors.torch import load_file
 
 from ..conftest import SMALL
 
-FEW = ("--set", "optim.epochs=2", "--set", "data.workers=0")
+FEW = tuple(
+    word for setting in (*SMALL["ave"], "optim.epochs=2", "data.workers=0") for word in ("--set", setting)
+)
 
 
 @pytest.fixture(scope="module")
-def trained(ave_shards, tmp_path_factory):
-    from stgcma.train.config import load_preset
+def trained(ave_shards, small_config, tmp_path_factory):
     from stgcma.train.loop import train
 
     run = tmp_path_factory.mktemp("runs") / "av"
-    summary = train(ave_shards, run, load_preset("ave-demo", ["optim.epochs=3", "data.workers=1"]))
+    summary = train(ave_shards, run, small_config("ave", "optim.epochs=3", "data.workers=1"))
     return run, summary
 
 
@@ -63,25 +64,22 @@ def test_tensorboard_holds_every_step_and_epoch(trained):
     assert len(board.Scalars("epoch/val_accuracy")) == 3
 
 
-def test_recomputing_activations_changes_no_number(ave_shards, trained, tmp_path):
-    from stgcma.train.config import load_preset
+def test_recomputing_activations_changes_no_number(ave_shards, small_config, trained, tmp_path):
     from stgcma.train.loop import train
 
-    settings = ["optim.epochs=3", "data.workers=0", "train.checkpointing=true"]
-    train(ave_shards, tmp_path / "run", load_preset("ave-demo", settings))
+    train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=3", "train.checkpointing=true"))
     last = "checkpoints/last/adapters.safetensors"
     kept, recomputed = load_file(trained[0] / last), load_file(tmp_path / "run" / last)
     assert kept.keys() == recomputed.keys()
     assert all(torch.equal(kept[name], recomputed[name]) for name in kept)
 
 
-def test_training_lowers_the_loss_and_repeats_to_the_bit(ave_shards, tmp_path):
-    from stgcma.train.config import load_preset
+def test_training_lowers_the_loss_and_repeats_to_the_bit(ave_shards, small_config, tmp_path):
     from stgcma.train.loop import train
 
     weights, losses = [], []
     for name in ("one", "two"):
-        train(ave_shards, tmp_path / name, load_preset("ave-demo", ["optim.epochs=4", "data.workers=0"]))
+        train(ave_shards, tmp_path / name, small_config("ave", "optim.epochs=4"))
         weights.append((tmp_path / name / "checkpoints" / "last" / "adapters.safetensors").read_bytes())
         rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         losses.append([row["loss"] for row in rows])
@@ -358,8 +356,7 @@ def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config,
 
 def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path):
     run = tmp_path / "seeds"
-    settings = [part for setting in SMALL["ave"] for part in ("--set", setting)]
-    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run", run, *settings, *FEW, "--seeds", 2)
+    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run", run, *FEW, "--seeds", 2)
     result = stgcma(*arguments)
     assert result.status == 0, result.stderr
     kept = json.loads((run / "seeds.json").read_text())
@@ -376,9 +373,8 @@ def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path)
 
 def test_the_ablation_trains_five_models(stgcma, ave_shards, tmp_path):
     run = tmp_path / "ablation"
-    settings = [part for setting in SMALL["ave"] for part in ("--set", setting)]
     result = stgcma(
-        "ablate", ave_shards, "--preset", "ave-demo", "--run", run, *settings, *FEW, "--set", "optim.epochs=1"
+        "ablate", ave_shards, "--preset", "ave-demo", "--run", run, *FEW, "--set", "optim.epochs=1"
     )
     assert result.status == 0, result.stderr
     rows = json.loads((run / "ablation.json").read_text())["runs"]
