@@ -1,6 +1,7 @@
 """`stgcma train` and `evaluate` on a few real shards."""
 
 import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -213,11 +214,14 @@ def test_a_compiled_model_learns_the_same(ave_shards, small_config, tmp_path):
     assert rows[1] == pytest.approx(rows[0], rel=1e-2)
 
 
-def test_too_little_gpu_memory_says_what_would_fit():
-    from stgcma.model import describe, preset_config
+def test_too_little_gpu_memory_says_what_would_fit(monkeypatch):
+    from stgcma.model import preset_config
+    from stgcma.train import memory
     from stgcma.train.config import load_preset
     from stgcma.train.memory import advice
 
+    describe = functools.cache(memory.describe)  # an account takes seconds
+    monkeypatch.setattr(memory, "describe", describe)
     config, model = load_preset("ave-demo"), preset_config("ave-demo")  # batches of 4 clips
 
     def room(clips, *, checkpointing=False):
