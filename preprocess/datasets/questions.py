@@ -144,10 +144,10 @@ def _readable(record: dict[str, Any], key: str, where: str) -> str:
 def _list(record: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     """A list of texts, which the authors' files hold as JSON within a text."""
     value = record.get(key, "[]")
-    values = _read_list(value if isinstance(value, str) else json.dumps(value))
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    values = _read_list(check_utf8(text, where, key))
     if values is None:
         raise InputError(f"{where}: {key} is {value!r}, must be a JSON list of texts")
-    check_utf8(value if isinstance(value, str) else " ".join(value), where, key)
     return values
 
 
