@@ -7,6 +7,7 @@ Also a program, since what is to be killed must be a process of its own:
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from PIL import Image
 from stgcma.errors import StgcmaError
 from stgcma.preprocess import engines, finished, pipeline
 from stgcma.preprocess.output import open_output
@@ -84,10 +86,18 @@ HARMS = {
 }
 
 
+@functools.cache
+def flat_picture(colour):
+    """A frame as `verify` wants it, in one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (224, 224), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def sample_of(clip, replaced):
     rng = np.random.default_rng([*clip.key.encode()])
     features = rng.standard_normal((2, 5, 128)).astype(np.float16)
-    members = {"frame_00.jpg": rng.bytes(900), "frame_01.jpg": rng.bytes(700)}
+    members = {name: flat_picture(tuple(rng.bytes(3))) for name in ("frame_00.jpg", "frame_01.jpg")}
     members |= {"fbank_128.npy": npy(features), "label.npy": npy(np.array([0, 1], np.int16))}
     return Sample(
         key=clip.key,
