@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ _BEYOND_CLAIM_SECONDS = 60.0
 
 
 def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.float32]:
-    """The first audio stream of `path`: float32 [n] in [-1, 1], mono, 16 kHz, clip time [0, n / 16000).
+    """The sound of `path`: float32 [n] in [-1, 1], mono, 16 kHz, clip time [0, n / 16000).
 
-    Sound before the first picture is cut, a late start and gaps of more than 0.1 s are filled with zeros. The
-    channels are mixed so that full scale in all of them stays full scale. The mean is left in.
+    It is that of the stream which `info` names. Sound before the pictures start is cut, a late start and gaps
+    of more than 0.1 s are filled with zeros. The channels are mixed so that full scale in all of them stays
+    full scale. The mean is left in.
 
     Raises `ClipError`: those of `probe`, 'no-audio', 'empty', 'truncated' when the stream has
     no sound for more than 0.5 s of the clip (a late start, gaps, an early end); `DamageError` when some of
@@ -73,10 +75,11 @@ def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSo
     Raises `ClipError`: 'no-audio', 'unreadable', 'out-of-memory'.
     """
     if info.audio is None or info.audio.codec != NO_DECODER:
-        return decode_sound(path, lambda first: _filters(info, first), take)
+        number = 0 if info.audio is None else info.audio.number
+        return decode_sound(path, number, partial(_filters, info), take)
     # Which ffmpeg a machine has decides these samples.
     stream = ffmpeg_input()[str(info.audio.index)]
-    filters = ",".join(f"{name}={arguments}" for name, arguments in _filters(info, 0))
+    filters = ",".join(f"{name}={arguments}" for name, arguments in _filters(info, 0, ""))
     output = stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=filters)
     written, failure = run_ffmpeg(path, output.global_args(*common_features_arguments()))
     waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
@@ -88,15 +91,19 @@ def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSo
     return DecodedSound(len(waveform), spans, error)
 
 
-def _filters(info: MediaInfo, first: int) -> FilterChain:
-    """FFmpeg's filters from the stream to the waveform, from the stream's sample number `first` on."""
+def _filters(info: MediaInfo, first: int, layout: str) -> FilterChain:
+    """FFmpeg's filters from a stream with this channel layout to the waveform, from its sample `first` on."""
     claimed = info.claimed_end_seconds
     end = MAX_DURATION_SECONDS if claimed is None else claimed + _BEYOND_CLAIM_SECONDS
+    start = info.clip_start_seconds + (0.0 if info.audio is None else info.audio.delay_seconds)
+    # The first channel of ambisonics is the sound from all directions; FFmpeg cannot mix the others down.
+    mix = (("pan", "mono|c0=c0"),) if layout.startswith("ambisonic") else ()
     return (
-        ("asetpts", f"PTS-({info.clip_start_seconds!r})/TB"),
+        ("asetpts", f"PTS-({start!r})/TB"),
         ("atrim", f"start=0:end={end!r}"),
         # async=1 puts every sample at its timestamp; first_pts fills up to a late start. Without
         # rematrix_maxval, floating-point stereo would be mixed 3 dB louder than 16-bit stereo.
+        *mix,
         (
             "aresample",
             f"{SAMPLE_RATE_HZ}:async=1:first_pts={first}:ochl=mono:osf=flt:rematrix_maxval=1",

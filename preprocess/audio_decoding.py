@@ -47,12 +47,16 @@ class DecodedSound:
     failure: ClipError | None
 
 
-def decode_sound(path: Path, filters: Callable[[int], FilterChain], take: TakeSamples) -> DecodedSound:
-    """Gives `take` what `filters` make of the first audio stream of `path`, part by part.
+def decode_sound(
+    path: Path, number: int, filters: Callable[[int, str], FilterChain], take: TakeSamples
+) -> DecodedSound:
+    """Gives `take` what `filters` make of the sound stream `number` of `path`, part by part.
 
-    filters: from the number of a sample, counted in clip time at the stream's rate, the filters that give all
-        from there on. They get times on the container's clock, in samples, and end in mono float32. They are
-        asked for 0, and again when the stream changes its rate or its channels.
+    number: its place among the sound streams, from 0.
+    filters: from the number of a sample, counted in clip time at the stream's rate, and FFmpeg's name of the
+        channels' layout, the filters that give all from there on. They get times on the container's clock, in
+        samples, and end in mono float32. They are asked for 0, and again when the stream changes its rate or
+        its channels.
 
     After damage the rest is decoded nevertheless: how far the sound goes tells what kind of damage it is.
     Raises `ClipError`: those of `open_container`, 'no-audio', 'out-of-memory', and 'unreadable' for a codec
@@ -62,9 +66,9 @@ def decode_sound(path: Path, filters: Callable[[int], FilterChain], take: TakeSa
 
     failures: list[ClipError] = []
     with common_features(), open_container(path) as container, _every_error():
-        if not container.streams.audio:
-            raise ClipError("no-audio", "the file has no audio stream")
-        stream = container.streams.audio[0]
+        if number >= len(container.streams.audio):
+            raise ClipError("no-audio", "the file has no such audio stream")
+        stream = container.streams.audio[number]
         sound = _Sound(filters, Fraction(stream.time_base), take)
         frames = _frames(container, stream, failures)
         try:
@@ -125,7 +129,9 @@ def _every_error() -> Iterator[None]:
 class _Sound:
     """Takes decoded frames, gives the filtered samples to `take`."""
 
-    def __init__(self, filters: Callable[[int], FilterChain], time_base: Fraction, take: TakeSamples) -> None:
+    def __init__(
+        self, filters: Callable[[int, str], FilterChain], time_base: Fraction, take: TakeSamples
+    ) -> None:
         self.complete = False  # whether the filters want no more
         self.samples = 0  # that came out
         self.spans: list[tuple[float, float]] = []
@@ -206,7 +212,8 @@ class _Sound:
         self._source = graph.add_abuffer(
             sample_rate=rate_hz, format=sample_format, layout=layout, time_base=Fraction(1, rate_hz)
         )
-        chain = [graph.add(*filtering) for filtering in self._filters(round(self._seconds * rate_hz))]
+        first = round(self._seconds * rate_hz)
+        chain = [graph.add(*filtering) for filtering in self._filters(first, layout)]
         self._sink = graph.add("abuffersink")
         graph.link_nodes(self._source, *chain, self._sink).configure()
         graph.set_audio_frame_size(_SAMPLES_PER_PULL)
@@ -239,16 +246,25 @@ def without_padding(frame: Any, time_base: Fraction) -> Any:
 
     Frames of AAC hold 1024 samples. MP4 says how much of the last one is sound; FFmpeg heeds it since 9.0.
     """
-    from av import AudioFrame
+    from av.filter import Graph
 
     # One more than is claimed, where the claim is rounded: less than a frame short is no padding.
     kept = math.ceil((frame.duration + 1) * time_base * frame.sample_rate) - 1
     if not (frame.duration > 0 and 0 < kept < frame.samples):
         return frame
-    samples = frame.to_ndarray()
-    kept_values = kept * samples.shape[1] // frame.samples
-    cut = AudioFrame.from_ndarray(
-        np.ascontiguousarray(samples[:, :kept_values]), format=frame.format.name, layout=frame.layout.name
+    # Not by way of an array: PyAV 18.1 reads beyond the planes of frames with eight channels or more.
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add_abuffer(
+        sample_rate=frame.sample_rate,
+        format=frame.format.name,
+        layout=frame.layout.name,
+        time_base=Fraction(1, frame.sample_rate),
     )
-    cut.sample_rate, cut.pts = frame.sample_rate, frame.pts
+    sink = graph.add("abuffersink")
+    graph.link_nodes(source, graph.add("atrim", f"end_sample={kept}"), sink).configure()
+    pts, frame.pts = frame.pts, 0
+    source.push(frame)
+    cut = sink.pull()
+    cut.pts = pts
     return cut

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .reasons import ClipError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MAX_PIXELS = 8192 * 8192
@@ -54,8 +55,10 @@ def file_url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path, **options: str) -> Any:
     """Opens `path` with PyAV as a self-contained local file; close it, or use it in `with`.
+
+    options: further ones of its demuxer.
 
     Raises `ClipError('missing' | 'empty' | 'unreadable' | 'out-of-memory')`.
     """
@@ -71,6 +74,7 @@ def open_container(path: Path) -> Any:
                 # The first pictures may be decoded to open the file. The cap is above ours, so that what is
                 # somewhat too large can still be told from what is broken.
                 "max_pixels": str(4 * MAX_PIXELS),
+                **options,
             },
             metadata_errors="replace",
         )
@@ -121,6 +125,20 @@ def _pixels(stream: Any) -> int:
     """Pixels of a picture; 0 where there is no decoder."""
     context = stream.codec_context
     return context.width * context.height if context else 0
+
+
+def default_sound(streams: Sequence[Any]) -> int:
+    """The place in `streams` (one at least) of the sound stream that players take.
+
+    The first one that is marked as the default; else the first that is no comment and no track for the
+    impaired; else the first.
+    """
+    from av.stream import Disposition
+
+    special = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
+    marked = [place for place, stream in enumerate(streams) if stream.disposition & Disposition.default]
+    plain = [place for place, stream in enumerate(streams) if not stream.disposition & special]
+    return (marked or plain or [0])[0]
 
 
 def read_only(stream: Any) -> None:

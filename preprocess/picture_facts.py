@@ -54,6 +54,8 @@ class VideoFacts:
         matrix: FFmpeg's name of the colour matrix of pictures that do not name theirs. None for FFmpeg's own
             assumption, BT.601, and for pictures that do.
         several_streams: whether it was chosen among several.
+        start_pts: `start_seconds` in the stream's presentation times, which an edit list may have moved; None
+            where times are guessed.
         warnings: what a user should know of its pictures, one line each.
     """
 
@@ -69,6 +71,7 @@ class VideoFacts:
     interlaced: bool
     matrix: str | None = None
     several_streams: bool = False
+    start_pts: int | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -26,7 +26,7 @@ def read_frames(
 
     path: the media file.
     choose: gets float64 [N], ascending, the seconds of clip time at which pictures are shown (the first is
-        at 0); answers with int [M], indices into it. Repeats are allowed.
+        at 0, or a little later after a cut); answers with int [M], indices into it. Repeats are allowed.
     decoder: 'pyav', 'ffmpeg', 'decord', or 'auto': pyav, and where it has no answer ffmpeg, then decord. Each
         refuses a clip that it is known to be wrong for, and 'auto' never passes damage on to another decoder,
         which might hide it.

@@ -74,7 +74,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     try:
         reader = decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
         seen = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
-        _check_times(seen - seen[0], times)
+        _check_times(seen - seen[0], times - times[0])
         images = _images(reader, indices, seek=not timeline.open_groups)
     except (decord.DECORDError, UnicodeEncodeError, IndexError, RuntimeError) as error:
         # What decord says holds the time of day, so that it is for the log only.

@@ -21,7 +21,7 @@ class Frames:
     """M frames of one clip, as they are shown: upright, with square pixels.
 
     images: uint8 [M, H, W, 3], RGB.
-    times_seconds: float64 [M], when each is presented; the clip's first shown picture is at 0.
+    times_seconds: float64 [M], when each is presented, in seconds of clip time.
     decoder: which one made them.
 
     Raises `ValueError` when the shapes do not fit together.

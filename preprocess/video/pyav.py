@@ -191,6 +191,8 @@ def displayed_timeline(info: MediaInfo, timeline: Timeline) -> Timeline:
         if not rate:
             raise ClipError("unreadable", "its pictures have no presentation times, and no rate")
         times, time_base = np.arange(len(pts), dtype=np.int64), 1 / Fraction(rate).limit_denominator(1001)
+    if info.container == "avi" and info.audio is not None:
+        times = without_leading_gap(times, info.audio.delay_seconds / float(time_base))
     gap = int(np.median(np.diff(times))) if len(times) > 1 else 0
     every = np.ones(len(times), dtype=bool)
     # The first pictures may need others from before the file was cut. Their time is still the clip's.
@@ -200,6 +202,20 @@ def displayed_timeline(info: MediaInfo, timeline: Timeline) -> Timeline:
     if exact.times_seconds[0] > COVERAGE_TOLERANCE_SECONDS:
         raise ClipError("truncated", f"no picture decodes before {exact.times_seconds[0]:.2f} s")
     return exact
+
+
+def without_leading_gap(times: NDArray[np.int64], delay: float) -> NDArray[np.int64]:
+    """The presentation times [N] of an AVI without what its muxer put in for the delay of the sound.
+
+    FFmpeg's shifts all pictures but the first by the sound's `delay` (in units of `times`), rounded up.
+    """
+    if len(times) < 3 or delay <= 0:
+        return times
+    steps = np.diff(times)
+    usual = int(np.median(steps[1:]))
+    gap = int(steps[0]) - usual
+    expected = int(np.ceil(delay / usual)) * usual if usual > 0 else 0
+    return np.concatenate([times[:1], times[1:] - gap]) if gap == expected > 0 else times
 
 
 def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:

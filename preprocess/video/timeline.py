@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..container import open_container, read_only, video_stream
-from ..media import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, check_coverage
+from ..media import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, VideoFacts, check_coverage
 
 MISSING = np.iinfo(np.int64).min
 
@@ -30,7 +30,7 @@ class Timeline:
     pts: int64 [P], presentation times in units of `time_base`; `MISSING` where the container has none.
     shown: bool [P], False before or after what an edit list shows.
     key: bool [P], whether decoding can start there.
-    start: int, clip time 0 in units of `time_base`.
+    start: int, clip time 0 in units of `time_base`; no later than the first shown picture.
     end: int, the end (open) of the last shown picture, in units of `time_base`.
     """
 
@@ -105,7 +105,7 @@ def read_timeline(info: MediaInfo) -> Timeline:
                     durations.append(packet.duration or 0)
         except av.error.FFmpegError as error:
             failure = error  # whether the file is cut or broken shows in how far it came
-    timeline = _timeline(pts, shown, key, durations, time_base)
+    timeline = _timeline(pts, shown, key, durations, time_base, None if guessed else info.video)
     if len(timeline.pts) == 0 or not timeline.shown.any():
         raise ClipError("empty", "the video stream holds no pictures")
     if len(timeline.visible):
@@ -115,13 +115,34 @@ def read_timeline(info: MediaInfo) -> Timeline:
             holes = _holes_seconds(np.asarray(dts), np.asarray(durations), time_base)
         elif not guessed:
             holes = _holes_in_rhythm_seconds(timeline.visible, time_base)
-        late = info.late_picture_seconds
-        check_coverage(info, "picture", float(timeline.seconds(timeline.end)), missing_seconds=late + holes)
+        late = info.late_picture_seconds + _freeze_seconds(timeline)
+        check_coverage(
+            info,
+            "picture",
+            float(timeline.seconds(timeline.end)),
+            missing_seconds=late + holes,
+            staying_seconds=0.0 if "mov" in info.container.split(",") else _longest_step_seconds(timeline),
+        )
     if damaged:
         raise DamageError("unreadable", f"{damaged} packets of its pictures are damaged")
     if failure is not None:
         raise ClipError("unreadable", f"the container is damaged ({failure})") from failure
     return timeline
+
+
+def _freeze_seconds(timeline: Timeline) -> float:
+    """How much later the first picture is shown than an edit list between two pictures explains."""
+    late = int(timeline.visible[0]) - timeline.start
+    return float(max(late - _longest_step(timeline), 0) * timeline.time_base)
+
+
+def _longest_step_seconds(timeline: Timeline) -> float:
+    """How long the last picture may stay where the container does not tell: as long as any other."""
+    return float(_longest_step(timeline) * timeline.time_base)
+
+
+def _longest_step(timeline: Timeline) -> int:
+    return int(np.diff(timeline.visible).max()) if len(timeline.visible) > 1 else 0
 
 
 def _holes_seconds(dts: NDArray[np.int64], durations: NDArray[np.int64], time_base: Fraction) -> float:
@@ -172,7 +193,12 @@ def require_video(container: Any) -> Any:
 
 
 def _timeline(
-    pts: list[int], shown: list[bool], key: list[bool], durations: list[int], time_base: Fraction
+    pts: list[int],
+    shown: list[bool],
+    key: list[bool],
+    durations: list[int],
+    time_base: Fraction,
+    video: VideoFacts | None,
 ) -> Timeline:
     times = np.asarray(pts, dtype=np.int64)
     visible = np.asarray(shown, dtype=bool)
@@ -183,4 +209,6 @@ def _timeline(
         first, last = int(ordered[0]), int(ordered[-1])
         gap = int(np.median(np.diff(ordered))) if len(ordered) > 1 else 0
         last_duration = max(gap, int(np.asarray(durations)[known & (times == last)].max()))
+        if video is not None and video.start_pts is not None:
+            first = min(first, video.start_pts)
     return Timeline(times, visible, np.asarray(key, dtype=bool), first, last + last_duration, time_base)
