@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .cli_data import MissingAudio, check_failures, read_share, show_outcome
-from .cli_options import Modality
+from .cli_options import AudioStream, Modality, Trim
 from .console import mebibytes, message, table
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def run_chain(
     missing_audio: Annotated[
         MissingAudio, typer.Option(help="What becomes of a clip without sound.")
     ] = MissingAudio.QUARANTINE,
+    audio_stream: AudioStream = "default",
+    trim: Trim = False,
     max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
     set_: Annotated[
@@ -90,7 +92,13 @@ def run_chain(
 
     allowed = read_share(max_failed)
     config = load_preset(preset, set_, modality=modality.value if modality else None)
-    options = Options(features=chain.features_of(config), workers=workers, missing_audio=missing_audio.value)
+    options = Options(
+        features=chain.features_of(config),
+        workers=workers,
+        missing_audio=missing_audio.value,
+        audio_stream=audio_stream,
+        trim=trim,
+    )
     done = chain.run(task, raw, workdir, config, options)
     if json_:
         typer.echo(json.dumps(done.result, indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_options import AudioStream, Trim
 from .console import message
 from .errors import InputError, TooManyFailuresError
 
@@ -65,6 +66,8 @@ def preprocess(
     missing_audio: Annotated[
         MissingAudio, typer.Option(help="What becomes of a clip without sound.")
     ] = MissingAudio.QUARANTINE,
+    audio_stream: AudioStream = "default",
+    trim: Trim = False,
     limit: Annotated[int | None, typer.Option(help="Make at most this many clips.")] = None,
     max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
     allow_links: Annotated[bool, typer.Option("--allow-links", help="Follow links out of RAW.")] = False,
@@ -98,6 +101,8 @@ def preprocess(
         decoder=decoder,
         missing_audio=missing_audio.value,
         allow_links=allow_links,
+        audio_stream=audio_stream,
+        trim=trim,
         limit=limit,
         overwrite=overwrite,
         retry_quarantined=retry_quarantined,

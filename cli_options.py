@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+import typer
 
 
 class Split(StrEnum):
@@ -20,3 +23,11 @@ class Modality(StrEnum):
     AV_NOFUSION = "av-nofusion"
     VIDEO = "video"
     AUDIO = "audio"
+
+
+AudioStream = Annotated[
+    str, typer.Option(help="The sound stream that is taken: default, loudest, or its number from 0.")
+]
+Trim = Annotated[
+    bool, typer.Option("--trim", help="Take the first span of clips longer than their annotation.")
+]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_options import AudioStream
 from .console import message, table
 from .errors import InputError, StgcmaError
 
@@ -30,6 +31,7 @@ def predict(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures and files go.")] = Path("predictions"),
     device: Annotated[str, typer.Option(help="auto (the GPU when there is one), cpu or cuda.")] = "auto",
+    audio_stream: AudioStream = "default",
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Use a trained run on videos of any length.
@@ -44,7 +46,7 @@ def predict(
     """
     from .predict import predict as ask
 
-    predictions = ask(run, videos, question or (), out, device=device)
+    predictions = ask(run, videos, question or (), out, device=device, audio_stream=audio_stream)
     for line in predictions.warnings:
         message(f"warning: {line}")
     for one in predictions.videos:

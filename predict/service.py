@@ -18,8 +18,9 @@ from ..errors import InputError
 from ..preprocess.engines import Limits
 from ..preprocess.ffmpeg_program import ffmpeg_executable
 from ..preprocess.isolation import IsolatedPool
-from ..preprocess.media import MediaInfo, probe
+from ..preprocess.media import MediaInfo
 from ..preprocess.reasons import ClipError
+from ..preprocess.sound_choice import check_choice, probe_with_sound
 from ..preprocess.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
 from ..train.tasks import AvqaTask
 from .ave import AvePredictor
@@ -32,6 +33,7 @@ from .sources import find_videos, result_names
 from .trained import TrainedRun, open_run
 
 _PROBE_SECONDS = 120.0
+_LOUDEST_SECONDS = 3600.0
 # A decoder that is slower than this hangs.
 _SECONDS_A_SECOND = 10.0
 _POLL_SECONDS = 0.2
@@ -46,6 +48,7 @@ def predict(
     out: str | Path | None = None,
     *,
     device: str = "auto",
+    audio_stream: str = "default",
 ) -> Predictions:
     """What the trained run `run` says of `videos`, files of any length or folders of such.
 
@@ -57,11 +60,13 @@ def predict(
         questions: what is asked of every video (AVQA).
         out: where pictures and files are written; without it, none are.
         device: as torch calls it; `auto` is the GPU when there is one.
+        audio_stream: the sound stream that is taken: `default`, `loudest`, or a number, from 0.
 
     Raises InputError for a run that cannot be used, questions that do not fit it or that it knows no word
     of, and when there is no video; StgcmaError when `out` takes no files.
     """
     ffmpeg_executable()  # one that cannot be used is told before any work
+    check_choice(audio_stream)
     folder = None if out is None else Path(out)
     if folder is not None:
         check_folder(folder)
@@ -76,7 +81,7 @@ def predict(
     with _open_pool() as pool, progress("windows") as bar:
         for video, name in zip(found, result_names(found), strict=True):
             row = bar.add_task(video.name, total=None, note="")
-            work = _Work(trained, video, name, asked, pool, partial(bar.update, row))
+            work = _Work(trained, video, name, asked, audio_stream, pool, partial(bar.update, row))
             try:
                 results.append(work.predict(folder))
             except ClipError as error:
@@ -119,6 +124,7 @@ class _Work:
     video: Path
     name: str
     asked: Sequence[AskedQuestion]
+    audio_stream: str
     pool: IsolatedPool
     report: Callable[..., None]
 
@@ -135,13 +141,16 @@ class _Work:
                 return dataclasses.replace(result, files=put_in_place(folder, out))
 
     def _decode(self, scratch: Path) -> tuple[MediaInfo, DecodedVideo]:
-        self.pool.timeout_seconds = _PROBE_SECONDS
-        info = self._in_child(probe, self.video, lambda: None)
+        # The loudest stream is found by decoding all of them.
+        self.pool.timeout_seconds = _LOUDEST_SECONDS if self.audio_stream == "loudest" else _PROBE_SECONDS
+        find = partial(probe_with_sound, choice=self.audio_stream)
+        info, warnings = self._in_child(find, self.video, lambda: None)
         seconds = info.claimed_end_seconds
         self.pool.timeout_seconds = _PROBE_SECONDS + _SECONDS_A_SECOND * (
             3600.0 if seconds is None else seconds
         )
-        request = DecodeRequest(info, scratch, self.run.settings.sampling, self.run.window_seconds)
+        sampling, seconds_a_window = self.run.settings.sampling, self.run.window_seconds
+        request = DecodeRequest(info, scratch, sampling, seconds_a_window, tuple(warnings))
         planned = None if seconds is None else self._steps(max(round(seconds / self.run.window_seconds), 1))
 
         def look() -> None:

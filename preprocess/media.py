@@ -163,7 +163,7 @@ def probe(path: Path, *, sound: int | None = None) -> MediaInfo:
 
 
 def _video_facts(container: Any, path: Path) -> VideoFacts | None:
-    stream = video_stream(container)
+    stream, warnings = choose_video(container)
     if stream is None:
         return None
     context = prepare_decoder(stream)

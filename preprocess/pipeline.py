@@ -25,6 +25,7 @@ from .raw_storage import ClipMaker, opened_raw
 from .ray_engine import RayEngine
 from .reasons import ClipError
 from .sample import SampleMaker
+from .sound_choice import check_choice
 from .specification import ClipSpecification, Collection, FeatureSettings
 from .tools import deciding_versions, tool_versions
 from .video import DECODERS
@@ -45,6 +46,8 @@ class Options:
         decoder: video decoder, or `auto`.
         missing_audio: what becomes of a clip without an audio stream.
         allow_links: whether clips may be links that lead out of the raw folder.
+        audio_stream: the sound stream of a clip that is taken: `default`, `loudest`, or a number, from 0.
+        trim: take the first span of a clip that is longer than its annotation, rather than put it aside.
         limit: make at most this many clips, taken from all splits alike.
         overwrite: discard what the output folder holds.
         retry_quarantined: make the shards again that lack a clip, and nothing else that is whole.
@@ -58,6 +61,8 @@ class Options:
     decoder: str = "auto"
     missing_audio: Literal["quarantine", "silence"] = "quarantine"
     allow_links: bool = False
+    audio_stream: str = "default"
+    trim: bool = False
     limit: int | None = None
     overwrite: bool = False
     retry_quarantined: bool = False
@@ -77,6 +82,7 @@ class Options:
             raise InputError(
                 f"--missing-audio is {self.missing_audio!r}, must be one of {', '.join(MISSING_AUDIO)}"
             )
+        check_choice(self.audio_stream)
         if self.overwrite and self.retry_quarantined:
             raise InputError("--overwrite makes every clip again; leave out --retry-quarantined")
         if self.overwrite and self.repair:
@@ -130,13 +136,21 @@ def preprocess(name: str, raw: Location, out: Location, options: Options) -> Out
             collection = limited(collection, options.limit)
         settings = FeatureSettings(collection.sampling, options.features)
         make = SampleMaker(
-            folder, settings, options.decoder, options.missing_audio, allow_links=options.allow_links
+            folder,
+            settings,
+            options.decoder,
+            options.missing_audio,
+            allow_links=options.allow_links,
+            audio_stream=options.audio_stream,
+            trim=options.trim,
         )
         features = {
             **settings.to_json(),
             "decoder": options.decoder,
             "missing_audio": options.missing_audio,
             "allow_links": options.allow_links,
+            "audio_stream": options.audio_stream,
+            "trim": options.trim,
         }
         return build(
             collection,

@@ -20,6 +20,7 @@ REASONS: dict[str, str] = {
     "unsafe-path": "its path or a link leaves the collection's folder",
     "duplicate-key": "another clip of the data set has the same key",
     "mask-mismatch": "its masks do not fit its frames",
+    "longer-than-annotated": "it is more than 1 s longer than the span that its annotation describes",
     "bad-annotation": "its annotation contradicts itself or the clip",
 }
 

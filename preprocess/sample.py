@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ import numpy.typing as npt
 
 from ..shards.schema import Sample
 from .audio import SAMPLE_RATE_HZ, read_waveform
+from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
-from .media import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo, probe
+from .media import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo
 from .paths import resolve_source
 from .pictures import read_pictures
 from .reasons import ClipError
+from .sound_choice import probe_with_sound, silence_warnings
 from .sources import source_files
 from .specification import (
     FBANK_KINDS,
@@ -57,6 +60,15 @@ class Footage:
     warnings: tuple[str, ...] = ()
     stored_size: tuple[int, int] | None = None
 
+    def first(self, seconds: float) -> Footage:
+        """The footage with the sound of its first `seconds`, to which its frames belong already."""
+        return dataclasses.replace(
+            self,
+            waveform=self.waveform[: round(seconds * SAMPLE_RATE_HZ)],
+            seconds=seconds,
+            warnings=(*self.warnings, f"it lasts {self.seconds:.2f} s: the first {seconds:g} s were taken"),
+        )
+
     @property
     def decoder(self) -> str:
         """What decoded it, as the manifest says."""
@@ -77,6 +89,8 @@ class SampleMaker:
         decoder: the video decoder, or `auto`.
         missing_audio: `quarantine` a clip without sound, or give it `silence`.
         allow_links: whether clips may be links that lead out of `raw`.
+        audio_stream: the sound stream that is taken: `default`, `loudest`, or a number, from 0.
+        trim: whether the first span of a clip that is longer than its annotation is taken.
     """
 
     raw: Path
@@ -84,6 +98,8 @@ class SampleMaker:
     decoder: str = "auto"
     missing_audio: Literal["quarantine", "silence"] = "quarantine"
     allow_links: bool = False
+    audio_stream: str = "default"
+    trim: bool = False
 
     def __call__(self, clip: ClipSpecification) -> Sample:
         """Decodes `clip`. Raises ClipError with the reason when it cannot be made."""
@@ -92,9 +108,11 @@ class SampleMaker:
         footage = self._film(clip) if not clip.pictures else self._pictures(clip)
         check_length(footage.waveform)
         warnings = list(footage.warnings)
-        if not footage.has_audio:
+        if footage.has_audio:
+            warnings += silence_warnings(footage.waveform)
+        else:
             warnings.append("no audio stream: silence was put in its place")
-        warnings += self._annotated_beyond(clip, footage.seconds)
+        warnings += length_warnings(clip, footage.seconds, self.settings.sampling)
         members = dict(jpeg_members(footage.frames, self.settings.sampling))
         fbanks, sums = fbank_members(footage.waveform, self.settings)
         members |= fbanks
@@ -132,14 +150,20 @@ class SampleMaker:
 
     def _film(self, clip: ClipSpecification) -> Footage:
         path = self._resolve(clip.source)
-        info = probe(path)
-        frames = self._frames(path, info)
-        seconds = info.claimed_end_seconds or float(frames.times_seconds[-1])
+        info, warnings = probe_with_sound(path, self.audio_stream)
+        seconds = info.claimed_end_seconds
+        if seconds is None:
+            seconds = float(self._frames(path, info, None).times_seconds[-1])
+        span = annotated_span(clip, seconds, trim=self.trim)
+        frames = self._frames(path, info, span)
         waveform, has_audio = self._waveform(path, info, seconds)
         fps = (info.video.fps_average or 0.0) if info.video else 0.0
-        warnings = info.video.warnings if info.video else ()
+        warnings = [*(info.video.warnings if info.video else ()), *warnings]
         stored = info.video.upright_size if info.video else None
-        return Footage(frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), warnings, stored)
+        footage = Footage(
+            frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), tuple(warnings), stored
+        )
+        return footage if span is None else footage.first(span)
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
         """A clip that ships as one picture a second, with its sound in a file of its own or none."""
@@ -147,42 +171,25 @@ class SampleMaker:
         seconds = float(self.settings.sampling.frames)
         if clip.sound is not None:
             path = self._resolve(clip.sound)
-            info = probe(path)
+            info, warnings = probe_with_sound(path, self.audio_stream)
             seconds = info.claimed_end_seconds or seconds
+            span = annotated_span(clip, seconds, trim=self.trim)
             waveform, has_audio = self._waveform(path, info, seconds)
             heard, seen = len(waveform) / SAMPLE_RATE_HZ, float(frames.times_seconds[-1])
             if heard < seen - COVERAGE_TOLERANCE_SECONDS:
                 raise ClipError(
                     "truncated", f"sound ends at {heard:.2f} s, the last picture is of {seen:.2f} s"
                 )
-            return Footage(frames, waveform, seconds, 0.0, has_audio, ffmpeg_sound=_is_for_ffmpeg(info))
+            footage = Footage(
+                frames, waveform, seconds, 0.0, has_audio, _is_for_ffmpeg(info), tuple(warnings)
+            )
+            return footage if span is None else footage.first(span)
         if self.missing_audio == "silence":
             return Footage(frames, silence(seconds), seconds, 0.0, False)
         raise ClipError("no-audio", "its frames are pictures, and there is no sound file beside them")
 
-    def _annotated_beyond(self, clip: ClipSpecification, seconds: float) -> list[str]:
-        """A warning when the clip ends before its annotations do; ClipError where these say that it does not.
-
-        Real collections hold clips that are cut short: what is background there, or a class that the whole
-        clip has, is no contradiction.
-        """
-        end = seconds + COVERAGE_TOLERANCE_SECONDS
-        last_mask = len(clip.masks) - 1 + 15 / 16
-        if last_mask > end:
-            raise ClipError(
-                "mask-mismatch", f"its last mask is of {last_mask:.2f} s, the clip ends at {seconds:.2f} s"
-            )
-        if clip.event_end_seconds > end:
-            raise ClipError(
-                "bad-annotation",
-                f"its event ends at {clip.event_end_seconds} s, the clip itself at {seconds:.2f} s",
-            )
-        sampling = self.settings.sampling
-        planned = max(len(clip.labels), sampling.frames if sampling.frame_times == "masks" else 0)
-        return [f"it lasts {seconds:.2f} s, shorter than the usual {planned} s"] if planned > end else []
-
-    def _frames(self, path: Path, info: MediaInfo) -> Frames:
-        choose = partial(choose_frames, sampling=self.settings.sampling)
+    def _frames(self, path: Path, info: MediaInfo, span: float | None) -> Frames:
+        choose = partial(choose_frames, sampling=self.settings.sampling, end_seconds=span)
         return read_frames(path, choose, decoder=self.decoder, info=info)
 
     def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
@@ -195,8 +202,12 @@ def _is_for_ffmpeg(info: MediaInfo) -> bool:
     return info.audio is not None and info.audio.codec == NO_DECODER
 
 
-def choose_frames(times: npt.NDArray[np.float64], sampling: Sampling) -> npt.NDArray[np.intp]:
-    """Indices `[M]` of the frames that make a sample, of those shown at `times` `[N]`."""
+def choose_frames(
+    times: npt.NDArray[np.float64], sampling: Sampling, end_seconds: float | None = None
+) -> npt.NDArray[np.intp]:
+    """Indices `[M]` of the frames of a sample, of those shown at `times` `[N]` before `end_seconds`."""
+    if end_seconds is not None:
+        times = times[: max(int(np.searchsorted(times, end_seconds)), 1)]
     if sampling.frame_times == "evenly":
         return evenly(times, sampling.frames)
     return at_seconds(times, mask_seconds(sampling.frames))
@@ -223,9 +234,10 @@ def fbank_members(
 ) -> tuple[dict[str, bytes], dict[str, tuple[float, float, int]]]:
     """Each fbank of a mono waveform `[n]` as a member, and its (sum, sum of squares, count) by its name."""
     members, sums = {}, {}
-    windows = audio_windows(
-        waveform, count=settings.sampling.windows, seconds=settings.sampling.window_seconds
-    )
+    sampling = settings.sampling
+    if sampling.frame_times == "masks":  # one a second: windows cover the same span
+        waveform = waveform[: sampling.frames * SAMPLE_RATE_HZ]
+    windows = audio_windows(waveform, count=sampling.windows, seconds=sampling.window_seconds)
     kinds = [FBANK_KINDS[feature] for feature in settings.fbanks]
     for kind, features in zip(kinds, log_mel(windows, kinds), strict=True):
         members[f"{kind.name}.npy"] = npy_bytes(features)

@@ -98,6 +98,7 @@ class ClipSpecification:
         members: further members that need no decoding: (`qa.json`, bytes), …
         pictures: the frames as picture files, for a clip that ships so and not as a video.
         sound: the sound file of such a clip, where there is one.
+        annotated_seconds: how long the span is that its annotation describes; 0 when that is all of the clip.
         problem: (reason code, message) when the plan already knows that it cannot be made.
     """
 
@@ -111,6 +112,7 @@ class ClipSpecification:
     members: tuple[tuple[str, bytes], ...] = ()
     pictures: tuple[str, ...] = ()
     sound: str | None = None
+    annotated_seconds: int = 0  # the same for all clips of a collection, so not part of the plan
     problem: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from .fbank import ANALYSIS_SAMPLES, log_mel
 from .media import COVERAGE_TOLERANCE_SECONDS, MediaInfo
 from .reasons import ClipError, DamageError
 from .sample import choose_frames, fbank_members, jpeg
+from .sound_choice import Loudness
 from .specification import FbankKind, FeatureSettings, Sampling
 from .video.pyav import MissingPictureError, displayed_timeline, stream_frames
 from .video.timeline import Timeline, read_timeline
@@ -30,12 +31,16 @@ _ROUNDING_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """What is to be decoded: the file as `probe` knows it, and into which empty folder."""
+    """What is to be decoded: the file as `probe` knows it, and into which empty folder.
+
+    `warnings` are those of `probe_with_sound`.
+    """
 
     info: MediaInfo
     folder: Path
     sampling: Sampling
     window_seconds: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,10 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
     starts = []
     for place, window in enumerate(windows):
         first, last = _pictures_of(window, times)
-        # Clip time 0 is when the first picture is shown, unless the one before it stays for long.
+        # As a clip that is cut there: it begins with its first picture, unless the one before stays for long.
         late = times[first] - window.start_seconds
-        start = times[first] if 0 <= late <= COVERAGE_TOLERANCE_SECONDS else window.start_seconds
+        begins = place > 0 and 0 <= late <= COVERAGE_TOLERANCE_SECONDS
+        start = times[first] if begins else window.start_seconds
         starts.append(round(start * SAMPLE_RATE_HZ))
         for number, index in enumerate(choose_frames(times[first:last] - start, request.sampling)):
             wanted.setdefault(first + int(index), []).append((place, number))
@@ -105,6 +111,7 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
             folder = _window_folder(request.folder, place)
             folder.mkdir(exist_ok=True)
             (folder / f"frame_{frame:02d}.jpg").write_bytes(content)
+    video_warnings = request.info.video.warnings if request.info.video else ()
     return DecodedVideo(
         folder=request.folder,
         seconds=seconds,
@@ -113,7 +120,7 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
         width=width,
         height=height,
         has_audio=has_audio,
-        warnings=(*(request.info.video.warnings if request.info.video else ()), *warnings),
+        warnings=(*video_warnings, *request.warnings, *warnings),
     )
 
 
@@ -131,26 +138,30 @@ def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
         if request.info.audio is None:
             _write_silence(stream, round(seconds * SAMPLE_RATE_HZ))
             return ["no audio stream: silence was put in its place"], False
-        heard = _write_sound(stream, request.info)
+        heard, silent = _write_sound(stream, request.info)
         missing = round(seconds * SAMPLE_RATE_HZ) - heard
         if missing <= COVERAGE_TOLERANCE_SECONDS * SAMPLE_RATE_HZ:
             _write_silence(stream, 0)
-            return [], True
+            return silent, True
         _write_silence(stream, missing)
         ends = heard / SAMPLE_RATE_HZ
-        return [f"its sound ends at {ends:.2f} of {seconds:.2f} s: silence was put after it"], True
+        return [*silent, f"its sound ends at {ends:.2f} of {seconds:.2f} s: silence was put after it"], True
 
 
-def _write_sound(stream: BinaryIO, info: MediaInfo) -> int:
+def _write_sound(stream: BinaryIO, info: MediaInfo) -> tuple[int, list[str]]:
+    """Returns the number of samples, and warnings about them."""
+    loudness = Loudness()
+
     def take(samples: npt.NDArray[np.float32]) -> None:
         if not np.isfinite(samples).all():
             raise DamageError("unreadable", "its sound decodes to numbers that are not finite")
+        loudness.add(samples)
         stream.write(samples.astype("<f4").tobytes())
 
     sound = stream_waveform(info.path, info, take)
     if sound.failure is not None:
         raise sound.failure
-    return sound.samples
+    return sound.samples, loudness.warnings()
 
 
 def _write_silence(stream: BinaryIO, samples: int) -> None:

@@ -166,6 +166,7 @@ class _Planner:
             split=split,
             source=f"{FOLDER}/{self._videos.get(row.video, row.video + '.mp4')}",
             labels=self._labels[kind],
+            annotated_seconds=SECONDS,
             event_end_seconds=row.end if row.start < row.end else 0,
             fields=self._fields[kind],
             problem=unsafe_name(row.video, "video id"),

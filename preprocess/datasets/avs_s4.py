@@ -186,9 +186,12 @@ class _Disk:
                 masks=masks,
                 pictures=tuple(_series(frames, row.name, range(SECONDS))),
                 sound=f"{sounds}/{row.name}.wav" if sound else None,
+                annotated_seconds=SECONDS,
             )
         source = f"{videos}/{video or row.name + '.mp4'}"
-        return ClipSpecification(row.name, row.split, source, fields=fields, masks=masks)
+        return ClipSpecification(
+            row.name, row.split, source, fields=fields, masks=masks, annotated_seconds=SECONDS
+        )
 
     def findings(self, rows: list[Row], clips: tuple[ClipSpecification, ...]) -> Iterator[str]:
         """What the user should know of clips that lack their video, their sound or their masks."""

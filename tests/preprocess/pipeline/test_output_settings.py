@@ -165,7 +165,14 @@ def test_a_half_finished_directory_of_version_1_is_refused(tmp_path, raw):
 
 @pytest.mark.parametrize(
     "change",
-    [{"decoder": "pyav"}, {"missing_audio": "silence"}, {"allow_links": True}, {"features": ("swin",)}],
+    [
+        {"decoder": "pyav"},
+        {"missing_audio": "silence"},
+        {"allow_links": True},
+        {"features": ("swin",)},
+        {"audio_stream": "loudest"},
+        {"trim": True},
+    ],
 )
 def test_every_option_that_decides_bytes_is_part_of_the_plan(tmp_path, monkeypatch, change):
     plans = [plan_of(tmp_path, monkeypatch, **options) for options in ({}, change)]
@@ -211,5 +218,7 @@ def test_options_that_contradict_each_other_are_refused():
         pipeline.Options(ray_address="auto")
     with pytest.raises(InputError, match="--decoder is 'opencv', must be one of auto, pyav, ffmpeg, decord"):
         pipeline.Options(decoder="opencv")
+    with pytest.raises(InputError, match="--audio-stream is 'last', must be default, loudest, or a number"):
+        pipeline.Options(audio_stream="last")
     with pytest.raises(InputError, match="--missing-audio is 'noise', must be one of quarantine, silence"):
         pipeline.Options(missing_audio="noise")
