@@ -5,8 +5,10 @@ import resource
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+from stgcma.preprocess import deadlines
 from stgcma.preprocess.ffmpeg_process import _prepared
 from stgcma.preprocess.isolation import IsolatedPool
 from stgcma.preprocess.media import ClipError
@@ -69,6 +71,14 @@ def test_a_try_has_a_deadline():
         ((_, outcome),) = pool.map(eval, [slow])
     assert isinstance(outcome, ClipError)
     assert outcome.reason == "timeout"
+
+
+def test_a_deadline_asks_the_clock_that_does_not_jump(monkeypatch):
+    ticks = iter([10.0, 10.5, 10.75])
+    clocks = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: pytest.fail("this one may step"))
+    monkeypatch.setattr(deadlines, "time", clocks)
+    elapsed = deadlines.Elapsed()
+    assert [elapsed.tick() for _ in range(3)] == [0.0, 0.5, 0.75]
 
 
 PROGRAM = """
