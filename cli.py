@@ -75,9 +75,12 @@ def main() -> None:
         message(f"stgcma: {error.filename!r} is no path: {error.strerror}; give a shorter one")
         sys.exit(2)
     except RuntimeError as error:
-        torch = sys.modules.get("torch")
-        if torch is None or not isinstance(error, torch.cuda.OutOfMemoryError):
+        if "torch" not in sys.modules:
+            raise
+        from .train.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
         reason = str(error).splitlines()[0]
-        message(f"stgcma: the GPU has too little memory left, does another program use it? {reason}")
+        message(f"stgcma: too little memory is left, does another program use it? {reason}")
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from .cli_data import MissingAudio, check_failures, read_share, show_outcome
 from .cli_options import AudioStream, Modality, Trim
 from .console import mebibytes, message, table
+from .strict_json import strict_json
 
 if TYPE_CHECKING:
     from .chain import DemoResult
@@ -101,7 +101,7 @@ def run_chain(
     )
     done = chain.run(task, raw, workdir, config, options)
     if json_:
-        typer.echo(json.dumps(done.result, indent=2, ensure_ascii=False))
+        typer.echo(strict_json(done.result, indent=2))
     else:
         show_outcome(done.outcome, str(workdir / "shards"), as_json=False)
         table((f"{done.result['clips']} test clips", done.result["score_name"]), score_rows(done.result))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from .cli_options import AudioStream, Trim
 from .console import message
 from .errors import InputError, TooManyFailuresError
+from .strict_json import strict_json
 
 if TYPE_CHECKING:
     from .preprocess.pipeline import Outcome
@@ -143,7 +143,7 @@ def show_outcome(outcome: Outcome, out: str, *, as_json: bool) -> None:
     """Prints what preprocessing came to."""
     if as_json:
         content = {"out": str(out), "counts": outcome.info.counts, "failures": outcome.failures}
-        typer.echo(json.dumps(content, indent=2))
+        typer.echo(strict_json(content, indent=2))
         return
     if outcome.was_complete:
         message(f"{out} was complete already")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from .console import message
 from .errors import StgcmaError
+from .strict_json import strict_json
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def doctor(
     problems, warnings = levels["problem"], levels["warning"]
     if json_:
         content = {"ok": not problems, "counts": dict(levels), "findings": findings}
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        typer.echo(strict_json(content, indent=2))
     if problems:
         raise StgcmaError(f"problems: {problems}, warnings: {warnings}; what to do stands behind the arrows")
     message(f"no problems, warnings: {warnings}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from .cli_options import Modality
 from .console import mebibytes, table
+from .strict_json import strict_json
 
 
 def register(app: typer.Typer) -> None:
@@ -22,10 +22,13 @@ def register(app: typer.Typer) -> None:
 def presets() -> None:
     """List the presets, their backbones and parameters.
 
+    What differs from the paper's training settings (Table 9) is said below the table.
+
     Example: stgcma presets
     """
     from .model import PRESET_NAMES, preset_config
     from .model.accounting import count_parameters
+    from .train.config import deviations
 
     rows = []
     for name in PRESET_NAMES:
@@ -36,6 +39,9 @@ def presets() -> None:
         trained = counts["adapter"] + counts["head"]
         rows.append((name, config.task, backbone, f"{trained:,}", f"{sum(counts.values()):,}"))
     table(("preset", "task", "backbone", "trained", "all"), rows)
+    for name in PRESET_NAMES:
+        if differs := deviations(name):
+            typer.echo(f"{name}: {differs}")
 
 
 def model(
@@ -52,7 +58,7 @@ def model(
 
     summary = describe(preset)
     if json_:
-        typer.echo(json.dumps(summary.to_dict(), indent=2))
+        typer.echo(strict_json(summary.to_dict(), indent=2))
         return
     rows = [(f"{group} parameters", f"{count:,}") for group, count in summary.parameters.items()]
     rows += [

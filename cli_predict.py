@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from .cli_options import AudioStream
 from .console import message, table
 from .errors import InputError, StgcmaError
+from .strict_json import strict_json
 
 if TYPE_CHECKING:
     from .predict import Predictions
@@ -53,7 +53,7 @@ def predict(
         for line in one.warnings:
             message(f"warning: {one.video}: {line}")
     if json_:
-        typer.echo(json.dumps(predictions.to_json(), indent=2, ensure_ascii=False))
+        typer.echo(strict_json(predictions.to_json(), indent=2))
     elif predictions.videos:
         _show(predictions)
     if len(predictions.failures) == 1 and not predictions.videos:

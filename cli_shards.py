@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from .console import mebibytes, progress, table
 from .errors import StgcmaError
+from .strict_json import strict_json
 
 if TYPE_CHECKING:
     from .shards.statistics import Statistics
@@ -48,7 +48,7 @@ def shards_verify(
             sources=sources,
         )
     if json_:
-        typer.echo(json.dumps(result.to_json(out), indent=2, ensure_ascii=False))
+        typer.echo(strict_json(result.to_json(out), indent=2))
     else:
         for fault in result.faults:
             typer.echo(str(fault))
@@ -76,7 +76,7 @@ def shards_stats(
 
     statistics = gather_statistics(out)
     if json_:
-        typer.echo(json.dumps(statistics.to_json(), indent=2, ensure_ascii=False))
+        typer.echo(strict_json(statistics.to_json(), indent=2))
     else:
         _show_statistics(statistics)
 
@@ -100,14 +100,14 @@ def shards_show(
     written = [] if folder is None else extract_clip(out, key, folder)
     if json_:
         content = view.to_json() | {"written": [str(path) for path in written]}
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        typer.echo(strict_json(content, indent=2))
         return
-    typer.echo(json.dumps(view.description, indent=2, ensure_ascii=False))
+    typer.echo(strict_json(view.description, indent=2))
     table(("member", "bytes", "content"), [(m.name, f"{m.bytes:,}", m.content) for m in view.members])
     if view.labels:
         typer.echo("seconds: " + ", ".join(view.labels))
     for question in view.questions:
-        typer.echo(json.dumps(question, ensure_ascii=False))
+        typer.echo(strict_json(question))
     for path in written:
         typer.echo(str(path))
 

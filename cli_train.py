@@ -12,6 +12,7 @@ import typer
 from .cli_options import Modality, Split
 from .console import mebibytes, table
 from .errors import StgcmaError
+from .strict_json import strict_json
 
 
 class SelectOn(StrEnum):
@@ -82,7 +83,7 @@ def train(
         if not leads():
             return
         if json_:
-            typer.echo(json.dumps(result, indent=2))
+            typer.echo(strict_json(result, indent=2))
             return
         _show_runs(result)
         typer.echo(f"{result['score_name']} {result['mean']:.2%} ± {result['std']:.2%} over {seeds} seeds")
@@ -91,7 +92,7 @@ def train(
     if not leads():
         return
     if json_:
-        typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
+        typer.echo(strict_json(dataclasses.asdict(summary), indent=2))
         return
     typer.echo(
         f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.score_name} "
@@ -129,7 +130,7 @@ def ablate(
     if not leads():
         return
     if json_:
-        typer.echo(json.dumps(result, indent=2))
+        typer.echo(strict_json(result, indent=2))
         return
     _show_runs(result)
 
@@ -151,7 +152,7 @@ def evaluate(
     if not leads():
         return
     if json_:
-        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        typer.echo(strict_json(result, indent=2))
     else:
         from .train.evaluation import score_rows
 

@@ -27,7 +27,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
 def compare(preset: str, device: str, rounds: int) -> Figure:
     """The figure of one preset on `device`."""
     clips, dtype = (8, torch.bfloat16) if device == "cuda" else (1, torch.float32)
-    model = build_model(preset).to(device).eval()
+    model = build_model(preset, "random").to(device).eval()
     inputs = {name: x for name, x in make_inputs(model.config, clips, device).items() if name != "negative"}
     operations = 1e9 * describe(preset).forward_gflops * clips
     a, b = (torch.randn(SIDE[device], SIDE[device], device=device, dtype=dtype) for _ in range(2))

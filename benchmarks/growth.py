@@ -90,7 +90,7 @@ def _head_step(preset: str, side: int, kind: str) -> Callable[[], None]:
     from stgcma.model.encoder import Encoded
 
     torch.manual_seed(0)
-    model = build_model(preset)
+    model = build_model(preset, "random")
     head, frames, width = model.head.train(), model.config.frames, model.config.width
     stages = [
         torch.randn(frames, max(side >> stage, 1), max(side >> stage, 1), width << stage)

@@ -21,7 +21,8 @@ import torchaudio
 from PIL import Image
 from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.specification import FBANK_KINDS, FbankKind
-from stgcma.train.augmentation import ERASING_PROBABILITY, IMAGE_MEAN, IMAGE_STD, RAND_AUGMENT
+from stgcma.train.augmentation import IMAGE_MEAN, IMAGE_STD
+from stgcma.train.config import DataConfig
 from torch import Tensor
 
 FPS, STEPS, RATE_HZ = 8, 10, 16000
@@ -75,8 +76,8 @@ class OnTheFly:
         self.augment = create_transform(
             **pixels,
             is_training=True,
-            auto_augment=RAND_AUGMENT,
-            re_prob=ERASING_PROBABILITY,
+            auto_augment=DataConfig().rand_augment,
+            re_prob=DataConfig().erasing,
             re_mode="pixel",
         )
 

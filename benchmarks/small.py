@@ -27,7 +27,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
 
 
 def _checkpoint(folder: Path, preset: str) -> Figure:
-    model = build_model(preset)
+    model = build_model(preset, "random")
     save_checkpoint(model, folder)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     size = (folder / "adapters.safetensors").stat().st_size + (folder / "model.json").stat().st_size

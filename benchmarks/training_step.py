@@ -62,7 +62,7 @@ def step_of(preset: str, side: str, device: str, **overrides: int) -> Callable[[
     from stgcma.model import build_model
 
     torch.manual_seed(0)
-    model = build_model(preset, None, **overrides).to(device).train()
+    model = build_model(preset, "random", **overrides).to(device).train()
     inputs = make_inputs(model.config, 4 if device == "cuda" else 1, device)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 

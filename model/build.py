@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,23 @@ def build_model(preset: str, weights: str | Path | None = None, **overrides: Any
 
     Args:
         preset: a name of `PRESET_NAMES`.
-        weights: the frozen backbone's weights. None draws them from `backbone_seed`; `"timm"` takes timm's
-            published ones by name from the cache or the hub; a path names a local file: OpenAI's CLIP `.pt`,
-            Microsoft's Swin `.pth`, or timm's weights as `.pth` or `.safetensors`.
+        weights: the frozen backbone's weights. `"timm"` takes timm's published ones by name from the cache or
+            the hub; a path names a local file: OpenAI's CLIP `.pt`, Microsoft's Swin `.pth`, or timm's
+            weights as `.pth` or `.safetensors`; `"random"` draws them from `backbone_seed`. None draws them
+            too, and warns where the preset has published weights.
         overrides: fields of `ModelConfig`, such as `modality=`, `frames=`, `classes=`, `adapter_ratio=`.
 
     Raises:
         InputError: an unknown preset or field, a value that does not fit, a file that does not fit.
     """
-    return build_from_config(preset_config(preset, **overrides), weights=weights)
+    config = preset_config(preset, **overrides)
+    if weights is None and config.timm_name is not None:
+        warnings.warn(
+            f"the frozen backbone of {preset} is drawn at random; weights='timm' loads the published weights "
+            f"({config.timm_name}), weights='random' says that random ones are wanted",
+            stacklevel=2,
+        )
+    return build_from_config(config, weights=weights)
 
 
 def build_from_config(config: ModelConfig, weights: str | Path | None = None) -> STGCMA:

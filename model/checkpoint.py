@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..bounded import parse_json, read_file
 from ..errors import InputError
+from ..strict_json import strict_json
 from .config import ModelConfig
 from .network import STGCMA
 from .tensor_files import (
@@ -56,7 +57,7 @@ def save_checkpoint(model: STGCMA, folder: str | Path, *, backbone_folder: str |
         kept = _keep_backbone(model, folder, backbone_folder)
         source["file"] = Path(os.path.relpath(kept, folder)).as_posix()
     description = {"format_version": FORMAT_VERSION, "config": model.config.to_dict(), "backbone": source}
-    text = json.dumps(description, indent=2, sort_keys=True) + "\n"
+    text = strict_json(description, indent=2, sort_keys=True) + "\n"
     write_tensors(folder / ADAPTERS, _on_cpu(model.trained_tensors()), {"stgcma": text})
     write_atomically(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -36,6 +36,7 @@ from .tensor_files import (
 )
 from .torch_files import check_archive, check_list, check_size, check_tensors
 
+RANDOM = "random"
 KEPT_KINDS = ("random", "imported")
 """Backbones that nobody else can give back; checkpoints keep them."""
 
@@ -53,7 +54,7 @@ def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str | None
         InputError: the file is missing, unreadable, or does not fit the backbone.
         StgcmaError: timm cannot get the published weights.
     """
-    if weights is None:
+    if weights is None or weights == RANDOM:
         materialise(model)
         draw_backbone(model)
     elif kind in KEPT_KINDS:

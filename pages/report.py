@@ -177,7 +177,7 @@ def charts(runs: Sequence[RunAccount]) -> list[Chart]:
 
 
 def _series(run: RunAccount, name: str, key: str) -> Series:
-    return Series(name, [(row["epoch"], row[key]) for row in run.epochs])
+    return Series(name, [(row["epoch"], row[key]) for row in run.epochs if row[key] is not None])
 
 
 def detail_rows(runs: Sequence[RunAccount]) -> list[DetailRow]:

@@ -48,9 +48,8 @@ class RunAccount:
     @property
     def best_epoch(self) -> int | None:
         """The epoch that is scored, counted from 1; None when none is noted."""
-        scores = [
-            (row["epoch"], row[f"{self.selected_on}_{self.result['score_name']}"]) for row in self.epochs
-        ]
+        name = f"{self.selected_on}_{self.result['score_name']}"
+        scores = [(row["epoch"], row[name]) for row in self.epochs if row[name] is not None]
         return max(scores, key=lambda row: row[1])[0] if scores else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import mimetypes
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from ..preprocess.media import MediaInfo
 from ..preprocess.reasons import ClipError
 from ..preprocess.sound_choice import check_choice, probe_with_sound
 from ..preprocess.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
+from ..strict_json import strict_json
 from ..train.tasks import AvqaTask
 from .ave import AvePredictor
 from .avqa import AvqaPredictor
@@ -136,7 +136,7 @@ class _Work:
                 result = self._ask(info, decoded, folder)
                 if out is None or folder is None:
                     return result
-                content = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+                content = strict_json(result.to_json(), indent=2)
                 (folder / f"{self.name}.json").write_text(content + "\n", encoding="utf-8")
                 return dataclasses.replace(result, files=put_in_place(folder, out))
 

@@ -27,7 +27,8 @@ from ..preprocess.windows import Span
 from ..train.config import RunConfig
 from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.distributed import pick_device
-from ..train.objective import run_model
+from ..train.memory import memory_explained, scoring_advice
+from ..train.objective import run_model, set_tf32
 from ..train.run_folder import RunFolder
 from ..train.tasks import Task, task_of
 from .digits import clock
@@ -85,8 +86,8 @@ class TrainedRun:
         if question is not None:
             inputs["question"] = question
             inputs["owner"] = torch.zeros(len(question), dtype=torch.int64)
-        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_explained("on a window of 1 clip", self.device, scoring_advice):
+            inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
             made = run_model(self.model, inputs, self.config.train.precision, explain=question is not None)
         of_clip = {name: tensor.float().cpu() for name, tensor in made.items()}
         of_questions = ("answer_logits", "attention_audio", "attention_video")
@@ -101,6 +102,7 @@ def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
     run = RunFolder.open(path)
     config, info, about = run.read_config(), run.read_dataset(), run.read_json("run.json")
     place = pick_device(device)
+    set_tf32(allowed=config.train.tf32)
     model = load_model(run.best)
     task = task_of(info)
     task.check_model(model.config, where=str(path))
@@ -112,11 +114,13 @@ def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
     if not isinstance(usual, int | float) or not 0 < usual <= _MOST_WINDOW_SECONDS:
         most = _MOST_WINDOW_SECONDS
         raise InputError(f"{path / 'run.json'} has clip_seconds {usual!r}, expected a number up to {most}")
+    with memory_explained("loading the model", place, scoring_advice):
+        model.to(place)
     return TrainedRun(
         path=path,
         config=config,
         task=task,
-        model=model.to(place),
+        model=model,
         device=place,
         settings=settings,
         window_seconds=max(round(usual), 1),

@@ -44,7 +44,7 @@ def test_shards_verify(name, earlier, stgcma):
 
 @pytest.mark.parametrize(("name", "task"), TASKS.items())
 def test_shards_can_be_trained_on(name, task, earlier, small_config, tmp_path):
-    config = small_config(task, "optim.epochs=1", "optim.warmup_epochs=0")
+    config = small_config(task, "optim.epochs=1")
     summary = train(earlier(name), tmp_path / "new", config)
     assert 0 <= summary.best_score <= 1
 

@@ -12,13 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .config import DataConfig
+
 # ImageNet statistics, which the backbones were trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-
-RAND_AUGMENT = "rand-m7-n4-mstd0.5-inc1"
-ERASING_PROBABILITY = 0.25
-MIXUP_BETA = 10.0
 
 
 def normalise_frames(frames: Tensor) -> Tensor:
@@ -46,20 +44,28 @@ def _draws_put_back() -> Iterator[None]:
 
 
 class FrameAugmentation:
-    """timm's training transform with the paper's settings, one draw for all frames of a clip.
+    """timm's training transform, one draw for all frames of a clip.
 
-    RandAugment, random resized crop (area 0.08 to 1, aspect 3/4 to 4/3), horizontal flip, random erasing.
+    RandAugment, random resized crop, horizontal flip and random erasing, as `data` says; its defaults are the
+    paper's.
     """
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self, pixels: int, data: DataConfig) -> None:
         from timm.data import create_transform
         from timm.data.random_erasing import RandomErasing
 
         # With `use_prefetcher` it ends at uint8 tensors.
         self._transform = create_transform(
-            pixels, is_training=True, auto_augment=RAND_AUGMENT, interpolation="bicubic", use_prefetcher=True
+            pixels,
+            is_training=True,
+            scale=data.crop_scale,
+            ratio=data.crop_aspect,
+            hflip=data.flip,
+            auto_augment=data.rand_augment,
+            interpolation="bicubic",
+            use_prefetcher=True,
         )
-        self._erase = RandomErasing(ERASING_PROBABILITY, mode="pixel", device="cpu")
+        self._erase = RandomErasing(data.erasing, mode="pixel", device="cpu")
 
     def __call__(self, frames: list[Any], seed: int) -> Tensor:
         """Pillow frames → `[T, 3, pixels, pixels]` float32, ImageNet-normalised."""

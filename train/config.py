@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
 from ..model import preset_config
@@ -15,12 +15,31 @@ from ..model import preset_config
 _PRESET_FOLDER = Path(__file__).parent / "presets"
 
 
+# The key of a preset's file that says where it differs from the paper.
+_DEVIATES = "deviates"
 # The modality of every architecture preset.
 _OF_EVERY_PRESET = "av"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _range(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not 0 < low <= high:
+        raise ValueError("a range is two numbers above 0, the smaller one first")
+    return value
+
+
+def _share_range(value: tuple[float, float]) -> tuple[float, float]:
+    if _range(value)[1] > 1:
+        raise ValueError("shares are at most 1")
+    return value
+
+
+# timm's names of RandAugment's settings, e.g. magnitude 7 in 4 layers.
+_RAND_AUGMENT = r"^rand(-((m|mmax|n|inc)\d+|(mstd|p)\d+(\.\d+)?))+$"
 
 
 class DataConfig(_Section):
@@ -32,8 +51,18 @@ class DataConfig(_Section):
     workers: int = Field(default=1, ge=0)
     # RandAugment, random crop, flip and erasing, one draw a clip. Moves what masks and "left of" speak of.
     augment: bool = False
+    # Of RandAugment, as timm writes them.
+    rand_augment: str = Field(default="rand-m7-n4-mstd0.5-inc1", pattern=_RAND_AUGMENT)
+    # The random crop's share of the frame's area, and its aspect (width / height).
+    crop_scale: Annotated[tuple[float, float], AfterValidator(_share_range)] = (0.08, 1.0)
+    crop_aspect: Annotated[tuple[float, float], AfterValidator(_range)] = (3 / 4, 4 / 3)
+    # How often frames are mirrored, and how often a random rectangle of them is erased.
+    flip: float = Field(default=0.5, ge=0, le=1)
+    erasing: float = Field(default=0.25, ge=0, le=1)
     # How often a training clip's sound is mixed with another's.
     mixup: float = Field(default=0.0, ge=0, le=1)
+    # The share of a mixture is drawn from Beta(mixup_beta, mixup_beta).
+    mixup_beta: float = Field(default=10.0, gt=0)
     # AVQA: a step's clips come with `one` question each, or with `all` of theirs.
     questions: Literal["one", "all"] = "one"
     # `indexed`: clips in any order; `streamed`: shard after shard, for what no disk holds.
@@ -81,6 +110,8 @@ class TrainConfig(_Section):
     # Work off a step's clips in this many parts, to need less memory: the same gradient but for AVS, whose
     # batch normalisation sees a part at a time.
     accumulate: int = Field(default=1, ge=1)
+    # Let matrix products and convolutions in fp32 round their factors to TF32 (10 bits), on GPUs that can.
+    tf32: bool = False
     # torch.compile the model's forward and backward passes.
     compile: bool = False
     # Save the whole state every so many steps, and after every epoch.
@@ -115,14 +146,39 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
     """
     if name not in preset_names():
         raise InputError(f"preset {name!r} is not known{_suggest(name, list(preset_names()))}")
-    content = yaml.safe_load((_PRESET_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    content = _read_preset(name)
+    content.pop(_DEVIATES, None)  # about the preset, not of the run
     content["preset"] = name
     content.setdefault("model", {}).update({key: value for key, value in model.items() if value is not None})
     for setting in settings or []:
         _apply(content, setting)
     if content["model"].get("modality") == _OF_EVERY_PRESET:
         del content["model"]["modality"]  # said or not said, it is the same run
-    return parse(content, where=f"preset {name}")
+    config = parse(content, where=f"preset {name}")
+    check_schedule(config.optim)
+    return config
+
+
+def check_schedule(optim: OptimConfig) -> None:
+    """Raise InputError when the warm-up leaves no epoch in which the learning rate decays.
+
+    Configurations of runs that an earlier version trained so can still be read.
+    """
+    if optim.warmup_epochs >= optim.epochs:
+        raise InputError(
+            f"optim.warmup_epochs is {optim.warmup_epochs}, optim.epochs is {optim.epochs}: the learning "
+            f"rate would never decay; the warm-up must be at most {optim.epochs - 1} here"
+        )
+
+
+def deviations(preset: str) -> str:
+    """The settings of `preset` that differ from the paper's Table 9, and the paper's values; often none."""
+    return str(_read_preset(preset).get(_DEVIATES, ""))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((_PRESET_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return content
 
 
 def parse(content: dict[str, Any], *, where: str) -> RunConfig:

@@ -30,7 +30,7 @@ from ..shards.members import (
 from ..shards.reader import ClipReader, small_members, split_places
 from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
-from .augmentation import MIXUP_BETA, FrameAugmentation, mix_powers
+from .augmentation import FrameAugmentation, mix_powers
 from .config import DataConfig
 from .order import Item, item_rng
 from .tasks import Task, Tensors
@@ -135,7 +135,7 @@ class ClipDataset(Dataset[Any]):
             location, cache=cache_folder(location, task.info.data_fingerprint, root=data.cache)
         )
         self._augmentation = (
-            FrameAugmentation(model.image_size) if seed is not None and data.augment else None
+            FrameAugmentation(model.image_size, data) if seed is not None and data.augment else None
         )
         self._negatives = seed is not None and task.name == "avqa" and len(self.places) > 1
         self._read_by = 0  # the process whose reads `_was_read` notes
@@ -215,7 +215,7 @@ class ClipDataset(Dataset[Any]):
             rng = item_rng(self.seed, item, _MIXUP)
             if rng.random() < self.data.mixup:
                 other = self.members(self._other(rng, item.clip))
-                share = float(rng.beta(MIXUP_BETA, MIXUP_BETA))
+                share = float(rng.beta(self.data.mixup_beta, self.data.mixup_beta))
                 features = mix_powers(features, read_fbank(other, self.fbank), share)
         return normalise(features, self.audio_frames, self.normalisation)
 

@@ -36,10 +36,11 @@ class World:
         return self.size > 1
 
     def gather(self, values: list[float]) -> npt.NDArray[np.float64]:
-        """Everybody's `values`, which are equally many, as `[size, values]`."""
-        own = torch.tensor(values, dtype=torch.float64, device=self.device)
+        """The `values` of every process, which are equally many, as `[size, values]`."""
         if not self.shared:
-            return own.cpu().numpy()[None]
+            # A copy to a GPU and back would wait for all that the GPU has been given to do.
+            return np.array([values], dtype=np.float64)
+        own = torch.tensor(values, dtype=torch.float64, device=self.device)
         rows = [torch.empty_like(own) for _ in range(self.size)]
         torch.distributed.all_gather(rows, own)
         return torch.stack(rows).cpu().numpy()

@@ -20,7 +20,8 @@ from .baselines import baselines
 from .data import Batch, batches, open_task
 from .distributed import World, world
 from .loading import open_clips, scoring_batches
-from .objective import run_model
+from .memory import memory_explained, scoring_advice
+from .objective import run_model, set_tf32
 from .run_folder import RunFolder
 from .tasks import Meter, Task, Tensors
 from .workers import lost_workers_named
@@ -78,14 +79,18 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
             raise InputError(f"{folder} has other {what} than {run_path} was trained on, or in another order")
     dataset = open_clips(folder, split, task, config.data, model.config, measured=trained_on)
     with lost_workers_named(), world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
-        model.to(here.device)
+        set_tf32(allowed=config.train.tf32)
         _, loader = scoring_batches(
             dataset, config, batch_size=config.optim.batch_size, rank=here.rank, world=here.size
         )
         row = bar.add_task(f"evaluate {split}", total=len(range(here.rank, len(dataset), here.size)), note="")
-        meter = score(
-            model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)
-        )
+        with memory_explained(
+            f"scoring {config.optim.batch_size} clips at a time", here.device, scoring_advice
+        ):
+            model.to(here.device)
+            meter = score(
+                model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)
+            )
         result = {
             "task": task.name,
             "split": split,
@@ -110,7 +115,8 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
 def _compare_and_keep(run: RunFolder, name: str, result: dict[str, Any], *, write: bool) -> dict[str, Any]:
     stored = run.read_evaluation(name)
     if stored is not None and stored["clips"] == result["clips"]:
-        met = bool(result["score"] >= stored["score"] - TOLERANCE)
+        # A score of nothing, null in the file, is met by any.
+        met = stored["score"] is None or bool(result["score"] >= stored["score"] - TOLERANCE)
         result["stored"] = {"score": stored["score"], "machine": stored["machine"], "met": met}
     elif write:
         run.write_json(name, result)

@@ -6,7 +6,7 @@ import math
 import platform
 import resource
 import time
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from ..model import STGCMA, build_model, save_checkpoint
 from ..model.noise import Part, set_parts
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
-from .config import OptimConfig, RunConfig, architecture
+from .config import OptimConfig, RunConfig, architecture, check_schedule
 from .data import Batch, ClipDataset, batches, open_task
 from .distributed import SharedBatchNorm, World, share_batch_norms, world
 from .evaluation import score
 from .loading import open_clips, scoring_batches, stream_shape, training_batches
-from .memory import out_of_memory
-from .objective import Objective
+from .memory import clips_at_a_time, memory_explained, training_advice
+from .objective import Objective, set_tf32
 from .order import Shares
 from .record import Record
 from .run_folder import SUMMARY, RunFolder
@@ -85,14 +85,14 @@ def train(
         if finished:
             if here.leads:
                 message(f"{run_path} is finished already")
-            summary = run.read_json(SUMMARY, texts=("score_name",))
-            if summary.keys() != TrainSummary.__dataclass_fields__.keys():
-                raise InputError(f"{run_path / SUMMARY} is not the summary of a run; it holds other fields")
-            return TrainSummary(**summary)
+            return _read_summary(run)
+        check_schedule(config.optim)
+        set_tf32(allowed=config.train.tf32)
         if here.leads and config.model.get("weights") == "timm":
             message("the backbone's published weights, from timm's cache or the network")
         model = _build(task, config)
-        model.to(here.device)
+        with _memory_explained(config, model, here):
+            model.to(here.device)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
 
@@ -112,8 +112,14 @@ def train(
             run.write_json("run.json", about | streamed | _about(model))
 
         here.lead(begin)
-        with closing(training), closing(selection):
+        with closing(training), closing(selection), _memory_explained(config, model, here):
             return _Trainer(model, task, config, run, training, selection, here, shares).fit()
+
+
+def _read_summary(run: RunFolder) -> TrainSummary:
+    """The summary of a finished run; JSON has no word for a score of nothing, which is null in the file."""
+    content = run.read_json(SUMMARY)
+    return TrainSummary(**{name: math.nan if value is None else value for name, value in content.items()})
 
 
 def _shares(config: RunConfig, here: World) -> Shares:
@@ -129,7 +135,14 @@ def _shares(config: RunConfig, here: World) -> Shares:
 def _build(task: Task, config: RunConfig) -> STGCMA:
     torch.manual_seed(config.train.seed)
     options = task.model_options() | {"checkpointing": config.train.checkpointing} | architecture(config)
-    return build_model(config.preset, config.model.get("weights"), **options)
+    return build_model(config.preset, config.model.get("weights") or "random", **options)
+
+
+def _memory_explained(config: RunConfig, model: STGCMA, here: World) -> AbstractContextManager[None]:
+    doing = f"with {clips_at_a_time(config, here.size)} clips at a time"
+    return memory_explained(
+        doing, here.device, lambda: training_advice(config, model.config, here.device, here.size)
+    )
 
 
 class _Trainer:
@@ -193,8 +206,6 @@ class _Trainer:
             try:
                 while self.now.epoch < epochs:
                     self._epoch(f"epoch {self.now.epoch + 1}/{epochs}")
-            except torch.cuda.OutOfMemoryError as error:
-                raise out_of_memory(error, self.config, self.model.config, self.here) from error
             finally:
                 self.record.close()
             summary = self._finish()

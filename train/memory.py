@@ -1,28 +1,83 @@
-"""What to say when a GPU's memory does not suffice."""
+"""Turn out-of-memory errors of torch into one line that says what would fit."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from ..errors import StgcmaError
 from ..model import ModelConfig, describe
 from .config import RunConfig
-from .distributed import World
 
 # What the estimate leaves out: the CUDA context, workspaces, fragmentation.
 _USABLE_SHARE = 0.85
+# CUDA's libraries have no class of their own for a workspace that they cannot get, nor has torch on a CPU.
+_SIGNS = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "Unable to find a valid cuDNN algorithm to run convolution",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+)
 
 
-def out_of_memory(error: Exception, config: RunConfig, model: ModelConfig, here: World) -> StgcmaError:
-    """The error to raise in place of torch's: one line that says which settings would fit."""
-    total = torch.cuda.get_device_properties(here.device).total_memory
-    own = math.ceil(config.optim.batch_size / here.size / config.train.accumulate)
-    first = str(error).splitlines()[0]
-    return StgcmaError(
-        f"out of memory with {own} clips at a time on a GPU of {total / 2**30:.0f} GiB ({first}); "
-        f"{advice(config, model, total, processes=here.size)}"
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that memory, of a GPU or of the machine, does not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+@contextmanager
+def memory_explained(doing: str, device: torch.device, advise: Callable[[], str]) -> Iterator[None]:
+    """Raise StgcmaError in place of an out-of-memory error: what was done, on which device, what to do.
+
+    `doing` is such as "training 2 clips at a time"; `advise` is called only when it is needed.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StgcmaError(f"out of memory {doing} on {_named(device)} ({first}); {advise()}") from error
+
+
+def _named(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "the CPU"
+    return f"a GPU of {total_bytes(device) / 2**30:.0f} GiB"
+
+
+def total_bytes(device: torch.device) -> int:
+    """The memory of a GPU, in bytes."""
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def clips_at_a_time(config: RunConfig, processes: int) -> int:
+    """The clips that one process trains on at once."""
+    return math.ceil(config.optim.batch_size / processes / config.train.accumulate)
+
+
+def training_advice(config: RunConfig, model: ModelConfig, device: torch.device, processes: int) -> str:
+    """The settings that should fit the device."""
+    if device.type != "cuda":
+        return "take a smaller optim.batch_size, a smaller backbone or a machine with more memory"
+    return advice(config, model, total_bytes(device), processes=processes)
+
+
+def scoring_advice() -> str:
+    """How a trained model can be run with less memory."""
+    return (
+        "other programs may hold the rest of it; free it, take a larger GPU, or none (CUDA_VISIBLE_DEVICES=)"
     )
 
 

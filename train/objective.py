@@ -13,6 +13,15 @@ from .tasks import Task, Tensors, Terms
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def set_tf32(*, allowed: bool) -> None:
+    """Set whether fp32 matrix products and convolutions may round their factors to TF32, in this process.
+
+    torch's own defaults are no for the former and yes for the latter, and other libraries change them.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 class Objective(nn.Module):
     """The model and its task: a batch's tensors to the terms of its loss."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ..console import message
 from ..errors import InputError
 from ..shards.files import publish
 from ..shards.storage import Location
+from ..strict_json import strict_json
 from .config import RunConfig, parse
 from .distributed import leads
 from .evaluation import evaluate
@@ -116,4 +116,4 @@ def _train_each(
 
 def _keep(path: Path, result: dict[str, Any]) -> None:
     if leads():
-        publish(path, (json.dumps(result, indent=2) + "\n").encode())
+        publish(path, (strict_json(result, indent=2) + "\n").encode())

@@ -38,6 +38,7 @@ from ..model.tensor_files import file_sha256
 from ..shards.files import named_errors, publish
 from ..shards.manifest import dataset_bytes
 from ..shards.schema import DATASET_FILE, DatasetInfo
+from ..strict_json import strict_json
 from .config import RunConfig, parse
 
 # Of `metrics.jsonl` and `steps.jsonl`: a line names the clips of a step.
@@ -184,7 +185,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes one of the run's JSON files."""
-        publish(self.path / name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        publish(self.path / name, (strict_json(content, indent=2) + "\n").encode())
 
     def read_json(self, name: str, *, texts: Sequence[str] = ()) -> dict[str, Any]:
         """Reads one of the run's JSON files.
@@ -217,7 +218,7 @@ class RunFolder:
         """Adds a line to `METRICS` or `STEPS`."""
         path = self.path / name
         with named_errors(path), path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+            stream.write(strict_json(row) + "\n")
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """The lines of `METRICS` or `STEPS`, none when there is no such file."""

@@ -27,7 +27,7 @@ PRESETS = {
     "avqa-": ("avqa-demo", SMALL["avqa"]),
 }
 # Appended to what trains, so that they win over what a page sets.
-SETTINGS = ("optim.epochs=1", "data.workers=0")
+SETTINGS = ("optim.epochs=1", "optim.warmup_epochs=0", "data.workers=0")
 TRAINING = ("train", "run", "ablate")
 # Option to the value that it gets instead.
 VALUES = {"--workers": "1", "--weights": "random", "--clips": "10", "--seeds": "2", "--nproc-per-node": "2"}

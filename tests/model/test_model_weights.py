@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
+import warnings
 import zipfile
 
 import pytest
@@ -12,7 +13,14 @@ import timm
 import torch
 from safetensors.torch import save_file
 from stgcma.errors import InputError, StgcmaError
-from stgcma.model import ModelConfig, build_from_config, import_reference, load_model, save_checkpoint
+from stgcma.model import (
+    ModelConfig,
+    build_from_config,
+    build_model,
+    import_reference,
+    load_model,
+    save_checkpoint,
+)
 from stgcma.model.reference_names import clip_trunk_names, swin_trunk_names
 from torch import nn
 
@@ -258,3 +266,18 @@ def test_timm_weights_by_name(helpers, monkeypatch, tmp_path):
         build_from_config(config, weights="timm")
     with pytest.raises(InputError, match="has no published weights"):
         build_from_config(config.replace(timm_name=None), weights="timm")
+
+
+def test_random_weights_for_a_published_backbone_are_said():
+    small = {"width": 16, "heads": (2,), "depths": (1,)}
+    with pytest.warns(
+        UserWarning, match="ave-clip-l14-base is drawn at random; weights='timm' loads"
+    ) as said:
+        quiet = build_model("ave-clip-l14-base", **small)
+    assert said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wanted = build_model("ave-clip-l14-base", weights="random", **small)
+        build_model("ave-demo", **small)  # nothing was published for it
+    assert wanted.backbone_source == quiet.backbone_source
+    assert wanted.backbone_source["kind"] == "random"

@@ -20,7 +20,7 @@ def test_stages_are_skipped_or_done_again(stgcma, ave_raw, tmp_path):
     work = tmp_path / "work"
 
     def run(*settings):
-        chosen = [*SMALL["ave"], "data.workers=0", "optim.epochs=1", *settings]
+        chosen = [*SMALL["ave"], "data.workers=0", "optim.epochs=1", "optim.warmup_epochs=0", *settings]
         options = [part for setting in chosen for part in ("--set", setting)]
         result = stgcma("run", "ave", ave_raw, work, "--preset", "ave-demo", *options)
         assert result.status == 0, result.stderr
@@ -49,7 +49,8 @@ def test_other_videos_make_all_stages_anew(stgcma, ave_raw, tmp_path):
 
     raw = tmp_path / "raw"
     copytree(ave_raw, raw)
-    options = [part for setting in (*SMALL["ave"], "optim.epochs=1") for part in ("--set", setting)]
+    settings = (*SMALL["ave"], "optim.epochs=1", "optim.warmup_epochs=0")
+    options = [part for setting in settings for part in ("--set", setting)]
     command = ("run", "ave", raw, tmp_path / "work", "--preset", "ave-demo", *options)
     assert stgcma(*command).status == 0
     lines = (raw / "testSet.txt").read_text().splitlines()
@@ -68,7 +69,7 @@ def test_too_many_failed_clips_are_status_3_after_the_page(stgcma, ave_raw, tmp_
     copytree(ave_raw, raw)
     clip = (raw / "trainSet.txt").read_text().splitlines()[0].split("&")[1]
     (raw / "AVE" / f"{clip}.mp4").write_bytes(b"no video")
-    settings = (*SMALL["ave"], "data.workers=0", "optim.epochs=1")
+    settings = (*SMALL["ave"], "data.workers=0", "optim.epochs=1", "optim.warmup_epochs=0")
     options = [part for setting in settings for part in ("--set", setting)]
     done = stgcma("run", "ave", raw, work, "--preset", "ave-demo", "--max-failed", "0%", *options)
     assert done.status == 3, done.stderr

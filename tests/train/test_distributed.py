@@ -111,7 +111,7 @@ def test_scoring_in_three_processes_is_exact(ave_shards, small_config, tmp_path,
 
 
 def test_several_seeds_in_two_processes(ave_shards, tmp_path):
-    chosen = options("ave", "optim.epochs=1", "optim.batch_size=4")
+    chosen = options("ave", "optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=4")
     run = ("--preset", "ave-demo", "--run-folder", tmp_path / "seeds", "--seeds", 2)
     result = torchrun("train", ave_shards, *run, *chosen)
     assert result.returncode == 0, result.stderr

@@ -238,24 +238,61 @@ def test_too_little_gpu_memory_says_what_would_fit(monkeypatch):
     assert advice(config, model, 2**20).startswith("no setting of this preset fits")
 
 
-def test_a_full_gpu_is_one_line(ave_shards, small_config, tmp_path, monkeypatch):
+FULL = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`\nmore"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+]
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_a_full_gpu_is_one_line(error, ave_shards, small_config, tmp_path, monkeypatch):
     from types import SimpleNamespace
 
     from stgcma.errors import StgcmaError
     from stgcma.train import loop, memory
 
     def full(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+        raise error
 
     monkeypatch.setattr(loop._Trainer, "_differentiate", full)
     card = SimpleNamespace(total_memory=2**34)
     monkeypatch.setattr(memory.torch.cuda, "get_device_properties", lambda _: card)
+    # The device is the GPU of this machine only in name.
+    monkeypatch.setattr(memory, "_named", lambda _: "a GPU of 16 GiB")
+    monkeypatch.setattr(
+        loop, "training_advice", lambda config, model, *_: memory.advice(config, model, 2**34)
+    )
     with pytest.raises(
         StgcmaError, match="out of memory with 4 clips at a time on a GPU of 16 GiB"
     ) as caught:
         loop.train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
     assert "this should fit" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_gpu_is_one_line_in_evaluate(trained, monkeypatch):
+    from stgcma.errors import StgcmaError
+    from stgcma.train import evaluation
+
+    def full(*_):
+        raise FULL[1]
+
+    monkeypatch.setattr(evaluation, "run_model", full)
+    with pytest.raises(StgcmaError, match=r"out of memory scoring 4 clips at a time on .*ALLOC_FAILED"):
+        evaluation.evaluate(trained[0], split="val")
+
+
+def test_other_errors_of_torch_stay_as_they_are(ave_shards, small_config, tmp_path, monkeypatch):
+    from stgcma.train import loop
+
+    def wrong(*_):
+        raise RuntimeError("CUBLAS_STATUS_INVALID_VALUE")
+
+    monkeypatch.setattr(loop._Trainer, "_differentiate", wrong)
+    with pytest.raises(RuntimeError, match="INVALID_VALUE"):
+        loop.train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
 
 
 def test_a_score_that_is_not_met_is_said(stgcma, trained):
@@ -378,7 +415,8 @@ def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path)
 def test_the_ablation_trains_five_models(stgcma, ave_shards, tmp_path):
     run = tmp_path / "ablation"
     result = stgcma(
-        "ablate", ave_shards, "--preset", "ave-demo", "--run", run, *FEW, "--set", "optim.epochs=1"
+        *("ablate", ave_shards, "--preset", "ave-demo", "--run", run),
+        *(*FEW, "--set", "optim.epochs=1", "--set", "optim.warmup_epochs=0"),
     )
     assert result.status == 0, result.stderr
     rows = json.loads((run / "ablation.json").read_text())["runs"]

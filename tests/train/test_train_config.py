@@ -29,6 +29,12 @@ def test_settings_go_on_top_of_the_preset():
         ("optim.epochs", "must look like section.key=value"),
         ("optim.epochs=0", "optim.epochs: input should be greater than or equal to 1, got 0"),
         ("optim.adapter_lr=fast", "optim.adapter_lr: input should be a valid number"),
+        ("optim.warmup_epochs=10", "optim.warmup_epochs is 10, optim.epochs is 10: the learning rate would"),
+        ("optim.epochs=1", "optim.warmup_epochs is 1, optim.epochs is 1"),
+        ("data.rand_augment=rand-x7", "data.rand_augment: string should match pattern"),
+        ("data.crop_scale=[0.5,2]", "data.crop_scale: value error, shares are at most 1, got [0.5, 2]"),
+        ("data.crop_aspect=[2,1]", "data.crop_aspect: value error, a range is two numbers above 0"),
+        ("data.mixup_beta=0", "data.mixup_beta: input should be greater than 0, got 0"),
         ("train.select_on=train", "train.select_on: input should be 'val' or 'test', got 'train'"),
     ],
 )
