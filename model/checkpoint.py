@@ -9,7 +9,6 @@ for people, and must agree with it.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any

@@ -73,6 +73,11 @@ def class_name(classes: Sequence[str], label: int) -> str:
     return classes[label]
 
 
+def frame_name(number: int) -> str:
+    """The name of the member that holds frame `number`, counted from 0."""
+    return f"frame_{number:02d}.jpg"
+
+
 def frame_names(members: dict[str, bytes]) -> list[str]:
     """The names of the frames among a clip's members, in order.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tarfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from .cache import open_kept
 from .manifest import read_columns
 from .schema import SHARD_FOLDER, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
-from .tar_members import TarMemberError, extent_members, stream_members
+from .tar_members import TarMemberError, extent_members, parse_header, stream_members
 
 
 class ClipPlace(NamedTuple):
@@ -113,6 +114,24 @@ class ClipReader:
             raise StgcmaError(f"{where} is not a readable shard: {fault}") from None
         return members
 
+    def read_member(self, place: ClipPlace, suffix: str) -> bytes:
+        """One member of the clip at `place`, e.g. `frame_00.jpg`; of the others only the headers are read.
+
+        Its hash is not compared: the manifest has that of the whole clip. Raises StgcmaError as `read`, and
+        when the clip has no such member.
+        """
+        where, wanted = self._where(place.shard), f"{place.key}.{suffix}"
+        at, end = place.offset_bytes, place.offset_bytes + place.size_bytes
+        try:
+            while at < end:
+                header = parse_header(self._read_bytes(place, at, tarfile.BLOCKSIZE), at=at, end=end)
+                if header.name == wanted:
+                    return self._read_bytes(place, header.begin, header.size_bytes)
+                at = header.end
+        except TarMemberError as fault:
+            raise StgcmaError(_UNREADABLE.format(where=where, fault=fault)) from None
+        raise StgcmaError(f"{where}: {place.key} has no {suffix}")
+
     def close(self) -> None:
         """Closes the open shard."""
         if self._stream is not None:
@@ -133,6 +152,10 @@ class ClipReader:
         return self._here().where(f"{SHARD_FOLDER}/{shard}")
 
     def _read_extent(self, place: ClipPlace) -> bytes:
+        return self._read_bytes(place, place.offset_bytes, place.size_bytes)
+
+    def _read_bytes(self, place: ClipPlace, offset: int, size: int) -> bytes:
+        """The `size` bytes from byte `offset` of the shard of `place`."""
         store = self._here()
         if self._stream is None or place.shard != self._shard:
             self.close()
@@ -142,11 +165,11 @@ class ClipReader:
                 raise StgcmaError(f"{self._where(place.shard)} is missing, the manifest names it") from None
             self._shard = place.shard
         try:
-            self._stream.seek(place.offset_bytes)
-            extent = self._stream.read(place.size_bytes)
+            self._stream.seek(offset)
+            extent = self._stream.read(size)
         except OSError as error:
             raise StgcmaError(f"{self._where(place.shard)} cannot be read: {error}") from None
-        if len(extent) != place.size_bytes:
+        if len(extent) != size:
             raise StgcmaError(f"{self._where(place.shard)} is cut: it ends within {place.key}")
         return extent
 

@@ -65,6 +65,8 @@ class DataConfig(_Section):
     mixup_beta: float = Field(default=10.0, gt=0)
     # AVQA: a step's clips come with `one` question each, or with `all` of theirs.
     questions: Literal["one", "all"] = "one"
+    # AVQA: every negative frame is one of another clip (`frames`), or they are those of one (`clip`).
+    negatives: Literal["frames", "clip"] = "frames"
     # `indexed`: clips in any order; `streamed`: shard after shard, for what no disk holds.
     read: Literal["indexed", "streamed"] = "indexed"
     # Streamed: clips among which each loader process shuffles.
@@ -169,6 +171,19 @@ def check_schedule(optim: OptimConfig) -> None:
             f"optim.warmup_epochs is {optim.warmup_epochs}, optim.epochs is {optim.epochs}: the learning "
             f"rate would never decay; the warm-up must be at most {optim.epochs - 1} here"
         )
+
+
+def with_earlier_defaults(content: Any) -> Any:
+    """The content of a run's `config.yaml` with the settings that the version of that run did not name.
+
+    Version 0.1 took the negatives of AVQA from one clip and had no setting for it.
+    """
+    if not isinstance(content, dict) or content.get("task") != "avqa":
+        return content
+    data = content.get("data")
+    if not isinstance(data, dict) or "negatives" in data:
+        return content
+    return content | {"data": data | {"negatives": "clip"}}
 
 
 def deviations(preset: str) -> str:

@@ -20,7 +20,9 @@ from ..model.noise import Part
 from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset
 from ..shards.members import (
+    frame_name,
     frame_names,
+    member,
     named_clip,
     open_frames,
     open_picture,
@@ -138,6 +140,7 @@ class ClipDataset(Dataset[Any]):
             FrameAugmentation(model.image_size, data) if seed is not None and data.augment else None
         )
         self._negatives = seed is not None and task.name == "avqa" and len(self.places) > 1
+        self._frames = model.frames
         self._read_by = 0  # the process whose reads `_was_read` notes
         self._was_read = bytearray()
 
@@ -190,8 +193,7 @@ class ClipDataset(Dataset[Any]):
         if "audio" in self.modalities:
             inputs["audio"] = self._audio(members, item)
         if self._negatives:
-            other = self._other(item_rng(self.seed or 0, item, _NEGATIVE), item.clip)
-            inputs["negative"] = decode_frames(self.members(other))
+            inputs["negative"] = decode_frames(self._negative(item))
         for name, tensor in inputs.items():
             if tuple(tensor.shape) != self._shapes[name]:
                 wanted = list(self._shapes[name])
@@ -208,6 +210,25 @@ class ClipDataset(Dataset[Any]):
             return decode_frames(members)
         seed = int(item_rng(self.seed or 0, item, _AUGMENT).integers(2**32))
         return self._augmentation(open_frames(members), seed)
+
+    def _negative(self, item: Item) -> dict[str, bytes]:
+        """The frames that do not belong to the item's clip, by the names of its own.
+
+        As the authors' loader draws them: each from another clip drawn anew, any frame of it.
+        """
+        rng = item_rng(self.seed or 0, item, _NEGATIVE)
+        if self.data.negatives == "clip":
+            other = self.members(self._other(rng, item.clip))
+            return {name: other[name] for name in frame_names(other)}
+        drawn = [(self._other(rng, item.clip), int(rng.integers(self._frames))) for _ in range(self._frames)]
+        return {frame_name(place): self._frame(*frame) for place, frame in enumerate(drawn)}
+
+    def _frame(self, clip: int, number: int) -> bytes:
+        """One frame of a clip; only it and the headers before it are read, once the clip's hash was compared."""
+        name = frame_name(number)
+        if self.data.verify and not (self._read_by == os.getpid() and self._was_read[clip]):
+            return member(self.members(clip), name)
+        return self._reader.read_member(self.places[clip], name)
 
     def _audio(self, members: dict[str, bytes], item: Item) -> Tensor:
         features = read_fbank(members, self.fbank)

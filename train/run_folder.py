@@ -16,7 +16,6 @@ RUN/report.html          the page of this run; `comparison.html` of it and other
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,7 +38,7 @@ from ..shards.files import named_errors, publish
 from ..shards.manifest import dataset_bytes
 from ..shards.schema import DATASET_FILE, DatasetInfo
 from ..strict_json import strict_json
-from .config import RunConfig, parse
+from .config import RunConfig, parse, with_earlier_defaults
 
 # Of `metrics.jsonl` and `steps.jsonl`: a line names the clips of a step.
 _MOST_LINE_BYTES = 1 << 20
@@ -163,7 +162,8 @@ class RunFolder:
     def read_config(self) -> RunConfig:
         """The resolved configuration."""
         where = str(self.path / "config.yaml")
-        return parse(parse_yaml(self.config_text(), where=where), where=where)
+        content = parse_yaml(self.config_text(), where=where)
+        return parse(with_earlier_defaults(content), where=where)
 
     def config_text(self) -> str:
         """The resolved configuration as it stands in the folder. Raises InputError when it cannot be read."""

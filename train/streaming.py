@@ -16,6 +16,7 @@ import webdataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..errors import StgcmaError
+from ..shards.members import frame_name, member
 from ..shards.reader import ClipReader
 from .data import Batch, ClipDataset, Collate, Failure
 from .stream_plan import Clip, EpochPlan, StreamOrder
@@ -49,6 +50,9 @@ class StreamedClips(ClipDataset):
     def stream(self, clip: int) -> Members:
         """Reads a clip from its shard, compared with the manifest's hash unless `data.verify` is off."""
         return self._reader.read(self.places[clip], check=self.data.verify)
+
+    def _frame(self, clip: int, number: int) -> bytes:
+        return member(self.members(clip), frame_name(number))
 
     def _other(self, rng: Any, clip: int) -> int:
         """Any of the clips ahead but `clip`; where there is none, any of the split."""

@@ -56,6 +56,17 @@ def test_reading_by_place_gives_what_was_written(written):
     reader.close()
 
 
+def test_a_member_alone_is_that_of_the_whole_clip(written):
+    folder, _, records = written
+    reader = ClipReader(folder)
+    for place in clip_places(records):
+        whole = reader.read(place)
+        assert {name: reader.read_member(place, name) for name in whole} == whole
+    with pytest.raises(StgcmaError, match=rf"{place.shard}: {place.key} has no frame_01.jpg"):
+        reader.read_member(place, "frame_01.jpg")
+    reader.close()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves files open
 def test_any_webdataset_reader_streams_it(written):
     folder, samples, _ = written

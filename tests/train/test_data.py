@@ -148,8 +148,44 @@ def test_questions_come_alone_or_all_together(avqa_shards):
     assert counts.sum() > len(clips)
 
 
-def test_negatives_are_frames_of_another_clip_in_training_alone(avqa_shards):
-    clips = dataset(avqa_shards, seed=1)
+@pytest.mark.parametrize("verify", [True, False])
+def test_every_negative_frame_is_one_of_another_clip(avqa_shards, verify):
+    clips = dataset(avqa_shards, seed=1, verify=verify)
+    videos = [clips[item(index)]["inputs"]["video"] for index in range(len(clips))]
+    owners, places = set(), set()
+    for position in range(8):
+        negative = clips[item(2, position=position)]["inputs"]["negative"]
+        assert negative.shape == videos[2].shape
+        # Frames of a clip that are equal count as the first of them.
+        drawn = [
+            next(
+                (clip, number)
+                for clip, video in enumerate(videos)
+                for number, own in enumerate(video)
+                if torch.equal(own, frame)
+            )
+            for frame in negative
+        ]
+        assert len({clip for clip, _ in drawn}) > 2, "each frame draws a clip of its own"
+        owners |= {clip for clip, _ in drawn}
+        places |= {number for _, number in drawn}
+    assert owners == set(range(len(clips))) - {2}
+    assert len(places) > 5
+    assert "negative" not in dataset(avqa_shards, "val")[item(0)]["inputs"]
+
+
+def test_negatives_are_a_function_of_seed_epoch_and_position(avqa_shards):
+    def drawn(**place):
+        return dataset(avqa_shards, seed=place.pop("seed", 1))[item(2, **place)]["inputs"]["negative"]
+
+    assert torch.equal(drawn(epoch=1, position=3), drawn(epoch=1, position=3))
+    for other in ({"epoch": 0, "position": 3}, {"epoch": 1, "position": 4}):
+        assert not torch.equal(drawn(epoch=1, position=3), drawn(**other))
+    assert not torch.equal(drawn(position=3), drawn(position=3, seed=2))
+
+
+def test_negatives_of_one_clip_as_in_version_0_1(avqa_shards):
+    clips = dataset(avqa_shards, seed=1, negatives="clip")
     videos = [clips[item(index)]["inputs"]["video"] for index in range(len(clips))]
     for position in range(8):
         negative = clips[item(2, position=position)]["inputs"]["negative"]

@@ -169,6 +169,34 @@ def test_other_settings_or_data_cannot_be_resumed(finished, ave_shards, small_co
     (run / "run.json").write_text(json.dumps(about))
 
 
+def test_an_earlier_run_of_avqa_keeps_its_negatives(small_config, tmp_path):
+    """Version 0.1 had no setting for them."""
+    import yaml
+    from stgcma.train.run_folder import RunFolder
+
+    run = RunFolder(tmp_path)
+    config = small_config("avqa", "optim.epochs=2")
+    run.write_config(config)
+    content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    del content["data"]["negatives"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    assert run.read_config().data.negatives == "clip"
+    with pytest.raises(InputError, match="data.negatives was 'clip', is 'frames'"):
+        run.check_resumable(config, "0" * 64)
+    run.check_resumable(small_config("avqa", "optim.epochs=2", "data.negatives=clip"), "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["data.rand_augment=rand-m9-n2", "data.erasing=0.5", "data.mixup_beta=2", "data.crop_scale=[0.5,1]"],
+)
+def test_a_recipe_that_is_changed_is_not_resumed(setting, finished, ave_shards, small_config):
+    run, _ = finished
+    name = setting.partition("=")[0]
+    with pytest.raises(InputError, match=rf"cannot be resumed: .*{name} was "):
+        train(ave_shards, run, small_config("ave", "optim.epochs=1", setting), resume=True)
+
+
 def test_mended_clips_are_other_data(ave_shards, small_config, tmp_path):
     """What `preprocess --retry-quarantined` writes is of the same plan; its manifest is another."""
     config = small_config("ave", "optim.epochs=1")
