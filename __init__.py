@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import build_model, load_model
+    from .model import build_model, load_model, prepare_inputs
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build_model", "load_model"]
+__all__ = ["__version__", "build_model", "load_model", "prepare_inputs"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import; `stgcma --help` must not wait for it.
-    if name in ("build_model", "load_model"):
+    if name in __all__:
         from . import model
 
         return getattr(model, name)

@@ -11,6 +11,7 @@ from .console import message
 from .errors import InputError, OtherSettingsError
 from .pages.report import write_report
 from .preprocess.pipeline import Options, Outcome, preprocess
+from .preprocess.specification import FBANK_KINDS, kind_of_member
 from .preprocess.synthesis import synthesizer
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
@@ -91,7 +92,12 @@ def features_of(config: RunConfig) -> tuple[str, ...]:
     """The fbanks that a run's backbone needs."""
     from .model import preset_config
 
-    return (preset_config(config.preset, **architecture(config)).backbone,)
+    member = f"fbank_{preset_config(config.preset, **architecture(config)).audio_shape[1]}"
+    kind = kind_of_member(member)
+    if kind is None:
+        made = ", ".join(one.name for one in FBANK_KINDS.values())
+        raise InputError(f"preset {config.preset} takes {member}, preprocess makes {made}")
+    return (kind,)
 
 
 def _preprocess(collection: str, raw: Location, shards: Path, options: Options) -> Outcome:

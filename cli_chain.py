@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .cli_data import MissingAudio, check_failures, read_share, show_outcome
-from .cli_options import AudioStream, Modality, Trim
+from .cli_options import AudioStream, Modality, NewWeights, Trim, weights_setting
 from .console import mebibytes, message, table
 from .strict_json import strict_json
 
@@ -73,6 +73,7 @@ def run_chain(
     trim: Trim = False,
     max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    weights: NewWeights = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
@@ -91,7 +92,8 @@ def run_chain(
     from .train.evaluation import score_rows
 
     allowed = read_share(max_failed)
-    config = load_preset(preset, set_, modality=modality.value if modality else None)
+    settings = [*(set_ or []), *weights_setting(weights)]
+    config = load_preset(preset, settings, modality=modality.value if modality else None)
     options = Options(
         features=chain.features_of(config),
         workers=workers,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import Split
+from .cli_options import FoundWeights, Split
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +29,7 @@ def report(
         ),
     ] = None,
     clips: Annotated[int, typer.Option(help="Clips to show, half best, half worst.", min=0)] = 8,
+    weights: FoundWeights = None,
 ) -> None:
     """Write an HTML page of a run, or of several.
 
@@ -38,7 +39,7 @@ def report(
     """
     from .pages.report import write_report
 
-    typer.echo(str(write_report(runs, split=split.value, page=page, clips=clips)))
+    typer.echo(str(write_report(runs, split=split.value, page=page, clips=clips, weights=weights)))
 
 
 def inspect(

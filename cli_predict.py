@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_options import AudioStream
+from .cli_options import AudioStream, CheckpointFolder, CheckpointPreset, FoundWeights, one_model
 from .console import message, table
 from .errors import InputError, StgcmaError
 from .strict_json import strict_json
@@ -22,14 +22,24 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")],
+    run: Annotated[
+        Path | None, typer.Argument(help="The run folder; a video with --model.", metavar="RUN")
+    ] = None,
     videos: Annotated[
-        list[Path], typer.Argument(help="Video files of any length, and folders of them.", metavar="VIDEO…")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Video files of any length, and folders of them.", metavar="VIDEO…"),
+    ] = None,
     question: Annotated[
         list[str] | None, typer.Option(help="What is asked (AVQA runs); may be given often.", metavar="TEXT")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures and files go.")] = Path("predictions"),
+    model: CheckpointFolder = None,
+    preset: CheckpointPreset = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(help="With --preset: shards that name the checkpoint's classes.", metavar="OUT"),
+    ] = None,
+    weights: FoundWeights = None,
     device: Annotated[str, typer.Option(help="auto (the GPU when there is one), cpu or cuda.")] = "auto",
     audio_stream: AudioStream = "default",
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -46,7 +56,20 @@ def predict(
     """
     from .predict import predict as ask
 
-    predictions = ask(run, videos, question or (), out, device=device, audio_stream=audio_stream)
+    named = list(videos or [])
+    if model is not None and run is not None:
+        named, run = [run, *named], None  # with --model, all arguments are videos
+    predictions = ask(
+        one_model(run, model),
+        named,
+        question or (),
+        out,
+        device=device,
+        preset=preset,
+        shards=shards,
+        weights=weights,
+        audio_stream=audio_stream,
+    )
     for line in predictions.warnings:
         message(f"warning: {line}")
     for one in predictions.videos:

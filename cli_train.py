@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .cli_options import Modality, Split
+from .cli_options import (
+    CheckpointFolder,
+    CheckpointPreset,
+    FoundWeights,
+    Modality,
+    NewWeights,
+    Split,
+    one_model,
+    weights_setting,
+)
 from .console import mebibytes, table
 from .errors import StgcmaError
 from .strict_json import strict_json
@@ -36,10 +44,7 @@ def train(
         Path, typer.Option("--run", "--run-folder", help="The run folder to make.", metavar="RUN")
     ],
     modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="The backbone's weights: timm, random or a file; the preset's if not given."),
-    ] = None,
+    weights: NewWeights = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
@@ -73,8 +78,7 @@ def train(
     settings = list(set_ or [])
     for key, value in (("train.select_on", select_on), ("data.verify", verify)):
         settings += [f"{key}={str(value).lower()}"] if value is not None else []
-    if weights is not None:
-        settings.append(f"model.weights={'null' if weights == 'random' else json.dumps(weights)}")
+    settings += weights_setting(weights)
     config = load_preset(preset, settings, modality=modality.value if modality else None)
     if seeds > 1:
         from .train.repeats import repeat
@@ -110,6 +114,7 @@ def ablate(
         list[str] | None,
         typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
     ] = None,
+    weights: NewWeights = None,
     split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped, or begin.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs that RUN holds.")] = False,
@@ -125,7 +130,7 @@ def ablate(
     from .train.distributed import leads
     from .train.repeats import ablate as run_all
 
-    config = load_preset(preset, set_)
+    config = load_preset(preset, [*(set_ or []), *weights_setting(weights)])
     result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
     if not leads():
         return
@@ -136,19 +141,28 @@ def ablate(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")],
-    shards: Annotated[str | None, typer.Option(help="Other shards than the run was trained on.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="The run folder.", metavar="RUN")] = None,
+    model: CheckpointFolder = None,
+    preset: CheckpointPreset = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(help="Other shards than the run was trained on; --model needs them.", metavar="OUT"),
+    ] = None,
     split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
+    weights: FoundWeights = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Score a trained run on a split of its shards.
+
+    Or, with --model, a checkpoint folder: what stgcma import-reference makes, or a run's checkpoints/best.
 
     Example: stgcma evaluate run --split test --json
     """
     from .train.distributed import leads
     from .train.evaluation import evaluate as score
 
-    result = score(run, split=split.value, shards=shards)
+    path = one_model(run, model)
+    result = score(path, split=split.value, shards=shards, preset=preset, weights=weights)
     if not leads():
         return
     if json_:
@@ -160,7 +174,7 @@ def evaluate(
     if "stored" in result and not result["stored"]["met"]:
         stored = result["stored"]
         raise StgcmaError(
-            f"{run} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), "
+            f"{path} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), "
             f"which is not met: {result['score']:.2%} here"
         )
 

@@ -17,10 +17,10 @@ from clips import make_clips
 from figures import Figure, MeasurementError, in_turns
 from releases import Clip, OnTheFly, extract
 from stgcma.model import preset_config
+from stgcma.model.inputs import normalise_frames
 from stgcma.model.noise import Part
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.shards.manifest import read_manifest
-from stgcma.train.augmentation import normalise_frames
 from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import Item

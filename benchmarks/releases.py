@@ -19,9 +19,9 @@ import numpy.typing as npt
 import torch
 import torchaudio
 from PIL import Image
+from stgcma.model.inputs import IMAGE_MEAN, IMAGE_STD
 from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.specification import FBANK_KINDS, FbankKind
-from stgcma.train.augmentation import IMAGE_MEAN, IMAGE_STD
 from stgcma.train.config import DataConfig
 from torch import Tensor
 

@@ -1,8 +1,9 @@
 """Adapter checkpoints: what is trained, what it was trained on, and nothing twice.
 
 A checkpoint folder holds `adapters.safetensors` (the trained tensors and the head's buffers) and
-`model.json` (the configuration and where the frozen backbone comes from, with its sha256). A backbone that
-cannot be had elsewhere, drawn at random or imported, is kept beside it in `backbone.safetensors`.
+`model.json` (the configuration, where the frozen backbone comes from, with its sha256, and what the model was
+trained on). No path in it depends on the machine: the folder can be handed on. A backbone that cannot be had
+elsewhere, drawn at random or imported, is kept in `backbone.safetensors`, beside it or in the run folder.
 `adapters.safetensors` carries the same JSON in its header, so that the file alone is enough; `model.json` is
 for people, and must agree with it.
 """
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bounded import parse_json, read_file
+from ..bounded import MOST_JSON_BYTES, parse_json, parse_object, read_file
 from ..errors import InputError
 from ..strict_json import strict_json
 from .config import ModelConfig
@@ -31,6 +32,7 @@ from .tensor_files import (
     write_atomically,
     write_tensors,
 )
+from .trained_on import TrainedOn
 from .weights import KEPT_KINDS, fill_backbone
 
 ADAPTERS, BACKBONE, DESCRIPTION = "adapters.safetensors", "backbone.safetensors", "model.json"
@@ -55,7 +57,11 @@ def save_checkpoint(model: STGCMA, folder: str | Path, *, backbone_folder: str |
     if source["kind"] in KEPT_KINDS:
         kept = _keep_backbone(model, folder, backbone_folder)
         source["file"] = Path(os.path.relpath(kept, folder)).as_posix()
+    elif source["kind"] == "file":
+        source["weights"] = Path(source["weights"]).name
     description = {"format_version": FORMAT_VERSION, "config": model.config.to_dict(), "backbone": source}
+    if model.trained_on is not None:
+        description["trained_on"] = model.trained_on.to_dict()
     text = strict_json(description, indent=2, sort_keys=True) + "\n"
     write_tensors(folder / ADAPTERS, _on_cpu(model.trained_tensors()), {"stgcma": text})
     write_atomically(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
@@ -98,7 +104,8 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     Args:
         path: a checkpoint folder, its `adapters.safetensors`, or a run folder (its `checkpoints/best`, else
             `checkpoints/last`).
-        weights: where the backbone's weights are now, if not where the checkpoint says; as in `build_model`.
+        weights: where the backbone's weights are, as in `build_model`. Needed for a backbone that was read
+            from a file, unless that lies beside the checkpoint under its name, or where the run folder says.
 
     Raises:
         InputError: something is missing or damaged, or the backbone is not the one that was trained on.
@@ -107,6 +114,7 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     description = _read_description(adapters)
     try:
         config = ModelConfig.from_dict(description["config"])
+        known = TrainedOn.from_dict(description["trained_on"]) if "trained_on" in description else None
     except InputError as error:
         raise InputError(f"{adapters}: {error}") from error
     source = description["backbone"]
@@ -121,26 +129,46 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     if model.backbone_source["sha256"] != source["sha256"]:
         raise InputError(
             f"{adapters}: trained on the backbone {source['sha256'][:12]}… ({source['kind']}), "
-            f"refusing {model.backbone_source['sha256'][:12]}… from {weights}"
+            f"refusing {model.backbone_source['sha256'][:12]}… from {weights or 'its seed'}"
         )
     model.backbone_source = {name: value for name, value in source.items() if name != "file"}
+    model.trained_on = known
     load_tensors(model.trained_tensors(), read_tensors(adapters), adapters)
     return model.eval()
 
 
-def _find_backbone(adapters: Path, source: dict[str, Any]) -> str | Path:
-    """What a checkpoint says its backbone is read from."""
-    kept = source["kind"] in KEPT_KINDS
+def _find_backbone(adapters: Path, source: dict[str, Any]) -> str | Path | None:
+    """Where a checkpoint's backbone is to be read from; None for one that is drawn again from its seed."""
     if source["kind"] == "timm":
         return str(source["weights"])
-    path = adapters.parent / source["file"] if kept else Path(source["weights"])
-    if not path.is_file():
-        where = "keeps its backbone there" if kept else "was trained on it"
-        raise InputError(
-            f"{path}: no such file; the checkpoint {adapters.parent} {where}; "
-            "load_model's weights= says where it is now"
-        )
-    return path
+    kept = source["kind"] in KEPT_KINDS
+    name = str(source["file"] if kept else source["weights"])
+    candidates = [adapters.parent / name]
+    if kept:
+        candidates.append(adapters.parent / Path(name).name)  # handed on beside the checkpoint
+    else:
+        candidates += _noted_in_run(adapters)
+    for path in candidates:
+        if path.is_file():
+            return path
+    if source["kind"] == "random":
+        return None
+    raise InputError(
+        f"{candidates[0]}: no such file; the checkpoint {adapters.parent} "
+        f"{'keeps its backbone there' if kept else 'was trained on it'}; --weights, or weights= in Python, "
+        "says where it is now"
+    )
+
+
+def _noted_in_run(adapters: Path) -> list[Path]:
+    """The file of weights that the run folder names, when `adapters` lies in one (`checkpoints/best`)."""
+    about = adapters.parent.parent.parent / "run.json"
+    if adapters.parent.parent.name != "checkpoints" or not about.is_file():
+        return []
+    content = parse_object(read_file(about, most_bytes=MOST_JSON_BYTES), where=str(about))
+    source = content.get("backbone")
+    noted = source.get("weights") if isinstance(source, dict) else None
+    return [Path(noted)] if isinstance(noted, str) else []
 
 
 def _find_adapters(path: Path) -> Path:

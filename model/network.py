@@ -17,6 +17,7 @@ from .head_ave import AveHead
 from .head_avqa import AvqaHead
 from .head_avs import AvsHead
 from .swin import SwinEncoder
+from .trained_on import TrainedOn
 
 # What autocast's users pass beside float32. Float64 inputs are rather a conversion that was forgotten.
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -35,6 +36,7 @@ class STGCMA(nn.Module):
         compact_heap()
         self.config = config
         self.backbone_source: dict[str, Any] = {}
+        self.trained_on: TrainedOn | None = None
         self.encoder: Encoder = _encoder(config, backbone_device)
         self.head = _head(config)
         self.encoder.freeze()

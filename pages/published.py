@@ -46,14 +46,15 @@ class PublishedScore:
     clips: int
 
 
-def published_scores(config: RunConfig) -> list[PublishedScore]:
+def published_scores(config: RunConfig, collection: str) -> list[PublishedScore]:
     """What was published for the run's preset: the whole model, and the part of it that the run has.
 
-    Nothing for presets without a published score, the demos among them.
+    Nothing for presets without a published score, the demos among them, and for runs on another collection
+    than the publication's.
     """
-    if config.preset not in SCORES:
+    if config.preset not in SCORES or collection != _COLLECTIONS[config.task]:
         return []
-    clips = PUBLISHED_CLIPS[_COLLECTIONS[config.task]]["test"]
+    clips = PUBLISHED_CLIPS[collection]["test"]
     found = [PublishedScore(config.preset, SCORES[config.preset], clips)]
     steps = {name: architecture(config).get(name, True) for name in ABLATION["all"]}
     for name, score in ABLATION_SCORES.get(config.preset, {}).items():

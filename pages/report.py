@@ -76,13 +76,19 @@ class DetailRow:
 
 
 def write_report(
-    runs: Sequence[Path], *, split: str = "test", page: Path | None = None, clips: int = CLIPS_SHOWN
+    runs: Sequence[Path],
+    *,
+    split: str = "test",
+    page: Path | None = None,
+    clips: int = CLIPS_SHOWN,
+    weights: str | Path | None = None,
 ) -> Path:
     """Writes a page of `runs`, all evaluated on `split`, into `page`.
 
     Without `page`, into the first run's folder: `report.html`, or `comparison.html` for several.
 
-    The first run's clips are shown, `clips` of them. Shards that cannot be reached any more, or hold other
+    The first run's clips are shown, `clips` of them; `weights` says where its backbone's weights are, if not
+    where its checkpoint says. Shards that cannot be reached any more, or hold other
     data by now, are said to be so in the page. Raises InputError as `read_runs`. Returns the page's path.
     """
     accounts = read_runs(runs, split)
@@ -93,7 +99,9 @@ def write_report(
     ranked: RankedClips | None = None
     if data is not None and clips:
         shards = data.location
-        ranked, data_problem = _reach(lambda: ranked_clips(main.folder, shards, split, count=clips))
+        ranked, data_problem = _reach(
+            lambda: ranked_clips(main.folder, shards, split, count=clips, weights=weights)
+        )
     if data_problem:
         message(f"not in the page: {data_problem}")
     content = render(
@@ -104,8 +112,10 @@ def write_report(
         score_name=_SCORE_NAMES[main.result["score_name"]],
         runs=accounts,
         main=main,
-        published=list(dict.fromkeys(score for run in accounts for score in published_scores(run.config))),
-        main_published=published_scores(main.config),
+        published=list(
+            dict.fromkeys(score for run in accounts for score in published_scores(run.config, run.collection))
+        ),
+        main_published=published_scores(main.config, main.collection),
         best_baseline=max(main.result["baselines"].items(), key=lambda item: item[1], default=None),
         protocol=PROTOCOL,
         charts=charts(accounts),

@@ -21,6 +21,7 @@ class RunAccount:
 
     Attributes:
         name: the run folder's, told apart from those of the page's other runs.
+        collection: of its training clips, e.g. `ave` or `folder`.
         about: `run.json`.
         epochs: the lines of `metrics.jsonl`.
         summary: what the training came to; None while it is not finished.
@@ -30,6 +31,7 @@ class RunAccount:
     name: str
     folder: RunFolder
     config: RunConfig
+    collection: str
     about: dict[str, Any]
     epochs: list[dict[str, Any]]
     summary: dict[str, Any] | None
@@ -85,12 +87,14 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
     needed = ("epoch", "loss", *(f"{part}_{result['score_name']}" for part in parts))
     epochs = folder.read_rows(METRICS)
     for number, row in enumerate(epochs, 1):
-        if missing := [field for field in needed if not isinstance(row.get(field), int | float)]:
+        # null is a number that JSON cannot hold: of nothing, or infinite.
+        if missing := [field for field in needed if not isinstance(row.get(field, ""), int | float | None)]:
             raise InputError(f"{path / METRICS}:{number} has no number as its {missing[0]}")
     return RunAccount(
         name=name,
         folder=folder,
         config=config,
+        collection=folder.read_dataset().name,
         about=folder.read_json("run.json", texts=("shards",)),
         epochs=epochs,
         summary=folder.read_json(SUMMARY) if (path / SUMMARY).is_file() else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..shards.storage import Location
 from ..train.data import Batch, ClipDataset, make_loader, open_task
 from ..train.distributed import pick_device
 from ..train.evaluation import outputs
+from ..train.memory import memory_explained, scoring_advice
+from ..train.objective import set_tf32
 from ..train.order import ScoringOrder
 from ..train.run_folder import RunFolder
 from ..train.tasks import AveTask, AvqaTask, Task, Tensors
@@ -68,7 +71,9 @@ class _Clip:
     targets: Tensors
 
 
-def ranked_clips(run: RunFolder, shards: Location, split: str, *, count: int) -> RankedClips:
+def ranked_clips(
+    run: RunFolder, shards: Location, split: str, *, count: int, weights: str | Path | None = None
+) -> RankedClips:
     """Of the clips of `split` the `count` / 2 best predicted and as many of the worst.
 
     The model scores every clip; pictures are made of those that are shown.
@@ -76,9 +81,14 @@ def ranked_clips(run: RunFolder, shards: Location, split: str, *, count: int) ->
     config = run.read_config()
     task = open_task(shards)
     device = pick_device()
-    model = load_model(run.best)
-    model.to(device)
-    with closing(ClipDataset(shards, split, task, config.data, model.config)) as dataset:
+    model = load_model(run.best, weights)
+    set_tf32(allowed=config.train.tf32)
+    dataset = ClipDataset(shards, split, task, config.data, model.config, measured=run.read_dataset())
+    with (
+        closing(dataset),
+        memory_explained(f"scoring {config.optim.batch_size} clips at a time", device, scoring_advice),
+    ):
+        model.to(device)
 
         def made(order: ScoringOrder, workers: int) -> Any:
             loader = make_loader(dataset, order, workers=workers)

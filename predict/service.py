@@ -21,6 +21,7 @@ from ..preprocess.media import MediaInfo
 from ..preprocess.reasons import ClipError
 from ..preprocess.sound_choice import check_choice, probe_with_sound
 from ..preprocess.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
+from ..shards.storage import Location
 from ..strict_json import strict_json
 from ..train.tasks import AvqaTask
 from .ave import AvePredictor
@@ -49,18 +50,24 @@ def predict(
     *,
     device: str = "auto",
     audio_stream: str = "default",
+    preset: str | None = None,
+    shards: Location | None = None,
+    weights: str | Path | None = None,
 ) -> Predictions:
     """What the trained run `run` says of `videos`, files of any length or folders of such.
 
     A video that cannot be used does not stop the others: it is among the `failures`.
 
     Args:
-        run: the run folder. Its shards are not needed.
+        run: the run folder, whose shards are not needed; or a checkpoint folder.
         videos: files, and folders, in which all videos are taken.
         questions: what is asked of every video (AVQA).
         out: where pictures and files are written; without it, none are.
         device: as torch calls it; `auto` is the GPU when there is one.
         audio_stream: the sound stream that is taken: `default`, `loudest`, or a number, from 0.
+        preset: of a checkpoint that does not say what it was trained on (imported, or of an earlier version).
+        shards: for such a checkpoint, shards with its classes or vocabulary and its sampling.
+        weights: where the backbone's weights are, if not where the checkpoint says.
 
     Raises InputError for a run that cannot be used, questions that do not fit it or that it knows no word
     of, and when there is no video; StgcmaError when `out` takes no files.
@@ -74,7 +81,7 @@ def predict(
     if not found:
         where = ", ".join(map(str, empty))
         raise InputError(f"{where} holds no videos" if empty else "VIDEO is missing: name at least one")
-    trained = open_run(Path(run), device=device)
+    trained = open_run(Path(run), device=device, preset=preset, shards=shards, weights=weights)
     asked = _questions(trained, questions)
     failures = [Failure(place, "missing", "the folder holds no videos") for place in empty]
     results = []

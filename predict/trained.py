@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..model import STGCMA, load_model
+from ..model import STGCMA
 from ..preprocess.specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
@@ -21,16 +21,18 @@ from ..preprocess.specification import (
     FbankKind,
     FeatureSettings,
     Sampling,
+    kind_of_member,
 )
 from ..preprocess.whole_video import DecodedVideo, read_sound, read_window
 from ..preprocess.windows import Span
+from ..shards.storage import Location
 from ..train.config import RunConfig
 from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.distributed import pick_device
 from ..train.memory import memory_explained, scoring_advice
 from ..train.objective import run_model, set_tf32
-from ..train.run_folder import RunFolder
 from ..train.tasks import Task, task_of
+from ..train.trained import open_trained
 from .digits import clock
 
 _MOST_WINDOW_SECONDS = 14_400  # four hours, the longest clip
@@ -94,26 +96,34 @@ class TrainedRun:
         return {name: tensor if name in of_questions else tensor[0] for name, tensor in of_clip.items()}
 
 
-def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
-    """The run in the folder `path`, with its best checkpoint; its shards are not needed.
+def open_run(
+    path: Path,
+    *,
+    device: str = "auto",
+    preset: str | None = None,
+    shards: Location | None = None,
+    weights: str | Path | None = None,
+) -> TrainedRun:
+    """The run or the checkpoint in the folder `path`; `preset`, `shards` and `weights` as `open_trained`.
 
-    Raises InputError when there is no run, no checkpoint yet, or one that this version cannot follow.
+    A run's shards are not needed. Raises InputError when there is none, no checkpoint yet, or one that this
+    version cannot follow.
     """
-    run = RunFolder.open(path)
-    config, info, about = run.read_config(), run.read_dataset(), run.read_json("run.json")
     place = pick_device(device)
+    trained = open_trained(path, preset=preset, shards=shards, weights=weights)
+    config, info, model = trained.config, trained.info, trained.model
     set_tf32(allowed=config.train.tf32)
-    model = load_model(run.best)
     task = task_of(info)
     task.check_model(model.config, where=str(path))
     fbank = f"fbank_{model.config.audio_shape[1]}"
     settings = _settings(info.features, fbank, path)
-    sampling = settings.sampling
+    frames = settings.sampling.frames
     # The labels of AVE and AVS are one a second; what AVQA is asked is about the whole clip.
-    usual = about.get("clip_seconds", sampling.frames) if task.name == "avqa" else sampling.frames
+    usual = trained.clip_seconds if task.name == "avqa" else frames
+    usual = frames if usual is None else usual
     if not isinstance(usual, int | float) or not 0 < usual <= _MOST_WINDOW_SECONDS:
         most = _MOST_WINDOW_SECONDS
-        raise InputError(f"{path / 'run.json'} has clip_seconds {usual!r}, expected a number up to {most}")
+        raise InputError(f"{path} has clip_seconds {usual!r}, expected a number up to {most}")
     with memory_explained("loading the model", place, scoring_advice):
         model.to(place)
     return TrainedRun(
@@ -130,14 +140,15 @@ def open_run(path: Path, *, device: str = "auto") -> TrainedRun:
 
 def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSettings:
     """The recorded settings. Raises InputError when this version would make other samples."""
-    kind = next((name for name, kind in FBANK_KINDS.items() if kind.name == fbank), None)
+    kind = kind_of_member(fbank)
     if kind is None:
-        raise InputError(f"RUN {path} hears {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
+        raise InputError(f"RUN {path} takes {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
     try:
         settings = FeatureSettings(Sampling(**features["sampling"]), (kind,))
-    except TypeError as error:
-        raise InputError(f"RUN {path}: features.sampling in dataset.json: {error}") from None
-    same = features["fbanks"].get(kind) == asdict(FBANK_KINDS[kind])
+        recorded = {f"fbank_{one['mel_bins']}": one for one in features["fbanks"].values()}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"RUN {path}: the features that it records: {error}") from None
+    same = recorded.get(fbank) == asdict(FBANK_KINDS[kind])
     if not same or (features.get("frame_pixels"), features.get("jpeg_quality")) != (
         FRAME_PIXELS,
         JPEG_QUALITY,

@@ -41,6 +41,14 @@ FBANK_KINDS = {
 }
 
 
+def kind_of_member(member: str) -> str | None:
+    """The name of the kind of fbank whose member is `member` (`fbank_128`: `clip`); None for no kind."""
+    names = {kind.name: name for name, kind in FBANK_KINDS.items()}
+    if len(names) != len(FBANK_KINDS):
+        raise ValueError(f"two kinds of fbank have one member: {FBANK_KINDS}")
+    return names.get(member)
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a clip of a collection is sampled.

@@ -129,7 +129,7 @@ class ClipReader:
                     return self._read_bytes(place, header.begin, header.size_bytes)
                 at = header.end
         except TarMemberError as fault:
-            raise StgcmaError(_UNREADABLE.format(where=where, fault=fault)) from None
+            raise StgcmaError(f"{where} is not a readable shard: {fault}") from None
         raise StgcmaError(f"{where}: {place.key} has no {suffix}")
 
     def close(self) -> None:

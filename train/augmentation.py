@@ -12,20 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..model.inputs import normalise_frames
 from .config import DataConfig
-
-# ImageNet statistics, which the backbones were trained with.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-
-
-def normalise_frames(frames: Tensor) -> Tensor:
-    """RGB frames `[…, 3, H, W]` uint8 → the same shape, float32, ImageNet-normalised."""
-    shape = (3, 1, 1)
-    mean = torch.tensor(IMAGE_MEAN, device=frames.device).view(shape)
-    std = torch.tensor(IMAGE_STD, device=frames.device).view(shape)
-    pixels = frames.to(torch.float32, memory_format=torch.contiguous_format)
-    return pixels.div_(255).sub_(mean).div_(std)
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def check_schedule(optim: OptimConfig) -> None:
 def with_earlier_defaults(content: Any) -> Any:
     """The content of a run's `config.yaml` with the settings that the version of that run did not name.
 
-    Version 0.1 took the negatives of AVQA from one clip and had no setting for it.
+    Earlier versions took the negatives of AVQA from one clip and had no setting for it.
     """
     if not isinstance(content, dict) or content.get("task") != "avqa":
         return content
@@ -210,6 +210,13 @@ def parse(content: dict[str, Any], *, where: str) -> RunConfig:
         raise InputError(f"{where}: {faults}") from None
     preset_config(config.preset, **architecture(config))
     return config
+
+
+def replaced(config: RunConfig, section: str, **values: Any) -> RunConfig:
+    """`config` with some values of a section changed, checked again."""
+    content = config.model_dump(mode="json")
+    content[section] = {**content[section], **values}
+    return parse(content, where=f"preset {config.preset}")
 
 
 def architecture(config: RunConfig) -> dict[str, Any]:

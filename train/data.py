@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
+from ..model.inputs import normalise_fbank
 from ..model.noise import Part
 from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset
@@ -224,7 +225,7 @@ class ClipDataset(Dataset[Any]):
         return {frame_name(place): self._frame(*frame) for place, frame in enumerate(drawn)}
 
     def _frame(self, clip: int, number: int) -> bytes:
-        """One frame of a clip; only it and the headers before it are read, once the clip's hash was compared."""
+        """One frame of a clip; only it and headers are read when the clip's hash has been compared."""
         name = frame_name(number)
         if self.data.verify and not (self._read_by == os.getpid() and self._was_read[clip]):
             return member(self.members(clip), name)
@@ -292,9 +293,7 @@ def normalisation_of(info: DatasetInfo, data: DataConfig, fbank: str, *, where: 
 
 def normalise(features: npt.NDArray[np.float32], frames: int, normalisation: Normalisation) -> Tensor:
     """Log-mel energies `[K, n, mel bins]` → `[K, frames, mel bins]`, normalised, then cut or zero-padded."""
-    scaled = (torch.from_numpy(features) - normalisation.mean).div_(2 * normalisation.std)
-    missing = frames - scaled.shape[1]
-    return torch.nn.functional.pad(scaled, (0, 0, 0, missing)) if missing > 0 else scaled[:, :frames]
+    return normalise_fbank(torch.from_numpy(features), frames, normalisation.mean, normalisation.std)
 
 
 class Collate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,16 +15,17 @@ from torch.utils.data import DataLoader
 
 from ..console import progress
 from ..errors import InputError
-from ..model import STGCMA, load_model
+from ..model import STGCMA
 from ..shards.storage import Location
 from .baselines import baselines
 from .data import Batch, batches, open_task
-from .distributed import World, world
+from .distributed import World, leads, world
 from .loading import open_clips, scoring_batches
 from .memory import memory_explained, scoring_advice
 from .objective import run_model, set_tf32
 from .run_folder import RunFolder
 from .tasks import Meter, Task, Tensors
+from .trained import Trained, open_trained
 from .workers import lost_workers_named
 
 # Another machine rounds otherwise; a score that is lower by more than this is another score.
@@ -59,25 +61,55 @@ def score(
     return meter
 
 
-def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = None) -> dict[str, Any]:
-    """Scores the run's chosen checkpoint on `split`, and keeps the result in the run folder.
+def evaluate(
+    path: Path,
+    *,
+    split: str = "test",
+    shards: Location | None = None,
+    preset: str | None = None,
+    weights: str | Path | None = None,
+) -> dict[str, Any]:
+    """Scores a run's chosen checkpoint, or a checkpoint folder, on `split`.
 
-    `shards` takes the place of the directory that the run was trained on. A score that the run folder holds
-    already for the same checkpoint and clips stays there, and the result says under `stored`
-    whether it was met.
+    The result is kept in the run folder. A score that the run folder holds already for the same checkpoint
+    and clips stays there, and the result says under `stored` whether it was met. Of a checkpoint folder
+    nothing is kept.
+
+    Args:
+        path: a run folder or a checkpoint folder.
+        split: of the shards.
+        shards: in place of the directory that the run was trained on; a checkpoint folder needs them.
+        preset: of a checkpoint folder that does not say what it was trained on.
+        weights: where the backbone's weights are, if not where the checkpoint says.
+
+    Raises InputError for a folder, shards or a preset that do not fit; StgcmaError when memory runs out.
     """
-    run = RunFolder.open(run_path)
-    config = run.read_config()
-    folder = shards if shards is not None else run.read_json("run.json", texts=("shards",))["shards"]
+    trained = open_trained(path, preset=preset, shards=shards, weights=weights)
+    folder = shards if shards is not None else _shards_of(trained)
     task = open_task(folder)
-    checkpoint = run.best_sha256()
-    model = load_model(run.best)
-    task.check_model(model.config, where=str(folder))
-    trained_on = run.read_dataset()
+    task.check_model(trained.model.config, where=str(folder))
     for what in ("classes", "vocabulary"):
-        if getattr(task.info, what) != getattr(trained_on, what):
-            raise InputError(f"{folder} has other {what} than {run_path} was trained on, or in another order")
-    dataset = open_clips(folder, split, task, config.data, model.config, measured=trained_on)
+        if getattr(task.info, what) != getattr(trained.info, what):
+            raise InputError(f"{folder} has other {what} than {path} was trained on, or in another order")
+    result = _score_split(trained, task, folder, split)
+    if trained.run is None:
+        return result
+    # Of the same plan and settings, not only of the same bytes: shards that another machine made count.
+    same = task.info.fingerprint == trained.info.fingerprint
+    place = "" if same else f"-{task.info.fingerprint[:12]}"
+    return _compare_and_keep(trained.run, f"evaluation-{split}{place}.json", result, write=leads())
+
+
+def _shards_of(trained: Trained) -> Location:
+    if trained.run is None:
+        raise InputError(f"{trained.path} is a checkpoint: name the shards to score it on with --shards")
+    folder: str = trained.run.read_json("run.json", texts=("shards",))["shards"]
+    return folder
+
+
+def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> dict[str, Any]:
+    config, model = trained.config, trained.model
+    dataset = open_clips(folder, split, task, config.data, model.config, measured=trained.info)
     with lost_workers_named(), world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
         set_tf32(allowed=config.train.tf32)
         _, loader = scoring_batches(
@@ -91,25 +123,26 @@ def evaluate(run_path: Path, *, split: str = "test", shards: Location | None = N
             meter = score(
                 model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)
             )
-        result = {
+        return {
             "task": task.name,
             "split": split,
             "shards": str(folder),
             "data_fingerprint": task.info.data_fingerprint,
-            "checkpoint_sha256": checkpoint,
+            "checkpoint_sha256": trained.sha256,
             "clips": len(dataset),
             "modality": model.config.modality,
             "score_name": task.score_name,
             "score": meter.score(),
             **meter.summary(),
-            "baselines": baselines(task, folder, split),
-            "selected_on": config.train.select_on,
+            "baselines": {
+                name: share
+                for name, share in baselines(task, folder, split).items()
+                if not math.isnan(share)  # of nothing
+            },
+            # Nobody knows of a checkpoint that was handed on which split chose it.
+            "selected_on": config.train.select_on if trained.run is not None else None,
             "machine": f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
         }
-        # Of the same plan and settings, not only of the same bytes: shards that another machine made count.
-        same = task.info.fingerprint == trained_on.fingerprint
-        place = "" if same else f"-{task.info.fingerprint[:12]}"
-        return _compare_and_keep(run, f"evaluation-{split}{place}.json", result, write=here.leads)
 
 
 def _compare_and_keep(run: RunFolder, name: str, result: dict[str, Any], *, write: bool) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from .schedule import learning_rate
 from .state import Progress, load_state, save_state
 from .stopping import StopSignals
 from .tasks import Task
+from .trained import trained_on
 from .workers import lost_workers_named
 
 
@@ -95,6 +96,13 @@ def train(
             model.to(here.device)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
+        model.trained_on = trained_on(
+            task.info,
+            config,
+            fbank=training.fbank,
+            normalisation=training.normalisation,
+            clip_seconds=training.usual_seconds,
+        )
 
         def begin() -> None:
             if not (resume and run.holds_run()):
@@ -118,8 +126,12 @@ def train(
 
 def _read_summary(run: RunFolder) -> TrainSummary:
     """The summary of a finished run; JSON has no word for a score of nothing, which is null in the file."""
-    content = run.read_json(SUMMARY)
-    return TrainSummary(**{name: math.nan if value is None else value for name, value in content.items()})
+    content = run.read_json(SUMMARY, texts=("score_name",))
+    if content.keys() != TrainSummary.__dataclass_fields__.keys():
+        raise InputError(f"{run.path / SUMMARY} is not the summary of a run; it holds other fields")
+    if content["best_score"] is None:
+        content["best_score"] = math.nan
+    return TrainSummary(**content)
 
 
 def _shares(config: RunConfig, here: World) -> Shares:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import STGCMA
-from .augmentation import normalise_frames
+from ..model.inputs import IMAGE_MEAN, IMAGE_STD, normalise_frames
 from .config import LossConfig
 from .tasks import Task, Tensors, Terms
 
@@ -50,7 +50,11 @@ def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool =
     """
     dtype = PRECISIONS[precision]
     device = next(iter(inputs.values())).device.type
-    inputs = {name: normalise_frames(x) if x.dtype == torch.uint8 else x for name, x in inputs.items()}
+    known = model.trained_on
+    mean, std = (known.image_mean, known.image_std) if known else (IMAGE_MEAN, IMAGE_STD)
+    inputs = {
+        name: normalise_frames(x, mean, std) if x.dtype == torch.uint8 else x for name, x in inputs.items()
+    }
     with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
         outputs: Tensors = model(**inputs, explain=explain)
     return outputs

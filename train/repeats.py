@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..shards.files import publish
 from ..shards.storage import Location
 from ..strict_json import strict_json
-from .config import RunConfig, parse
+from .config import RunConfig, replaced
 from .distributed import leads
 from .evaluation import evaluate
 from .loop import train
@@ -74,13 +74,6 @@ def ablate(
     result = {"split": split, "score_name": rows[0]["score_name"], "runs": rows}
     _keep(path / "ablation.json", result)
     return result
-
-
-def replaced(config: RunConfig, section: str, **values: Any) -> RunConfig:
-    """`config` with some values of a section changed, checked again."""
-    content = config.model_dump(mode="json")
-    content[section] = {**content[section], **values}
-    return parse(content, where=f"preset {config.preset}")
 
 
 def _train_each(

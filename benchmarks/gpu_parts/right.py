@@ -107,7 +107,7 @@ def _difference(parity: Any, outputs: dict[str, torch.Tensor]) -> float:
 
 
 def _timm(setting: Setting, preset: str) -> dict[str, Any]:
-    model = build_model(preset, frames=2, **setting.overrides(preset)).to(setting.device).eval()
+    model = build_model(preset, "random", frames=2, **setting.overrides(preset)).to(setting.device).eval()
     inputs = make_inputs(model.config, 1, setting.device)
     inputs = {name: inputs[name] for name in model.config.modalities}
     with torch.inference_mode():

@@ -196,7 +196,7 @@ def _deterministic(setting: Setting, _shards: str, _folder: Path) -> dict[str, A
 
     def gradients(preset: str) -> list[torch.Tensor]:
         torch.manual_seed(0)
-        model = build_model(preset, **setting.overrides(preset)).to(setting.device).train()
+        model = build_model(preset, "random", **setting.overrides(preset)).to(setting.device).train()
         inputs = make_inputs(model.config, 2, setting.device)
         loss = torch.stack([output.float().square().mean() for output in model(**inputs).values()]).sum()
         loss.backward()

@@ -66,7 +66,8 @@ def _step_alone(shards: str, config: RunConfig) -> dict[str, Any]:
     """Steps on one batch that lies on the device already, by the training's own objective and optimiser."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task = open_task(shards)
-    model = build_model(config.preset, **(task.model_options() | architecture(config))).to(device).train()
+    options = task.model_options() | architecture(config)
+    model = build_model(config.preset, "random", **options).to(device).train()
     dataset = ClipDataset(shards, "train", task, config.data, model.config, seed=0)
     size = config.optim.batch_size
     order = EpochOrder([place.shard for place in dataset.places], size, seed=0)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stgcma.preprocess.audio import ffmpeg_executable
+from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.synthesis import synthesizer
 
 # Two clips for training, one for val, one for test; the synthesizers make no fewer than ten in all.

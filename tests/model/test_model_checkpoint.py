@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from stgcma.errors import InputError
-from stgcma.model import ModelConfig, build_from_config, load_model, save_checkpoint
+from stgcma.model import ModelConfig, TrainedOn, build_from_config, load_model, save_checkpoint
 
 
 @pytest.fixture
@@ -70,9 +70,116 @@ def test_says_what_is_missing(folder, tmp_path):
         InputError, match=r"nowhere: no checkpoint; expected a folder with adapters\.safetensors"
     ):
         load_model(tmp_path / "nowhere")
+    description = json.loads((folder / "model.json").read_text())
+    rewrite(folder, description | {"backbone": description["backbone"] | {"kind": "imported"}})
     (folder.parent / "backbone.safetensors").unlink()
     with pytest.raises(InputError, match=r"backbone\.safetensors: no such file"):
         load_model(folder)
+
+
+def rewrite(folder, description):
+    """Gives the checkpoint another description, in both places."""
+    adapters = folder / "adapters.safetensors"
+    save_file(load_file(adapters), adapters, {"stgcma": json.dumps(description)})
+    (folder / "model.json").write_text(json.dumps(description))
+
+
+def test_a_random_backbone_that_was_left_behind_is_drawn_again(helpers, model, folder, tmp_path):
+    handed_on = tmp_path / "handed-on"
+    shutil.copytree(folder, handed_on)
+    inputs = helpers.draw_inputs(model.config)
+    assert torch.equal(load_model(handed_on)(**inputs)["logits"], model(**inputs)["logits"])
+    description = json.loads((folder / "model.json").read_text())
+    description["backbone"]["sha256"] = "0" * 64
+    rewrite(handed_on, description)
+    with pytest.raises(InputError, match=r"trained on the backbone 000000000000… .* from its seed"):
+        load_model(handed_on)
+
+
+@pytest.fixture
+def of_file(helpers, tmp_path):
+    """A model whose backbone was read from a file, and that file."""
+    config = ModelConfig(**helpers.clip_fields())
+    path = tmp_path / "source" / "weights.safetensors"
+    path.parent.mkdir()
+    backbone = build_from_config(config.replace(backbone_seed=3)).encoder.backbone
+    save_file(dict(backbone.named_parameters()), path)
+    return helpers.teach(build_from_config(config, weights=path)).eval(), path
+
+
+def test_no_path_of_this_machine_is_in_a_checkpoint(of_file, tmp_path):
+    model, path = of_file
+    save_checkpoint(model, tmp_path / "out")
+    text = (tmp_path / "out/model.json").read_text()
+    assert json.loads(text)["backbone"]["weights"] == "weights.safetensors"
+    for file in (tmp_path / "out").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+    with pytest.raises(InputError, match=r"no such file; the checkpoint .*out was trained on it; --weights"):
+        load_model(tmp_path / "out")
+    assert load_model(tmp_path / "out", weights=path).backbone_source["kind"] == "file"
+    # Handed on with its backbone beside it, it is found.
+    shutil.copy(path, tmp_path / "out")
+    assert load_model(tmp_path / "out").backbone_source["sha256"] == model.backbone_source["sha256"]
+
+
+def test_a_run_folder_knows_where_its_backbone_was(of_file, tmp_path):
+    model, path = of_file
+    save_checkpoint(model, tmp_path / "run/checkpoints/best")
+    (tmp_path / "run/run.json").write_text(json.dumps({"backbone": model.backbone_source}))
+    assert load_model(tmp_path / "run").backbone_source["kind"] == "file"
+    path.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        load_model(tmp_path / "run")
+
+
+TRAINED_ON = TrainedOn(
+    collection="ave",
+    preset="ave-demo",
+    classes=("Bark", "Background"),
+    vocabulary={},
+    features={"sampling": {"frames": 3}},
+    clip_seconds=10.0,
+    fbank="fbank_128",
+    fbank_mean=-4.0,
+    fbank_std=3.0,
+    image_mean=(0.5, 0.5, 0.5),
+    image_std=(0.25, 0.25, 0.25),
+)
+
+
+def test_what_a_model_was_trained_on_goes_with_it(model, tmp_path):
+    model.trained_on = TRAINED_ON
+    save_checkpoint(model, tmp_path)
+    assert load_model(tmp_path).trained_on == TRAINED_ON
+    assert json.loads((tmp_path / "model.json").read_text())["trained_on"]["classes"] == [
+        "Bark",
+        "Background",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("classes", "Bark", "trained_on.classes is 'Bark', expected a list of texts"),
+        ("fbank_std", 0, "trained_on.fbank_std is 0, expected a number above 0"),
+        ("fbank_mean", "low", "trained_on.fbank_mean is 'low', expected a number"),
+        ("image_std", [1, 1], "trained_on.image_std is [1, 1], expected three numbers above 0"),
+        ("vocabulary", {"words": []}, "trained_on.vocabulary is {'words': []}, expected words and answers"),
+        ("precision", "fp8", "trained_on.precision is 'fp8', expected fp32, bf16 or fp16"),
+        ("clip_seconds", "x" * 500, "…, expected a number above 0"),
+    ],
+)
+def test_a_wrong_account_of_the_data_is_named(model, tmp_path, name, value, message):
+    model.trained_on = TRAINED_ON
+    save_checkpoint(model, tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").unlink()
+    description["trained_on"][name] = value
+    adapters = tmp_path / "adapters.safetensors"
+    save_file(load_file(adapters), adapters, {"stgcma": json.dumps(description)})
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        load_model(tmp_path)
+    assert len(str(caught.value)) < 500
 
 
 def test_damaged_files_are_input_errors(folder):

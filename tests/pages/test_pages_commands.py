@@ -150,10 +150,14 @@ def test_a_score_stands_beside_the_published_one(stgcma, run_copy):
 def test_published_scores_are_of_presets_and_of_their_ablation():
     assert set(SCORES) <= set(preset_names())
     assert all(set(rows) <= set(ABLATION) for rows in ABLATION_SCORES.values())
-    assert published_scores(load_preset("avqa-swin-b")) == []
-    whole = [(row.name, row.score, row.clips) for row in published_scores(load_preset("avs-swin-l"))]
+    assert published_scores(load_preset("avqa-swin-b"), "music-avqa") == []
+    assert published_scores(load_preset("ave-swin-b-base"), "folder") == []
+    assert len(published_scores(load_preset("ave-swin-b-base"), "ave")) == 1
+    whole = [
+        (row.name, row.score, row.clips) for row in published_scores(load_preset("avs-swin-l"), "avs-s4")
+    ]
     assert whole == [("avs-swin-l", 0.818, 740)]
-    part = published_scores(load_preset("avs-swin-l", temporal=True, spatial=False, global_=False))
+    part = published_scores(load_preset("avs-swin-l", temporal=True, spatial=False, global_=False), "avs-s4")
     assert [(row.name, row.score) for row in part] == [
         ("avs-swin-l", 0.818),
         ("avs-swin-l, +temporal", 0.808),

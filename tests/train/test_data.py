@@ -16,9 +16,9 @@ import pytest
 import torch
 from stgcma.errors import InputError, StgcmaError
 from stgcma.model import preset_config
+from stgcma.model.inputs import normalise_frames
 from stgcma.model.noise import Part
 from stgcma.shards.members import open_frames
-from stgcma.train.augmentation import normalise_frames
 from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, batches, decode_frames, make_loader, open_task
 from stgcma.train.order import ALL_QUESTIONS, EpochOrder, Item

@@ -121,7 +121,7 @@ def test_several_seeds_in_two_processes(ave_shards, tmp_path):
 
 def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, tmp_path, monkeypatch):
     """As if each process were on a machine of its own, with a RUN of its own: the first one's is finished."""
-    settings = ("optim.epochs=1", "optim.batch_size=4", "train.save_every_steps=1")
+    settings = ("optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=4", "train.save_every_steps=1")
     train(ave_shards, tmp_path / "run-0", small_config("ave", *settings))
     script = tmp_path / "apart.py"
     script.write_text(

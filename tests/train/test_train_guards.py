@@ -13,6 +13,7 @@ from stgcma.errors import InputError, StgcmaError
 from stgcma.shards.manifest import read_dataset, write_dataset
 from stgcma.train import loop
 from stgcma.train.augmentation import FrameAugmentation
+from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, make_loader, open_task
 from stgcma.train.evaluation import evaluate
 from stgcma.train.loop import train
@@ -104,7 +105,7 @@ def test_clips_of_other_classes_are_not_scored(shards, config, tmp_path):
 def test_augmentation_is_one_draw_for_all_frames():
     """Three equal frames stay equal, and the generators that timm draws from go on where they were."""
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    augment = FrameAugmentation(32)
+    augment = FrameAugmentation(32, DataConfig())
 
     def drawn():
         return random.random(), np.random.random(), torch.rand(1).item()

@@ -11,14 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import StgcmaError
-from ...model.config import QUESTION_WORDS
+from ...model.inputs import word_ids
 from ...shards.members import member, read_questions
 from ...shards.schema import QUESTION_TYPES, DatasetInfo
 from ..config import LossConfig
 from ..order import ALL_QUESTIONS
 from .base import Meter, Task, Tensors, Terms, share
 
-PADDING = 0
 UNKNOWN_ANSWER = -1
 
 
@@ -42,8 +41,7 @@ class AvqaTask(Task):
 
     def word_ids(self, words: list[str]) -> list[int]:
         """The ids of a question's words, padded to 14; a word unseen in training is the padding."""
-        ids = [self.words.get(word, PADDING) for word in words[:QUESTION_WORDS]]
-        return ids + [PADDING] * (QUESTION_WORDS - len(ids))
+        return word_ids(words, self.words)
 
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:
         """`question` `[Q, 14]`, `answer` `[Q]` (−1: never given in training) and `type` `[Q]`."""

@@ -1,0 +1,100 @@
+"""One clip's frames, log-mel energies and question as the model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import InputError
+from .config import QUESTION_WORDS
+from .network import STGCMA
+
+# ImageNet statistics, which the backbones were trained with.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+PADDING = 0
+"""The id of what is no word, and of words that training never met."""
+
+
+def prepare_inputs(
+    model: STGCMA,
+    *,
+    frames: Tensor | None = None,
+    fbank: Tensor | None = None,
+    question: Sequence[str] | None = None,
+) -> dict[str, Tensor]:
+    """Return one clip as `model` takes it; train, evaluate and predict prepare clips with the same functions.
+
+    Args:
+        model: a model that says what it was trained on: of a run, or of a checkpoint of this version.
+        frames: `[T, 3, 224, 224]` uint8, RGB, as in a shard's `frame_00.jpg` ….
+        fbank: `[T, n, M]` log-mel energies, not normalised, as in a shard's `fbank_128.npy` (CLIP) or
+            `fbank_224.npy` (Swin); n is any number of frames.
+        question: the question's words as in a shard's `qa.json` (AVQA).
+
+    Returns:
+        Of what is given, `video` `[1, T, 3, 224, 224]` and `audio` `[1, T, F, M]` float32, normalised, and
+        `question` `[1, 14]` int64. Several clips are joined with `torch.cat`. Call `model(**inputs)`.
+
+    Raises:
+        InputError: something is given that the model does not take or of another shape, or the model does
+            not say how it was trained.
+    """
+    known = model.trained_on
+    if known is None:
+        raise InputError(
+            "model: it does not say how its inputs were normalised (it is new, imported or older)"
+        )
+    config = model.config
+    inputs: dict[str, Tensor] = {}
+    if frames is not None:
+        if frames.dtype != torch.uint8 or frames.dim() != 4 or frames.shape[1] != 3:
+            raise InputError(f"frames: {_described(frames)}, expected uint8 [T, 3, height, width]")
+        inputs["video"] = normalise_frames(frames, known.image_mean, known.image_std)[None]
+    if fbank is not None:
+        if fbank.dim() != 3 or not fbank.is_floating_point():
+            raise InputError(f"fbank: {_described(fbank)}, expected float [T, n, {config.audio_shape[1]}]")
+        energies = fbank.to(torch.float32)
+        inputs["audio"] = normalise_fbank(energies, config.audio_shape[0], known.fbank_mean, known.fbank_std)[
+            None
+        ]
+    if question is not None:
+        ids = word_ids(question, {word: index for index, word in enumerate(known.vocabulary["words"])})
+        inputs["question"] = torch.tensor([ids], dtype=torch.int64)
+    shapes = config.input_shapes(1)
+    for name, tensor in inputs.items():
+        if tuple(tensor.shape) != shapes.get(name):
+            taken = list(shapes[name]) if name in shapes else f"only {', '.join(shapes)}"
+            raise InputError(f"{name}: {list(tensor.shape)}, the model takes {taken}")
+    return inputs
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def normalise_frames(
+    frames: Tensor, mean: Sequence[float] = IMAGE_MEAN, std: Sequence[float] = IMAGE_STD
+) -> Tensor:
+    """RGB frames `[…, 3, H, W]` uint8 → the same shape, float32, `(x / 255 − mean) / std` by channel."""
+    shape = (3, 1, 1)
+    means = torch.tensor(mean, device=frames.device).view(shape)
+    stds = torch.tensor(std, device=frames.device).view(shape)
+    pixels = frames.to(torch.float32, memory_format=torch.contiguous_format)
+    return pixels.div_(255).sub_(means).div_(stds)
+
+
+def normalise_fbank(energies: Tensor, frames: int, mean: float, std: float) -> Tensor:
+    """Log-mel energies `[K, n, M]` → `[K, frames, M]`, `(x − mean) / (2·std)`, then cut or zero-padded."""
+    scaled = (energies - mean).div_(2 * std)
+    missing = frames - scaled.shape[1]
+    return functional.pad(scaled, (0, 0, 0, missing)) if missing > 0 else scaled[:, :frames]
+
+
+def word_ids(words: Sequence[str], vocabulary: Mapping[str, int]) -> list[int]:
+    """The ids of a question's first 14 words, padded to 14; a word unseen in training is the padding."""
+    ids = [vocabulary.get(word, PADDING) for word in words[:QUESTION_WORDS]]
+    return ids + [PADDING] * (QUESTION_WORDS - len(ids))
