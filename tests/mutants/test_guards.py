@@ -36,6 +36,7 @@ def test_the_tests_of_a_guard_are_there(guard):
 def test_guards_are_many_and_have_names_of_their_own():
     assert len(GUARDS) >= 40
     assert len({guard.name for guard in GUARDS}) == len(GUARDS)
+    assert len({(guard.file, guard.text.strip(), guard.without.strip()) for guard in GUARDS}) == len(GUARDS)
 
 
 def test_a_text_that_is_not_there_once_is_refused():
