@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import tarfile
 from collections.abc import Iterable
@@ -33,10 +34,12 @@ def write_shard(folder: Location, split: str, index: int, samples: Iterable[Samp
 
 
 def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
-    """The tar members of one clip, headers and padding included, as WebDataset's TarWriter writes them.
+    """The tar members of one clip, headers and padding included, written by webdataset's TarWriter.
 
-    Not with it: it loads torch, which takes a process that only writes two seconds.
+    A writer a clip: the manifest holds the size and the hash of each clip's part of the tar.
     """
+    from webdataset import TarWriter  # loads torch: not before there is something to write
+
     description = {
         **sample.fields,
         "key": sample.key,
@@ -50,16 +53,15 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
         "warnings": list(sample.warnings),
     }
     members = {"json": canonical_json(description), **sample.members}
-    extent = bytearray()
-    for suffix in sorted(members):
-        if not isinstance(members[suffix], bytes):
-            raise ValueError(f"{suffix} of {sample.key} is {type(members[suffix])}, must be bytes")
-        header = tarfile.TarInfo(f"{sample.key}.{suffix}")
-        header.size = len(members[suffix])
-        extent += header.tobuf(tarfile.USTAR_FORMAT)
-        extent += members[suffix]
-        extent += bytes(-header.size % tarfile.BLOCKSIZE)
-    return bytes(extent)
+    for suffix, content in members.items():
+        if not isinstance(content, bytes):
+            raise ValueError(f"{suffix} of {sample.key} is {type(content)}, must be bytes")
+    stream = io.BytesIO()
+    # Nothing of the clock or of the user who runs this.
+    with TarWriter(stream, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
+        writer.write({"__key__": sample.key, **members})
+        size = writer.tarstream.offset
+    return stream.getvalue()[:size]
 
 
 def end_of_archive(size: int) -> bytes:

@@ -26,6 +26,9 @@ from stgcma.train.order import ALL_QUESTIONS, Shares
 from stgcma.train.stream_plan import Clip, EpochPlan, StreamOrder, Streams
 from stgcma.train.tasks import task_of
 
+from ..conftest import SMALL
+from .test_distributed import torchrun
+
 SIZES = (5, 1, 4, 3, 2, 6, 1)  # clips of the training shards
 
 
@@ -270,3 +273,15 @@ def test_another_number_of_streams_is_another_order(many, small_config, tmp_path
     other = small_config("ave", *SETTINGS[:5], "optim.epochs=1", "data.workers=2")
     with pytest.raises(OtherSettingsError, match="streamed by 0 loader processes, now by 2"):
         train(many, tmp_path / "run", other, resume=True)
+
+
+def test_two_processes_have_equally_many_steps_and_every_clip_once(many, tmp_path):
+    """With 4 and 3 shards, so that one of them runs out of clips before the other."""
+    chosen = [*SMALL["ave"], *SETTINGS, "data.workers=1", "train.accumulate=2"]
+    options = [part for setting in chosen for part in ("--set", setting)]
+    done = torchrun("train", many, "--preset", "ave-demo", "--run-folder", tmp_path / "run", *options)
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    for epoch in (1, 2):
+        clips = [key for row in steps if row["epoch"] == epoch for key in row["clips"]]
+        assert sorted(clips) == [f"clip-{n:02d}" for n in range(22)]
