@@ -2,12 +2,13 @@
 
 For training both sides draw timm's augmentation and mix half of the sounds with another clip's. Frames for
 evaluation stay bytes on our side, because the device normalises them; where the device is the CPU that costs,
-too, and is a figure of its own.
+too, and is a figure of its own. Beside it, what streamed reading costs against indexed reading.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from stgcma.model.inputs import normalise_frames
 from stgcma.model.noise import Part
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.shards.manifest import read_manifest
-from stgcma.train.config import DataConfig
-from stgcma.train.data import ClipDataset, open_task
-from stgcma.train.order import Item
+from stgcma.train.config import DataConfig, load_preset
+from stgcma.train.data import ClipDataset, batches, open_task
+from stgcma.train.loading import open_clips, training_batches
+from stgcma.train.order import Item, Shares
 
 PRESETS = {"clip": "ave-clip-b16-base", "swin": "ave-swin-b-base"}
 BASELINE = "the releases' way: JPEGs and wav, fbanks on the fly"
@@ -62,8 +64,32 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
             told = f"{len(names)} clips, {note}; {said}" if what == "evaluation" else note
             name = f"loading for {what}, {backbone}"
             made.append(Figure(name, "CPU-s a clip", BASELINE, *spent, target, note=told))
+        read = partial(_epoch_cost, shards, PRESETS[backbone])
+        made.append(
+            Figure(
+                f"an epoch of clips, streamed, {backbone}", "CPU-s a clip",
+                "`data.read=indexed`, the same shards and clips",
+                *in_turns(2 if quick else 3, partial(read, "streamed"), partial(read, "indexed")),
+                note="a local folder in the page cache, no augmentation, hashes checked, no loader processes",
+            )
+        )  # fmt: skip
     torch.set_num_threads(threads)
     return made
+
+
+def _epoch_cost(shards: Path, preset: str, read: str) -> float:
+    settings = [f"data.read={read}", "data.workers=0", "data.augment=false", "data.mixup=0"]
+    config = load_preset(preset, settings)
+    task, model = open_task(str(shards)), preset_config(preset)
+    clips = open_clips(str(shards), "train", task, config.data, model, seed=0)
+    with closing(clips):
+        _, loader = training_batches(clips, config, rank=0, shares=Shares(), questions=None)
+        before = time.process_time()
+        read_keys = [key for batch in batches(loader) for key in batch.keys]
+        cost = (time.process_time() - before) / len(read_keys)
+    if sorted(read_keys) != sorted(place.key for place in clips.places):
+        raise MeasurementError(f"{read} reading gave {len(read_keys)} of {len(clips)} clips")
+    return cost
 
 
 class FromShards:
