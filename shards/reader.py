@@ -120,6 +120,14 @@ class ClipReader:
         Its hash is not compared: the manifest has that of the whole clip. Raises StgcmaError as `read`, and
         when the clip has no such member.
         """
+        try:
+            return self._read_member(place, suffix)
+        except StgcmaError:
+            if not self._renew(place.shard):
+                raise
+        return self._read_member(place, suffix)
+
+    def _read_member(self, place: ClipPlace, suffix: str) -> bytes:
         where, wanted = self._where(place.shard), f"{place.key}.{suffix}"
         at, end = place.offset_bytes, place.offset_bytes + place.size_bytes
         try:
