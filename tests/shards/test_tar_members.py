@@ -1,9 +1,11 @@
 """One header after the other: what a shard's members may be."""
 
+import io
 import tarfile
 
 import pytest
-from stgcma.shards.tar_members import TarMemberError, extent_members
+from stgcma.shards.tar_members import TarMemberError, extent_members, stream_members
+from stgcma.shards.writer import end_of_archive
 
 ODD = {
     "symbolic link": tarfile.SYMTYPE,
@@ -18,8 +20,8 @@ ODD = {
 }
 
 
-def member(kind):
-    header = tarfile.TarInfo("a.json")
+def member(kind, name="a.json"):
+    header = tarfile.TarInfo(name)
     header.size, header.type = 3, kind
     return header.tobuf(tarfile.USTAR_FORMAT) + b"abc" + bytes(509)
 
@@ -32,3 +34,23 @@ def test_plain_files_are_members():
 def test_nothing_else_is_a_member(kind):
     with pytest.raises(TarMemberError, match="shards hold plain files only"):
         list(extent_members(member(kind)))
+
+
+def streamed(content):
+    return list(stream_members(io.BytesIO(content), len(content), frozenset({"json", "label.npy"})))
+
+
+def test_a_header_of_zeros_is_no_end_of_a_shard():
+    first, second = member(tarfile.REGTYPE), member(tarfile.REGTYPE, "b.json")
+    whole = first + second + end_of_archive(len(first + second))
+    assert streamed(whole) == [("a.json", b"abc"), ("b.json", b"abc")]
+    blank = first + bytes(512) + second[512:] + end_of_archive(len(first + second))
+    for content in (blank, whole[:-1], whole + b"x", whole[: len(first)]):
+        with pytest.raises(TarMemberError, match=r"the tar header at byte (1024|2048) is damaged"):
+            streamed(content)
+
+
+def test_a_member_of_a_clip_is_there_once():
+    twice = member(tarfile.REGTYPE) * 2
+    with pytest.raises(TarMemberError, match=r"a\.json is in it twice"):
+        streamed(twice + end_of_archive(len(twice)))
