@@ -256,6 +256,7 @@ def test_a_clip_is_compared_at_its_first_read_alone(ave_shards, monkeypatch):
     for _ in range(2):
         _ = clips[item(0)], clips[item(1, epoch=3)]
     assert checked == [True, True, False, False]
+    clips.close()
     monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a process that was forked from this one
     _ = clips[item(0)]
     assert checked[4:] == [True]
