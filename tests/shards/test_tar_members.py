@@ -4,6 +4,8 @@ import io
 import tarfile
 
 import pytest
+from stgcma.shards.clip_checks import clip_faults
+from stgcma.shards.schema import ClipRecord
 from stgcma.shards.tar_members import TarMemberError, extent_members, stream_members
 from stgcma.shards.writer import end_of_archive
 
@@ -54,3 +56,9 @@ def test_a_member_of_a_clip_is_there_once():
     twice = member(tarfile.REGTYPE) * 2
     with pytest.raises(TarMemberError, match=r"a\.json is in it twice"):
         streamed(twice + end_of_archive(len(twice)))
+
+
+def test_verify_names_a_member_that_is_there_twice():
+    record = ClipRecord("a", "train", "train-000000.tar", 0, "", "a.mp4", 1.0, 25.0, True, "pyav", ())
+    twice = member(tarfile.REGTYPE, "a.label.npy") * 2
+    assert "has the member a.label.npy twice" in list(clip_faults(twice, record, None))
