@@ -46,7 +46,8 @@ def prepare_inputs(
     known = model.trained_on
     if known is None:
         raise InputError(
-            "model: it does not say how its inputs were normalised (it is new, imported or older)"
+            "model: it does not say how its inputs were normalised (it is new, imported or older); "
+            "set model.trained_on to a stgcma.model.TrainedOn"
         )
     config = model.config
     inputs: dict[str, Tensor] = {}
@@ -62,7 +63,8 @@ def prepare_inputs(
             None
         ]
     if question is not None:
-        ids = word_ids(question, {word: index for index, word in enumerate(known.vocabulary["words"])})
+        words = known.vocabulary.get("words", ())  # without any, the model takes no question: see below
+        ids = word_ids(question, {word: index for index, word in enumerate(words)})
         inputs["question"] = torch.tensor([ids], dtype=torch.int64)
     shapes = config.input_shapes(1)
     for name, tensor in inputs.items():

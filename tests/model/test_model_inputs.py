@@ -74,6 +74,6 @@ def test_a_model_that_does_not_say_how_it_was_trained(model):
 
 def test_a_model_without_questions_takes_none(helpers):
     model = build_from_config(ModelConfig(**helpers.swin_fields()))
-    model.trained_on = dataclasses.replace(KNOWN)
+    model.trained_on = dataclasses.replace(KNOWN, vocabulary={})
     with pytest.raises(InputError, match=r"question: .* the model takes only video, audio"):
         stgcma.prepare_inputs(model, question=["how"])
