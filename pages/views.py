@@ -17,6 +17,7 @@ from ..shards.storage import Location
 from ..train.data import Batch, ClipDataset, make_loader, open_task
 from ..train.distributed import pick_device
 from ..train.evaluation import outputs
+from ..train.loading import open_clips
 from ..train.memory import memory_explained, scoring_advice
 from ..train.objective import set_tf32
 from ..train.order import ScoringOrder
@@ -83,7 +84,7 @@ def ranked_clips(
     device = pick_device()
     model = load_model(run.best, weights)
     set_tf32(allowed=config.train.tf32)
-    dataset = ClipDataset(shards, split, task, config.data, model.config, measured=run.read_dataset())
+    dataset = open_clips(shards, split, task, config.data, model.config, measured=run.read_dataset())
     with (
         closing(dataset),
         memory_explained(f"scoring {config.optim.batch_size} clips at a time", device, scoring_advice),

@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 
+import fsspec
 import pytest
 import yaml
 from stgcma.pages.published import ABLATION_SCORES, SCORES, published_scores
-from stgcma.pages.views import best_and_worst
+from stgcma.pages.views import best_and_worst, ranked_clips
 from stgcma.shards.manifest import read_manifest
 from stgcma.train.config import load_preset, preset_names
 from stgcma.train.repeats import ABLATION
+from stgcma.train.run_folder import RunFolder
 
 
 def text_of(page):
@@ -109,6 +111,19 @@ def test_shards_that_hold_other_data_are_not_shown(stgcma, run_copy):
     text = text_of(run_copy / "report.html")
     assert "holds other data by now" in text
     assert "the score is of 000000000000" in text
+
+
+def test_the_clips_of_a_streamed_run_are_kept_nowhere(run_copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = f"memory://{tmp_path.name}"
+    fsspec.filesystem("memory").put(shards_of_run(run_copy), f"/{tmp_path.name}", recursive=True)
+    config = run_copy / "config.yaml"
+    kept = []
+    for read in ("streamed", "indexed"):
+        config.write_text(re.sub(r"(?m)^  read: .*", f"  read: {read}", config.read_text()))
+        ranked_clips(RunFolder.open(run_copy), url, "test", count=2)
+        kept.append((tmp_path / "cache").exists())
+    assert kept == [False, True]
 
 
 def test_a_run_that_is_not_finished_is_said_to_be(stgcma, run_copy):
