@@ -327,11 +327,15 @@ class Collate:
 
 
 def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:
-    """A loader of the batches that `order` names; iterate over it with `batches`."""
+    """A loader of the batches that `order` names; iterate over it with `batches`.
+
+    It has fewer than `workers` processes where shared memory has no room for them.
+    """
+    workers = possible_workers(workers)
     return DataLoader(
         dataset,
         batch_sampler=order,
-        num_workers=(workers := possible_workers(workers)),
+        num_workers=workers,
         collate_fn=Collate(dataset.task),
         worker_init_fn=enter_worker,
         persistent_workers=workers > 0,

@@ -50,10 +50,11 @@ def training_batches(
     Raises InputError when streamed shards are fewer than processes.
     """
     shards = [place.shard for place in clips.places]
-    size, workers = config.optim.batch_size, possible_workers(config.data.workers)
+    size = config.optim.batch_size
     if config.data.read == "indexed":
         order = EpochOrder(shards, size, seed=config.train.seed, shares=shares, questions=questions)
-        return order, make_loader(clips, order, workers=workers)
+        return order, make_loader(clips, order, workers=config.data.workers)
+    workers = possible_workers(config.data.workers)
     streams = Streams(
         batch_size=size,
         rank=rank,
@@ -70,10 +71,10 @@ def scoring_batches(
     clips: ClipDataset, config: RunConfig, *, batch_size: int, rank: int, world: int
 ) -> tuple[ScoringOrder | StreamOrder, DataLoader[Any]]:
     """The order in which a split is scored, and the loader of its batches of `batch_size` clips."""
-    workers = possible_workers(config.data.workers)
     if config.data.read == "indexed":
         order = ScoringOrder(len(clips), batch_size, rank=rank, world=world)
-        return order, make_loader(clips, order, workers=workers)
+        return order, make_loader(clips, order, workers=config.data.workers)
+    workers = possible_workers(config.data.workers)
     shards = [place.shard for place in clips.places]
     streams = Streams(batch_size * world, rank, world, max(workers, 1), padded=False)
     return _streamed(clips, shards, streams, questions=None, workers=workers)
