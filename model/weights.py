@@ -38,7 +38,7 @@ from .torch_files import check_archive, check_list, check_size, check_tensors
 
 RANDOM = "random"
 KEPT_KINDS = ("random", "imported")
-"""Backbones that nobody else can give back; checkpoints keep them."""
+"""Backbone kinds that cannot be downloaded again, so checkpoints store them."""
 
 
 def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str | None = None) -> None:
