@@ -90,7 +90,6 @@ def _config(setting: Setting, *chosen: str) -> RunConfig:
 def _in_child(work: Callable[[], Any]) -> Any:
     """What `work` returns in a forked process. Raises RuntimeError with its error, or its exit status."""
     fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe(duplex=False)
 
     def call() -> None:
         torch.set_num_threads(1)
@@ -100,17 +99,20 @@ def _in_child(work: Callable[[], Any]) -> Any:
             theirs.send((False, f"{type(error).__name__}: {error}"))
             raise
 
-    child = fork.Process(target=call)
+    # A child that another thread forks must not hold this pipe: the end of this one would go unnoticed.
     with _FORKS:
+        ours, theirs = fork.Pipe(duplex=False)
+        child = fork.Process(target=call)
         child.start()
-    theirs.close()
+        theirs.close()
     try:
         done, value = ours.recv() if ours.poll(_CASE_SECONDS) else (False, f"no answer in {_CASE_SECONDS} s")
     except EOFError:
         child.join()
         done, value = False, f"ended with {child.exitcode}"
     finally:
-        if child.is_alive() and child.join(5) is None and child.is_alive():
+        child.join(5)
+        if child.is_alive():
             child.kill()
     if not done:
         raise RuntimeError(value)
