@@ -110,11 +110,3 @@ def synchronize(device: str) -> None:
 
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def set_tf32(allowed: bool) -> None:
-    """Lets float32 products use TF32, or not: in matrix products and convolutions."""
-    import torch
-
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_parts.common import Report, Setting, set_tf32
+from gpu_parts.common import Report, Setting
 from stgcma.model import STGCMA, build_model, import_reference, load_model
 from stgcma.model.reference_names import reference_names
+from stgcma.train.objective import set_tf32
 from training_step import make_inputs
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "model" / "parity"))
@@ -28,15 +29,16 @@ OUTPUT_TOLERANCES = {"fp32": 1e-4, "bf16": 4e-2, "fp16": 6e-3}
 # Of a single gradient norm in fp32; AVS: the signs of a few ReLU inputs near zero hang on rounding.
 GRADIENT_TOLERANCES = {"avs_swin_fusion": 5e-2}
 GRADIENT_TOLERANCE = 2e-3
-# An untrained model against timm's features, fp32, relative; on a CPU they are equal to the bit.
-TIMM_TOLERANCE = 1e-5
+# An untrained model against timm's features, fp32, relative; on a CPU the difference is at most 4e-7. A GPU
+# takes other kernels for other batches; TF32 would differ by 1e-3.
+TIMM_TOLERANCE = 5e-5
 TIMM_PRESETS = ("ave-clip-b16-base", "ave-clip-l14-base", "ave-swin-b-base", "ave-swin-l-base")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def run(setting: Setting, report: Report) -> None:
     """Adds a row for each parity file and precision, and for each backbone beside timm's."""
-    set_tf32(False)
+    set_tf32(allowed=False)
     presets = ("ave-demo", "avs-demo") if setting.tiny else TIMM_PRESETS
     for preset in presets:
         report.attempt(f"untrained {preset} against timm", lambda preset=preset: _timm(setting, preset))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gpu_parts.common import TABLE_9_BATCH, TINY_PRESETS, Report, Setting, set_tf32, synchronize
+from gpu_parts.common import TABLE_9_BATCH, TINY_PRESETS, Report, Setting, synchronize
 from naive import naive_forward
 from stgcma.model import PRESET_NAMES, STGCMA, preset_config
 from stgcma.model.weights import materialise
+from stgcma.train.objective import set_tf32
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from training_step import make_inputs
@@ -150,7 +151,7 @@ class Bench:
     def values(self, cell: Cell) -> dict[str, Any]:
         """Median seconds, peak bytes, and the share of the matrix products' rate."""
         device = self.setting.device
-        set_tf32(cell.precision == "tf32")
+        set_tf32(allowed=cell.precision == "tf32")
         if cell.mode in MODES:
             torch._dynamo.reset()
         started = time.perf_counter()
@@ -206,12 +207,12 @@ class Bench:
     def _flops(self, cell: Cell) -> float:
         """Operations of one step's products, counted on one clip; the naive side is held to the same."""
         if self._flops_a_clip is None:
-            set_tf32(False)
+            set_tf32(allowed=False)
             step = self.step(Cell(self.preset, "fp32", "eager", 1))
             with CountedOperations() as counter:
                 step()
             self._flops_a_clip = float(counter.total)
-            set_tf32(cell.precision == "tf32")
+            set_tf32(allowed=cell.precision == "tf32")
         return self._flops_a_clip * cell.batch
 
     def step(self, cell: Cell) -> Callable[[], None]:
@@ -261,7 +262,7 @@ class CountedOperations(TorchDispatchMode):
 def _product(setting: Setting, precision: str) -> dict[str, Any]:
     """The rate of a large product of random matrices."""
     side, device = PRODUCT_SIDE[setting.device], setting.device
-    set_tf32(precision == "tf32")
+    set_tf32(allowed=precision == "tf32")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds = []
