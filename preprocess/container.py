@@ -130,15 +130,16 @@ def _pixels(stream: Any) -> int:
 def default_sound(streams: Sequence[Any]) -> int:
     """The place in `streams` (one at least) of the sound stream that players take.
 
-    The first one that is marked as the default; else the first that is no comment and no track for the
-    impaired; else the first.
+    The first one that is marked as the default and is no comment and no track for the impaired; else the
+    first that is marked; else the first that is no such track; else the first.
     """
     from av.stream import Disposition
 
     special = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
     marked = [place for place, stream in enumerate(streams) if stream.disposition & Disposition.default]
     plain = [place for place, stream in enumerate(streams) if not stream.disposition & special]
-    return (marked or plain or [0])[0]
+    both = [place for place in marked if place in plain]
+    return (both or marked or plain or [0])[0]
 
 
 def read_only(stream: Any) -> None:

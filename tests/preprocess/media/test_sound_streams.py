@@ -58,6 +58,13 @@ def test_without_a_default_the_first_is_taken_that_is_no_comment(film):
     assert heard(film("comment.mkv", *picture(), *sine(440), *sine(880), *comment))[0] == 880
 
 
+def test_of_several_defaults_the_first_is_taken_that_is_no_comment(film):
+    both = ["-disposition:a:0", "default+comment", "-disposition:a:1", "default"]
+    assert heard(film("both.mkv", *picture(), *sine(440), *sine(880), *TWO, *both))[0] == 880
+    one = ["-disposition:a:0", "default+comment", "-disposition:a:1", "0"]
+    assert heard(film("one.mkv", *picture(), *sine(440), *sine(880), *TWO, *one))[0] == 440
+
+
 def test_the_loudest_stream_and_a_numbered_one(film):
     path = film("two.mkv", *picture(), *sine(440, 0.1), *sine(880, 0.4), *TWO)
     assert heard(path)[0] == 440
