@@ -19,6 +19,7 @@ from ..errors import InputError, OtherSettingsError, StgcmaError
 from ..shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ..shards.manifest import dataset_bytes, read_dataset, read_manifest
 from ..shards.schema import (
+    CONTENT_HASH,
     DATASET_FILE,
     MANIFEST_FILE,
     QUARANTINE_FILE,
@@ -28,6 +29,7 @@ from ..shards.schema import (
     DatasetInfo,
     QuarantineRecord,
     canonical_json,
+    content_sha256,
     shard_name,
 )
 from ..shards.storage import LocalStore, Location, ObjectStore, Store, open_store
@@ -116,12 +118,19 @@ class OutputFolder:
         """Whether the directory is finished."""
         return self._store.exists(DATASET_FILE)
 
-    def begin(self, plan: dict[str, Any], *, overwrite: bool) -> None:
+    def begin(self, plan: dict[str, Any], *, overwrite: bool, repair: bool = False) -> None:
         """Starts or continues the run that `plan` describes.
 
-        Raises InputError naming what differs when the folder holds the result of another plan, and when it
-        holds shards that nothing says are of this program's making.
+        A finished directory whose description holds no plan any more is begun anew with `repair`.
+
+        Raises InputError naming what differs when the folder holds the result of another plan, when it holds
+        shards that nothing says are of this program's making, and for such damage without `repair`.
         """
+        if self.is_complete() and not overwrite and (fault := self._lost_plan()):
+            if not repair:
+                raise InputError(f"{fault}; give the same command with --repair")
+            message(f"{fault}; nothing says how the shards were made: all are made again")
+            overwrite = True
         existing = None if overwrite or self.is_complete() else self._plan()
         if overwrite or existing == _CLEARING:
             self._clear()
@@ -221,6 +230,21 @@ class OutputFolder:
             )
             return
         self._check_same(existing, plan, self._decoders_of_manifest)
+
+    def _lost_plan(self) -> str | None:
+        """The damage of a finished directory's description that leaves no plan to compare; else None."""
+        where = self._store.where(DATASET_FILE)
+        try:
+            fields = parse_object(self._store.read(DATASET_FILE), where=where)
+        except InputError as error:
+            return str(error)
+        if fields.get(CONTENT_HASH) in (None, content_sha256(fields)):
+            return None
+        try:
+            DatasetInfo.from_json(fields, where=where)
+        except InputError as error:
+            return str(error)
+        return None
 
     def _decoders_of_manifest(self) -> set[str]:
         return {record.decoder for record in read_manifest(self.location)}

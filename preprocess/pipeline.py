@@ -191,7 +191,7 @@ def build(
     )
     plan = make_plan(info)
     with open_output(out) as output:
-        output.begin(plan, overwrite=options.overwrite)
+        output.begin(plan, overwrite=options.overwrite, repair=options.repair)
         tasks = plan_shards(collection.clips, clips_per_shard)
         unchecked = options.repair
         if output.is_complete():

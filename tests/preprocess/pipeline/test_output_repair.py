@@ -6,6 +6,7 @@ import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess import pipeline
 from stgcma.preprocess.output import PROGRESS_FOLDER
+from stgcma.shards.schema import CONTENT_HASH, content_sha256
 
 from .stand_in import build, contents, faults, unfinish
 
@@ -119,6 +120,30 @@ def test_a_description_that_does_not_fit_its_hash_is_repaired(out, raw):
     build(out, raw, repair=True)
     assert contents(out) == whole
     assert {name for name, file in files(out).items() if file != before[name]} == {"dataset.json"}
+
+
+@pytest.mark.parametrize("harm", ["empty", "cut", "a key"])
+def test_a_description_that_cannot_be_read_is_repaired(out, raw, harm, capsys):
+    whole, path = contents(out), out / "dataset.json"
+    content = path.read_bytes()
+    harmed = {"empty": b"", "cut": content[:200], "a key": content.replace(b'"classes"', b'"glasses"')}
+    path.write_bytes(harmed[harm])
+    with pytest.raises(InputError, match=r"dataset\.json.*; give the same command with --repair"):
+        build(out, raw)
+    assert path.read_bytes() == harmed[harm]
+    build(out, raw, repair=True)
+    assert contents(out) == whole
+    assert "nothing says how the shards were made: all are made again" in capsys.readouterr().err
+
+
+def test_a_directory_of_a_newer_format_is_not_repaired(out, raw):
+    path = out / "dataset.json"
+    content = json.loads(path.read_text()) | {"format_version": 99}
+    content |= {CONTENT_HASH: content_sha256(content)}
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="format_version is 99"):
+        build(out, raw, repair=True)
+    assert json.loads(path.read_text()) == content
 
 
 def test_killed_anywhere_while_repairing(finish, tmp_path, raw):
