@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..bounded import parse_object
-from ..errors import InputError
+from ..errors import InputError, one_line
 from .clip_checks import Shapes, clip_faults, expected_shapes, first_key
 from .files import PARTIAL_SUFFIX
 from .manifest import MOST_TABLE_BYTES, dataset_bytes, read_manifest, read_quarantine
@@ -51,7 +51,7 @@ class Fault:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}"
+        return one_line(f"{self.file}: {self.what}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Verification:
 
     def to_json(self, location: Location) -> dict[str, Any]:
         """For machines."""
-        faults = [{"file": fault.file, "what": fault.what} for fault in self.faults]
+        faults = [{"file": fault.file, "what": one_line(fault.what)} for fault in self.faults]
         size = {"shards": self.shards, "clips": self.clips, "bytes": self.bytes}
         sources = {} if self.sources is None else {"sources": self.sources}
         return {"out": str(location), **size, **sources, "faults": faults}

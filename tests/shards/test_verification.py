@@ -225,6 +225,20 @@ def test_a_manifest_that_disagrees_with_a_clip_is_named(directory):
     ]
 
 
+def test_a_fault_is_one_line_whatever_is_quoted(directory):
+    folder = directory()
+    records = read_manifest(folder)
+    records[4] = records[4]._replace(source="long/" * 200 + "a\nb.mp4")
+    rewrite(folder, manifest=records)
+    (said,) = faults(folder)
+    assert said.startswith(
+        "shards/val-000000.tar: val_0 has source 'AVE/val_0.mp4' in its description, 'long/"
+    )
+    assert len(said) <= 500
+    (folder / "shards" / "a\nb").touch()
+    assert faults(folder)[0] == "shards/a b: is extra, manifest.parquet does not name it"
+
+
 def test_rows_out_of_order_or_twice_are_named(directory):
     folder = directory()
     records = read_manifest(folder)
