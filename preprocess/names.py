@@ -19,7 +19,10 @@ _SPLITS = {
 }
 # Taken for training here and for testing there, so that nobody can tell.
 _UNCLEAR = frozenset(
-    {"dev", "devel", "development", "eval", "evaluation", "holdout", "trainval", "trn", "vld", "tst"}
+    {
+        *("dev", "devel", "development", "eval", "evaluate", "evaluation", "holdout", "trainval", "trn"),
+        *("validate", "validations", "vld", "tests", "tst"),
+    }
 )
 # What is written around such a word: `train_set`, `TestData`, `val-videos`, `training clips 2`.
 _AROUND = (

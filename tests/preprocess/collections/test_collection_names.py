@@ -71,6 +71,7 @@ def test_splits_may_lie_in_the_class_folders(clips):
         (("train_set/dog/1.mp4",), "in 'train_set', which looks like a split"),
         (("TestData2/dog/1.mp4",), "in 'TestData2', which looks like a split"),
         (("trn/dog/1.mp4", "tst/dog/1.mp4"), "in 'trn', which looks like a split"),
+        (("tests/dog/1.mp4", "validate/dog/1.mp4"), "in 'tests', which looks like a split"),
         (("dog/dev/1.mp4", "dog/1.mp4"), "in 'dog/dev', which looks like a split"),
         (("Train/dog/1.mp4", "cat/1.mp4"), "in 'Train', which names a split, and in 'cat'; put every class"),
         (("dog/train/1.mp4", "dog/2.mp4"), "in 'dog/train', which names a split, and in 'dog'"),
