@@ -6,7 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
-from ..bounded import read_file
+from ..bounded import open_plain, read_file
 from ..errors import InputError
 
 _HEAD_BYTES = 4096
@@ -46,9 +46,10 @@ def read_text(path: Path, *, hint: str) -> str:
 def check_encoding(path: Path) -> None:
     """Raises InputError naming what the file is when it is known, and not text in UTF-8.
 
-    Single bytes that are not UTF-8 pass: what they mean depends on the field that they are in.
+    Single bytes that are not UTF-8 pass: what they mean depends on the field that they are in. Raises as
+    `open_plain` when it cannot be read.
     """
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         head = stream.read(_HEAD_BYTES)
     for start, what in _OTHER_FILES:
         if head.startswith(start):

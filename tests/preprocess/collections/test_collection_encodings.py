@@ -1,11 +1,13 @@
 """Annotation files as other programs save them: read, or refused in a line that names the encoding."""
 
 import json
+import os
 
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.datasets import ave as ave_reader
 from stgcma.preprocess.datasets import avs_s4, music_avqa
+from stgcma.preprocess.text_files import check_encoding
 
 AVE_TEXT = "Category&VideoID&Quality&StartTime&EndTime\nDog&aaa&good&0&2\nBird&bbb&good&0&2\n"
 AVS_TEXT = "name,category,split\naaa,dog,train\n"
@@ -116,3 +118,9 @@ def test_files_that_are_no_text_are_named(read, kind, content, message):
 def test_a_table_may_be_separated_otherwise(read, separator):
     changed = read("csv", str.encode, lambda text: text.replace(",", separator))
     assert changed.plan_sha256 == read("csv", str.encode).plan_sha256
+
+
+def test_what_is_no_plain_file_is_named(tmp_path):
+    os.mkfifo(tmp_path / "avqa-train.json")
+    with pytest.raises(InputError, match=r"avqa-train\.json is no plain file"):
+        check_encoding(tmp_path / "avqa-train.json")
