@@ -197,7 +197,7 @@ def plan_of(tmp_path, monkeypatch, **options):
     class PlannedError(Exception):
         pass
 
-    def begin(_self, plan, *, overwrite):
+    def begin(_self, plan, *, overwrite, **_):
         plans.append((plan, overwrite))
         raise PlannedError
 
