@@ -1,4 +1,4 @@
-"""Why a child process does not start: a child is started once more, and what it writes is read."""
+"""Find out why a child process does not start: start one again, and read what it writes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _X86_64_V2_NAME = "sse4.2"
 
 
 def is_x86() -> bool:
-    """Whether this machine's processor is an x86-64 one. On others FFmpeg's choice is left as it is."""
+    """Tell whether this machine's processor is an x86-64 one. On others FFmpeg's choice stays as it is."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 

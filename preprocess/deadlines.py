@@ -1,4 +1,4 @@
-"""How long something has taken, by a clock that neither jumps nor counts time in which nothing could run."""
+"""A stopwatch that neither jumps nor counts time in which nothing could run."""
 
 from __future__ import annotations
 

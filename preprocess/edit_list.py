@@ -35,7 +35,7 @@ class StartOfPictures:
             yield packet
 
     def delay_pts(self, path: Path, index: int) -> int:
-        """How much later the first picture of stream `index` is due than FFmpeg shows it, in `pts` units."""
+        """Return the delay of the first picture behind the time at which FFmpeg shows it, in `pts` units."""
         if self._last_hidden is None or not self.shown:
             return 0
         import av

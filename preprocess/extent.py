@@ -25,7 +25,7 @@ _OFFSET_SECONDS = 0.1
 
 
 def claimed_end(path: Path, container: Any, used: Sequence[Any]) -> float | None:
-    """Where the file claims that its `used` streams end, in seconds of the container's clock.
+    """Return the claimed end of a file's `used` streams, in seconds of the container's clock.
 
     None when the container does not tell, and no packet of them has a time. The packets are read, not
     decoded, where the header does not suffice: without a duration, with streams that are not used, with an
@@ -52,7 +52,7 @@ def claimed_end(path: Path, container: Any, used: Sequence[Any]) -> float | None
 
 @dataclass(frozen=True)
 class _Ends:
-    """Where the packets end, in seconds of the container's clock; None without a packet that has a time."""
+    """The ends of the packets, in seconds of the container's clock; None without a packet that has a time."""
 
     used: float | None
     all: float | None

@@ -1,4 +1,4 @@
-"""A finished directory that is started again: which of its shards are whole, and need not be made again."""
+"""The shards of a finished directory that are whole, and need not be made again when it is started again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _Quarantined = dict[str, tuple[QuarantineRecord, ...]]
 
 @dataclass(frozen=True)
 class _Tables:
-    """Which of the files beside the shards are damaged, and what can be read of the two tables."""
+    """The damaged files beside the shards, and the rows that can be read of the two tables."""
 
     damaged: tuple[str, ...]
     manifest: list[ClipRecord] | None
@@ -53,7 +53,7 @@ class _Tables:
 def kept_shards(
     location: Location, tasks: Sequence[ShardTask], *, retry_quarantined: bool, repair: bool
 ) -> list[ShardResult] | None:
-    """The results of the shards that need not be made again; None when nothing has to be made.
+    """Return the results of the shards that need not be made again; None when nothing has to be made.
 
     A shard that is missing or of another size than the manifest says is always made again; with `repair` also
     one that fails a hash; with `retry_quarantined` also one that lacks a clip. Each is named on stderr, but
@@ -134,7 +134,7 @@ def _sorted_out(
     retry_quarantined: bool,
     repair: bool,
 ) -> tuple[int, list[ShardResult]]:
-    """How many shards are to be made again, and the others' results, without sums."""
+    """Return the number of shards to be made again, and the others' results, without sums."""
     written: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in tables.manifest or ():
         written[record.shard].append(record)

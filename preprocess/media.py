@@ -77,20 +77,20 @@ class MediaInfo:
 
     @property
     def late_picture_seconds(self) -> float:
-        """How much of the sound is over when the first picture is shown."""
+        """The seconds of sound that are over when the first picture is shown."""
         if self.video is None or self.audio is None:
             return 0.0
         return max(self.video.start_seconds - self.audio.start_seconds, 0.0)
 
     @property
     def empty_seconds(self) -> float:
-        """How much of the claim may be empty pictures, which begin an AVI whose pictures are reordered."""
+        """The seconds of the claim that may be the empty pictures of an AVI with reordered ones."""
         rate = self.video.fps_average if self.video else None
         return _AVI_EMPTY_PICTURES / rate if self.container == "avi" and rate else 0.0
 
     @property
     def claimed_end_seconds(self) -> float | None:
-        """Where the streams that are used claim to end, in clip time; None when nothing tells."""
+        """The claimed end of the streams that are used, in clip time; None when nothing tells."""
         return None if self.end_seconds is None else self.end_seconds - self.clip_start_seconds
 
 
@@ -195,7 +195,7 @@ def _first_picture(packets: Iterable[Any], context: Any) -> Any | None:
 
 
 def _start_pts(stream: Any, packets: Iterator[Any], start: StartOfPictures) -> int | None:
-    """When the pictures start: by the header, or at the first one that is shown where that is earlier.
+    """Return the start of the pictures: by the header, or the first one that is shown where that is earlier.
 
     Pictures that are decoded after the first key picture, but shown before it, come within a few packets.
     """

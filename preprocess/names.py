@@ -38,7 +38,7 @@ def split_of(name: str) -> str | None:
 
 
 def looks_like_split(name: str) -> bool:
-    """Whether `name` is that of a split, or so near one that it is hardly that of a class."""
+    """Tell whether `name` is that of a split, or so near one that it is hardly that of a class."""
     words = re.findall(r"[a-z]+", _folded(name))
     left = [_stem(word) for word in words if word not in _AROUND]
     return bool(left) and all(word in _SPLITS or word in _UNCLEAR for word in left)
@@ -61,7 +61,7 @@ def class_name(name: str) -> str:
 
 
 def class_key(name: str) -> str:
-    """What is the same for names that differ in nothing that a reader sees: case, blanks, Unicode form."""
+    """Return a key that is equal for names that differ only in case, blanks or Unicode form."""
     return "".join(
         letter
         for letter in unicodedata.normalize("NFKC", name).casefold()

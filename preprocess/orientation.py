@@ -41,7 +41,7 @@ class Orientation:
 
     @property
     def upright(self) -> bool:
-        """Whether pictures are stored as they are shown."""
+        """True when pictures are stored as they are shown."""
         return self == Orientation()
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -171,7 +171,7 @@ class OutputFolder:
         return True
 
     def finished(self) -> dict[tuple[str, int], ShardResult]:
-        """What the shards came to that were finished before and are still there, by split and index.
+        """Return the results of the shards that were finished before and are still there, by split and index.
 
         A shard whose record is empty, cut or another's is named on stderr, and left out.
         """

@@ -116,7 +116,7 @@ def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> dict
 
 
 def is_video_name(name: str) -> bool:
-    """Whether the suffix of a file's name is that of a container that is read, in either case."""
+    """Tell whether the suffix of a file's name is that of a container that is read, in either case."""
     stem, dot, suffix = name.rpartition(".")
     return bool(stem) and f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES
 

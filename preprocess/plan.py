@@ -13,7 +13,7 @@ FORMAT = "format_version"
 
 
 def make_plan(info: DatasetInfo) -> dict[str, Any]:
-    """What must be the same for two runs to work on one folder: all that decides a byte in it.
+    """Return all that decides a byte of a folder, the same for every run that works on it.
 
     `info` need not say what the work came to (counts, statistics, files).
     """

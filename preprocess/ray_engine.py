@@ -148,7 +148,7 @@ def _dispatch(
 
 
 def _waiting(ray: Any) -> str:
-    """What to say while no actor has a place."""
+    """The message for the time in which no actor has a place."""
     free, total = (
         resources().get("CPU", 0.0) for resources in (ray.available_resources, ray.cluster_resources)
     )

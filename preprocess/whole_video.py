@@ -31,7 +31,7 @@ _ROUNDING_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """What is to be decoded: the file as `probe` knows it, and into which empty folder.
+    """A video to be decoded, as `probe` knows it, and the empty folder to decode it into.
 
     `warnings` are those of `probe_with_sound`.
     """

@@ -112,7 +112,7 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
 
 
 def _content_faults(name: str, content: bytes, shapes: Shapes) -> Iterator[str]:
-    """What is wrong with a member's content, which is decoded for it."""
+    """Yield the faults of a member's content, which is decoded for it."""
     try:
         if name.endswith(".npy"):
             yield from _array_faults(name, read_array(content, name), shapes)

@@ -1,4 +1,4 @@
-"""Whether the fields of a `dataset.json` are of the types that all its readers rely on."""
+"""Check that the fields of a `dataset.json` are of the types that all its readers rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a Parquet table unpacks to, found out before any of it is unpacked.
+"""The size that a Parquet table unpacks to, found out before any of it is unpacked.
 
 A dictionary, run lengths and a compressor each turn a few bytes into any number of rows. Arrow believes what
 the pages claim, so the footer's claims and every page's header are compared with the bytes that are there.

@@ -53,7 +53,7 @@ def is_valid_key(key: str) -> bool:
 
 
 def is_shard_name(name: str) -> bool:
-    """Whether `name` is one that `shard_name` gives; others could lead out of the directory."""
+    """Tell whether `shard_name` gives `name`; other names could lead out of the directory."""
     return _SHARD.fullmatch(name) is not None
 
 

@@ -1,8 +1,8 @@
 """`stgcma shards verify`: is a shard directory, to the last bit, what was written?
 
-What vouches for what: `dataset.json` holds a hash of its own content and of both tables, the manifest holds
-a hash of every clip's bytes, and all other bytes of a shard are zeros. Whatever a damaged file would vouch
-for is not judged by it, so that the damage is named once and where it is.
+`dataset.json` holds a hash of its own content and of both tables, the manifest holds a hash of every clip's
+bytes, and all other bytes of a shard are zeros. A file that fails its hash is not used to check others, so
+that the damage is named once and where it is.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Tables:
 def verify(
     location: Location, *, on_total: OnBytes, on_bytes: OnBytes, sources: Location | None = None
 ) -> Verification:
-    """Looks at every byte of the directory. `on_total` hears how many there are, `on_bytes` of each part.
+    """Look at every byte of the directory. `on_total` is given their number, `on_bytes` that of each part.
 
     With `sources`, the raw folder, the files that the clips were made of are compared as well.
     Raises InputError when there is nothing of a shard directory at `location`, no folder at `sources`, or
@@ -246,7 +246,7 @@ def _check_shards(store: Store, tables: _Tables, sizes: dict[str, int], on_bytes
 
 
 def shard_faults(store: Store, name: str, records: Sequence[ClipRecord]) -> Iterator[Fault]:
-    """What is wrong with the shard `name`, of which `records` are the manifest's rows."""
+    """Yield the faults of the shard `name`, of which `records` are the manifest's rows."""
     size = store.size_bytes(name)
     if size is None:
         yield Fault(name, f"is missing, {MANIFEST_FILE} names it")

@@ -90,7 +90,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _delimiter(text: str) -> str:
-    """What separates the columns of the header: spreadsheets of some countries write `;` or tabs."""
+    """The separator of the header's columns: spreadsheets of some countries write `;` or tabs."""
     header = text.partition("\n")[0]
     return max(",;\t", key=header.count)
 

@@ -29,14 +29,14 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where in a clip's path, counted from RAW, the class and the split are; no split is None."""
+    """The places of class and split in a clip's path, counted from RAW; no split is None."""
 
     category: int
     split: int | None
 
     @property
     def folders(self) -> int:
-        """How many folders a clip lies in at least."""
+        """The least number of folders that a clip lies in."""
         return 1 if self.split is None else 2
 
     @property

@@ -131,13 +131,13 @@ def read_timeline(info: MediaInfo) -> Timeline:
 
 
 def _freeze_seconds(timeline: Timeline) -> float:
-    """How much later the first picture is shown than an edit list between two pictures explains."""
+    """The delay of the first picture that no edit list between two pictures explains, in seconds."""
     late = int(timeline.visible[0]) - timeline.start
     return float(max(late - _longest_step(timeline), 0) * timeline.time_base)
 
 
 def _longest_step_seconds(timeline: Timeline) -> float:
-    """How long the last picture may stay where the container does not tell: as long as any other."""
+    """The time that the last picture may stay where the container does not tell: that of any other."""
     return float(_longest_step(timeline) * timeline.time_base)
 
 
