@@ -138,7 +138,7 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
 
 
 def _find_backbone(adapters: Path, source: dict[str, Any]) -> str | Path | None:
-    """Where a checkpoint's backbone is to be read from; None for one that is drawn again from its seed."""
+    """Return the file or name to read a checkpoint's backbone from; None to draw it again from its seed."""
     if source["kind"] == "timm":
         return str(source["weights"])
     kept = source["kind"] in KEPT_KINDS

@@ -1,4 +1,4 @@
-"""What a checkpoint says of the data it was trained on, so that its folder is enough to use it."""
+"""The data that a model was trained on, stored in checkpoints, so that their folder is enough to use them."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
                 for name, share in baselines(task, folder, split).items()
                 if not math.isnan(share)  # of nothing
             },
-            # Nobody knows of a checkpoint that was handed on which split chose it.
+            # A checkpoint does not record the split that chose it.
             "selected_on": config.train.select_on if trained.run is not None else None,
             "machine": f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
         }

@@ -97,7 +97,7 @@ def _streamed(
 
 
 def stream_shape(data: DataConfig, *, processes: int) -> dict[str, int] | None:
-    """What the order of streamed clips depends on beside the settings; None where clips are not streamed."""
+    """Return the numbers that change the order of streamed clips; None where clips are not streamed."""
     if data.read == "indexed":
         return None
     return {"processes": processes, "loader processes": possible_workers(data.workers)}

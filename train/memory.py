@@ -75,7 +75,7 @@ def training_advice(config: RunConfig, model: ModelConfig, device: torch.device,
 
 
 def scoring_advice() -> str:
-    """How a trained model can be run with less memory."""
+    """Return advice for running a trained model with less memory."""
     return (
         "other programs may hold the rest of it; free it, take a larger GPU, or none (CUDA_VISIBLE_DEVICES=)"
     )

@@ -1,4 +1,4 @@
-"""Which clips of a streamed epoch go to which process, loader worker and step.
+"""The plan of a streamed epoch: the clips of each process, loader worker and step.
 
 All of it follows from the manifest, the seed and the epoch, without reading a shard. So a run goes on in the
 middle of an epoch, and every process knows how many clips the others have in a step.
@@ -29,7 +29,7 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class Streams:
-    """How an epoch is shared out.
+    """The numbers by which an epoch is shared out.
 
     Attributes:
         batch_size: clips of a step, of all processes.

@@ -122,7 +122,7 @@ def _info_of(known: TrainedOn, task: str) -> DatasetInfo:
 def trained_on(
     info: DatasetInfo, config: RunConfig, *, fbank: str, normalisation: Normalisation, clip_seconds: float
 ) -> TrainedOn:
-    """What the checkpoints of a run say of its data."""
+    """Return the description of a run's data that its checkpoints store."""
     return TrainedOn(
         collection=info.name,
         preset=config.preset,

@@ -92,7 +92,7 @@ class _Pickler(pickle.Pickler):
 
 
 def possible_workers(wanted: int, *, free_bytes: int | None = None) -> int:
-    """How many of the `wanted` loader processes there is room for; says so on stderr when it is fewer.
+    """Return the number of the `wanted` loader processes that fit; fewer are reported on stderr.
 
     free_bytes: of shared memory, which their queues' semaphores need; measured when not given.
     """
