@@ -63,8 +63,10 @@ def run(setting: Setting, report: Report) -> None:
             bench.measure(report, Cell(preset, precision, "eager", batch))
         for precision in ("bf16",) if setting.tiny else ("bf16", "fp32"):
             bench.measure(report, Cell(preset, precision, "eager", batch, "naive"))
-        if setting.device == "cuda":
-            _largest(bench, report, preset)
+        bench.close()
+    for preset in presets if setting.device == "cuda" else ():
+        bench = Bench(setting, rates, preset)
+        _largest(bench, report, preset)
         bench.close()
     for preset, precision, mode in _compiled(setting, presets):
         bench = Bench(setting, rates, preset)
