@@ -235,11 +235,14 @@ def test_unknown_and_missing_entries_are_listed(clip, tmp_path):
     wrong = {name: torch.zeros(3) for name in clip if name.endswith("D_fc1.bias")}
     with pytest.raises(InputError, match=r"D_fc1\.bias has shape") as caught:
         run_import({**clip, **wrong}, tmp_path, heads=2)
-    assert str(caught.value).count("has shape [3], expected [4]") == len(wrong) == 12
+    assert len(wrong) == 12
+    first, *_, last = (name for name in clip if name in wrong)
+    for name in (first, last):  # a message of more than 500 characters loses its middle
+        assert f"{name} has shape [3], expected [4]" in str(caught.value)
     more = {"ln_pre.weight": torch.zeros(3), "ln_pre.bias": torch.zeros(3)}
     with pytest.raises(InputError, match=r"ln_pre\.bias has shape") as caught:
         run_import({**clip, **wrong, **more}, tmp_path, heads=2)
-    assert str(caught.value).count("has shape [3]") == 14
+    assert len(str(caught.value)) <= 500
 
 
 def test_options_that_do_not_fit_are_refused(helpers, clip, tmp_path):

@@ -115,12 +115,16 @@ def test_published_layouts(helpers, tmp_path, family, layout, suffix):
     save_checkpoint(model, tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint/backbone.safetensors").exists()
     inputs = helpers.draw_inputs(config)
-    loaded = load_model(tmp_path / "checkpoint")
+    loaded = load_model(tmp_path / "checkpoint", weights=file)
     assert torch.equal(loaded(**inputs)["logits"], model.eval()(**inputs)["logits"])
-    moved = file.rename(tmp_path / f"moved.{suffix}")
-    with pytest.raises(InputError, match=re.escape(f"{file}: no such file") + ".*load_model's weights= says"):
+    assert loaded.backbone_source["sha256"] == source["sha256"]
+    # A checkpoint that is handed on names no place of this machine: the file is given, or lies in its folder.
+    assert str(tmp_path) not in (tmp_path / "checkpoint/model.json").read_text()
+    beside = tmp_path / "checkpoint" / file.name
+    with pytest.raises(InputError, match=re.escape(f"{beside}: no such file") + ".*--weights, or weights="):
         load_model(tmp_path / "checkpoint")
-    assert load_model(tmp_path / "checkpoint", weights=moved).backbone_source["sha256"] == source["sha256"]
+    file.rename(beside)
+    assert load_model(tmp_path / "checkpoint").backbone_source["sha256"] == source["sha256"]
 
 
 def test_half_precision_files_become_float32(helpers, tmp_path):

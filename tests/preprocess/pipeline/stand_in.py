@@ -22,7 +22,6 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import webdataset  # noqa: F401 (the writer loads it, torch with it: not while a run waits to be killed)
 from PIL import Image
 from stgcma.errors import StgcmaError
 from stgcma.preprocess import engines, finished, pipeline
@@ -266,4 +265,6 @@ def main():
 
 
 if __name__ == "__main__":
+    import webdataset  # noqa: F401 (the writer loads it, torch with it: not while a run waits to be killed)
+
     main()
