@@ -24,7 +24,7 @@ TABLE_9_BATCH = {"ave": 1, "avs": 2, "avqa": 2}
 
 @dataclass(frozen=True)
 class Setting:
-    """How the suite runs.
+    """Settings of a run of the suite.
 
     Attributes:
         device: `cuda` or `cpu`.

@@ -88,7 +88,10 @@ def _config(setting: Setting, *chosen: str) -> RunConfig:
 
 
 def _in_child(work: Callable[[], Any]) -> Any:
-    """What `work` returns in a forked process. Raises RuntimeError with its error, or its exit status."""
+    """Run `work` in a forked process and return its result.
+
+    Raises RuntimeError with its error, or its exit status.
+    """
     fork = multiprocessing.get_context("fork")
 
     def call() -> None:

@@ -12,7 +12,7 @@ SYNCHRONISING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSyn
 
 
 def account(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the profiled steps did.
+    """Count operations, copies, waits and idle time of the profiled steps.
 
     events: the complete events of a trace in Chrome's format; `ts` and `dur` in microseconds.
 
