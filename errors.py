@@ -8,6 +8,8 @@ MAX_MESSAGE_CHARACTERS = 500
 # Of an error itself: its line begins with `stgcma: `, and may be quoted by another one.
 _MAX_ERROR_CHARACTERS = 480
 _LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
+# Control characters, with which a name could steer the terminal, other line ends, and halves of characters.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def shortened(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
@@ -23,8 +25,12 @@ def shortened(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
 
 
 def one_line(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
-    """`text` without line breaks, shortened to `most` characters."""
-    return shortened(_LINE_BREAKS.sub(" ", text), most)
+    """`text` without line breaks, shortened to `most` characters; control characters become escapes."""
+    return shortened(_UNPRINTABLE.sub(_escape, _LINE_BREAKS.sub(" ", text)), most)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 class StgcmaError(Exception):

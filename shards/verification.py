@@ -69,7 +69,7 @@ class Verification:
 
     def to_json(self, location: Location) -> dict[str, Any]:
         """For machines."""
-        faults = [{"file": fault.file, "what": one_line(fault.what)} for fault in self.faults]
+        faults = [{"file": one_line(fault.file), "what": one_line(fault.what)} for fault in self.faults]
         size = {"shards": self.shards, "clips": self.clips, "bytes": self.bytes}
         sources = {} if self.sources is None else {"sources": self.sources}
         return {"out": str(location), **size, **sources, "faults": faults}

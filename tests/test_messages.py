@@ -33,6 +33,12 @@ def test_a_long_text_keeps_its_beginning_and_its_end():
     assert one_line("a\r\n  b\n") == "a b "
 
 
+def test_a_name_in_a_message_does_not_steer_the_terminal():
+    assert str(InputError("a\x1b[31mb\x9b\x85c\u2028d\udcff\t é × …")) == (
+        r"a\x1b[31mb\x9b\x85c\u2028d\udcff\t é × …"
+    )
+
+
 @pytest.mark.parametrize("kind", [StgcmaError, InputError, OtherSettingsError, TooManyFailuresError])
 def test_errors_are_one_short_line_and_leave_room_for_the_programs_name(kind):
     said = str(kind(f"RAW {LONG}\nis not a folder"))
