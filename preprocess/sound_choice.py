@@ -37,7 +37,7 @@ def probe_with_sound(path: Path, choice: str) -> tuple[MediaInfo, list[str]]:
         return info, []
     if choice == "loudest":
         candidates = [probe(path, sound=number) for number in range(info.audio.streams)]
-        info = max(candidates, key=_mean_power)  # of equally loud ones the first
+        info = max(candidates, key=_energy)  # of equally loud ones the first
     return info, [_choice_warning(info, choice)]
 
 
@@ -50,11 +50,11 @@ def _choice_warning(info: MediaInfo, choice: str) -> str:
     )
 
 
-def _mean_power(info: MediaInfo) -> float:
-    """Mean square of the samples of the chosen stream; 0 without any."""
-    power = Loudness()
-    stream_waveform(info.path, info, power.add)
-    return power.mean_square
+def _energy(info: MediaInfo) -> float:
+    """Sum of the squared samples of the chosen stream, so that a short one does not pass for a loud one."""
+    loudness = Loudness()
+    stream_waveform(info.path, info, loudness.add)
+    return loudness.squares
 
 
 @dataclasses.dataclass
@@ -74,11 +74,6 @@ class Loudness:
         self.squares += float(np.square(samples, dtype=np.float64).sum())
         self.lowest = min(self.lowest, float(samples.min()))
         self.highest = max(self.highest, float(samples.max()))
-
-    @property
-    def mean_square(self) -> float:
-        """0 without any sample."""
-        return self.squares / self.samples if self.samples else 0.0
 
     def warnings(self) -> list[str]:
         """A warning when nothing can be heard, whatever the constant that the samples hold."""

@@ -73,6 +73,8 @@ def test_the_loudest_stream_and_a_numbered_one(film):
         ["it has 2 sound streams: number 1 (from 0), the loudest one, was taken"],
     )
     assert heard(path, "1") == (880, [])
+    short = ["-f", "lavfi", "-i", "aevalsrc=0.9*sin(1760*PI*t):s=44100:d=0.1"]
+    assert heard(film("short.mkv", *picture(), *sine(440, 0.3), *short, *TWO), "loudest")[0] == 440
     with pytest.raises(
         ClipError, match="sound stream 2 was asked for, counted from 0, and it has 2"
     ) as caught:
