@@ -13,10 +13,13 @@ from ..shards.schema import DatasetInfo
 from ..shards.storage import Location
 from .config import DataConfig, RunConfig
 from .data import ClipDataset, make_loader
+from .distributed import World
 from .order import EpochOrder, ScoringOrder, Shares
 from .stream_plan import StreamOrder, Streams
 from .tasks import Task
 from .workers import possible_workers
+
+LOADER_PROCESSES = "loader processes"
 
 
 def open_clips(
@@ -44,8 +47,12 @@ def training_batches(
     rank: int,
     shares: Shares,
     questions: npt.NDArray[np.int64] | None,
+    stream_workers: int | None = None,
 ) -> tuple[EpochOrder | StreamOrder, DataLoader[Any]]:
     """The order of the epochs, and the loader of this process's parts of every step, by `batches`.
+
+    stream_workers: loader processes of a stream, the same in every process that trains: the plan of the steps
+        hangs on it; None for as many as there is room for.
 
     Raises InputError when streamed shards are fewer than processes.
     """
@@ -54,7 +61,7 @@ def training_batches(
     if config.data.read == "indexed":
         order = EpochOrder(shards, size, seed=config.train.seed, shares=shares, questions=questions)
         return order, make_loader(clips, order, workers=config.data.workers)
-    workers = possible_workers(config.data.workers)
+    workers = possible_workers(config.data.workers) if stream_workers is None else stream_workers
     streams = Streams(
         batch_size=size,
         rank=rank,
@@ -96,8 +103,12 @@ def _streamed(
     return order, make_stream(clips, order, workers=workers)
 
 
-def stream_shape(data: DataConfig, *, processes: int) -> dict[str, int] | None:
-    """Return the numbers that change the order of streamed clips; None where clips are not streamed."""
+def stream_shape(data: DataConfig, here: World) -> dict[str, int] | None:
+    """Return the numbers that change the order of streamed clips; None where clips are not streamed.
+
+    They are the same in every process, whose machines may have room for different numbers of workers.
+    """
     if data.read == "indexed":
         return None
-    return {"processes": processes, "loader processes": possible_workers(data.workers)}
+    room = here.gather([float(possible_workers(data.workers))])
+    return {"processes": here.size, LOADER_PROCESSES: int(room.min())}

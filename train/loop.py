@@ -26,7 +26,7 @@ from .config import OptimConfig, RunConfig, architecture, check_schedule
 from .data import Batch, ClipDataset, batches, open_task
 from .distributed import SharedBatchNorm, World, share_batch_norms, world
 from .evaluation import score
-from .loading import open_clips, scoring_batches, stream_shape, training_batches
+from .loading import LOADER_PROCESSES, open_clips, scoring_batches, stream_shape, training_batches
 from .memory import clips_at_a_time, memory_explained, training_advice
 from .objective import Objective, set_tf32
 from .order import Shares
@@ -71,7 +71,7 @@ def train(
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
     with world() as here:
         shares = _shares(config, here)
-        stream = stream_shape(config.data, processes=here.size)
+        stream = stream_shape(config.data, here)
         run = RunFolder(run_path)
 
         def check() -> None:
@@ -121,7 +121,9 @@ def train(
 
         here.lead(begin)
         with closing(training), closing(selection), _memory_explained(config, model, here):
-            return _Trainer(model, task, config, run, training, selection, here, shares).fit()
+            stream_workers = None if stream is None else stream[LOADER_PROCESSES]
+            trainer = _Trainer(model, task, config, run, training, selection, here, shares, stream_workers)
+            return trainer.fit()
 
 
 def _read_summary(run: RunFolder) -> TrainSummary:
@@ -170,6 +172,7 @@ class _Trainer:
         selection: ClipDataset,
         here: World,
         shares: Shares,
+        stream_workers: int | None,
     ) -> None:
         self.model, self.task, self.config, self.run, self.here = model, task, config, run, here
         self.shares = shares
@@ -180,6 +183,7 @@ class _Trainer:
             rank=here.rank,
             shares=shares,
             questions=training.question_counts() if one_question else None,
+            stream_workers=stream_workers,
         )
         self.scoring_order, self.scoring = scoring_batches(
             selection,

@@ -5,6 +5,7 @@ import json
 import shutil
 from contextlib import closing
 
+import numpy as np
 import pytest
 import torch
 from stgcma.errors import InputError, OtherSettingsError, StgcmaError
@@ -18,8 +19,10 @@ from stgcma.shards.manifest import (
 from stgcma.shards.reader import ClipReader, clip_places
 from stgcma.shards.schema import Sample
 from stgcma.shards.writer import write_shard
-from stgcma.train import loop, streaming
+from stgcma.train import loading, loop, streaming
+from stgcma.train.config import DataConfig
 from stgcma.train.data import batches
+from stgcma.train.distributed import World
 from stgcma.train.loading import open_clips, scoring_batches, training_batches
 from stgcma.train.loop import train
 from stgcma.train.order import ALL_QUESTIONS, Shares
@@ -285,3 +288,15 @@ def test_two_processes_have_equally_many_steps_and_every_clip_once(many, tmp_pat
     for epoch in (1, 2):
         clips = [key for row in steps if row["epoch"] == epoch for key in row["clips"]]
         assert sorted(clips) == [f"clip-{n:02d}" for n in range(22)]
+
+
+def test_processes_with_room_for_other_numbers_of_workers_agree_on_the_smallest(monkeypatch):
+    class TwoRanks(World):
+        def gather(self, values):
+            return np.array([values, [1.0]])  # the other has room for one
+
+    monkeypatch.setattr(loading, "possible_workers", lambda wanted: wanted)
+    here = TwoRanks(0, 2, torch.device("cpu"))
+    streamed = DataConfig(read="streamed", workers=4)
+    assert loading.stream_shape(streamed, here) == {"processes": 2, "loader processes": 1}
+    assert loading.stream_shape(DataConfig(workers=4), here) is None
