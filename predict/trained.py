@@ -112,6 +112,10 @@ def open_run(
     place = pick_device(device)
     trained = open_trained(path, preset=preset, shards=shards, weights=weights)
     config, info, model = trained.config, trained.info, trained.model
+    if shards is not None and (trained.run is not None or model.trained_on is not None):
+        raise InputError(
+            f"shards are {str(shards)!r}, but {path} says itself what it was trained on; leave them out"
+        )
     set_tf32(allowed=config.train.tf32)
     task = task_of(info)
     task.check_model(model.config, where=str(path))

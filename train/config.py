@@ -156,6 +156,8 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
         _apply(content, setting)
     if content["model"].get("modality") == _OF_EVERY_PRESET:
         del content["model"]["modality"]  # said or not said, it is the same run
+    if content["model"].get("weights") == "random":
+        content["model"]["weights"] = None  # said in either way, it is the same run
     config = parse(content, where=f"preset {name}")
     check_schedule(config.optim)
     return config

@@ -161,6 +161,10 @@ def test_a_single_bad_file_is_in_the_json_too(stgcma, run_of, tmp_path):
         (("TMP/begun", "TMP/lost.mp4"), "RUN TMP/begun has no checkpoint yet"),
         (("TMP/older", "TMP/lost.mp4"), "TMP/older/dataset.json is missing"),
         (("RUN", "TMP/lost.mp4", "--device", "abacus"), "device 'abacus' cannot be used"),
+        (
+            ("RUN", "TMP/lost.mp4", "--shards", "TMP/s"),
+            "shards are 'TMP/s', but RUN says itself what it was trained on; leave them out",
+        ),
     ],
 )
 def test_wrong_requests_are_status_2_and_one_line(stgcma, run_of, tmp_path, arguments, message):
@@ -175,7 +179,8 @@ def test_wrong_requests_are_status_2_and_one_line(stgcma, run_of, tmp_path, argu
     ]
     result = stgcma("predict", *places, "--out", tmp_path / "out")
     assert result.status == 2
-    expected = message.replace("RUN RUN", f"RUN {run}").replace("TMP", str(tmp_path))
+    expected = message.replace("RUN RUN", f"RUN {run}").replace("but RUN", f"but {run}")
+    expected = expected.replace("TMP", str(tmp_path))
     assert [line for line in result.stderr.splitlines() if expected in line], result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()

@@ -53,3 +53,9 @@ def test_all_faults_are_shown_together():
 def test_the_resolved_configuration_reads_back():
     config = load_preset("ave-demo", ["train.seed=5"])
     assert parse(config.model_dump(mode="json"), where="test") == config
+
+
+def test_random_weights_are_one_setting_however_they_are_asked_for():
+    asked = load_preset("ave-clip-b16-base", ["model.weights=random"])
+    assert asked == load_preset("ave-clip-b16-base", ["model.weights=null"])
+    assert asked != load_preset("ave-clip-b16-base")
