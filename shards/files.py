@@ -24,6 +24,7 @@ _STORAGE_ERRORS = {
     errno.EPERM: "make it writable",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "choose another place",
+    errno.EISDIR: "take the folder of that name away",
 }
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stgcma.errors import InputError
+from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess import pipeline
 from stgcma.preprocess.output import PROGRESS_FOLDER
 from stgcma.shards.schema import CONTENT_HASH, content_sha256
@@ -71,6 +71,15 @@ def test_repair_makes_what_fails_its_hash_and_nothing_else(out, raw, shard, caps
     assert contents(out) == whole
     assert {name for name, file in files(out).items() if file != before[name]} == {shard}
     assert f"{shard} clip-" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_place_of_a_shard_is_named(out, raw):
+    (out / MISSING).unlink()
+    (out / MISSING).mkdir()
+    with pytest.raises(
+        StgcmaError, match="train-000001.tar cannot be written: .*take the folder of that name away"
+    ):
+        build(out, raw)
 
 
 def test_repair_of_the_zeros_behind_the_last_clip(out, raw):
