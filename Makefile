@@ -10,7 +10,7 @@ READY_TO_TEST := $(VENV)/.ready-to-test
 help:
 	@echo "make demo           set up .venv (5 GB) and run the demo, to a score and a page"
 	@echo "make test           set up .venv and run the quick tests; make test-slow: all others (over an hour)"
-	@echo "make mutants        take guards out of a copy, one at a time: the tests that then fail (15 minutes)"
+	@echo "make mutants        take guards out of a copy, one at a time: the tests that then fail (20 minutes)"
 	@echo "make bench          measure what is promised, into docs/benchmarks.md (OPTIONS=--quick: a few minutes)"
 	@echo "make bench-gpu      check and measure on this machine's GPU, eight minutes, into build/gpu (benchmarks/gpu.md)"
 	@echo "make lint format    check, or mend, the code's form and types"

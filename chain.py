@@ -37,7 +37,7 @@ _OTHER_MODALITIES = {"ave": ("video", "audio"), "avs": ("av-nofusion",), "avqa":
 
 @dataclass(frozen=True)
 class ChainResult:
-    """What a chain came to: preprocessing, training, the test result, and the page that shows it."""
+    """Results of a chain: preprocessing, training, the test result, and the page that shows it."""
 
     outcome: Outcome
     summary: TrainSummary

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TaskName(StrEnum):
-    """What a model is for."""
+    """The tasks that a chain can train for."""
 
     AVE = "ave"
     AVS = "avs"

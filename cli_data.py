@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class MissingAudio(StrEnum):
-    """What becomes of a clip without an audio stream."""
+    """Policies for a clip without an audio stream."""
 
     QUARANTINE = "quarantine"
     SILENCE = "silence"
 
 
 class Engine(StrEnum):
-    """Where the shards are made."""
+    """Engines that make the shards."""
 
     LOCAL = "local"
     RAY = "ray"

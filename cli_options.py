@@ -20,7 +20,7 @@ class Split(StrEnum):
 
 
 class Modality(StrEnum):
-    """What a model perceives."""
+    """The modalities that a model takes."""
 
     AV = "av"
     AV_NOFUSION = "av-nofusion"

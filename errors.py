@@ -49,7 +49,7 @@ class InputError(StgcmaError, ValueError):
 
 
 class OtherSettingsError(InputError):
-    """What is there was made with other settings or from other data than those asked for."""
+    """An existing result was made with other settings or from other data than those asked for."""
 
 
 class TooManyFailuresError(StgcmaError):

@@ -182,7 +182,7 @@ def _find_adapters(path: Path) -> Path:
 
 
 def _read_description(adapters: Path) -> dict[str, Any]:
-    """What the header of `adapters` says; `model.json` beside it must say the same, if it is there."""
+    """Return the header of `adapters`; `model.json` beside it must say the same, if it is there."""
     beside = adapters.parent / DESCRIPTION
     read = adapters
     try:
@@ -205,7 +205,7 @@ def _read_description(adapters: Path) -> dict[str, Any]:
 
 
 def _fault(description: Any) -> str | None:
-    """What is wrong with a description, as far as the configuration does not check itself."""
+    """Return the fault of a description, as far as the configuration does not check itself."""
     if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
         version = description.get("format_version") if isinstance(description, dict) else None
         return f"checkpoint format {version!r}, expected {FORMAT_VERSION}"

@@ -101,7 +101,7 @@ class ModelConfig:
 
     @property
     def fused(self) -> bool:
-        """Whether the modalities exchange anything inside the encoder."""
+        """True where the modalities exchange features inside the encoder."""
         return self.modality == "av"
 
     @property

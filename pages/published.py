@@ -47,7 +47,7 @@ class PublishedScore:
 
 
 def published_scores(config: RunConfig, collection: str) -> list[PublishedScore]:
-    """What was published for the run's preset: the whole model, and the part of it that the run has.
+    """Return the published scores of the run's preset: of the whole model, and of the run's part of it.
 
     Nothing for presets without a published score, the demos among them, and for runs on another collection
     than the publication's.

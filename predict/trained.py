@@ -62,7 +62,7 @@ class TrainedRun:
         return FBANK_KINDS[self.settings.fbanks[0]]
 
     def caption(self, decoded: DecodedVideo) -> str:
-        """What stands in a picture beneath a video's name: its length, what it lacks, and who says so."""
+        """Return the caption of a picture: the video's length, a missing sound, preset and run."""
         parts = [clock(decoded.seconds), *([] if decoded.has_audio else ["no sound"])]
         return " · ".join([*parts, self.config.preset, self.path.name])
 
@@ -71,7 +71,7 @@ class TrainedRun:
         return read_window(decoded, place, self.settings)
 
     def sound(self, decoded: DecodedVideo, span: Span) -> npt.NDArray[np.float16]:
-        """What is heard in a part of a video, to be drawn: log-mel energies `[n, bins]`."""
+        """Return the log-mel energies `[n, bins]` of a part of a video, to be drawn."""
         return read_sound(decoded, span, self.kind)
 
     def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:

@@ -60,7 +60,7 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
 
 
 def _missing_seconds(info: MediaInfo, spans: tuple[tuple[float, float], ...], end_seconds: float) -> float:
-    """How much of the clip's time [0, `end_seconds`) is in none of `spans`."""
+    """Return the seconds of the clip's time [0, `end_seconds`) that are in none of `spans`."""
     place, end = info.clip_start_seconds, info.clip_start_seconds + end_seconds
     missing = 0.0
     for first, last in spans:
