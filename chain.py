@@ -10,8 +10,8 @@ from typing import Any
 from .console import message
 from .errors import InputError, OtherSettingsError
 from .pages.report import write_report
-from .preprocess.pipeline import Options, Outcome, preprocess
-from .preprocess.specification import FBANK_KINDS, kind_of_member
+from .preprocess.collections.specification import FBANK_KINDS, kind_of_member
+from .preprocess.pipeline.run import Options, Outcome, preprocess
 from .preprocess.synthesis import synthesizer
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset

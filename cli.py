@@ -1,4 +1,4 @@
-"""The command line: one thin command a verb, a file for each group of them; the rooms do the work."""
+"""The command line: registers the commands of `commands/`, and turns their errors into one line each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from . import __version__, cli_chain, cli_data, cli_doctor, cli_model, cli_pages, cli_predict, cli_train
-from .cli_shards import shards_app
+from . import __version__
+from .commands import chain, data, doctor, model, pages, predict, train
+from .commands.shards import shards_app
 from .console import message
 from .errors import StgcmaError
 
@@ -42,7 +43,7 @@ def _root(
     pass
 
 
-for group in (cli_chain, cli_data, cli_train, cli_predict, cli_pages, cli_model, cli_doctor):
+for group in (chain, data, train, predict, pages, model, doctor):
     group.register(app)
 app.add_typer(shards_app, name="shards")
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
+from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 
 SECONDS = 10
 # A test pattern of 1 MB; moving detail under grain, as camera footage has; the same without grain.

@@ -87,7 +87,7 @@ def _head_step(preset: str, side: int, kind: str) -> Callable[[], None]:
     import torch
     from naive import avs_head
     from stgcma.model import build_model
-    from stgcma.model.encoder import Encoded
+    from stgcma.model.backbones.encoder import Encoded
 
     torch.manual_seed(0)
     model = build_model(preset, "random")

@@ -60,7 +60,7 @@ def adapt(step: Any, gates: Any, tokens: States) -> States:
 
 def clip_encoder(encoder: Any, x: States) -> Any:
     """All blocks of a CLIP; `x` holds `[B, T, N, D]` by modality."""
-    from stgcma.model.encoder import Encoded
+    from stgcma.model.backbones.encoder import Encoded
 
     backbone = encoder.backbone
     x = {m: backbone.norm_pre(tokens) for m, tokens in x.items()}
@@ -87,7 +87,7 @@ def add(x: States, y: States, step: Any, gates: Any) -> States:
 
 def swin_encoder(encoder: Any, x: States, steps: int) -> Any:
     """All stages of a Swin; `x` holds `[B·T, H, W, D]` by modality."""
-    from stgcma.model.encoder import Encoded
+    from stgcma.model.backbones.encoder import Encoded
 
     stages = []
     for stage, adapters in zip(encoder.backbone.layers, encoder.adapters, strict=True):

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from clips import make_clips
 from figures import Cost, Figure, MeasurementError, cost_of
-from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
-from stgcma.preprocess.specification import FBANK_KINDS
+from stgcma.preprocess.collections.specification import FBANK_KINDS
+from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.reader import ClipReader, clip_places
 

@@ -20,8 +20,8 @@ import torch
 import torchaudio
 from PIL import Image
 from stgcma.model.inputs import IMAGE_MEAN, IMAGE_STD
-from stgcma.preprocess.ffmpeg_program import ffmpeg_executable
-from stgcma.preprocess.specification import FBANK_KINDS, FbankKind
+from stgcma.preprocess.collections.specification import FBANK_KINDS, FbankKind
+from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.train.config import DataConfig
 from torch import Tensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from stgcma.preprocess.datasets.ave import SAMPLING
-from stgcma.preprocess.specification import FeatureSettings
+from stgcma.preprocess.collections.ave import SAMPLING
+from stgcma.preprocess.collections.specification import FeatureSettings
 from stgcma.shards.manifest import write_dataset, write_manifest, write_quarantine
 from stgcma.shards.schema import SHARD_FOLDER, AudioStatistics, DatasetInfo, Sample, shard_name
 from stgcma.shards.writer import write_shard

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..preprocess.isolation import IsolatedPool
-from ..preprocess.reasons import ClipError
+from ..preprocess.media.isolation import IsolatedPool
+from ..preprocess.media.reasons import ClipError
 from . import clips
 from .clips import CLIPS, Clip
 from .findings import Finding, Level
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ..preprocess.specification import FbankKind
+    from ..preprocess.collections.specification import FbankKind
 
 PICTURE_DECODERS = ("pyav", "ffmpeg", "decord")
 SOUND = "sound"
@@ -52,7 +52,7 @@ def decode(job: Job) -> str | None:
 def _wrong_pictures(clip: Clip, decoder: str) -> str | None:
     import numpy as np
 
-    from ..preprocess.video import read_frames
+    from ..preprocess.media.video import read_frames
 
     images = read_frames(clip.path, lambda times: np.arange(len(times)), decoder=decoder).images
     if len(images) != clips.FRAMES:
@@ -71,9 +71,9 @@ def _wrong_pictures(clip: Clip, decoder: str) -> str | None:
 def _wrong_sound(clip: Clip) -> str | None:
     import numpy as np
 
-    from ..preprocess.audio import SAMPLE_RATE_HZ, read_waveform
-    from ..preprocess.fbank import log_mel
-    from ..preprocess.specification import FBANK_KINDS
+    from ..preprocess.collections.specification import FBANK_KINDS
+    from ..preprocess.media.audio import SAMPLE_RATE_HZ, read_waveform
+    from ..preprocess.samples.fbank import log_mel
 
     waveform = read_waveform(clip.path)
     spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..preprocess.isolation import IsolatedPool
-from ..preprocess.reasons import ClipError
+from ..preprocess.media.isolation import IsolatedPool
+from ..preprocess.media.reasons import ClipError
 from .findings import Finding, Level
 
 TIMEOUT_SECONDS = 180.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 
-from ..preprocess.ffmpeg_program import ffmpeg_executable
+from ..preprocess.media.ffmpeg_program import ffmpeg_executable
 from . import clips
 
 

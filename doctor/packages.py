@@ -8,8 +8,8 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..preprocess.isolation import IsolatedPool
-from ..preprocess.reasons import ClipError
+from ..preprocess.media.isolation import IsolatedPool
+from ..preprocess.media.reasons import ClipError
 from .findings import Finding, Level
 from .requirements import install, reinstall, required
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import InputError, StgcmaError
-from ..preprocess.isolation import IsolatedPool
-from ..preprocess.reasons import ClipError
+from ..preprocess.media.isolation import IsolatedPool
+from ..preprocess.media.reasons import ClipError
 from .findings import Finding, Level
 from .requirements import reinstall
 
@@ -20,7 +20,7 @@ _ENCODED_PIXELS = 64
 
 def check_ffmpeg() -> Iterator[Finding]:
     """Report the ffmpeg program that is used: the bundled one, or the one that the environment names."""
-    from ..preprocess.ffmpeg_program import VARIABLE, ffmpeg_executable, ffmpeg_version
+    from ..preprocess.media.ffmpeg_program import VARIABLE, ffmpeg_executable, ffmpeg_version
 
     try:
         executable, version = ffmpeg_executable(), ffmpeg_version()
@@ -66,7 +66,7 @@ def check_encoding(
 
 def replace_ffmpeg(needed: str) -> str:
     """Say how to get an ffmpeg that has what is `needed`."""
-    from ..preprocess.ffmpeg_program import VARIABLE
+    from ..preprocess.media.ffmpeg_program import VARIABLE
 
     if os.environ.get(VARIABLE):
         return f"name an ffmpeg with {needed} in {VARIABLE}, or unset it for the bundled one"

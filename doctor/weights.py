@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..preprocess.isolation import IsolatedPool
-from ..preprocess.reasons import ClipError
+from ..preprocess.media.isolation import IsolatedPool
+from ..preprocess.media.reasons import ClipError
 from .findings import Finding, Level
 
 TIMEOUT_SECONDS = 180.0

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .allocator import compact_heap
-from .clip import ClipEncoder
+from .backbones.clip import ClipEncoder
+from .backbones.encoder import Encoder
+from .backbones.swin import SwinEncoder
 from .config import ModelConfig
-from .encoder import Encoder
-from .head_ave import AveHead
-from .head_avqa import AvqaHead
-from .head_avs import AvsHead
-from .swin import SwinEncoder
+from .heads.ave import AveHead
+from .heads.avqa import AvqaHead
+from .heads.avs import AvsHead
 from .trained_on import TrainedOn
 
 # What autocast's users pass beside float32. Float64 inputs are rather a conversion that was forgotten.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..preprocess.windows import Span
+from ..preprocess.samples.windows import Span
 from .digits import clock, percent
 from .drawing import (
     BACKGROUND,

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..preprocess.whole_video import DecodedVideo
-from ..preprocess.windows import MergedSecond, SecondsMerger
+from ..preprocess.samples.whole_video import DecodedVideo
+from ..preprocess.samples.windows import MergedSecond, SecondsMerger
 from .digits import percent
 from .results import AvePrediction, Event, Second
 from .strip import open_frame

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..preprocess.whole_video import DecodedVideo
+from ..preprocess.samples.whole_video import DecodedVideo
 from .answer_picture import ShownWindow, draw_answers, shown_windows
 from .questions import AskedQuestion
 from .results import Answer, AvqaPrediction, Step

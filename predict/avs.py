@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocess.media import MediaInfo
-from ..preprocess.sample import mask_seconds
-from ..preprocess.whole_video import DecodedVideo
-from ..preprocess.windows import MergedSecond, SecondsMerger
+from ..preprocess.media.probe import MediaInfo
+from ..preprocess.samples.sample import mask_seconds
+from ..preprocess.samples.whole_video import DecodedVideo
+from ..preprocess.samples.windows import MergedSecond, SecondsMerger
 from .mask_pictures import draw_masks, full_mask, layer, masks_strip, overlaid
 from .overlay import overlay_size, write_overlay
 from .results import AvsPrediction, MaskedSecond

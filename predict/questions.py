@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..model.config import QUESTION_WORDS
-from ..preprocess.datasets.questions import QUESTION_MARKS, split_words
+from ..preprocess.collections.questions import QUESTION_MARKS, split_words
 from ..train.tasks import AvqaTask
 
 

@@ -14,13 +14,13 @@ from typing import Any, TypeVar, cast
 
 from ..console import progress
 from ..errors import InputError
-from ..preprocess.engines import Limits
-from ..preprocess.ffmpeg_program import ffmpeg_executable
-from ..preprocess.isolation import IsolatedPool
-from ..preprocess.media import MediaInfo
-from ..preprocess.reasons import ClipError
-from ..preprocess.sound_choice import check_choice, probe_with_sound
-from ..preprocess.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
+from ..preprocess.media.ffmpeg_program import ffmpeg_executable
+from ..preprocess.media.isolation import IsolatedPool
+from ..preprocess.media.probe import MediaInfo
+from ..preprocess.media.reasons import ClipError
+from ..preprocess.media.sound_choice import check_choice, probe_with_sound
+from ..preprocess.pipeline.engines import Limits
+from ..preprocess.samples.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
 from ..shards.storage import Location
 from ..strict_json import strict_json
 from ..train.tasks import AvqaTask

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..preprocess.paths import is_video_name, printable
+from ..preprocess.collections.paths import is_video_name, printable
 
 
 def find_videos(places: Iterable[Path], *, without: Path | None) -> tuple[list[Path], list[Path]]:

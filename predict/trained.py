@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model import STGCMA
-from ..preprocess.specification import (
+from ..preprocess.collections.specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
     JPEG_QUALITY,
@@ -23,8 +23,8 @@ from ..preprocess.specification import (
     Sampling,
     kind_of_member,
 )
-from ..preprocess.whole_video import DecodedVideo, read_sound, read_window
-from ..preprocess.windows import Span
+from ..preprocess.samples.whole_video import DecodedVideo, read_sound, read_window
+from ..preprocess.samples.windows import Span
 from ..shards.storage import Location
 from ..train.config import RunConfig
 from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank

@@ -10,7 +10,7 @@ ROOMS = ("preprocess", "shards", "model", "train", "pages", "predict", "doctor",
 
 # A call by its last two names to the files that may make it.
 ONLY_IN = {
-    "Image.open": {"preprocess/pictures.py"},
+    "Image.open": {"preprocess/media/pictures.py"},
     "json.load": set(),
     "json.loads": {"bounded.py"},
     "yaml.load": set(),
@@ -23,9 +23,9 @@ ONLY_IN = {
     "torch.load": {"model/torch_files.py", "model/weights.py"},
     "jit.load": {"model/weights.py"},
     "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py"},
-    "h5py.File": {"preprocess/datasets/ave_order.py"},
+    "h5py.File": {"preprocess/collections/ave_order.py"},
     "pickle.load": set(),
-    "pickle.loads": {"preprocess/isolation.py", "train/workers.py"},  # of the parent, or of a child
+    "pickle.loads": {"preprocess/media/isolation.py", "train/workers.py"},  # of the parent, or of a child
 }
 # Names that are called alone.
 NAMES = {"safe_open": {"model/tensor_files.py"}, "load_file": set()}
@@ -83,5 +83,5 @@ def test_a_bare_read_is_found(line):
 
 
 def test_pillow_must_be_told_the_formats():
-    (found,) = forbidden(ast.parse("Image.open(path)"), "preprocess/pictures.py")
-    assert found == "preprocess/pictures.py:1: Image.open without formats="
+    (found,) = forbidden(ast.parse("Image.open(path)"), "preprocess/media/pictures.py")
+    assert found == "preprocess/media/pictures.py:1: Image.open without formats="

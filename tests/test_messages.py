@@ -13,8 +13,8 @@ from stgcma.errors import (
     one_line,
     shortened,
 )
-from stgcma.preprocess.json_records import read_records
-from stgcma.preprocess.reasons import ClipError
+from stgcma.preprocess.collections.json_records import read_records
+from stgcma.preprocess.media.reasons import ClipError
 
 LONG = "x" * 100_000
 

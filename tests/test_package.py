@@ -1,4 +1,4 @@
-"""The house rules that no other test would notice being broken."""
+"""Rules of the project that no other test would notice being broken."""
 
 import ast
 import functools
@@ -12,9 +12,8 @@ import pytest
 from stgcma import __version__, cli
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("preprocess", "shards", "model", "train", "pages", "predict", "doctor")
-# Who may import whom: cli → chain → pages → train → model, chain → preprocess → shards ← train, pages;
-# predict uses them all, doctor looks at them.
+PACKAGES = ("commands", "preprocess", "shards", "model", "train", "pages", "predict", "doctor")
+# commands → predict, pages → train → model; commands → preprocess → shards ← train.
 MAY_IMPORT = {
     "shards": set(),
     "model": set(),
@@ -23,6 +22,17 @@ MAY_IMPORT = {
     "pages": {"train", "shards", "model"},
     "predict": {"shards", "model", "preprocess", "train", "pages"},
     "doctor": {"preprocess", "model"},
+    "commands": {"doctor", "model", "pages", "predict", "preprocess", "shards", "train"},
+}
+# The same inside of a package.
+MAY_IMPORT_WITHIN = {
+    "preprocess": {
+        "media": set(),
+        "collections": {"media"},
+        "samples": {"collections", "media"},
+        "pipeline": {"samples", "collections", "media"},
+        "synthesis": {"collections", "media"},
+    },
 }
 
 
@@ -40,22 +50,43 @@ MODEL_NEEDS = {"torch", "timm", "safetensors", "numpy", "yaml"} | set(sys.stdlib
 
 
 def imports(path):
-    """(room or top-level package, names) of every import in a file, relative ones resolved."""
+    """The dotted names, split, of every module that a file imports, relative ones resolved."""
     package = ("stgcma", *path.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = list(package[: len(package) - node.level + 1]) if node.level else []
-            yield base + (node.module.split(".") if node.module else [])
+            base += node.module.split(".") if node.module else []
+            yield base
+            for alias in node.names:
+                if is_module(parts := [*base, alias.name]):
+                    yield parts
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_the_arrows_run_one_way(room):
-    for path in (ROOT / room).rglob("*.py"):
+def is_module(parts):
+    path = ROOT.joinpath(*parts[1:])
+    return parts[0] == "stgcma" and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_between_packages_run_one_way(package):
+    for path in (ROOT / package).rglob("*.py"):
         for parts in imports(path):
-            if parts[0] == "stgcma" and len(parts) > 1 and parts[1] in ROOMS:
-                assert parts[1] in MAY_IMPORT[room] | {room}, f"{path} imports {'.'.join(parts)}"
+            if parts[0] == "stgcma" and len(parts) > 1 and parts[1] in PACKAGES:
+                assert parts[1] in MAY_IMPORT[package] | {package}, f"{path} imports {'.'.join(parts)}"
+
+
+@pytest.mark.parametrize(
+    ("package", "inner"),
+    [(package, inner) for package, within in MAY_IMPORT_WITHIN.items() for inner in within],
+)
+def test_imports_within_a_package_run_one_way(package, inner):
+    allowed = MAY_IMPORT_WITHIN[package]
+    for path in (ROOT / package / inner).rglob("*.py"):
+        for parts in imports(path):
+            if parts[:2] == ["stgcma", package] and len(parts) > 2 and parts[2] in allowed:
+                assert parts[2] in allowed[inner] | {inner}, f"{path} imports {'.'.join(parts)}"
 
 
 def test_the_model_needs_torch_and_timm_only():
@@ -68,8 +99,8 @@ def test_every_package_is_listed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {"stgcma"} | {
         ".".join(("stgcma", *path.parent.relative_to(ROOT).parts))
-        for room in ROOMS
-        for path in (ROOT / room).rglob("__init__.py")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
     }
     assert set(listed) == found
 

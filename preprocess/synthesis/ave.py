@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ...shards.schema import SPLITS
-from ..datasets.ave import SECONDS
+from ..collections.ave import SECONDS
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
 from .rendering import new_id, render_all, seeded, split_names

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.avs_s4 import ANNOTATIONS, MASKS, SECONDS
+from ..collections.avs_s4 import ANNOTATIONS, MASKS, SECONDS
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
 from .rendering import new_id, render_all, seeded, split_names

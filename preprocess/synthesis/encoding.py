@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError, StgcmaError
-from ..ffmpeg_program import ffmpeg_executable
+from ..media.ffmpeg_program import ffmpeg_executable
 from .objects import SAMPLE_RATE_HZ, Waveform
 
 

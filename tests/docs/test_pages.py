@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 from stgcma.model import PRESET_NAMES, describe
-from stgcma.preprocess.ffmpeg_program import MINIMUM_RELEASE
-from stgcma.preprocess.reasons import REASONS
+from stgcma.preprocess.media.ffmpeg_program import MINIMUM_RELEASE
+from stgcma.preprocess.media.reasons import REASONS
 from stgcma.train.config import RunConfig
 
 from .markdown import ROOT, pages, read_page

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
-from stgcma.model.exchange import cross_attend
-from stgcma.model.tpavi import Tpavi
+from stgcma.model.adapters.exchange import cross_attend
+from stgcma.model.heads.tpavi import Tpavi
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config, build_model
-from stgcma.model.clip import audio_positions
+from stgcma.model.backbones.clip import audio_positions
 from timm.layers import set_fused_attn, use_fused_attn
 
 FAMILIES = ["clip_fields", "swin_fields"]

@@ -9,7 +9,7 @@ from PIL import Image
 from stgcma.predict import predict
 from stgcma.predict.mask_pictures import full_mask, layer
 from stgcma.predict.overlay import overlay_size, write_overlay
-from stgcma.preprocess.media import probe
+from stgcma.preprocess.media.probe import probe
 
 from .conftest import H264, picture, tone
 from .test_predict_ave import scored

@@ -5,12 +5,12 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from stgcma.preprocess.datasets import ave, avs_s4, music_avqa
-from stgcma.preprocess.media import probe
-from stgcma.preprocess.reasons import ClipError
-from stgcma.preprocess.sample import SampleMaker
-from stgcma.preprocess.specification import ClipSpecification, FeatureSettings
-from stgcma.preprocess.whole_video import DecodeRequest, decode_video, read_window, windows_decoded
+from stgcma.preprocess.collections import ave, avs_s4, music_avqa
+from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings
+from stgcma.preprocess.media.probe import probe
+from stgcma.preprocess.media.reasons import ClipError
+from stgcma.preprocess.samples.sample import SampleMaker
+from stgcma.preprocess.samples.whole_video import DecodeRequest, decode_video, read_window, windows_decoded
 
 from .conftest import H264, picture, tone
 
@@ -66,7 +66,7 @@ def test_a_window_of_a_long_video_is_the_sample_of_that_part(encoded, ffmpeg, tm
 
 
 def test_the_video_is_decoded_once(long_video, tmp_path, monkeypatch):
-    from stgcma.preprocess import whole_video
+    from stgcma.preprocess.samples import whole_video
 
     calls = []
     stream = whole_video.stream_frames

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import ave as reader
+from stgcma.preprocess.collections import ave as reader
 
 
 def by_key(collection):

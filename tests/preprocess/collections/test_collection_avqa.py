@@ -4,8 +4,8 @@ import json
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import music_avqa
-from stgcma.preprocess.datasets.questions import fill, split_words
+from stgcma.preprocess.collections import music_avqa
+from stgcma.preprocess.collections.questions import fill, split_words
 
 HOW_MANY = "How many instruments are sounding in the video?"
 

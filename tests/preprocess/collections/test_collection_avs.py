@@ -5,8 +5,8 @@ import os
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import avs_s4
-from stgcma.preprocess.raw_storage import clip_files
+from stgcma.preprocess.collections import avs_s4
+from stgcma.preprocess.pipeline.raw_storage import clip_files
 
 ROWS = (
     ("aaa_1", "playing_violin", "train"),

@@ -5,9 +5,9 @@ import os
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import ave as ave_reader
-from stgcma.preprocess.datasets import avs_s4, music_avqa
-from stgcma.preprocess.text_files import check_encoding
+from stgcma.preprocess.collections import ave as ave_reader
+from stgcma.preprocess.collections import avs_s4, music_avqa
+from stgcma.preprocess.collections.text_files import check_encoding
 
 AVE_TEXT = "Category&VideoID&Quality&StartTime&EndTime\nDog&aaa&good&0&2\nBird&bbb&good&0&2\n"
 AVS_TEXT = "name,category,split\naaa,dog,train\n"

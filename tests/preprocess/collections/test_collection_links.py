@@ -2,11 +2,11 @@
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import ave as ave_reader
-from stgcma.preprocess.datasets import avs_s4, folder, music_avqa
-from stgcma.preprocess.paths import resolve_source
-from stgcma.preprocess.preflight import inspect
-from stgcma.preprocess.reasons import ClipError
+from stgcma.preprocess.collections import ave as ave_reader
+from stgcma.preprocess.collections import avs_s4, folder, music_avqa
+from stgcma.preprocess.collections.paths import resolve_source
+from stgcma.preprocess.collections.preflight import inspect
+from stgcma.preprocess.media.reasons import ClipError
 
 
 @pytest.fixture

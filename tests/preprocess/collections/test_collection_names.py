@@ -2,11 +2,11 @@
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import ave as ave_reader
-from stgcma.preprocess.datasets import avs_s4, folder, music_avqa
-from stgcma.preprocess.names import check_twins, class_name, looks_like_split, split_of
-from stgcma.preprocess.paths import VIDEO_SUFFIXES
-from stgcma.preprocess.preflight import inspect
+from stgcma.preprocess.collections import ave as ave_reader
+from stgcma.preprocess.collections import avs_s4, folder, music_avqa
+from stgcma.preprocess.collections.names import check_twins, class_name, looks_like_split, split_of
+from stgcma.preprocess.collections.paths import VIDEO_SUFFIXES
+from stgcma.preprocess.collections.preflight import inspect
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
 

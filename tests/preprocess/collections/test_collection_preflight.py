@@ -4,9 +4,9 @@ import os
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.datasets import ave as ave_reader
-from stgcma.preprocess.datasets import avs_s4, folder, music_avqa
-from stgcma.preprocess.preflight import inspect
+from stgcma.preprocess.collections import ave as ave_reader
+from stgcma.preprocess.collections import avs_s4, folder, music_avqa
+from stgcma.preprocess.collections.preflight import inspect
 
 ROWS = (
     "Clock&aaaaaaaaaaa&good&0&5",

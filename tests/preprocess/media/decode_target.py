@@ -4,9 +4,9 @@ import hashlib
 import time
 from pathlib import Path
 
-from stgcma.preprocess.audio import read_waveform
-from stgcma.preprocess.media import probe
-from stgcma.preprocess.video import evenly, read_frames
+from stgcma.preprocess.media.audio import read_waveform
+from stgcma.preprocess.media.probe import probe
+from stgcma.preprocess.media.video import evenly, read_frames
 
 
 def decode(path):

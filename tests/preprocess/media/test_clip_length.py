@@ -5,11 +5,11 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from stgcma.preprocess.datasets import avs_s4
-from stgcma.preprocess.datasets.ave import SAMPLING
-from stgcma.preprocess.reasons import ClipError
-from stgcma.preprocess.sample import SampleMaker
-from stgcma.preprocess.specification import ClipSpecification, FeatureSettings
+from stgcma.preprocess.collections import avs_s4
+from stgcma.preprocess.collections.ave import SAMPLING
+from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings
+from stgcma.preprocess.media.reasons import ClipError
+from stgcma.preprocess.samples.sample import SampleMaker
 
 from .conftest import AAC
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
-from stgcma.preprocess import audio_decoding
-from stgcma.preprocess.media import DamageError
-from stgcma.preprocess.video import pyav
+from stgcma.preprocess.media import audio_decoding
+from stgcma.preprocess.media.probe import DamageError
+from stgcma.preprocess.media.video import pyav
 
 
 def packet(corrupt):

@@ -5,9 +5,9 @@ import struct
 
 import numpy as np
 import pytest
-from stgcma.preprocess.audio import read_waveform
-from stgcma.preprocess.media import ClipError, DamageError, probe
-from stgcma.preprocess.video import evenly, read_frames
+from stgcma.preprocess.media.audio import read_waveform
+from stgcma.preprocess.media.probe import ClipError, DamageError, probe
+from stgcma.preprocess.media.video import evenly, read_frames
 
 from .conftest import AAC, H264, VP8, picture, tone
 

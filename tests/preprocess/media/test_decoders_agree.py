@@ -4,9 +4,9 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import Interpolation
-from stgcma.preprocess.media import ClipError, probe
-from stgcma.preprocess.video import evenly, pyav, read_frames
-from stgcma.preprocess.video.shown import deinterlaced
+from stgcma.preprocess.media.probe import ClipError, probe
+from stgcma.preprocess.media.video import evenly, pyav, read_frames
+from stgcma.preprocess.media.video.shown import deinterlaced
 
 VIDEOS = [
     "h264.mp4",
@@ -118,7 +118,7 @@ def test_decord_refuses_what_it_is_wrong_for(clip, name, why):
 
 @pytest.mark.parametrize("name", ["rotated-90.mp4", "av1.mp4", "edit-list.mp4"])
 def test_auto_does_not_fall_back_to_decord_where_it_is_wrong(clip, name, monkeypatch):
-    from stgcma.preprocess import video
+    from stgcma.preprocess.media import video
 
     asked = []
 
@@ -141,7 +141,7 @@ def test_auto_does_not_fall_back_to_decord_where_it_is_wrong(clip, name, monkeyp
 
 
 def test_auto_uses_decord_last_where_it_is_right(clip, monkeypatch):
-    from stgcma.preprocess import video
+    from stgcma.preprocess.media import video
 
     def fails(*_, **__):
         raise ClipError("unreadable", "broken")

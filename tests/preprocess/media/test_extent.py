@@ -1,9 +1,9 @@
 """A clip ends where the streams that are used end, whatever the container says of others."""
 
 import pytest
-from stgcma.preprocess.audio import read_waveform
-from stgcma.preprocess.media import ClipError, probe
-from stgcma.preprocess.video import evenly, read_frames
+from stgcma.preprocess.media.audio import read_waveform
+from stgcma.preprocess.media.probe import ClipError, probe
+from stgcma.preprocess.media.video import evenly, read_frames
 
 from .conftest import AAC, H264, VP8, picture, tone
 

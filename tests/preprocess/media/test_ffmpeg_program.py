@@ -7,9 +7,9 @@ import sys
 import imageio_ffmpeg
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess import ffmpeg_program
-from stgcma.preprocess.ffmpeg_program import ffmpeg_executable, ffmpeg_version
-from stgcma.preprocess.video import decoder_versions
+from stgcma.preprocess.media import ffmpeg_program
+from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable, ffmpeg_version
+from stgcma.preprocess.media.video import decoder_versions
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +111,9 @@ def test_the_commands_refuse_it_before_any_work(stgcma, tmp_path, monkeypatch):
 
 def test_its_path_can_be_asked_for():
     done = subprocess.run(
-        [sys.executable, "-m", "stgcma.preprocess.ffmpeg_program"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "stgcma.preprocess.media.ffmpeg_program"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == f"{ffmpeg_executable()}\n"

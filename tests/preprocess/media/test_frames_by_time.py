@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
-from stgcma.preprocess.media import ClipError, probe
-from stgcma.preprocess.video import Frames, at_seconds, decoder_versions, evenly, pyav, read_frames
-from stgcma.preprocess.video.timeline import read_timeline
+from stgcma.preprocess.media.probe import ClipError, probe
+from stgcma.preprocess.media.video import (
+    Frames,
+    at_seconds,
+    decoder_versions,
+    evenly,
+    pyav,
+    read_frames,
+)
+from stgcma.preprocess.media.video.timeline import read_timeline
 
 
 def frame_numbers(frames):

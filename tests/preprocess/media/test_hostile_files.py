@@ -9,12 +9,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from stgcma.preprocess import container as container_module
-from stgcma.preprocess.audio import read_waveform
-from stgcma.preprocess.media import AudioFacts, ClipError, MediaInfo, VideoFacts, probe
-from stgcma.preprocess.orientation import Orientation
-from stgcma.preprocess.video import evenly, ffmpeg, pyav, read_frames
-from stgcma.preprocess.video.frames import check_bytes
+from stgcma.preprocess.media import container as container_module
+from stgcma.preprocess.media.audio import read_waveform
+from stgcma.preprocess.media.orientation import Orientation
+from stgcma.preprocess.media.probe import AudioFacts, ClipError, MediaInfo, VideoFacts, probe
+from stgcma.preprocess.media.video import evenly, ffmpeg, pyav, read_frames
+from stgcma.preprocess.media.video.frames import check_bytes
 
 PLAYLISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n",

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from stgcma.errors import InputError, StgcmaError
-from stgcma.preprocess.isolation import IsolatedPool
-from stgcma.preprocess.media import ClipError
+from stgcma.preprocess.media.isolation import IsolatedPool
+from stgcma.preprocess.media.probe import ClipError
 
 MEGABYTE = 1 << 20
 
@@ -115,7 +115,7 @@ def test_items_are_taken_as_they_are_needed():
 SCRIPT = """
 import operator, os, re
 from pathlib import Path
-from stgcma.preprocess.isolation import IsolatedPool
+from stgcma.preprocess.media.isolation import IsolatedPool
 
 def tell(name):
     Path(os.environ["PIDS"], name).write_text(str(os.getpid()))
@@ -126,7 +126,7 @@ def hang_with_gil():
 
 def hang_in_ffmpeg():
     import ffmpeg
-    from stgcma.preprocess.ffmpeg_process import run_ffmpeg
+    from stgcma.preprocess.media.ffmpeg_process import run_ffmpeg
     tell("ffmpeg")
     run_ffmpeg(Path(__file__), ffmpeg.input("anullsrc", f="lavfi").output("pipe:", format="null"))
 
@@ -173,7 +173,7 @@ def test_the_program_of_a_child_that_is_killed_dies_with_it():
     source = f"""
 import ffmpeg
 from pathlib import Path
-from stgcma.preprocess.ffmpeg_process import run_ffmpeg
+from stgcma.preprocess.media.ffmpeg_process import run_ffmpeg
 silence = ffmpeg.input("anullsrc", f="lavfi")
 run_ffmpeg(Path({__file__!r}), silence.output("pipe:", format="null", metadata="{mark}"))
 """
@@ -240,7 +240,7 @@ def test_numbers_must_be_positive(name):
 
 PLAIN_SCRIPT = """
 from pathlib import Path
-from stgcma.preprocess.isolation import IsolatedPool
+from stgcma.preprocess.media.isolation import IsolatedPool
 
 with IsolatedPool(1, timeout_seconds=60, memory_bytes=1 << 30, script=False) as pool:
     print(list(pool.map(Path.as_posix, [Path("a")])))

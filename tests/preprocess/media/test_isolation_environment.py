@@ -15,11 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 from stgcma.errors import StgcmaError
-from stgcma.preprocess import deadlines, engines
-from stgcma.preprocess.isolation import IsolatedPool
-from stgcma.preprocess.media import ClipError
-from stgcma.preprocess.raw_storage import ClipMaker
-from stgcma.preprocess.specification import ClipSpecification
+from stgcma.preprocess.collections.specification import ClipSpecification
+from stgcma.preprocess.media import deadlines
+from stgcma.preprocess.media.isolation import IsolatedPool
+from stgcma.preprocess.media.probe import ClipError
+from stgcma.preprocess.pipeline import engines
+from stgcma.preprocess.pipeline.raw_storage import ClipMaker
 
 MEGABYTE = 1 << 20
 SHORT = functools.partial(time.sleep, 0.6)
@@ -103,7 +104,7 @@ def test_what_a_child_cannot_load_is_an_error_with_other_children_at_work(monkey
 SCRIPT = """
 import sys
 from stgcma.errors import StgcmaError
-from stgcma.preprocess.isolation import IsolatedPool
+from stgcma.preprocess.media.isolation import IsolatedPool
 
 if __name__ != "__main__":
     raise RuntimeError("this script cannot be loaded again")
@@ -164,10 +165,10 @@ def test_a_package_that_a_clip_needs_is_not_the_clips_fault(tmp_path):
 
 
 def test_a_module_that_the_command_needs_is_named_in_one_line(stgcma, monkeypatch):
-    monkeypatch.setitem(sys.modules, "stgcma.preprocess.pipeline", None)
+    monkeypatch.setitem(sys.modules, "stgcma.preprocess.pipeline.run", None)
     result = stgcma("preprocess", "folder", "RAW", "OUT")
     assert result.status == 1
     assert re.fullmatch(
-        r"stgcma: a module does not load: import of stgcma\.preprocess\.pipeline .*; `stgcma doctor` .*\n",
+        r"stgcma: a module does not load: import of stgcma\.preprocess\.pipeline\.run .*; `stgcma doctor` .*\n",
         result.stderr,
     )

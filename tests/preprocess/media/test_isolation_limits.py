@@ -8,10 +8,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from stgcma.preprocess import deadlines
-from stgcma.preprocess.ffmpeg_process import _prepared
-from stgcma.preprocess.isolation import IsolatedPool
-from stgcma.preprocess.media import ClipError
+from stgcma.preprocess.media import deadlines
+from stgcma.preprocess.media.ffmpeg_process import _prepared
+from stgcma.preprocess.media.isolation import IsolatedPool
+from stgcma.preprocess.media.probe import ClipError
 
 MEBIBYTE = 1 << 20
 FACTS = """(
@@ -51,7 +51,7 @@ def test_a_child_is_alone_ends_when_told_leaves_no_core_and_has_its_memory():
 
 def test_the_limit_on_cores_is_set_where_it_is_zero_already(monkeypatch):
     """A machine without cores cannot show the difference: what is asked of it is looked at."""
-    from stgcma.preprocess import isolation
+    from stgcma.preprocess.media import isolation
 
     asked = {}
     monkeypatch.setattr(isolation.resource, "setrlimit", lambda what, limits: asked.update({what: limits}))

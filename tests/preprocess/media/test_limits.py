@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from stgcma.preprocess import ffmpeg_process
-from stgcma.preprocess.container import DEMUXERS, MAX_PIXELS, open_container
+from stgcma.preprocess.media import ffmpeg_process
+from stgcma.preprocess.media.container import DEMUXERS, MAX_PIXELS, open_container
 
 FOLLOWING = {
     "hls",
@@ -69,7 +69,7 @@ def test_ffmpeg_is_started_with_every_limit(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("said", [b"Cannot allocate memory", b"x.mp4: Invalid data"])
 def test_what_ffmpeg_fails_at_is_not_passed_over(tmp_path, monkeypatch, said):
-    from stgcma.preprocess.reasons import ClipError
+    from stgcma.preprocess.media.reasons import ClipError
 
     failed = SimpleNamespace(returncode=1, stdout=b"half", stderr=said)
     monkeypatch.setattr(ffmpeg_process, "ffmpeg_executable", lambda: "ffmpeg")

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from stgcma.preprocess.isolation import IsolatedPool
-from stgcma.preprocess.media import REASONS, ClipError
+from stgcma.preprocess.media.isolation import IsolatedPool
+from stgcma.preprocess.media.probe import REASONS, ClipError
 
 SOURCES = """
     h264.mp4 faststart.mp4 fragments.mp4 hevc-23976.mp4 mpeg4.avi mpeg4.mp4 opengop.mkv vp9-2997.webm vp8.webm

@@ -4,8 +4,8 @@ import io
 
 import pytest
 from PIL import Image
-from stgcma.preprocess.media import ClipError
-from stgcma.preprocess.pictures import open_picture, read_pictures
+from stgcma.preprocess.media.pictures import open_picture, read_pictures
+from stgcma.preprocess.media.probe import ClipError
 
 
 def save(path, size=(8, 6), kind="PNG", mode="RGB"):

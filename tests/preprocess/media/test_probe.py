@@ -4,8 +4,8 @@ import os
 import pickle
 
 import pytest
-from stgcma.preprocess.media import REASONS, ClipError, DamageError, probe
-from stgcma.preprocess.video import evenly, read_frames
+from stgcma.preprocess.media.probe import REASONS, ClipError, DamageError, probe
+from stgcma.preprocess.media.video import evenly, read_frames
 
 
 def test_facts_of_a_plain_clip(clip):

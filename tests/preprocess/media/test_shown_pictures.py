@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from stgcma.preprocess.media import ClipError, probe
-from stgcma.preprocess.orientation import Orientation
-from stgcma.preprocess.picture_facts import _pixel_aspect
-from stgcma.preprocess.video import evenly, read_frames
-from stgcma.preprocess.video.shown import deinterlaced
+from stgcma.preprocess.media.orientation import Orientation
+from stgcma.preprocess.media.picture_facts import _pixel_aspect
+from stgcma.preprocess.media.probe import ClipError, probe
+from stgcma.preprocess.media.video import evenly, read_frames
+from stgcma.preprocess.media.video.shown import deinterlaced
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-threads", "1")
 # Red, green, blue and white from the top left to the bottom right.

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.audio import SAMPLE_RATE_HZ, read_waveform
-from stgcma.preprocess.media import ClipError, probe
-from stgcma.preprocess.sound_choice import check_choice, probe_with_sound, silence_warnings
-from stgcma.preprocess.video import evenly, read_frames
+from stgcma.preprocess.media.audio import SAMPLE_RATE_HZ, read_waveform
+from stgcma.preprocess.media.probe import ClipError, probe
+from stgcma.preprocess.media.sound_choice import check_choice, probe_with_sound, silence_warnings
+from stgcma.preprocess.media.video import evenly, read_frames
 
 from .conftest import AAC, H264, picture
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from stgcma.preprocess.audio import SAMPLE_RATE_HZ, read_waveform
-from stgcma.preprocess.media import NO_DECODER, ClipError, DamageError, probe
+from stgcma.preprocess.media.audio import SAMPLE_RATE_HZ, read_waveform
+from stgcma.preprocess.media.probe import NO_DECODER, ClipError, DamageError, probe
 
 SOUNDS = [
     "h264.mp4",

@@ -24,11 +24,17 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 from stgcma.errors import StgcmaError
-from stgcma.preprocess import engines, finished, pipeline
-from stgcma.preprocess.output import open_output
-from stgcma.preprocess.reasons import ClipError
-from stgcma.preprocess.sample import fbank_sums
-from stgcma.preprocess.specification import ClipSpecification, Collection, FeatureSettings, Sampling
+from stgcma.preprocess.collections.specification import (
+    ClipSpecification,
+    Collection,
+    FeatureSettings,
+    Sampling,
+)
+from stgcma.preprocess.media.reasons import ClipError
+from stgcma.preprocess.pipeline import engines, finished
+from stgcma.preprocess.pipeline import run as pipeline
+from stgcma.preprocess.pipeline.output import open_output
+from stgcma.preprocess.samples.sample import fbank_sums
 from stgcma.shards.schema import Sample
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify

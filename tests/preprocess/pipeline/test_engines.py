@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from stgcma.cli import main
 from stgcma.errors import InputError, StgcmaError
-from stgcma.preprocess import locking, ray_engine
-from stgcma.preprocess.engines import ShardTask
-from stgcma.preprocess.locking import LOCK_FILE, exclusive
-from stgcma.preprocess.pipeline import Options, plan_shards, preprocess
+from stgcma.preprocess.pipeline import locking, ray_engine
+from stgcma.preprocess.pipeline.engines import ShardTask
+from stgcma.preprocess.pipeline.locking import LOCK_FILE, exclusive
+from stgcma.preprocess.pipeline.run import Options, plan_shards, preprocess
 from stgcma.preprocess.synthesis import synthesizer
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store

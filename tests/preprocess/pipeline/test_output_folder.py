@@ -7,8 +7,9 @@ from unittest.mock import ANY
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess import locking, pipeline
-from stgcma.preprocess.locking import exclusive
+from stgcma.preprocess.pipeline import locking
+from stgcma.preprocess.pipeline import run as pipeline
+from stgcma.preprocess.pipeline.locking import exclusive
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
 

@@ -2,8 +2,8 @@
 
 import pytest
 from stgcma.errors import StgcmaError
-from stgcma.preprocess.locking import Lock
-from stgcma.preprocess.output import OutputFolder, ShardResult, open_output
+from stgcma.preprocess.pipeline.locking import Lock
+from stgcma.preprocess.pipeline.output import OutputFolder, ShardResult, open_output
 from stgcma.shards.schema import ClipRecord
 from stgcma.shards.storage import LocalStore
 

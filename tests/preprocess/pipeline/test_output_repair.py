@@ -4,8 +4,8 @@ import json
 
 import pytest
 from stgcma.errors import InputError, StgcmaError
-from stgcma.preprocess import pipeline
-from stgcma.preprocess.output import PROGRESS_FOLDER
+from stgcma.preprocess.pipeline import run as pipeline
+from stgcma.preprocess.pipeline.output import PROGRESS_FOLDER
 from stgcma.shards.schema import CONTENT_HASH, content_sha256
 
 from .stand_in import build, contents, faults, unfinish

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from stgcma.errors import InputError, OtherSettingsError
-from stgcma.preprocess import pipeline
+from stgcma.preprocess.pipeline import run as pipeline
 from stgcma.shards.manifest import read_dataset, write_dataset
 
 from . import stand_in

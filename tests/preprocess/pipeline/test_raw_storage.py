@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.raw_storage import ClipMaker, _fetch, _files, _make_image
-from stgcma.preprocess.reasons import ClipError
-from stgcma.preprocess.specification import ClipSpecification
+from stgcma.preprocess.collections.specification import ClipSpecification
+from stgcma.preprocess.media.reasons import ClipError
+from stgcma.preprocess.pipeline.raw_storage import ClipMaker, _fetch, _files, _make_image
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The commands of `stgcma`, a module for each group of verbs."""

@@ -1,0 +1,95 @@
+"""`stgcma presets`, `model` and `import-reference`: architectures and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import mebibytes, table
+from ..strict_json import strict_json
+from .options import Modality
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    app.command()(presets)
+    app.command()(model)
+    app.command("import-reference")(import_reference)
+
+
+def presets() -> None:
+    """List the presets, their backbones and parameters.
+
+    What differs from the paper's training settings (Table 9) is said below the table.
+
+    Example: stgcma presets
+    """
+    from ..model import PRESET_NAMES, preset_config
+    from ..model.accounting import count_parameters
+    from ..train.config import deviations
+
+    rows = []
+    for name in PRESET_NAMES:
+        config = preset_config(name)
+        depth = "-".join(map(str, config.depths))
+        backbone = f"{config.backbone}, {config.width} wide, {depth} deep"
+        counts = count_parameters(config)
+        trained = counts["adapter"] + counts["head"]
+        rows.append((name, config.task, backbone, f"{trained:,}", f"{sum(counts.values()):,}"))
+    table(("preset", "task", "backbone", "trained", "all"), rows)
+    for name in PRESET_NAMES:
+        if differs := deviations(name):
+            typer.echo(f"{name}: {differs}")
+
+
+def model(
+    preset: Annotated[str, typer.Argument(help="See `stgcma presets`.", metavar="PRESET")],
+    json_: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+) -> None:
+    """Count a preset's parameters, operations and memory.
+
+    Nothing is downloaded or computed.
+
+    Example: stgcma model ave-swin-b-base --json
+    """
+    from ..model import describe
+
+    summary = describe(preset)
+    if json_:
+        typer.echo(strict_json(summary.to_dict(), indent=2))
+        return
+    rows = [(f"{group} parameters", f"{count:,}") for group, count in summary.parameters.items()]
+    rows += [
+        ("trained parameters", f"{summary.trainable:,}"),
+        ("all parameters", f"{summary.total:,}"),
+        ("forward, one clip", f"{summary.forward_gflops:,.1f} GFLOPs"),
+        ("memory, evaluation", mebibytes(summary.forward_bytes)),
+        ("memory, training, one clip", mebibytes(summary.training_bytes)),
+    ]
+    table((preset, ""), rows)
+
+
+def import_reference(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the authors' release.", metavar="FILE.pth")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint folder to make.", metavar="OUT")],
+    heads: Annotated[
+        int | None, typer.Option(help="CLIP's attention heads; width / 64 if not given.")
+    ] = None,
+    modality: Annotated[
+        Modality | None,
+        typer.Option(help="av or av-nofusion, av if not given; video or audio only where no adapter tells."),
+    ] = None,
+) -> None:
+    """Read a checkpoint of the authors' release.
+
+    It becomes one of ours; every entry is accounted for.
+
+    Example: stgcma import-reference ave_swin_large.pth imported
+    """
+    from ..model import import_reference as convert
+
+    config = convert(file, out, heads=heads, modality=modality.value if modality else None)
+    backbone = f"{config.backbone} {config.width} wide"
+    typer.echo(f"{out}: {config.task}, {backbone}, {config.modality}, {config.frames} frames")

@@ -1,0 +1,1 @@
+"""The modules that are trained inside a frozen block."""

@@ -1,0 +1,197 @@
+"""The AVE collection: 10 s clips with one audio-visual event each, labelled by the second.
+
+Layout: `Annotations.txt` (`Category&VideoID&Quality&StartTime&EndTime`, with or without that header line),
+`trainSet.txt`, `valSet.txt`, `testSet.txt` (rows of the same form) or `train_order.h5`, `val_order.h5`,
+`test_order.h5` (numbers of rows of `Annotations.txt`, from 0, the header not counted), `AVE/VideoID.mp4`.
+
+A video with several rows is a clip for each: its key is the video id, then `ID_event2` and so on.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import InputError
+from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS
+from ...shards.schema import SPLITS
+from .ave_order import read_order
+from .names import check_twins, class_name
+from .paths import annotation_file, printable, unsafe_name, videos_by_name
+from .specification import ClipSpecification, Collection, Expected, Sampling
+from .text_files import check_utf8, escaped, read_text
+
+SECONDS = 10
+BACKGROUND = "Background"
+FOLDER = "AVE"
+SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
+EXPECTED = Expected(clips=PUBLISHED_CLIPS["ave"], classes=PUBLISHED_CLASSES["ave"])
+
+_FIELDS = ("category", "video id", "quality", "start second", "end second")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
+
+
+class Annotation(NamedTuple):
+    """One row: the event fills the seconds `[start, end)`."""
+
+    category: str
+    video: str
+    quality: str
+    start: int
+    end: int
+
+    @property
+    def event(self) -> tuple[str, str, int, int]:
+        """What makes two rows the same: split files may grade the quality otherwise."""
+        return self.video, self.category, self.start, self.end
+
+
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
+    """Reads the annotations and splits under `raw`. Raises InputError naming the file and line at fault."""
+    path = annotation_file(raw, raw / "Annotations.txt", allow_links=allow_links)
+    annotations = [row for _, row in read_rows(path)]
+    if not annotations:
+        raise InputError(f"{path} holds no annotation rows")
+    check_twins(dict.fromkeys(row.category for row in annotations), path, background=BACKGROUND)
+    planner = _Planner(annotations, videos_by_name(raw, FOLDER, allow_links=allow_links))
+    clips = tuple(
+        planner.specify(row, split)
+        for split in SPLITS
+        for row in _split_rows(raw, split, annotations, allow_links=allow_links)
+    )
+    return Collection(
+        name="ave",
+        task="ave",
+        sampling=SAMPLING,
+        classes=(*planner.classes, BACKGROUND),
+        clips=clips,
+        findings=tuple(_findings(annotations)),
+        media_folders=(FOLDER,),
+        expected=EXPECTED,
+    )
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
+    """The rows of an annotation or split file, each with `file:line`; the header line is left out."""
+    text = read_text(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
+    # Not splitlines(): a form feed or the like within a name does not end a line.
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.strip()
+        if not line:
+            continue
+        parts = [part.strip(" \t") for part in line.split("&")]
+        if len(parts) != len(_FIELDS):
+            raise InputError(
+                f"{path}:{number}: {len(parts)} fields in {line!r}, "
+                f"expected {len(_FIELDS)}: {', '.join(_FIELDS)}"
+            )
+        if number == 1 and parts[0].casefold() == "category" and not parts[3].isdecimal():
+            continue
+        where = f"{path}:{number}"
+        yield where, _parse(parts, where)
+
+
+def _parse(parts: list[str], where: str) -> Annotation:
+    category, video, quality, start, end = parts
+    if not (_WHOLE_NUMBER.fullmatch(start) and _WHOLE_NUMBER.fullmatch(end)):
+        raise InputError(f"{where}: start {start!r} and end {end!r} must be whole seconds")
+    if int(start) > int(end) or int(end) > SECONDS:
+        raise InputError(f"{where}: seconds {start} to {end} must lie in order within 0 to {SECONDS}")
+    return Annotation(
+        sys.intern(printable(class_name(check_utf8(category, where, "category")))),
+        sys.intern(printable(escaped(video))),
+        sys.intern(escaped(quality)),
+        int(start),
+        int(end),
+    )
+
+
+def _split_rows(
+    raw: Path, split: str, annotations: list[Annotation], *, allow_links: bool
+) -> Iterator[Annotation]:
+    """The annotation rows of a split: by its `Set.txt`, else by its `_order.h5`."""
+    rows, order = (
+        annotation_file(raw, raw / name, allow_links=allow_links)
+        for name in (f"{split}Set.txt", f"{split}_order.h5")
+    )
+    if not rows.is_file() and not order.is_file():
+        raise InputError(
+            f"{rows} is missing, and so is {order.name}; one of them must name the {split} clips"
+        )
+    if not rows.is_file():
+        yield from (annotations[index] for index in read_order(order, len(annotations)))
+        return
+    known = {row.event for row in annotations}
+    for where, row in read_rows(rows):
+        if row.event not in known:
+            raise InputError(f"{where}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
+        yield row
+
+
+class _Planner:
+    """From rows to clips.
+
+    Attributes:
+        classes: categories in the order of their first appearance in `Annotations.txt`.
+    """
+
+    def __init__(self, annotations: list[Annotation], videos: dict[str, str]) -> None:
+        self.classes = tuple(dict.fromkeys(row.category for row in annotations))
+        self._index = {name: index for index, name in enumerate(self.classes)}
+        self._videos = videos
+        self._later_keys = _later_keys(annotations)
+        # Clips of one class and interval share their labels and fields: a million rows are few of them.
+        self._labels: dict[tuple[str, int, int], tuple[int, ...]] = {}
+        self._fields: dict[tuple[str, int, int], dict[str, str | int]] = {}
+
+    def specify(self, row: Annotation, split: str) -> ClipSpecification:
+        """The clip of a row."""
+        kind = (row.category, row.start, row.end)
+        if kind not in self._labels:
+            inside, outside = self._index[row.category], len(self.classes)
+            self._labels[kind] = tuple(
+                inside if row.start <= second < row.end else outside for second in range(SECONDS)
+            )
+            self._fields[kind] = {
+                "category": row.category,
+                "start_seconds": row.start,
+                "end_seconds": row.end,
+            }
+        return ClipSpecification(
+            key=self._later_keys.get(row.event, row.video),
+            split=split,
+            source=f"{FOLDER}/{self._videos.get(row.video, row.video + '.mp4')}",
+            labels=self._labels[kind],
+            annotated_seconds=SECONDS,
+            event_end_seconds=row.end if row.start < row.end else 0,
+            fields=self._fields[kind],
+            problem=unsafe_name(row.video, "video id"),
+        )
+
+
+def _later_keys(annotations: list[Annotation]) -> dict[tuple[str, str, int, int], str]:
+    """Keys of a video's second and later distinct rows; the first has the video id."""
+    counts = Counter(row.video for row in annotations)
+    seen: dict[str, list[tuple[str, str, int, int]]] = {}
+    for row in annotations:
+        if counts[row.video] > 1:
+            events = seen.setdefault(row.video, [])
+            if row.event not in events:
+                events.append(row.event)
+    return {
+        event: f"{event[0]}_event{number}"
+        for events in seen.values()
+        for number, event in enumerate(events[1:], start=2)
+    }
+
+
+def _findings(annotations: list[Annotation]) -> Iterator[str]:
+    rows = Counter(row.video for row in annotations)
+    if repeated := sum(count > 1 for count in rows.values()):
+        yield f"{repeated} videos carry more than one annotation row; each row is a clip of its own"
+    if empty := sum(row.start == row.end for row in annotations):
+        yield f"{empty} events have zero length: their clips are background throughout"

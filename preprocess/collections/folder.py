@@ -1,0 +1,246 @@
+"""Any folder of clips sorted by class, in one of three layouts:
+
+`RAW/CLASS/….mp4`, `RAW/SPLIT/CLASS/….mp4` or `RAW/CLASS/SPLIT/….mp4`, where SPLIT is `train`, `val` or `test`
+(or `Training`, `valid`, `VALIDATION`, `testing` and the like).
+
+Clips are sampled and labelled as those of AVE; every second carries the class of the folder. Without split
+folders each class is divided 80/10/10 by a hash of the paths, so that a clip's split does not depend on the
+machine. Folders and files whose names begin with a dot are no clips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from ...shards.schema import SPLITS
+from .ave import BACKGROUND, SAMPLING, SECONDS
+from .names import check_twins, class_name, looks_like_split, split_of
+from .paths import count_suffixes, is_video_name, printable
+from .specification import ClipSpecification, Collection
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The places of class and split in a clip's path, counted from RAW; no split is None."""
+
+    category: int
+    split: int | None
+
+    @property
+    def folders(self) -> int:
+        """The least number of folders that a clip lies in."""
+        return 1 if self.split is None else 2
+
+    @property
+    def shape(self) -> str:
+        """The layout for a message."""
+        return "RAW/CLASS/*.mp4" if self.split is None else "RAW/SPLIT/CLASS/*.mp4"
+
+
+_CLASSES = _Layout(category=0, split=None)
+_CLASSES_IN_SPLITS = _Layout(category=1, split=0)
+_SPLITS_IN_CLASSES = _Layout(category=0, split=1)
+
+
+def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001 (no annotations)
+    """Finds the clips under `raw`.
+
+    Raises InputError when there is none, when splits stand beside classes or are named otherwise, and when
+    the names of two classes differ in nothing that a reader sees.
+    """
+    files = sorted(_files(raw))
+    videos = [path for path in files if is_video_name(path.name) and not _is_hidden(path)]
+    layout = _layout(raw, videos)
+    clips = [path for path in videos if len(path.parts) > layout.folders]
+    if not clips:
+        raise InputError(
+            f"{raw} holds no videos as {layout.shape}, one folder a class ({_found(files, videos)})"
+        )
+    by_class: dict[str, list[Path]] = {}
+    for path in clips:
+        by_class.setdefault(class_name(path.parts[layout.category]), []).append(path)
+    classes = tuple(sorted(by_class))
+    check_twins(classes, raw, background=BACKGROUND)
+    specifications = [
+        _specify(path, split, printable(name), index)
+        for index, name in enumerate(classes)
+        for path, split in _divide(by_class[name], layout)
+    ]
+    return Collection(
+        name="folder",
+        task="ave",
+        sampling=SAMPLING,
+        classes=(*map(printable, classes), BACKGROUND),
+        clips=tuple(sorted(specifications, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
+        findings=tuple(_findings(files, clips, by_class, layout)),
+    )
+
+
+def _layout(raw: Path, videos: Sequence[Path]) -> _Layout:
+    """The layout that all videos agree on. Raises InputError naming the folders that do not."""
+    marked: dict[tuple[int, ...], Path] = {}
+    for folder in sorted({path.parent for path in videos if len(path.parts) > 1}):
+        places = tuple(place for place, name in enumerate(folder.parts) if looks_like_split(name))
+        for place in places:
+            if split_of(folder.parts[place]) is None:
+                raise InputError(
+                    f"{raw} holds videos in {_shown(folder, place)}, which looks like a split; name it "
+                    f"{', '.join(SPLITS)} if it is one, and otherwise if it is a class"
+                )
+        # Videos beside the classes of a split, RAW/train/a.mp4, have no class: they are left out.
+        marked.setdefault(places, folder)
+    if set(marked) <= {()}:
+        return _CLASSES
+    if len(marked) > 1:
+        _refuse_mixture(raw, marked)
+    (places,) = marked
+    if places == (0,):
+        _check_one_folder_a_split(raw, videos)
+        return _CLASSES_IN_SPLITS
+    if places != (1,) or any(len(path.parts) > 3 for path in videos):
+        folder = max((path.parent for path in videos), key=lambda folder: len(folder.parts))
+        raise InputError(
+            f"{raw} holds videos in {_shown(folder, len(folder.parts) - 1)}, where "
+            f"{_shown(folder, places[-1])} names a split; splits lie right in RAW, or right in the class "
+            "folders: is RAW one of the folders below?"
+        )
+    return _SPLITS_IN_CLASSES
+
+
+def _refuse_mixture(raw: Path, marked: dict[tuple[int, ...], Path]) -> None:
+    first = min(places for places in marked if places)
+    other = next(folder for places, folder in marked.items() if places != first)
+    shown = _shown(other, 0 if () in marked else len(other.parts) - 1)
+    raise InputError(
+        f"{raw} holds videos in {_shown(marked[first], first[-1])}, which names a split, and in {shown}; "
+        f"put every class into {', '.join(SPLITS)}, or none; a class of that name needs another"
+    )
+
+
+def _check_one_folder_a_split(raw: Path, videos: Sequence[Path]) -> None:
+    named: dict[str | None, str] = {}
+    for name in sorted({path.parts[0] for path in videos if len(path.parts) > 1}):
+        twin = named.setdefault(split_of(name), name)
+        if twin != name:
+            raise InputError(
+                f"{raw} holds videos in {twin!r} and in {name!r}, which name the same split; "
+                "make them one folder"
+            )
+
+
+def _shown(path: Path, place: int) -> str:
+    return repr(printable(Path(*path.parts[: place + 1]).as_posix()))
+
+
+def _found(files: Sequence[Path], videos: Sequence[Path]) -> str:
+    if videos:
+        return f"videos found: {len(videos)}, too high; is RAW the folder above?"
+    kinds = f": {count_suffixes([path.name for path in files])}" if files else ""
+    return f"{len(files)} other files{kinds}"
+
+
+def _findings(
+    files: Sequence[Path], clips: Sequence[Path], by_class: dict[str, list[Path]], layout: _Layout
+) -> Iterator[str]:
+    """What the user should know: names of splits that were understood, and files that are no clips."""
+    if layout.split is not None:
+        names = sorted({path.parts[layout.split] for path in clips} - set(SPLITS))
+        if names:
+            said = ", ".join(f"{printable(name)!r} is {split_of(name)}" for name in names[:_MOST_NAMED])
+            yield f"folders taken for splits: {said}{', …' if len(names) > _MOST_NAMED else ''}"
+    elif same := _same_folders(clips):
+        yield (
+            f"each of the {len({path.parts[0] for path in clips})} classes holds the same folders, "
+            f"{', '.join(map(repr, same[:_MOST_NAMED]))}{', …' if len(same) > _MOST_NAMED else ''}: "
+            "if these are the classes, name the folders above them train, val and test"
+        )
+    ignored = sorted(set(files) - set(clips))
+    kinds = count_suffixes([path.name for path in ignored])
+    if len(ignored) == 1:
+        yield f"1 file is not a clip in a class folder and was left out: {kinds}"
+    elif ignored:
+        yield f"{len(ignored)} files are not clips in a class folder and were left out: {kinds}"
+    lost = sorted(
+        {
+            class_name(path.parts[layout.category])
+            for path in ignored
+            if len(path.parts) > layout.folders and not _is_hidden(path) and _fits(path, layout)
+        }
+        - set(by_class)
+    )
+    if lost:
+        said = ", ".join(repr(printable(name)) for name in lost[:_MOST_NAMED])
+        more = ", …" if len(lost) > _MOST_NAMED else ""
+        yield f"{len(lost)} folders hold files, but no clip, and are no classes: {said}{more}"
+
+
+def _same_folders(clips: Sequence[Path]) -> list[str]:
+    """The folders in the class folders, where all of these hold the same ones, and no clip beside them."""
+    held: dict[str, set[str]] = {}
+    for path in clips:
+        held.setdefault(path.parts[0], set()).add(path.parts[1] if len(path.parts) > 2 else "")
+    names = next(iter(held.values()))
+    alike = len(held) > 1 and len(names) > 1 and "" not in names
+    return sorted(map(printable, names)) if alike and all(one == names for one in held.values()) else []
+
+
+def _fits(path: Path, layout: _Layout) -> bool:
+    return layout.split is None or split_of(path.parts[layout.split]) is not None
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _files(raw: Path) -> Iterator[Path]:
+    """Every file below `raw`, relative to it. Folders that are links are not entered."""
+    for folder, _, names in os.walk(raw):
+        place = Path(folder).relative_to(raw)
+        yield from (place / name for name in names)
+
+
+def _specify(path: Path, split: str, category: str, index: int) -> ClipSpecification:
+    source = printable(path.as_posix())
+    problem = None
+    if source != path.as_posix():
+        problem = ("unsafe-path", f"{source!r} has bytes that are not UTF-8, or control characters")
+    return ClipSpecification(
+        key=_key(path),
+        split=split,
+        source=source,
+        labels=(index,) * SECONDS,
+        fields={"category": category},
+        problem=problem,
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _key(path: Path) -> str:
+    """The path with every other character replaced, and a hash that keeps it unique."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.with_suffix("").as_posix())
+    return f"{name[-60:]}-{_digest(path)[:10]}"
+
+
+def _divide(paths: list[Path], layout: _Layout) -> list[tuple[Path, str]]:
+    """Each path of a class with its split: that of its folder, else by a hash.
+
+    Of n clips, n/10 rounded (one at least, when n ≥ 3) go to val and to test.
+    """
+    if layout.split is not None:
+        return [(path, split_of(path.parts[layout.split]) or "train") for path in paths]
+    ranked = sorted(paths, key=_digest)
+    share = max(round(len(ranked) / 10), 1) if len(ranked) >= 3 else 0
+    splits = ["test"] * share + ["val"] * share
+    splits += ["train"] * (len(ranked) - len(splits))
+    return list(zip(ranked, splits, strict=True))

@@ -1,0 +1,193 @@
+"""The MUSIC-AVQA collection: minute-long performances, and questions about each.
+
+Layout: `avqa-train.json`, `avqa-val.json`, `avqa-test.json` in RAW or in `json_update/`, `json/` and the
+like; videos as `VIDEO_ID.mp4` in `MUSIC-AVQA-videos-Real/` and `MUSIC-AVQA-videos-Synthetic/` (which the
+authors also spell `MUCIS-…`), in RAW or in `videos/` and the like, or all in `videos/` itself.
+
+One clip a video and split, with all its questions there. A video that has questions in several splits is a
+clip in each: its key is the video's id in the first of them, and `ID_val` or `ID_test` in the later ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import InputError
+from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
+from ...shards.schema import SPLITS, canonical_json
+from .names import class_key
+from .paths import annotation_file, printable, unsafe_name, videos_by_name
+from .questions import MAX_WORDS, PAD, Question, read_questions
+from .specification import ClipSpecification, Collection, Expected, Sampling
+
+SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)
+EXPECTED = Expected(
+    clips=PUBLISHED_CLIPS["music-avqa"],
+    rows={"all": PUBLISHED_QUESTIONS["music-avqa"]},
+    classes=PUBLISHED_CLASSES["music-avqa"],
+    unit="questions",
+)
+EXPECTED_TEMPLATES = 33
+
+JSON_FOLDERS = ("", "json_update", "json", "data/json_update", "data/json", "annotations")
+_REAL = ("MUSIC-AVQA-videos-Real", "MUCIS-AVQA-videos-Real", "real", "Real")
+_SYNTHETIC = ("MUSIC-AVQA-videos-Synthetic", "MUCIS-AVQA-videos-Synthetic", "synthetic", "Synthetic")
+_PARENTS = ("", "videos/", "video/", "avqa-videos/", "MUSIC-AVQA-videos/", "data/videos/", "data/video/")
+VIDEO_FOLDERS = tuple(
+    (parent + name).rstrip("/") for parent in _PARENTS for name in (*_REAL, *_SYNTHETIC, "")
+)
+
+
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
+    """Reads the questions under `raw`. Raises InputError naming the file and line at fault."""
+    files = _question_files(raw, allow_links=allow_links)
+    places, folders = _find_videos(raw, allow_links=allow_links)
+    tally = _Tally()
+    clips: list[ClipSpecification] = []
+    seen: set[str] = set()
+    for split in SPLITS:
+        videos = tally.read(files[split], split)
+        for video in list(videos):
+            # Taken out as they are used: a million questions are not held twice.
+            clips.append(_specify(video, split, videos.pop(video), places, folders, again=video in seen))
+            seen.add(video)
+    if not clips:
+        raise InputError(f"{files['train'].parent} holds no questions in avqa-train.json, -val or -test")
+    return Collection(
+        name="music-avqa",
+        task="avqa",
+        sampling=SAMPLING,
+        classes=(),
+        clips=tuple(clips),
+        findings=tuple(tally.findings(clips)),
+        vocabulary={"words": list(tally.words), "answers": list(tally.answers)},
+        rows=tally.questions,
+        media_folders=folders,
+        expected=EXPECTED,
+    )
+
+
+def _question_files(raw: Path, *, allow_links: bool) -> dict[str, Path]:
+    """The question file of each split, all from the first folder that holds the training one."""
+    folder = next((name for name in JSON_FOLDERS if (raw / name / "avqa-train.json").is_file()), None)
+    if folder is None:
+        looked = ", ".join(name or "RAW itself" for name in JSON_FOLDERS)
+        raise InputError(f"avqa-train.json is missing; RAW is {raw}, looked for it in: {looked}")
+    files = {
+        split: annotation_file(raw, raw / folder / f"avqa-{split}.json", allow_links=allow_links)
+        for split in SPLITS
+    }
+    for path in files.values():
+        if not path.is_file():
+            raise InputError(f"{path} is missing; it must lie beside avqa-train.json")
+    return files
+
+
+def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The path of every video by its id, and the folders they lie in. The first folder that has it wins."""
+    places: dict[str, str] = {}
+    folders = []
+    for folder in dict.fromkeys(VIDEO_FOLDERS):
+        if not (raw / folder).is_dir():
+            continue
+        videos = videos_by_name(raw, folder, allow_links=allow_links)
+        # RAW and `videos/` are among the folders; they count only when videos lie right in them.
+        if videos or folder.endswith((*_REAL, *_SYNTHETIC)):
+            folders.append(folder)
+        for video, name in videos.items():
+            places.setdefault(video, f"{folder}/{name}" if folder else name)
+    if not folders:
+        raise InputError(
+            f"{raw} holds no folder of videos; looked for {_REAL[0]}, {_SYNTHETIC[0]} and {_SYNTHETIC[1]} "
+            f"in {', '.join(parent or 'RAW itself' for parent in _PARENTS)}, and for videos right in those"
+        )
+    return places, tuple(folders)
+
+
+@dataclass
+class _Tally:
+    """What the questions come to while they are read.
+
+    Attributes:
+        words: the vocabulary, as a dict for its order; filled from the training questions.
+        answers: the same for the answers.
+        questions: split to the number of questions that are kept.
+    """
+
+    words: dict[str, None] = field(default_factory=lambda: {PAD: None})
+    answers: dict[str, None] = field(default_factory=dict)
+    questions: dict[str, int] = field(default_factory=dict)
+    _templates: set[str] = field(default_factory=set)
+    _counts: Counter[str] = field(default_factory=Counter)
+
+    def read(self, path: Path, split: str) -> dict[str, list[bytes]]:
+        """The questions of a split as JSON, by video, in the order of the file."""
+        videos: dict[str, list[bytes]] = {}
+        identities: set[int | str] = set()
+        for question in read_questions(path):
+            if question is None:
+                self._counts["deleted"] += 1
+                continue
+            self._note(question, training=split == "train")
+            self._counts["repeated"] += question.question_id in identities
+            identities.add(question.question_id)
+            videos.setdefault(question.video, []).append(canonical_json(question.to_json()))
+        self.questions[split] = sum(map(len, videos.values()))
+        return videos
+
+    def _note(self, question: Question, *, training: bool) -> None:
+        self._templates.add(question.template)
+        self._counts["long"] += len(question.words) > MAX_WORDS
+        self._counts["unmarked"] += not question.marked
+        if training:
+            self.words.update(dict.fromkeys(question.words))
+            self.answers.setdefault(question.answer)
+        else:
+            self._counts["unknown words"] += any(word not in self.words for word in question.words)
+            self._counts["unknown answers"] += question.answer not in self.answers
+
+    def findings(self, clips: list[ClipSpecification]) -> Iterator[str]:
+        """What the user should know before anything is decoded."""
+        yield (
+            f"{len(self._templates)} question templates (published: {EXPECTED_TEMPLATES}), "
+            f"{len(self.answers)} answers (published: {EXPECTED.classes}), "
+            f"{len(self.words)} words, {PAD} included"
+        )
+        texts = {
+            "deleted": "questions are marked as deleted and were left out",
+            "repeated": "questions have the question_id of an earlier one of their split",
+            "long": f"questions are longer than {MAX_WORDS} words and were cut",
+            "unmarked": "questions end without a question mark: they lose their last letter, as published",
+            "unknown words": f"val and test questions hold words unseen in training, which become {PAD}",
+            "unknown answers": "val and test questions have answers unseen in training: they cannot be right",
+        }
+        if alike := len(self.answers) - len(set(map(class_key, self.answers))):
+            yield (
+                f"{alike} answers differ from another one in case, blanks or Unicode form only; each is an "
+                "answer of its own"
+            )
+        yield from (f"{self._counts[name]} {text}" for name, text in texts.items() if self._counts[name])
+        if several := len(clips) - len({clip.source for clip in clips}):
+            yield f"{several} clips are of videos that have questions in an earlier split too"
+
+
+def _specify(
+    video: str,
+    split: str,
+    questions: list[bytes],
+    places: dict[str, str],
+    folders: tuple[str, ...],
+    *,
+    again: bool,
+) -> ClipSpecification:
+    expected = f"{folders[0]}/{video}.mp4" if folders[0] else f"{video}.mp4"
+    return ClipSpecification(
+        key=f"{video}_{split}" if again else video,
+        split=split,
+        source=printable(places.get(video, expected)),
+        members=(("qa.json", b"[" + b",".join(questions) + b"]"),),
+        problem=unsafe_name(video, "video_id"),
+    )

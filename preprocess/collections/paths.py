@@ -1,0 +1,130 @@
+"""Paths from annotation files are not to be trusted: they must stay inside the raw folder."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...errors import InputError
+from ...shards.schema import is_valid_key
+from ..media.reasons import ClipError
+
+# Of the containers in `container.DEMUXERS`, as cameras, recorders and programs name them, in lower case.
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mp4v", ".mov", ".qt", ".f4v", ".ismv", ".3gp", ".3gpp", ".3g2", ".3gp2", ".mj2"),
+        *(".mkv", ".mk3d", ".webm", ".avi", ".divx", ".flv", ".asf", ".wmv", ".ogv", ".ogm", ".ogx"),
+        *(".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".mod"),
+        *(".ts", ".mts", ".m2ts", ".m2t", ".tp", ".trp", ".tod"),
+        *(".ivf", ".nut"),
+    }
+)
+MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
+
+
+def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path:
+    """The file that `source`, a path relative to `raw`, names.
+
+    Raises ClipError `unsafe-path` when it leads out of `raw` (by `..`, by an absolute path, or by a link
+    unless `allow_links`), `missing` when there is no such file. `raw` itself may be a link.
+    """
+    if Path(source).is_absolute() or ".." in Path(source).parts or "\0" in source:
+        raise ClipError("unsafe-path", f"{source!r} leads out of the raw folder")
+    path = raw / source
+    if not allow_links and _leads_out(raw, path):  # first, so that nothing out there is looked at
+        raise ClipError(
+            "unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links"
+        )
+    try:
+        found = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ClipError("missing", f"{source} cannot be a file: {error.strerror}") from error
+    if not found:
+        raise ClipError("missing", f"{source} is not in the raw folder")
+    return path
+
+
+def annotation_file(raw: Path, path: Path, *, allow_links: bool) -> Path:
+    """`path`, an annotation file of the collection in `raw`, which need not exist.
+
+    Raises InputError when it is, or lies behind, a link that leads out of `raw`, unless `allow_links`.
+    """
+    if not allow_links and _leads_out(raw, path):
+        raise InputError(f"{path} is a link that leads out of {raw}; see --allow-links")
+    return path
+
+
+def _leads_out(raw: Path, path: Path) -> bool:
+    # Not Path.resolve(): it raises for links that go in a circle.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(raw))
+
+
+def unsafe_name(name: str, what: str) -> tuple[str, str] | None:
+    """The problem of a clip whose `what` is `name`, when that cannot be a key or one part of a path."""
+    if is_valid_key(name):
+        return None
+    return "unsafe-path", f"{what} {name!r} has characters outside A-Z a-z 0-9 _ -, or too many"
+
+
+def printable(text: str) -> str:
+    """`text` with all that a record or a terminal cannot take as escapes: control characters, surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs") else letter
+        for letter in text
+    )
+
+
+def folder_names(
+    raw: Path, folder: str, *, folders: bool = False, allow_links: bool = False, linked: bool = True
+) -> set[str]:
+    """Names of the files (or of the folders) in `raw/folder`; none when there is no such folder.
+
+    A folder that a link puts outside `raw` counts as none, unless `allow_links`. `linked` False leaves out
+    the single entries of which the same is true. Raises InputError when the folder may not be listed.
+    """
+    place = raw / folder
+    if not allow_links and _leads_out(raw, place):
+        return set()
+
+    def counts(entry: os.DirEntry[str]) -> bool:
+        if not linked and not allow_links and entry.is_symlink() and _leads_out(raw, Path(entry.path)):
+            return False
+        return entry.is_dir() if folders else entry.is_file()
+
+    try:
+        with os.scandir(place) as entries:
+            return {entry.name for entry in entries if counts(entry)}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise InputError(f"{place} cannot be listed: {error.strerror}") from None
+
+
+def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> dict[str, str]:
+    """The videos in `raw/folder`: name without suffix to file name. Of several with one name, MP4 wins."""
+    found: dict[str, str] = {}
+    for name in sorted(folder_names(raw, folder, allow_links=allow_links)):
+        stem, _, suffix = name.rpartition(".")
+        if is_video_name(name) and (stem not in found or suffix.lower() == "mp4"):
+            found[stem] = name
+    return found
+
+
+def is_video_name(name: str) -> bool:
+    """Tell whether the suffix of a file's name is that of a container that is read, in either case."""
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES
+
+
+def count_suffixes(names: Iterable[str], *, most: int = 5) -> str:
+    """The suffixes of `names` for a person, frequent ones first: `3 .rmvb, 2 without a suffix, 1 .txt`."""
+    suffixes = Counter(
+        printable(Path(name).suffix.lower())[:12] or "without a suffix" for name in names
+    ).most_common()
+    said = [f"{count} {suffix}" for suffix, count in suffixes[:most]]
+    return ", ".join([*said, "…"] if len(suffixes) > most else said)

@@ -1,0 +1,196 @@
+"""What is to be made of a collection, decided before anything is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ...errors import InputError
+from ...shards.schema import SPLITS, canonical_json
+
+FRAME_PIXELS = 224
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class FbankKind:
+    """One kind of log-mel feature.
+
+    Attributes:
+        mel_bins: number of mel bins, also in the member's name (`fbank_128.npy`).
+        frame_shift_milliseconds: distance of successive analysis frames.
+        target_frames: longer features are cut to this many frames.
+    """
+
+    mel_bins: int
+    frame_shift_milliseconds: float
+    target_frames: int
+
+    @property
+    def name(self) -> str:
+        """The member's name without its suffix."""
+        return f"fbank_{self.mel_bins}"
+
+
+FBANK_KINDS = {
+    "clip": FbankKind(mel_bins=128, frame_shift_milliseconds=10.0, target_frames=102),
+    "swin": FbankKind(mel_bins=224, frame_shift_milliseconds=4.4, target_frames=224),
+}
+
+
+def kind_of_member(member: str) -> str | None:
+    """The name of the kind of fbank whose member is `member` (`fbank_128`: `clip`); None for no kind."""
+    names = {kind.name: name for name, kind in FBANK_KINDS.items()}
+    if len(names) != len(FBANK_KINDS):
+        raise ValueError(f"two kinds of fbank have one member: {FBANK_KINDS}")
+    return names.get(member)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a clip of a collection is sampled.
+
+    Attributes:
+        frames: number of frames M.
+        frame_times: `evenly` over the clip, ends included, or at second l + 15/16 (`masks`).
+        resize: `crop`, short side to 224 and centre crop, or `squash` to 224×224.
+        windows: number of audio windows K.
+        window_seconds: length of an audio window.
+    """
+
+    frames: int
+    frame_times: Literal["evenly", "masks"]
+    resize: Literal["crop", "squash"]
+    windows: int
+    window_seconds: float
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """All that decides a sample's bytes, given the raw clip."""
+
+    sampling: Sampling
+    fbanks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.fbanks or (unknown := sorted(set(self.fbanks) - set(FBANK_KINDS))):
+            what = ", ".join(unknown) if self.fbanks else "nothing"
+            raise InputError(f"features: got {what}, choose from {', '.join(FBANK_KINDS)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dataset.json` says of the features."""
+        return {
+            "sampling": asdict(self.sampling),
+            "fbanks": {name: asdict(FBANK_KINDS[name]) for name in sorted(self.fbanks)},
+            "frame_pixels": FRAME_PIXELS,
+            "jpeg_quality": JPEG_QUALITY,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpecification:
+    """One clip to be made.
+
+    Attributes:
+        key: its name in the shards.
+        split: `train`, `val` or `test`.
+        source: the media file, or the folder of `pictures`, relative to the raw folder.
+        labels: int class of every second, for `label.npy`; empty for tasks without.
+        event_end_seconds: where the annotated event ends, when the clip must last as long.
+        fields: the task's own fields of `KEY.json`. Clips may share one dict: it is not changed.
+        masks: picture files of the ground truth, one a frame from the first on, relative to the raw folder;
+            empty for a frame without.
+        members: further members that need no decoding: (`qa.json`, bytes), …
+        pictures: the frames as picture files, for a clip that ships so and not as a video.
+        sound: the sound file of such a clip, where there is one.
+        annotated_seconds: how long the span is that its annotation describes; 0 when that is all of the clip.
+        problem: (reason code, message) when the plan already knows that it cannot be made.
+    """
+
+    key: str
+    split: str
+    source: str
+    labels: tuple[int, ...] = ()
+    event_end_seconds: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()
+    members: tuple[tuple[str, bytes], ...] = ()
+    pictures: tuple[str, ...] = ()
+    sound: str | None = None
+    annotated_seconds: int = 0  # the same for all clips of a collection, so not part of the plan
+    problem: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split of {self.key} is {self.split!r}, must be one of {', '.join(SPLITS)}")
+
+    def to_json(self) -> list[Any]:
+        """All that the plan says of the clip; members by their hash."""
+        hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
+        return [
+            self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
+            self.pictures, self.sound, self.event_end_seconds,
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the publication says that a collection holds (Table 8, and the splits beside it).
+
+    Attributes:
+        clips: split, or `all`, to the number of clips.
+        rows: the same for annotation rows, where a clip has several (questions).
+        classes: event classes, categories or answers.
+        unit: what a row is.
+    """
+
+    clips: Mapping[str, int]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    classes: int = 0
+    unit: str = "rows"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as its authors ship it, read into clip specifications.
+
+    Attributes:
+        name: what the user calls it, e.g. `ave`.
+        task: the task that its labels serve.
+        sampling: how its clips are sampled.
+        classes: class names in label order.
+        clips: in the order of the shards within each split.
+        findings: what the user should know before anything is decoded, one line each.
+        vocabulary: `words` of the questions and `answers` in the order of their ids (`music-avqa`).
+        rows: split to its number of annotation rows, where that is not the number of clips.
+        media_folders: the folders whose videos should all be referenced, relative to the raw folder.
+        expected: what the publication counts.
+    """
+
+    name: str
+    task: str
+    sampling: Sampling
+    classes: tuple[str, ...]
+    clips: tuple[ClipSpecification, ...]
+    findings: tuple[str, ...] = ()
+    vocabulary: dict[str, list[str]] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    media_folders: tuple[str, ...] = ()
+    expected: Expected | None = None
+
+    @property
+    def plan_sha256(self) -> str:
+        """Hash of what is planned, clip by clip: a million of them are never one text in memory."""
+        digest = hashlib.sha256()
+        for clip in self.clips:
+            digest.update(canonical_json(clip.to_json()) + b"\n")
+        return digest.hexdigest()
+
+
+class CollectionReader(Protocol):
+    """Reads the collection in `raw`; of annotation files that are links out of it only with `allow_links`."""
+
+    def __call__(self, raw: Path, *, allow_links: bool = False) -> Collection: ...

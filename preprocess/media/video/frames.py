@@ -1,0 +1,87 @@
+"""The decoded frames of a clip, and the ways of choosing which ones to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..probe import ClipError
+
+# From all presentation times [N] in seconds, ascending, to the indices [M] of the frames that are wanted.
+Choose = Callable[[NDArray[np.float64]], NDArray[np.intp]]
+
+MAX_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Frames:
+    """M frames of one clip, as they are shown: upright, with square pixels.
+
+    images: uint8 [M, H, W, 3], RGB.
+    times_seconds: float64 [M], when each is presented, in seconds of clip time.
+    decoder: which one made them.
+
+    Raises `ValueError` when the shapes do not fit together.
+    """
+
+    images: NDArray[np.uint8]
+    times_seconds: NDArray[np.float64]
+    decoder: str
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
+            raise ValueError(
+                f"images must be uint8 [M, H, W, 3], not {self.images.dtype} {self.images.shape}"
+            )
+        if self.times_seconds.shape != self.images.shape[:1] or self.times_seconds.dtype != np.float64:
+            raise ValueError(
+                f"times_seconds must be float64 [{len(self.images)}], "
+                f"not {self.times_seconds.dtype} {self.times_seconds.shape}"
+            )
+
+
+def evenly(times: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Indices [count] of the frames nearest to `count` moments spread over `times` [N], ends included.
+
+    Raises `ValueError` when `count` is less than 1 or there are no times.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}, at least 1 frame must be chosen")
+    return at_seconds(times, np.linspace(times[0], times[-1], count) if len(times) else times)
+
+
+def at_seconds(times: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Indices [M] of the frames of `times` [N, ascending] presented nearest to `targets` [M], in seconds.
+
+    Of two equally near the earlier one. Raises `ValueError` when there are no times.
+    """
+    if len(times) == 0:
+        raise ValueError("times is empty, a nearest one needs at least one")
+    targets = np.asarray(targets, dtype=np.float64)
+    right = np.minimum(np.searchsorted(times, targets), len(times) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(targets - times[left] <= times[right] - targets, left, right).astype(np.intp)
+
+
+def chosen_indices(choose: Choose, times: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Calls `choose`, and checks what it answers: int [M], M at least 1, each in [0, N).
+
+    Raises `ValueError`.
+    """
+    indices = np.asarray(choose(times))
+    if indices.ndim != 1 or len(indices) == 0 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(f"choose must answer with indices [M], not {indices.dtype} {indices.shape}")
+    if indices.min() < 0 or indices.max() >= len(times):
+        raise ValueError(f"choose answered {indices.min()}..{indices.max()}, there are {len(times)} frames")
+    return indices.astype(np.intp)
+
+
+def check_bytes(count: int, width: int, height: int) -> None:
+    """Raises `ClipError('too-large')` when `count` RGB frames would not fit in memory."""
+    if count * width * height * 3 > MAX_BYTES:
+        raise ClipError(
+            "too-large", f"{count} frames of {width}x{height}, at most {MAX_BYTES} bytes are decoded"
+        )

@@ -1,0 +1,1 @@
+"""Many clips to a shard directory."""

@@ -1,0 +1,148 @@
+"""Where the shards are made: in processes on this machine. `ray_engine` makes them on a cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...errors import StgcmaError
+from ...shards.schema import QuarantineRecord, Sample, shard_name
+from ...shards.writer import write_shard
+from ..collections.specification import ClipSpecification
+from ..media.isolation import IsolatedPool
+from ..media.reasons import ClipError
+from ..samples.sample import add_sums
+from .output import ShardResult
+
+# Loaded before a decoding process takes its first clip, so that its memory limit is for the clip alone.
+IMPORTS = ("av", "numpy", "PIL.Image")
+
+# Makes a clip's sample or raises ClipError; it is pickled on its way to the decoding processes.
+MakeSample = Callable[[ClipSpecification], Sample]
+
+# Hears of every clip: None when it was made, else why it was not.
+OnClip = Callable[[ClipSpecification, "ClipError | None"], None]
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """The clips that belong in one shard. The unit of work: made whole or again."""
+
+    split: str
+    index: int
+    clips: tuple[ClipSpecification, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one clip may cost before it is given up.
+
+    Attributes:
+        timeout_seconds: time that it may take, on a clock that does not jump; time suspended does not count.
+        memory_bytes: memory of the process that decodes it.
+        tries: how often it is tried when its process dies.
+    """
+
+    timeout_seconds: float = 300.0
+    memory_bytes: int = 4 << 30
+    tries: int = 3
+
+
+class Engine(Protocol):
+    """Makes the shards of `tasks` in the folder or URL `folder`, yielding each as it is finished."""
+
+    def __call__(
+        self,
+        tasks: Sequence[ShardTask],
+        make: MakeSample,
+        folder: str,
+        *,
+        workers: int,
+        limits: Limits,
+        on_clip: OnClip,
+    ) -> Generator[ShardResult]:
+        """Raises what making a shard raised; the other shards are then given up."""
+        ...
+
+
+def open_pool(limits: Limits) -> IsolatedPool:
+    """The decoding process of one worker."""
+    return IsolatedPool(
+        1,
+        timeout_seconds=limits.timeout_seconds,
+        memory_bytes=limits.memory_bytes,
+        tries=limits.tries,
+        imports=IMPORTS,
+    )
+
+
+def make_shard(
+    task: ShardTask, make: MakeSample, pool: IsolatedPool, folder: str, on_clip: OnClip
+) -> ShardResult:
+    """Makes one shard in `folder`: decodes the clips of `task` in `pool`, writes those that can be made.
+
+    An exception that nobody foresaw carries a note that names the clip.
+    """
+    quarantined: list[QuarantineRecord] = []
+    sums: dict[str, tuple[float, float, int]] = {}
+    at = task.clips[0].key
+
+    def samples() -> Iterator[Sample]:
+        nonlocal at
+        outcomes = iter(pool.map(make, task.clips))
+        for clip in task.clips:
+            at = clip.key
+            _, outcome = next(outcomes)
+            if isinstance(outcome, ClipError):
+                on_clip(clip, outcome)
+                quarantined.append(QuarantineRecord(clip.key, clip.source, outcome.reason, outcome.message))
+                continue
+            on_clip(clip, None)
+            add_sums(sums, outcome.fbank_sums)
+            yield outcome
+
+    try:
+        written = write_shard(folder, task.split, task.index, samples())
+    except StgcmaError:
+        raise
+    except Exception as error:
+        error.add_note(f"This happened at clip {at} of {shard_name(task.split, task.index)}.")
+        raise
+    return ShardResult(task.split, task.index, tuple(written), tuple(quarantined), sums)
+
+
+def run_local(
+    tasks: Sequence[ShardTask],
+    make: MakeSample,
+    folder: str,
+    *,
+    workers: int,
+    limits: Limits,
+    on_clip: OnClip,
+) -> Generator[ShardResult]:
+    """Makes the shards of `tasks` with `workers` decoding processes, yielding each as it is finished."""
+    own = threading.local()
+    # Here and not in the threads, so that what cannot be opened is an error of this call.
+    pools = [open_pool(limits) for _ in range(workers)]
+    free = iter(pools)
+
+    def enter() -> None:
+        own.pool = next(free)
+
+    # A thread a decoding process: it waits, and writes the tar.
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=enter)
+    try:
+        futures = [
+            threads.submit(lambda task: make_shard(task, make, own.pool, folder, on_clip), task)
+            for task in tasks
+        ]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.close()
+        threads.shutdown(wait=True)

@@ -1,0 +1,222 @@
+"""The shards of a finished directory that are whole, and need not be made again when it is started again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...bounded import parse_object
+from ...console import message
+from ...errors import InputError, StgcmaError
+from ...shards.manifest import (
+    MOST_TABLE_BYTES,
+    dataset_bytes,
+    read_columns,
+    read_dataset,
+    read_manifest,
+    read_quarantine,
+)
+from ...shards.members import read_array
+from ...shards.reader import ClipReader, clip_places
+from ...shards.schema import (
+    CONTENT_HASH,
+    DATASET_FILE,
+    MANIFEST_FILE,
+    QUARANTINE_FILE,
+    SHARD_FOLDER,
+    ClipRecord,
+    QuarantineRecord,
+    content_sha256,
+    shard_name,
+)
+from ...shards.storage import Location, Store, open_store
+from ...shards.verification import DUPLICATE_KEY, shard_faults
+from ...shards.writer import end_of_archive
+from ..samples.sample import add_sums, fbank_sums
+from .engines import ShardTask
+from .output import ShardResult
+
+_Quarantined = dict[str, tuple[QuarantineRecord, ...]]
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The damaged files beside the shards, and the rows that can be read of the two tables."""
+
+    damaged: tuple[str, ...]
+    manifest: list[ClipRecord] | None
+    quarantine: list[QuarantineRecord] | None
+
+
+def kept_shards(
+    location: Location, tasks: Sequence[ShardTask], *, retry_quarantined: bool, repair: bool
+) -> list[ShardResult] | None:
+    """Return the results of the shards that need not be made again; None when nothing has to be made.
+
+    A shard that is missing or of another size than the manifest says is always made again; with `repair` also
+    one that fails a hash; with `retry_quarantined` also one that lacks a clip. Each is named on stderr, but
+    for the last kind. The training shards among the others are read, for the sums that the audio statistics
+    are made of.
+
+    Raises InputError when a table is missing or damaged, unless `repair`: then it is made again, and with the
+    manifest all shards, because nothing else says what their bytes must be.
+    """
+    store = open_store(location)
+    damaged = _damaged_tables(store)
+    if damaged and not repair:
+        raise InputError(
+            f"{store.where(damaged[0])} is missing or damaged; give the same command with --repair"
+        )
+    cut = {} if MANIFEST_FILE in damaged else _wrong_sizes(store)
+    if not (damaged or cut or repair or retry_quarantined):
+        return None
+    tables = _read_tables(location, damaged)
+    for name in damaged:
+        message(f"{store.where(name)} is missing or damaged; it is made again")
+    if tables.manifest is None:
+        message(f"without {MANIFEST_FILE} nothing says what the shards' bytes must be; all are made again")
+        return []
+    again, kept = _sorted_out(store, tasks, tables, cut, retry_quarantined=retry_quarantined, repair=repair)
+    if not (damaged or again):
+        return None
+    return [result for result in map(_Summed(location), kept) if result is not None]
+
+
+def _damaged_tables(store: Store) -> tuple[str, ...]:
+    """Names of the files beside the shards that are missing or not what the hashes say."""
+    content = store.read(DATASET_FILE)
+    fields = parse_object(content, where=store.where(DATASET_FILE))
+    said = fields.get(CONTENT_HASH)
+    if said is not None and (said != content_sha256(fields) or content != dataset_bytes(fields)):
+        # Its hashes of the tables cannot be believed either; these have checksums of their own.
+        hashes: dict[str, str] = {}
+        damaged = [DATASET_FILE]
+    else:
+        hashes = read_dataset(store.location).files
+        damaged = []
+    for name in (MANIFEST_FILE, QUARANTINE_FILE):
+        table = store.read(name, most_bytes=MOST_TABLE_BYTES) if store.exists(name) else None
+        if table is None or hashes.get(name) not in (None, hashlib.sha256(table).hexdigest()):
+            damaged.append(name)
+    return tuple(damaged)
+
+
+def _read_tables(location: Location, damaged: tuple[str, ...]) -> _Tables:
+    manifest = None if MANIFEST_FILE in damaged else read_manifest(location)
+    quarantine = None if QUARANTINE_FILE in damaged else read_quarantine(location)
+    return _Tables(damaged, manifest, quarantine)
+
+
+def _wrong_sizes(store: Store) -> dict[str, str]:
+    """Shards of the manifest that are missing or of another size, with what is wrong."""
+    ends: dict[str, int] = defaultdict(int)
+    for shard, size in zip(*read_columns(store.location, ("shard", "bytes")), strict=True):
+        ends[shard] += size
+    found = store.folder(SHARD_FOLDER).sizes()
+    wrong = {}
+    for shard, end in ends.items():
+        size = end + len(end_of_archive(end))
+        if shard not in found:
+            wrong[shard] = "is missing"
+        elif found[shard] != size:
+            wrong[shard] = f"is {found[shard]} bytes long, {size} were written"
+    return wrong
+
+
+def _sorted_out(
+    store: Store,
+    tasks: Sequence[ShardTask],
+    tables: _Tables,
+    cut: dict[str, str],
+    *,
+    retry_quarantined: bool,
+    repair: bool,
+) -> tuple[int, list[ShardResult]]:
+    """Return the number of shards to be made again, and the others' results, without sums."""
+    written: dict[str, list[ClipRecord]] = defaultdict(list)
+    for record in tables.manifest or ():
+        written[record.shard].append(record)
+    failed = _failed_clips(tasks, written, tables.quarantine)
+    again, kept = 0, []
+    for task in tasks:
+        name = shard_name(task.split, task.index)
+        where = f"{SHARD_FOLDER}/{name}"
+        wrong = cut.get(name)
+        if wrong is None and name not in failed:
+            wrong = "lacks clips, and no table says why"
+        if wrong is None and repair and written[name]:
+            wrong = next((fault.what for fault in shard_faults(store, where, written[name])), None)
+        if wrong is not None:
+            message(f"{store.where(where)} {wrong}; it is made again")
+        if wrong is not None or (retry_quarantined and failed[name]):
+            again += 1
+        else:
+            kept.append(ShardResult(task.split, task.index, tuple(written[name]), failed[name], {}))
+    return again, kept
+
+
+def _failed_clips(
+    tasks: Sequence[ShardTask],
+    written: dict[str, list[ClipRecord]],
+    quarantine: list[QuarantineRecord] | None,
+) -> _Quarantined:
+    """The quarantine's rows by shard, for every shard of which each clip is in one of the tables."""
+    rows: dict[tuple[str, str, bool], deque[QuarantineRecord]] = defaultdict(deque)
+    for row in quarantine or ():
+        rows[row.key, row.source, row.reason == DUPLICATE_KEY].append(row)
+    found = {}
+    for task in tasks:
+        name = shard_name(task.split, task.index)
+        keys = {record.key for record in written[name]}
+        failed = []
+        for clip in task.clips:
+            duplicate = clip.problem is not None and clip.problem[0] == DUPLICATE_KEY
+            if duplicate or clip.key not in keys:
+                failed.append(rows[clip.key, clip.source, duplicate])
+        if all(failed):
+            found[name] = tuple(each.popleft() for each in failed)
+    return found
+
+
+class _Summed:
+    """Adds the sums of its fbanks to the result of a training shard; None when it turns out to be damaged."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+
+    def __call__(self, result: ShardResult) -> ShardResult | None:
+        if result.split != "train":
+            return result
+        try:
+            sums = _sums(self._location, result.written)
+        except StgcmaError as error:
+            message(f"{error}; it is made again")
+            return None
+        return ShardResult(result.split, result.index, result.written, result.quarantined, sums)
+
+
+def _sums(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[float, float, int]]:
+    """Adds up in the order in which the shard's maker did."""
+    sums: dict[str, tuple[float, float, int]] = {}
+    reader = ClipReader(location)
+    try:
+        for place in clip_places(records):
+            for name, content in reader.read(place, check=True).items():
+                if name.startswith("fbank_"):
+                    add_sums(sums, {name.removesuffix(".npy"): fbank_sums(read_array(content, name))})
+    finally:
+        reader.close()
+    return sums
+
+
+def whole_results(store: Store, results: Sequence[ShardResult]) -> Iterator[ShardResult]:
+    """Those of an unfinished run's shards that pass their hashes; the others are named on stderr."""
+    for result in results:
+        name = f"{SHARD_FOLDER}/{result.name}"
+        faults = shard_faults(store, name, result.written) if result.written else iter(())
+        if (fault := next(faults, None)) is None:
+            yield result
+        else:
+            message(f"{store.where(name)} {fault.what}; it is made again")

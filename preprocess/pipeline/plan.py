@@ -1,0 +1,73 @@
+"""The plan of a run: all that decides a byte of its output, and how two plans differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ...shards.schema import DatasetInfo, fingerprint
+from ..media.tools import FALLBACK_DECODERS, deciding_versions
+
+FORMAT = "format_version"
+
+
+def make_plan(info: DatasetInfo) -> dict[str, Any]:
+    """Return all that decides a byte of a folder, the same for every run that works on it.
+
+    `info` need not say what the work came to (counts, statistics, files).
+    """
+    return {
+        FORMAT: info.format_version,
+        "collection": info.name,
+        "task": info.task,
+        "features": info.features,
+        "classes": fingerprint(list(info.classes)),
+        "vocabulary": fingerprint(info.vocabulary),
+        "clips": info.plan_sha256,
+        "versions": info.versions,
+    }
+
+
+def without_own_version(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return `plan` without the version of this program."""
+    return plan | {"versions": {name: v for name, v in plan["versions"].items() if name != "stgcma"}}
+
+
+def has_other_fallbacks(existing: dict[str, Any], plan: dict[str, Any]) -> bool:
+    """Tell whether two plans name different versions of a fallback decoder. An idle one may be unnamed."""
+    there, here = (each.get("versions") or {} for each in (existing, plan))
+    return any(there.get(name, here.get(name)) != here.get(name) for name in FALLBACK_DECODERS)
+
+
+def without_idle_decoders(plan: dict[str, Any], used: set[str]) -> dict[str, Any]:
+    """Return `plan` without the versions of fallback decoders that decoded nothing.
+
+    used: the `decoder` of every clip that is written already.
+    """
+    versions = plan.get("versions")
+    if not isinstance(versions, dict):
+        return plan
+    return plan | {"versions": deciding_versions(versions, used)}
+
+
+_CHANGED = {
+    "clips": "the list of clips or their labels changed",
+    "classes": "the names of the classes changed",
+    "vocabulary": "the vocabulary changed",
+}
+
+
+def differences(existing: Any, wanted: Any, where: str = "") -> Iterator[str]:
+    """Yield one phrase for each setting in which two plans differ."""
+    if isinstance(existing, dict) and isinstance(wanted, dict):
+        for key in sorted(existing.keys() | wanted.keys()):
+            yield from differences(existing.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+    elif existing != wanted:
+        yield _CHANGED.get(where, f"{where} is {_said(existing)} there, {_said(wanted)} here")
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return "set" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)

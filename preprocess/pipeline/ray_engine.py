@@ -1,0 +1,179 @@
+"""`--engine ray`: the shards are made by actors of a Ray cluster, or of a local Ray.
+
+An actor is what a thread is to the local engine: it has one isolated decoding process, and writes whole
+shards. OUT and RAW must be reachable from every node: shared folders, or URLs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...console import message
+from ...errors import InputError, StgcmaError
+from ...shards.storage import is_url
+from ..collections.specification import ClipSpecification
+from ..media.isolation import IsolatedPool
+from ..media.reasons import ClipError
+from ..media.tools import tool_versions
+from .engines import Limits, MakeSample, OnClip, ShardTask, make_shard, open_pool
+from .output import ShardResult
+
+# A node may go; the shard is then made again elsewhere. An actor may be lost any number of times: with many
+# shards and few workers it outlives many losses.
+_TRIES_AGAIN_PER_SHARD = 3
+_RESTARTS_WITHOUT_END = -1
+_PATIENCE_SECONDS = 10.0
+_REMINDER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Makes shards on the cluster at `address`, or on a Ray that is started here for the time of the run."""
+
+    address: str | None = None
+
+    def __call__(
+        self,
+        tasks: Sequence[ShardTask],
+        make: MakeSample,
+        folder: str,
+        *,
+        workers: int,
+        limits: Limits,
+        on_clip: OnClip,
+    ) -> Generator[ShardResult]:
+        """Makes the shards of `tasks` with `workers` actors, yielding each as it is finished."""
+        if folder.startswith("memory://"):
+            raise InputError(f"OUT {folder} is in this process alone; --engine ray needs a folder or a URL")
+        ray = _import_ray()
+        folder = folder if is_url(folder) else os.path.abspath(folder)  # noqa: PTH100 (no Path: it may be a URL)
+        started = _connect(ray, self.address, workers)
+        kind = ray.remote(
+            num_cpus=1, max_restarts=_RESTARTS_WITHOUT_END, max_task_retries=_TRIES_AGAIN_PER_SHARD
+        )(ShardActor)
+        actors = [kind.remote(make, limits, folder) for _ in range(min(workers, len(tasks)))]
+        try:
+            yield from _dispatch(ray, actors, tasks, on_clip)
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+            if started:
+                ray.shutdown()
+
+
+class ShardActor:
+    """In the cluster: makes one shard after the other."""
+
+    def __init__(self, make: MakeSample, limits: Limits, folder: str) -> None:
+        self._make = make
+        self._folder = folder
+        self._limits = limits
+        self._pool: IsolatedPool | None = None
+
+    def ready(self) -> dict[str, str]:
+        """Answers once the actor has its place in the cluster, with the versions of its tools."""
+        return tool_versions()
+
+    def make_shard(self, task: ShardTask) -> tuple[ShardResult, list[ClipError | None]]:
+        """The shard's result, and what became of each of its clips."""
+        if self._pool is None:  # not when the actor is made: what is wrong then is told as its death
+            self._pool = open_pool(self._limits)
+        outcomes: list[ClipError | None] = []
+
+        def on_clip(_clip: ClipSpecification, outcome: ClipError | None) -> None:
+            outcomes.append(outcome)
+
+        return make_shard(task, self._make, self._pool, self._folder, on_clip), outcomes
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--engine ray needs Ray; pip install 'stgcma[ray]'") from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None, workers: int) -> bool:
+    """Connects this process to a cluster; whether it was not before."""
+    if ray.is_initialized():
+        return False
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+    except Exception as error:  # no narrower one is Ray's when its processes do not come up
+        reason = " ".join(str(error).split())
+        raise StgcmaError(f"no Ray cluster answers at {address}: {reason}; see --ray-address") from error
+    return True
+
+
+def _dispatch(
+    ray: Any, actors: list[Any], tasks: Sequence[ShardTask], on_clip: OnClip
+) -> Iterator[ShardResult]:
+    """Gives a task to whichever actor is free. One that finds no place in the cluster gets none.
+
+    While none has found a place, a message says what is waited for.
+    """
+    waiting = iter(tasks)
+    running: dict[Any, tuple[Any, ShardTask | None]] = {
+        actor.ready.remote(): (actor, None) for actor in actors
+    }
+    left = len(tasks)
+    patience = _PATIENCE_SECONDS
+    while left:
+        placed = any(task is not None for _, task in running.values()) or left < len(tasks)
+        done, _ = ray.wait(list(running), num_returns=1, timeout=None if placed else patience)
+        if not done:
+            message(_waiting(ray))
+            patience = _REMINDER_SECONDS
+            continue
+        actor, task = running.pop(done[0])
+        answer = _answer(ray, done[0], task)
+        if task is None:
+            _check_versions(answer)
+        if (following := next(waiting, None)) is not None:
+            running[actor.make_shard.remote(following)] = (actor, following)
+        if task is None:
+            continue
+        left -= 1
+        result, outcomes = answer
+        for clip, outcome in zip(task.clips, outcomes, strict=True):
+            on_clip(clip, outcome)
+        yield result
+
+
+def _waiting(ray: Any) -> str:
+    """The message for the time in which no actor has a place."""
+    free, total = (
+        resources().get("CPU", 0.0) for resources in (ray.available_resources, ray.cluster_resources)
+    )
+    return (
+        f"waiting for the Ray cluster: a worker needs a CPU, {free:g} of its {total:g} are free; end other "
+        "work there or add a node, or leave out --engine ray"
+    )
+
+
+def _check_versions(there: dict[str, str]) -> None:
+    """Raises StgcmaError when a node's tools are not those that the plan, made here, is for."""
+    here = tool_versions()
+    for name in sorted(here.keys() | there.keys()):
+        if there.get(name) != here.get(name):
+            raise StgcmaError(
+                f"a node of the Ray cluster has {name} {there.get(name)}, this machine has {here.get(name)}: "
+                "the shards would depend on where they are made; install the same everywhere"
+            )
+
+
+def _answer(ray: Any, reference: Any, task: ShardTask | None) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        what = f"shard {task.index} of {task.split}" if task is not None else "a worker"
+        raise StgcmaError(f"Ray lost {what}: {' '.join(str(error).split())}") from error

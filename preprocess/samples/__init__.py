@@ -1,0 +1,1 @@
+"""One clip to the members of a shard."""

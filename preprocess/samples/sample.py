@@ -1,0 +1,289 @@
+"""One raw clip to one sample: frames, log-mel energies, labels and masks as the members of a shard."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ...shards.schema import Sample
+from ..collections.paths import resolve_source
+from ..collections.specification import (
+    FBANK_KINDS,
+    FRAME_PIXELS,
+    JPEG_QUALITY,
+    ClipSpecification,
+    FeatureSettings,
+    Sampling,
+)
+from ..media.audio import SAMPLE_RATE_HZ, read_waveform
+from ..media.pictures import read_pictures
+from ..media.probe import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo
+from ..media.reasons import ClipError
+from ..media.sound_choice import probe_with_sound, silence_warnings
+from ..media.tools import SOUND_DECODER_SEPARATOR
+from ..media.video import Frames, at_seconds, evenly, read_frames
+from .clip_length import annotated_span, length_warnings
+from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
+from .masks import mask_members
+from .sources import source_files
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What was decoded of a clip.
+
+    Attributes:
+        frames: its M frames.
+        waveform: float32 `[n]`, mono, 16 kHz.
+        seconds: its length.
+        fps: average frames a second; 0 without a video stream.
+        has_audio: whether the sound is real, not silence in its place.
+        ffmpeg_sound: whether the ffmpeg program decoded the sound, for which PyAV has no decoder.
+        warnings: what a user should know of its streams, one line each.
+        stored_size: width and height of its upright pictures before their pixels are made square.
+    """
+
+    frames: Frames
+    waveform: npt.NDArray[np.float32]
+    seconds: float
+    fps: float
+    has_audio: bool
+    ffmpeg_sound: bool = False
+    warnings: tuple[str, ...] = ()
+    stored_size: tuple[int, int] | None = None
+
+    def first(self, seconds: float) -> Footage:
+        """The footage with the sound of its first `seconds`, to which its frames belong already."""
+        return dataclasses.replace(
+            self,
+            waveform=self.waveform[: round(seconds * SAMPLE_RATE_HZ)],
+            seconds=seconds,
+            warnings=(*self.warnings, f"it lasts {self.seconds:.2f} s: the first {seconds:g} s were taken"),
+        )
+
+    @property
+    def decoder(self) -> str:
+        """What decoded it, as the manifest says."""
+        return (
+            f"{self.frames.decoder}{SOUND_DECODER_SEPARATOR}ffmpeg"
+            if self.ffmpeg_sound
+            else self.frames.decoder
+        )
+
+
+@dataclass(frozen=True)
+class SampleMaker:
+    """Makes samples of a collection under fixed settings. Picklable: it travels to the worker processes.
+
+    Attributes:
+        raw: the collection's folder.
+        settings: what decides the samples' bytes.
+        decoder: the video decoder, or `auto`.
+        missing_audio: `quarantine` a clip without sound, or give it `silence`.
+        allow_links: whether clips may be links that lead out of `raw`.
+        audio_stream: the sound stream that is taken: `default`, `loudest`, or a number, from 0.
+        trim: whether the first span of a clip that is longer than its annotation is taken.
+    """
+
+    raw: Path
+    settings: FeatureSettings
+    decoder: str = "auto"
+    missing_audio: Literal["quarantine", "silence"] = "quarantine"
+    allow_links: bool = False
+    audio_stream: str = "default"
+    trim: bool = False
+
+    def __call__(self, clip: ClipSpecification) -> Sample:
+        """Decodes `clip`. Raises ClipError with the reason when it cannot be made."""
+        if clip.problem is not None:
+            raise ClipError(*clip.problem)
+        footage = self._film(clip) if not clip.pictures else self._pictures(clip)
+        check_length(footage.waveform)
+        warnings = list(footage.warnings)
+        if footage.has_audio:
+            warnings += silence_warnings(footage.waveform)
+        else:
+            warnings.append("no audio stream: silence was put in its place")
+        warnings += length_warnings(clip, footage.seconds, self.settings.sampling)
+        members = dict(jpeg_members(footage.frames, self.settings.sampling))
+        fbanks, sums = fbank_members(footage.waveform, self.settings)
+        members |= fbanks
+        members |= mask_members(
+            self._mask_paths(clip), footage.frames.images.shape, stored_size=footage.stored_size
+        )
+        if clip.labels:
+            members["label.npy"] = npy_bytes(np.array(clip.labels, dtype=np.int16))
+        return Sample(
+            key=clip.key,
+            members=members | dict(clip.members),
+            fields=dict(clip.fields),
+            source=clip.source,
+            seconds=round(footage.seconds, 6),
+            fps=round(footage.fps, 6),
+            has_audio=footage.has_audio,
+            decoder=footage.decoder,
+            warnings=tuple(warnings),
+            fbank_sums=sums,
+            source_files=source_files(clip, self._resolve),
+        )
+
+    def _resolve(self, source: str) -> Path:
+        return resolve_source(self.raw, source, allow_links=self.allow_links)
+
+    def _mask_paths(self, clip: ClipSpecification) -> list[Path | None]:
+        try:
+            return [self._resolve(mask) if mask else None for mask in clip.masks]
+        except ClipError as error:
+            if error.reason != "missing":
+                raise
+            count = sum(map(bool, clip.masks))
+            message = f"of the {count} masks it should have, {error.message}"
+            raise ClipError("mask-mismatch", message) from error
+
+    def _film(self, clip: ClipSpecification) -> Footage:
+        path = self._resolve(clip.source)
+        info, warnings = probe_with_sound(path, self.audio_stream)
+        seconds = info.claimed_end_seconds
+        if seconds is None:
+            seconds = float(self._frames(path, info, None).times_seconds[-1])
+        span = annotated_span(clip, seconds, trim=self.trim)
+        frames = self._frames(path, info, span)
+        waveform, has_audio = self._waveform(path, info, seconds)
+        fps = (info.video.fps_average or 0.0) if info.video else 0.0
+        warnings = [*(info.video.warnings if info.video else ()), *warnings]
+        stored = info.video.upright_size if info.video else None
+        footage = Footage(
+            frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), tuple(warnings), stored
+        )
+        return footage if span is None else footage.first(span)
+
+    def _pictures(self, clip: ClipSpecification) -> Footage:
+        """A clip that ships as one picture a second, with its sound in a file of its own or none."""
+        frames = read_pictures([self._resolve(picture) for picture in clip.pictures])
+        seconds = float(self.settings.sampling.frames)
+        if clip.sound is not None:
+            path = self._resolve(clip.sound)
+            info, warnings = probe_with_sound(path, self.audio_stream)
+            seconds = info.claimed_end_seconds or seconds
+            span = annotated_span(clip, seconds, trim=self.trim)
+            waveform, has_audio = self._waveform(path, info, seconds)
+            heard, seen = len(waveform) / SAMPLE_RATE_HZ, float(frames.times_seconds[-1])
+            if heard < seen - COVERAGE_TOLERANCE_SECONDS:
+                raise ClipError(
+                    "truncated", f"sound ends at {heard:.2f} s, the last picture is of {seen:.2f} s"
+                )
+            footage = Footage(
+                frames, waveform, seconds, 0.0, has_audio, _is_for_ffmpeg(info), tuple(warnings)
+            )
+            return footage if span is None else footage.first(span)
+        if self.missing_audio == "silence":
+            return Footage(frames, silence(seconds), seconds, 0.0, False)
+        raise ClipError("no-audio", "its frames are pictures, and there is no sound file beside them")
+
+    def _frames(self, path: Path, info: MediaInfo, span: float | None) -> Frames:
+        choose = partial(choose_frames, sampling=self.settings.sampling, end_seconds=span)
+        return read_frames(path, choose, decoder=self.decoder, info=info)
+
+    def _waveform(self, path: Path, info: MediaInfo, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
+        if info.audio is None and self.missing_audio == "silence":
+            return silence(seconds), False
+        return read_waveform(path, info=info), True
+
+
+def _is_for_ffmpeg(info: MediaInfo) -> bool:
+    return info.audio is not None and info.audio.codec == NO_DECODER
+
+
+def choose_frames(
+    times: npt.NDArray[np.float64], sampling: Sampling, end_seconds: float | None = None
+) -> npt.NDArray[np.intp]:
+    """Indices `[M]` of the frames of a sample, of those shown at `times` `[N]` before `end_seconds`."""
+    if end_seconds is not None:
+        times = times[: max(int(np.searchsorted(times, end_seconds)), 1)]
+    if sampling.frame_times == "evenly":
+        return evenly(times, sampling.frames)
+    return at_seconds(times, mask_seconds(sampling.frames))
+
+
+def mask_seconds(frames: int) -> npt.NDArray[np.float64]:
+    """When the frames that have masks are presented: `[frames]`, seconds of clip time."""
+    return np.arange(frames, dtype=np.float64) + 15 / 16
+
+
+def check_length(waveform: npt.NDArray[np.float32]) -> None:
+    """Raises ClipError `empty` for a waveform `[n]` that is shorter than an analysis frame."""
+    if len(waveform) < ANALYSIS_SAMPLES:
+        raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
+
+
+def silence(seconds: float) -> npt.NDArray[np.float32]:
+    """Zeros in place of a sound: float32 `[n]` at 16 kHz."""
+    return np.zeros(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32)
+
+
+def fbank_members(
+    waveform: npt.NDArray[np.float32], settings: FeatureSettings
+) -> tuple[dict[str, bytes], dict[str, tuple[float, float, int]]]:
+    """Each fbank of a mono waveform `[n]` as a member, and its (sum, sum of squares, count) by its name."""
+    members, sums = {}, {}
+    sampling = settings.sampling
+    if sampling.frame_times == "masks":  # one a second: windows cover the same span
+        waveform = waveform[: sampling.frames * SAMPLE_RATE_HZ]
+    windows = audio_windows(waveform, count=sampling.windows, seconds=sampling.window_seconds)
+    kinds = [FBANK_KINDS[feature] for feature in settings.fbanks]
+    for kind, features in zip(kinds, log_mel(windows, kinds), strict=True):
+        members[f"{kind.name}.npy"] = npy_bytes(features)
+        sums[kind.name] = fbank_sums(features)
+    return members, sums
+
+
+def jpeg_members(frames: Frames, sampling: Sampling) -> list[tuple[str, bytes]]:
+    """The frames at 224×224 as JPEG: (`frame_00.jpg`, bytes), …"""
+    return [(f"frame_{n:02d}.jpg", jpeg(pixels, sampling)) for n, pixels in enumerate(frames.images)]
+
+
+def jpeg(pixels: npt.NDArray[np.uint8], sampling: Sampling) -> bytes:
+    """A frame `[H, W, 3]` at 224×224 as JPEG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    fit(Image.fromarray(pixels), sampling.resize).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def fit(image: Any, resize: str) -> Any:
+    """A Pillow image at 224×224: `crop` (short side to 224, then the centre) or `squash`. Bicubic."""
+    from PIL import Image, ImageOps
+
+    size = (FRAME_PIXELS, FRAME_PIXELS)
+    if resize == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def npy_bytes(array: npt.NDArray[Any]) -> bytes:
+    """The array as a `.npy` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def add_sums(total: dict[str, tuple[float, float, int]], new: Mapping[str, tuple[float, float, int]]) -> None:
+    """Adds a clip's sums to its shard's. Floating point sums depend on the order: that of the shard."""
+    for name, one in new.items():
+        old = total.get(name, (0.0, 0.0, 0))
+        total[name] = (old[0] + one[0], old[1] + one[1], old[2] + one[2])
+
+
+def fbank_sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
+    """(sum, sum of squares, count) of an fbank member's values, for the audio statistics."""
+    values = features.astype(np.float64)
+    return float(values.sum()), float((values * values).sum()), values.size

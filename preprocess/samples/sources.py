@@ -1,0 +1,44 @@
+"""Size and hash of the files that a clip is made of, so that a file that was replaced later is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from ...shards.schema import SourceFile
+from ..collections.specification import ClipSpecification
+
+# Clips that are cut from one long video follow one another: it is hashed once by each process.
+_REMEMBERED = 256
+
+
+def clip_files(clip: ClipSpecification) -> list[str]:
+    """All files that decoding `clip` reads, relative to RAW; for a clip of pictures, their folder first."""
+    sound = [] if clip.sound is None else [clip.sound]
+    return [clip.source, *filter(None, clip.masks), *clip.pictures, *sound]
+
+
+def source_files(clip: ClipSpecification, resolve: Callable[[str], Path]) -> tuple[SourceFile, ...]:
+    """The files of `clip`, each once, with size and hash. `resolve` maps their names to paths.
+
+    To be called right after decoding, while the files are in the page cache.
+    """
+    names = clip_files(clip)
+    files = names[1:] if clip.pictures else names  # the source of a clip of pictures is a folder
+    return tuple(_described(files, resolve))
+
+
+def _described(names: Iterable[str], resolve: Callable[[str], Path]) -> Iterable[SourceFile]:
+    for name in dict.fromkeys(names):
+        path = resolve(name)
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        yield SourceFile(name, status.st_size, _sha256(path, identity))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _sha256(path: Path, _identity: tuple[int, ...]) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

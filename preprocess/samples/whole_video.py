@@ -1,0 +1,204 @@
+"""A video of any length to the frames and the sound of its windows, on disk and not in memory.
+
+What is decoded is what a sample of a clip is made of: the same frames, chosen in the same way, the same
+samples of sound. The video is decoded once, whatever its number of windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..collections.specification import FbankKind, FeatureSettings, Sampling
+from ..media.audio import SAMPLE_RATE_HZ, stream_waveform
+from ..media.probe import COVERAGE_TOLERANCE_SECONDS, MediaInfo
+from ..media.reasons import ClipError, DamageError
+from ..media.sound_choice import Loudness
+from ..media.video.pyav import MissingPictureError, displayed_timeline, stream_frames
+from ..media.video.timeline import Timeline, read_timeline
+from .fbank import ANALYSIS_SAMPLES, log_mel
+from .sample import choose_frames, fbank_members, jpeg
+from .windows import Span, Window, plan_windows
+
+WAVEFORM = "waveform.f32"
+# Containers round times, some to 1 ms.
+_ROUNDING_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """A video to be decoded, as `probe` knows it, and the empty folder to decode it into.
+
+    `warnings` are those of `probe_with_sound`.
+    """
+
+    info: MediaInfo
+    folder: Path
+    sampling: Sampling
+    window_seconds: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DecodedVideo:
+    """A decoded video. Its pictures and its sound lie in `folder`.
+
+    Attributes:
+        folder: where `read_window` finds them.
+        seconds: its length.
+        windows: the parts that it was divided into.
+        sound_starts: where the sound of each window starts, in samples.
+        width, height: of the upright pictures, in pixels.
+        has_audio: whether it has sound, not silence in its place.
+        warnings: what a user should know of it, one line each.
+    """
+
+    folder: Path
+    seconds: float
+    windows: tuple[Window, ...]
+    sound_starts: tuple[int, ...]
+    width: int
+    height: int
+    has_audio: bool
+    warnings: tuple[str, ...]
+
+
+def decode_video(request: DecodeRequest) -> DecodedVideo:
+    """Decodes a video. It may be run in a process of its own, and needs no torch.
+
+    Raises ClipError: `no-video`, and as the decoders do. A video without sound, or one whose sound ends
+    early, is given silence.
+    """
+    info = request.info
+    if info.video is None:
+        raise ClipError("no-video", "it holds sound alone; a video is needed")
+    timeline = read_timeline(info)
+    counted = not timeline.complete
+    if not counted:
+        try:
+            return _shoot(request, timeline, counted=False)
+        except MissingPictureError:
+            counted = True
+    return _shoot(request, displayed_timeline(info, timeline), counted=True)
+
+
+def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> DecodedVideo:
+    times = timeline.times_seconds
+    seconds = float(timeline.seconds(timeline.end))
+    windows = plan_windows(seconds, request.window_seconds, request.sampling)
+    warnings, has_audio = _record(request, seconds)
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    starts = []
+    for place, window in enumerate(windows):
+        first, last = _pictures_of(window, times)
+        # As a clip that is cut there: it begins with its first picture, unless the one before stays for long.
+        late = times[first] - window.start_seconds
+        begins = place > 0 and 0 <= late <= COVERAGE_TOLERANCE_SECONDS
+        start = times[first] if begins else window.start_seconds
+        starts.append(round(start * SAMPLE_RATE_HZ))
+        for number, index in enumerate(choose_frames(times[first:last] - start, request.sampling)):
+            wanted.setdefault(first + int(index), []).append((place, number))
+    numbers = {index if counted else int(timeline.visible[index]): index for index in wanted}
+    height = width = 0
+    for number, pixels in stream_frames(request.info, timeline, numbers, counted=counted):
+        height, width = pixels.shape[:2]
+        content = jpeg(pixels, request.sampling)
+        for place, frame in wanted[numbers[number]]:
+            folder = _window_folder(request.folder, place)
+            folder.mkdir(exist_ok=True)
+            (folder / f"frame_{frame:02d}.jpg").write_bytes(content)
+    video_warnings = request.info.video.warnings if request.info.video else ()
+    return DecodedVideo(
+        folder=request.folder,
+        seconds=seconds,
+        windows=windows,
+        sound_starts=tuple(starts),
+        width=width,
+        height=height,
+        has_audio=has_audio,
+        warnings=(*video_warnings, *request.warnings, *warnings),
+    )
+
+
+def _pictures_of(window: Window, times: npt.NDArray[np.float64]) -> tuple[int, int]:
+    """The pictures `[first, last)` that are shown in the window; one at least, the one that stays."""
+    edges = np.array([window.start_seconds, window.end_seconds]) - _ROUNDING_SECONDS
+    first, last = (int(edge) for edge in np.searchsorted(times, edges))
+    return (first, last) if first < last else (max(first - 1, 0), max(first, 1))
+
+
+def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
+    """Writes the sound, at least as long as the pictures but for half a second. Returns warnings."""
+    path = request.folder / WAVEFORM
+    with path.open("wb") as stream:
+        if request.info.audio is None:
+            _write_silence(stream, round(seconds * SAMPLE_RATE_HZ))
+            return ["no audio stream: silence was put in its place"], False
+        heard, silent = _write_sound(stream, request.info)
+        missing = round(seconds * SAMPLE_RATE_HZ) - heard
+        if missing <= COVERAGE_TOLERANCE_SECONDS * SAMPLE_RATE_HZ:
+            _write_silence(stream, 0)
+            return silent, True
+        _write_silence(stream, missing)
+        ends = heard / SAMPLE_RATE_HZ
+        return [*silent, f"its sound ends at {ends:.2f} of {seconds:.2f} s: silence was put after it"], True
+
+
+def _write_sound(stream: BinaryIO, info: MediaInfo) -> tuple[int, list[str]]:
+    """Returns the number of samples, and warnings about them."""
+    loudness = Loudness()
+
+    def take(samples: npt.NDArray[np.float32]) -> None:
+        if not np.isfinite(samples).all():
+            raise DamageError("unreadable", "its sound decodes to numbers that are not finite")
+        loudness.add(samples)
+        stream.write(samples.astype("<f4").tobytes())
+
+    sound = stream_waveform(info.path, info, take)
+    if sound.failure is not None:
+        raise sound.failure
+    return sound.samples, loudness.warnings()
+
+
+def _write_silence(stream: BinaryIO, samples: int) -> None:
+    """Zeros; so many more that there is an analysis frame at all."""
+    stream.write(bytes(4 * max(samples, ANALYSIS_SAMPLES - stream.tell() // 4, 0)))
+
+
+def read_window(decoded: DecodedVideo, place: int, settings: FeatureSettings) -> dict[str, bytes]:
+    """The members `frame_00.jpg` … and the fbanks of a window, as they stand in a shard."""
+    folder = _window_folder(decoded.folder, place)
+    members = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    last = place == len(decoded.windows) - 1
+    end = None if last else round(decoded.windows[place].end_seconds * SAMPLE_RATE_HZ)
+    return members | fbank_members(_waveform(decoded, decoded.sound_starts[place], end), settings)[0]
+
+
+def read_sound(decoded: DecodedVideo, span: Span, kind: FbankKind) -> npt.NDArray[np.float16]:
+    """The log-mel energies of all that is heard in `span`, to be looked at: `[n, bins]`, one at least."""
+    start, end = (round(edge * SAMPLE_RATE_HZ) for edge in span)
+    waveform = _waveform(decoded, start, end)
+    each = round(kind.target_frames * kind.frame_shift_milliseconds * SAMPLE_RATE_HZ / 1000)
+    parts = [waveform[place : place + each] for place in range(0, len(waveform), each)]
+    long = [part for part in parts if len(part) >= ANALYSIS_SAMPLES]
+    return np.concatenate([log_mel(part[None], [kind])[0][0] for part in long])
+
+
+def _waveform(decoded: DecodedVideo, start: int, end: int | None) -> npt.NDArray[np.float32]:
+    """The samples `[start, end)`; zeros make up an analysis frame where there is none."""
+    waveform = np.memmap(decoded.folder / WAVEFORM, dtype="<f4", mode="r")
+    part = np.array(waveform[start:end], dtype=np.float32)
+    return np.pad(part, (0, max(ANALYSIS_SAMPLES - len(part), 0)))
+
+
+def windows_decoded(folder: Path) -> int:
+    """How many windows of a decoding under way in `folder` has begun."""
+    return sum(path.is_dir() for path in folder.iterdir())
+
+
+def _window_folder(folder: Path, place: int) -> Path:
+    return folder / f"{place:06d}"

@@ -1,0 +1,120 @@
+"""A video of any length as windows, each as long as the clips of a collection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..collections.specification import Sampling
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part `[start, end)` of a video, in seconds; `steps` are what the sample's time steps stand for."""
+
+    start_seconds: float
+    end_seconds: float
+    steps: tuple[Span, ...]
+
+
+def whole_seconds(length_seconds: float) -> tuple[Span, ...]:
+    """The video's seconds, one at least. Less than half a second at its end belongs to the one before."""
+    count = max(math.floor(length_seconds + 0.5), 1)
+    return (*((float(second), second + 1.0) for second in range(count - 1)), (count - 1.0, length_seconds))
+
+
+def plan_windows(length_seconds: float, window_seconds: int, sampling: Sampling) -> tuple[Window, ...]:
+    """One window after the other; the last one is shifted back by whole seconds to end with the video.
+
+    Like clips of a collection, the last one may be up to half a second shorter or longer than the others. A
+    video that is shorter than a window is a single one.
+    """
+    count = len(whole_seconds(length_seconds))
+    last = max(count - window_seconds, 0)
+    windows = []
+    for start in (*range(0, last, window_seconds), last):
+        end = length_seconds if start == last else float(start + window_seconds)
+        covered = length_seconds if count < window_seconds else float(window_seconds)
+        windows.append(Window(float(start), end, _steps(start, end, covered, sampling)))
+    return tuple(windows)
+
+
+def _steps(start: float, end: float, covered: float, sampling: Sampling) -> tuple[Span, ...]:
+    count = sampling.frames
+    # Frames with masks are a second apart, however short the clip is; others are spread over all of it.
+    each = 1.0 if sampling.frame_times == "masks" else covered / count
+    edges = [min(start + each * step, end) for step in range(count)] + [end]
+    return tuple(pairwise(edges))
+
+
+@dataclass
+class _Second:
+    total: Any = 0.0
+    weight: float = 0.0
+    most: float = 0.0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class MergedSecond:
+    """What the windows together say of one second.
+
+    Attributes:
+        index: which second.
+        span: from and to when it lasts.
+        value: the mean of the steps that overlap it, weighted with how much they do.
+        step: the step of the newest window that overlaps it most.
+    """
+
+    index: int
+    span: Span
+    value: npt.NDArray[np.floating[Any]]
+    step: int
+
+
+@dataclass
+class SecondsMerger:
+    """From values by window and step to values by second, keeping only the seconds that are not yet done."""
+
+    length_seconds: float
+    windows: tuple[Window, ...]
+    _next: int = 0
+    _done: int = 0
+    _open: dict[int, _Second] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many seconds there are."""
+        return len(whole_seconds(self.length_seconds))
+
+    def add(self, values: npt.NDArray[np.floating[Any]]) -> Iterator[MergedSecond]:
+        """Takes the next window's values `[T, …]`; yields the seconds that no later window overlaps."""
+        window = self.windows[self._next]
+        self._next += 1
+        seconds = whole_seconds(self.length_seconds)
+        for step, (start, end) in enumerate(window.steps):
+            for index in range(int(start), min(math.ceil(end), len(seconds))):
+                overlap = min(end, seconds[index][1]) - max(start, seconds[index][0])
+                if overlap > 0:
+                    self._note(index, step, overlap, values[step])
+        finished = self._next == len(self.windows)
+        until = len(seconds) if finished else int(self.windows[self._next].start_seconds)
+        for index in range(self._done, until):
+            second = self._open.pop(index)
+            yield MergedSecond(index, seconds[index], second.total / second.weight, second.step)
+        self._done = until
+
+    def _note(self, index: int, step: int, overlap: float, value: npt.NDArray[np.floating[Any]]) -> None:
+        second = self._open.setdefault(index, _Second())
+        second.total = second.total + overlap * value
+        second.weight += overlap
+        if overlap >= second.most:
+            second.most, second.step = overlap, step
