@@ -169,6 +169,6 @@ def test_a_module_that_the_command_needs_is_named_in_one_line(stgcma, monkeypatc
     result = stgcma("preprocess", "folder", "RAW", "OUT")
     assert result.status == 1
     assert re.fullmatch(
-        r"stgcma: a module does not load: import of stgcma\.preprocess\.pipeline\.run .*; `stgcma doctor` .*\n",
+        r"stgcma: a module does not load: import of stgcma\.preprocess\.pip.*; `stgcma doctor` .*\n",
         result.stderr,
     )
