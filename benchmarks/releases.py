@@ -20,7 +20,7 @@ import torch
 import torchaudio
 from PIL import Image
 from stgcma.model.inputs import IMAGE_MEAN, IMAGE_STD
-from stgcma.preprocess.collections.specification import FBANK_KINDS, FbankKind
+from stgcma.preprocess.collections.specification import FBANK_ALIASES, FBANK_KINDS, FbankKind
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.train.config import DataConfig
 from torch import Tensor
@@ -69,7 +69,7 @@ class OnTheFly:
     def __init__(self, folders: list[Path], kind: str, mean: float, std: float) -> None:
         from timm.data import create_transform
 
-        self.folders, self.kind, self.mean, self.std = folders, FBANK_KINDS[kind], mean, std
+        self.folders, self.kind, self.mean, self.std = folders, FBANK_KINDS[FBANK_ALIASES[kind]], mean, std
         self.mixed = np.random.default_rng(0)
         pixels = {"input_size": 224, "interpolation": "bicubic", "mean": IMAGE_MEAN, "std": IMAGE_STD}
         self.plain = create_transform(**pixels, crop_pct=1.0)

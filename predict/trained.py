@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from ..preprocess.collections.specification import (
     FbankKind,
     FeatureSettings,
     Sampling,
-    kind_of_member,
 )
 from ..preprocess.samples.whole_video import DecodedVideo, read_sound, read_window
 from ..preprocess.samples.windows import Span
@@ -144,15 +143,14 @@ def open_run(
 
 def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSettings:
     """The recorded settings. Raises InputError when this version would make other samples."""
-    kind = kind_of_member(fbank)
-    if kind is None:
+    if fbank not in FBANK_KINDS:
         raise InputError(f"RUN {path} takes {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
     try:
-        settings = FeatureSettings(Sampling(**features["sampling"]), (kind,))
+        settings = FeatureSettings(Sampling(**features["sampling"]), (fbank,))
         recorded = {f"fbank_{one['mel_bins']}": one for one in features["fbanks"].values()}
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f"RUN {path}: the features that it records: {error}") from None
-    same = recorded.get(fbank) == asdict(FBANK_KINDS[kind])
+    same = recorded.get(fbank) == FBANK_KINDS[fbank].to_json()
     if not same or (features.get("frame_pixels"), features.get("jpeg_quality")) != (
         FRAME_PIXELS,
         JPEG_QUALITY,

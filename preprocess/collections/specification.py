@@ -23,30 +23,34 @@ class FbankKind:
         mel_bins: number of mel bins, also in the member's name (`fbank_128.npy`).
         frame_shift_milliseconds: distance of successive analysis frames.
         target_frames: longer features are cut to this many frames.
+        alias: short name for `--features`, and the key in `dataset.json`; the first backbone that read it.
     """
 
     mel_bins: int
     frame_shift_milliseconds: float
     target_frames: int
+    alias: str
 
     @property
     def name(self) -> str:
         """The member's name without its suffix."""
         return f"fbank_{self.mel_bins}"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings that decide the values, as `dataset.json` holds them."""
+        return {name: value for name, value in asdict(self).items() if name != "alias"}
+
 
 FBANK_KINDS = {
-    "clip": FbankKind(mel_bins=128, frame_shift_milliseconds=10.0, target_frames=102),
-    "swin": FbankKind(mel_bins=224, frame_shift_milliseconds=4.4, target_frames=224),
+    kind.name: kind
+    for kind in (
+        FbankKind(mel_bins=128, frame_shift_milliseconds=10.0, target_frames=102, alias="clip"),
+        FbankKind(mel_bins=224, frame_shift_milliseconds=4.4, target_frames=224, alias="swin"),
+    )
 }
-
-
-def kind_of_member(member: str) -> str | None:
-    """The name of the kind of fbank whose member is `member` (`fbank_128`: `clip`); None for no kind."""
-    names = {kind.name: name for name, kind in FBANK_KINDS.items()}
-    if len(names) != len(FBANK_KINDS):
-        raise ValueError(f"two kinds of fbank have one member: {FBANK_KINDS}")
-    return names.get(member)
+"""Every kind of fbank by the name of its member."""
+FBANK_ALIASES = {kind.alias: name for name, kind in FBANK_KINDS.items()}
+"""Members by the alias of their kind."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +74,28 @@ class Sampling:
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """All that decides a sample's bytes, given the raw clip."""
+    """All that decides a sample's bytes, given the raw clip.
+
+    `fbanks` names members of `FBANK_KINDS`; aliases become members, repetitions are dropped.
+    """
 
     sampling: Sampling
     fbanks: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.fbanks or (unknown := sorted(set(self.fbanks) - set(FBANK_KINDS))):
-            what = ", ".join(unknown) if self.fbanks else "nothing"
-            raise InputError(f"features: got {what}, choose from {', '.join(FBANK_KINDS)}")
+        members = tuple(dict.fromkeys(FBANK_ALIASES.get(name, name) for name in self.fbanks))
+        if not members or (unknown := sorted(set(members) - set(FBANK_KINDS))):
+            what = ", ".join(unknown) if members else "nothing"
+            raise InputError(f"features: got {what}, choose from {', '.join((*FBANK_ALIASES, *FBANK_KINDS))}")
+        object.__setattr__(self, "fbanks", members)
 
     def to_json(self) -> dict[str, Any]:
         """What `dataset.json` says of the features."""
         return {
             "sampling": asdict(self.sampling),
-            "fbanks": {name: asdict(FBANK_KINDS[name]) for name in sorted(self.fbanks)},
+            "fbanks": {
+                kind.alias: kind.to_json() for kind in map(FBANK_KINDS.__getitem__, sorted(self.fbanks))
+            },
             "frame_pixels": FRAME_PIXELS,
             "jpeg_quality": JPEG_QUALITY,
         }

@@ -17,7 +17,7 @@ from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatis
 from ...shards.storage import Location, open_store
 from ..collections import reader
 from ..collections.preflight import inspect
-from ..collections.specification import ClipSpecification, Collection, FeatureSettings
+from ..collections.specification import FBANK_KINDS, ClipSpecification, Collection, FeatureSettings
 from ..media.reasons import ClipError
 from ..media.sound_choice import check_choice
 from ..media.tools import deciding_versions, tool_versions
@@ -41,7 +41,7 @@ class Options:
     """How to preprocess.
 
     Attributes:
-        features: which backbones' fbanks to make: `clip`, `swin` or both.
+        features: the fbanks to make: `fbank_128` (alias `clip`), `fbank_224` (alias `swin`).
         workers: decoding processes.
         decoder: video decoder, or `auto`.
         missing_audio: what becomes of a clip without an audio stream.
@@ -56,7 +56,7 @@ class Options:
         ray_address: of the Ray cluster; without it RAY_ADDRESS, else a Ray of this machine alone.
     """
 
-    features: tuple[str, ...] = ("clip", "swin")
+    features: tuple[str, ...] = tuple(FBANK_KINDS)
     workers: int = 1
     decoder: str = "auto"
     missing_audio: Literal["quarantine", "silence"] = "quarantine"

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from stgcma.preprocess.collections.specification import FBANK_KINDS
+from stgcma.errors import InputError
+from stgcma.preprocess.collections import ave
+from stgcma.preprocess.collections.specification import FBANK_KINDS, FeatureSettings
 from stgcma.preprocess.samples.fbank import audio_windows, log_mel
 from torchaudio.compliance import kaldi
 
@@ -33,7 +35,7 @@ def test_a_short_clip_gives_the_same_window(samples, expected):
 @pytest.mark.parametrize(
     ("feature", "seconds", "frames"),
     # 25 ms windows every 160 (10 ms) or 70 (4.4 ms, rounded down) samples, the last one whole.
-    [("clip", 1.0, 98), ("clip", 1.95, 102), ("swin", 1.0, 223), ("swin", 1.95, 224)],
+    [("fbank_128", 1.0, 98), ("fbank_128", 1.95, 102), ("fbank_224", 1.0, 223), ("fbank_224", 1.95, 224)],
 )
 def test_shapes_are_cut_to_the_target_and_not_padded(feature, seconds, frames):
     kind = FBANK_KINDS[feature]
@@ -48,7 +50,7 @@ def test_a_tone_lies_in_its_mel_bin():
     """An independent reference: the bin whose centre is nearest to the tone on the HTK mel scale."""
     hertz = 2_000.0
     tone = np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000).astype(np.float32)
-    loudest = int(log_mel(tone[None], [FBANK_KINDS["clip"]])[0][0].astype(np.float32).mean(0).argmax())
+    loudest = int(log_mel(tone[None], [FBANK_KINDS["fbank_128"]])[0][0].astype(np.float32).mean(0).argmax())
 
     def mel(frequency):
         return 1127 * np.log(1 + frequency / 700)
@@ -59,12 +61,12 @@ def test_a_tone_lies_in_its_mel_bin():
 
 def test_less_than_one_analysis_frame_is_an_error():
     with pytest.raises(ValueError, match="399 samples"):
-        log_mel(np.zeros((2, 399), dtype=np.float32), [FBANK_KINDS["clip"]])
+        log_mel(np.zeros((2, 399), dtype=np.float32), [FBANK_KINDS["fbank_128"]])
 
 
 def test_a_single_window_without_its_dimension_is_an_error():
     with pytest.raises(ValueError, match=r"\[K, n\], not \[16000\]"):
-        log_mel(np.zeros(16_000, dtype=np.float32), [FBANK_KINDS["clip"]])
+        log_mel(np.zeros(16_000, dtype=np.float32), [FBANK_KINDS["fbank_128"]])
 
 
 def tone_and_noise(seed):
@@ -117,3 +119,19 @@ def test_digital_silence_is_the_floor():
     for made in log_mel(np.zeros((1, 16_000), dtype=np.float32), list(FBANK_KINDS.values())):
         # log of the machine epsilon of float32, as Kaldi has it.
         assert np.unique(made).tolist() == [np.float16(-15.942385)]
+
+
+def test_an_alias_and_its_member_are_the_same_settings_with_the_same_json():
+    by_alias = FeatureSettings(ave.SAMPLING, ("swin", "clip"))
+    by_member = FeatureSettings(ave.SAMPLING, ("fbank_224", "fbank_128", "clip"))
+    assert by_alias == by_member
+    assert by_member.to_json()["fbanks"] == {  # as every version has written it: fingerprints depend on it
+        "clip": {"mel_bins": 128, "frame_shift_milliseconds": 10.0, "target_frames": 102},
+        "swin": {"mel_bins": 224, "frame_shift_milliseconds": 4.4, "target_frames": 224},
+    }
+
+
+@pytest.mark.parametrize("names", [(), ("clip", "fbank_64")])
+def test_unknown_fbanks_are_refused(names):
+    with pytest.raises(InputError, match="choose from clip, swin, fbank_128, fbank_224"):
+        FeatureSettings(ave.SAMPLING, names)
