@@ -1,11 +1,10 @@
-"""The stages in a row: raw videos to a score and a page."""
+"""All stages one after the other: raw videos to a score and a page."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .console import message
 from .errors import InputError, OtherSettingsError
@@ -17,22 +16,11 @@ from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
 from .train.evaluation import evaluate
 from .train.loop import TrainSummary, train
+from .train.results import EvaluationResult, read_evaluation
 from .train.run_folder import RunFolder
+from .train.tasks import TASKS
 
-# Of AVS, only one frame of a training clip has a mask.
-DEMO_CLIPS = {"ave": 160, "avs": 480, "avqa": 160}
 DEMO_SEED = 0
-# What `run` takes for TASK: the collection whose layout RAW has, and the task that it is made for.
-COLLECTIONS = {
-    "ave": ("ave", "ave"),
-    "avs": ("avs-s4", "avs"),
-    "avqa": ("music-avqa", "avqa"),
-    "avs-s4": ("avs-s4", "avs"),
-    "music-avqa": ("music-avqa", "avqa"),
-    "folder": ("folder", "ave"),
-}
-# What a demo of each task is compared with.
-_OTHER_MODALITIES = {"ave": ("video", "audio"), "avs": ("av-nofusion",), "avqa": ("av-nofusion",)}
 
 
 @dataclass(frozen=True)
@@ -41,55 +29,76 @@ class ChainResult:
 
     outcome: Outcome
     summary: TrainSummary
-    result: dict[str, Any]
+    result: EvaluationResult
     page: Path
 
 
 @dataclass(frozen=True)
 class DemoRun:
-    """One trained model of the demo: its training summary and its test result."""
+    """One trained model of the demo: its modality, training summary and test result."""
 
     modality: str
     summary: TrainSummary
-    result: dict[str, Any]
+    result: EvaluationResult
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The collection, the runs, the one with both modalities first, and the page that shows them."""
+    """The raw collection, the runs (the one with both modalities first), and the page of them."""
 
     raw: Path
     runs: list[DemoRun]
     page: Path
 
 
+def trainable_collections() -> dict[str, tuple[str, str]]:
+    """Return the names that `run` takes, each with its collection and task.
+
+    A task's name stands for the collection of its demo.
+    """
+    of_tasks = {name: (task.demo.collection, name) for name, task in TASKS.items()}
+    return (
+        of_tasks
+        | {collection: (collection, task) for collection, task in of_tasks.values()}
+        | {"folder": ("folder", "ave")}
+    )
+
+
 def run(
     task: str, raw: Location, workdir: Path, config: RunConfig, options: Options | None = None
 ) -> ChainResult:
-    """Preprocesses `raw`, trains, scores on the test split and writes the page, all in `workdir`.
+    """Preprocess `raw`, train, score on the test split and write the page, all in `workdir`.
 
-    A stage that is done already with the same settings is skipped, one that is half done goes on, and one
-    that was done with others is done again, with all that follow from it.
+    A stage that is complete with the same settings is skipped, one that was interrupted is resumed, and one
+    that was run with other settings is repeated, with all stages after it.
 
-    Raises InputError for an unknown task; and as the stages do.
+    Args:
+        task: a collection's name, or a task's name for the collection of its demo.
+        raw: folder or URL of the collection.
+        workdir: folder of the shards and the run.
+        config: of the training.
+        options: of the preprocessing; the fbanks of the backbone when not given.
+
+    Raises InputError for an unknown collection or a preset for another task; and as the stages do.
     """
-    if task not in COLLECTIONS:
-        raise InputError(f"TASK is {task!r}, must be one of {', '.join(COLLECTIONS)}")
-    collection, wanted = COLLECTIONS[task]
+    known = trainable_collections()
+    if task not in known:
+        raise InputError(f"TASK is {task!r}, must be one of {', '.join(known)}")
+    collection, wanted = known[task]
     if config.task != wanted:
         raise InputError(f"preset {config.preset} is for {config.task}, TASK is {task}")
     shards, folder = workdir / "shards", workdir / "run"
     outcome = _preprocess(collection, raw, shards, options or Options(features=features_of(config)))
     summary = _train(shards, folder, config)
     page = RunFolder(folder).report
-    result, anew = _score(folder)
-    if anew or not page.is_file():
+    result, is_new = _score(folder)
+    if is_new or not page.is_file():
         page = write_report([folder])
     return ChainResult(outcome, summary, result, page)
 
 
 def features_of(config: RunConfig) -> tuple[str, ...]:
-    """The fbanks that a run's backbone needs."""
+    """Return the fbank kinds that a run's backbone needs."""
     from .model import preset_config
 
     member = f"fbank_{preset_config(config.preset, **architecture(config)).audio_shape[1]}"
@@ -99,14 +108,12 @@ def features_of(config: RunConfig) -> tuple[str, ...]:
 
 
 def _preprocess(collection: str, raw: Location, shards: Path, options: Options) -> Outcome:
-    import dataclasses
-
     message(f"frames and log-mel features → {shards}")
     try:
         return preprocess(collection, raw, shards, options)
     except OtherSettingsError as error:
         message(f"making them anew: {error}")
-        return preprocess(collection, raw, shards, dataclasses.replace(options, overwrite=True))
+        return preprocess(collection, raw, shards, replace(options, overwrite=True))
 
 
 def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
@@ -118,9 +125,9 @@ def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
         return train(shards, folder, config, overwrite=True)
 
 
-def _score(folder: Path) -> tuple[dict[str, Any], bool]:
-    """The test result of the run in `folder`, and whether it was not there already."""
-    stored = RunFolder.open(folder).read_evaluation("evaluation-test.json")
+def _score(folder: Path) -> tuple[EvaluationResult, bool]:
+    """Return the test result of the run in `folder`, and whether it was computed just now."""
+    stored = read_evaluation(RunFolder.open(folder), "evaluation-test.json")
     if stored is None:
         return evaluate(folder), True
     message(f"{folder} is scored already")
@@ -135,23 +142,24 @@ def demo(
     seed: int = DEMO_SEED,
     compare: bool = False,
 ) -> DemoResult:
-    """Synthesises a collection, preprocesses it, trains on it, scores on its test split, writes the page.
+    """Synthesise a collection, preprocess it, train, score on its test split and write the page.
 
-    With `compare`, the same is trained without one modality or without their exchange. What `workdir` holds
-    already with the same settings is used again.
+    With `compare`, models without one modality or without the exchange between both are trained as well.
+    Stages that `workdir` already holds with the same settings are skipped. Raises InputError for an unknown
+    task; and as the stages do.
     """
+    settings = TASKS[task].demo
     workers = os.cpu_count() or 1
-    clips = clips or DEMO_CLIPS[task]
+    clips = clips or settings.clips
     name = f"{task}-{clips}-{seed}"
-    collection, _ = COLLECTIONS[task]
     raw, shards = workdir / f"raw-{name}", workdir / f"shards-{name}"
     config = load_preset(f"{task}-demo")
     if not raw.exists():
         message(f"{clips} encoded clips with known answers → {raw}")
-        synthesizer(collection)(raw, clips=clips, seed=seed, workers=workers)
-    _preprocess(collection, raw, shards, Options(features=features_of(config), workers=workers))
+        synthesizer(settings.collection)(raw, clips=clips, seed=seed, workers=workers)
+    _preprocess(settings.collection, raw, shards, Options(features=features_of(config), workers=workers))
     runs, folders = [], []
-    for modality in ("av", *(_OTHER_MODALITIES[task] if compare else ())):
+    for modality in ("av", *(settings.compared_with if compare else ())):
         folder = workdir / f"run-{task}-{modality}"
         summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
         runs.append(DemoRun(modality, summary, _score(folder)[0]))

@@ -13,6 +13,7 @@ from ..console import mebibytes, message, table
 from ..strict_json import strict_json
 from .data import MissingAudio, check_failures, read_share, show_outcome
 from .options import AudioStream, Modality, NewWeights, Trim, weights_setting
+from .train import show_scores
 
 if TYPE_CHECKING:
     from ..chain import DemoResult
@@ -50,11 +51,13 @@ def demo(
     Example: stgcma demo --workdir demo --compare
     """
     from .. import chain
+    from ..train.tasks import TASKS
 
     result = chain.demo(workdir, task=task.value, clips=clips, seed=seed, compare=compare)
     _show_demo(result)
     command = sys.argv[0] if Path(sys.argv[0]).name == "stgcma" else "python -m stgcma"
-    question = ' --question "How many instruments are sounding in the video?"' if task == "avqa" else ""
+    example = TASKS[task.value].demo.question
+    question = f' --question "{example}"' if example else ""
     message(f"next: {command} predict {result.page.parent} {min(result.raw.rglob('*.mp4'))}{question}")
 
 
@@ -89,7 +92,6 @@ def run_chain(
     from .. import chain
     from ..preprocess.pipeline.run import Options
     from ..train.config import load_preset
-    from ..train.evaluation import score_rows
 
     allowed = read_share(max_failed)
     settings = [*(set_ or []), *weights_setting(weights)]
@@ -103,10 +105,10 @@ def run_chain(
     )
     done = chain.run(task, raw, workdir, config, options)
     if json_:
-        typer.echo(strict_json(done.result, indent=2))
+        typer.echo(strict_json(done.result.to_json(), indent=2))
     else:
         show_outcome(done.outcome, str(workdir / "shards"), as_json=False)
-        table((f"{done.result['clips']} test clips", done.result["score_name"]), score_rows(done.result))
+        show_scores(done.result)
         typer.echo(f"page: {done.page}")
     check_failures(done.outcome, str(workdir / "shards"), allowed)
 
@@ -115,12 +117,12 @@ def _show_demo(result: DemoResult) -> None:
     rows: list[tuple[str, ...]] = []
     for run in result.runs:
         summary = run.summary
-        baselines = run.result["baselines"]
+        baseline = run.result.best_baseline
         rows.append(
             (
                 run.modality,
-                f"{run.result['score']:.1%}",
-                f"{max(baselines.values()):.1%}",
+                f"{run.result.score:.1%}",
+                "–" if baseline is None else f"{baseline[1]:.1%}",
                 f"{summary.trainable_parameters:,}",
                 f"{summary.total_parameters:,}",
                 f"{summary.items_per_second:.1f}",

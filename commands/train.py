@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,10 @@ from .options import (
     one_model,
     weights_setting,
 )
+
+if TYPE_CHECKING:
+    from ..train.repeats import TrainedRuns
+    from ..train.results import EvaluationResult
 
 
 class SelectOn(StrEnum):
@@ -87,10 +91,10 @@ def train(
         if not leads():
             return
         if json_:
-            typer.echo(strict_json(result, indent=2))
+            typer.echo(strict_json(result.to_json(), indent=2))
             return
         _show_runs(result)
-        typer.echo(f"{result['score_name']} {result['mean']:.2%} ± {result['std']:.2%} over {seeds} seeds")
+        typer.echo(f"{result.score_name} {result.mean:.2%} ± {result.std:.2%} over {seeds} seeds")
         return
     summary = fit(out, run, config, overwrite=overwrite, resume=resume)
     if not leads():
@@ -135,7 +139,7 @@ def ablate(
     if not leads():
         return
     if json_:
-        typer.echo(strict_json(result, indent=2))
+        typer.echo(strict_json(result.to_json(), indent=2))
         return
     _show_runs(result)
 
@@ -166,19 +170,23 @@ def evaluate(
     if not leads():
         return
     if json_:
-        typer.echo(strict_json(result, indent=2))
+        typer.echo(strict_json(result.to_json(), indent=2))
     else:
-        from ..train.evaluation import score_rows
-
-        table((f"{result['clips']} {split.value} clips", result["score_name"]), score_rows(result))
-    if "stored" in result and not result["stored"]["met"]:
-        stored = result["stored"]
+        show_scores(result)
+    stored = result.stored
+    if stored is not None and not stored.met:
         raise StgcmaError(
-            f"{path} stores {stored['score']:.2%} on {split.value} (on {stored['machine']}), "
-            f"which is not met: {result['score']:.2%} here"
+            f"{path} stores {stored.score:.2%} on {split.value} (on {stored.machine}), "
+            f"which is not met: {result.score:.2%} here"
         )
 
 
-def _show_runs(result: dict[str, Any]) -> None:
-    rows = [(row["run"], f"{row['score']:.1%}", f"{row['trainable_parameters']:,}") for row in result["runs"]]
-    table(("run", f"{result['split']} {result['score_name']}", "trained"), rows)
+def show_scores(result: EvaluationResult) -> None:
+    """Print the scores of an evaluation as a table."""
+    rows = [(row.name, "–" if row.share is None else f"{row.share:.1%}") for row in result.rows()]
+    table((f"{result.clips} {result.split} clips", result.score_name), rows)
+
+
+def _show_runs(result: TrainedRuns) -> None:
+    rows = [(row.run, f"{row.score:.1%}", f"{row.trainable_parameters:,}") for row in result.runs]
+    table(("run", f"{result.split} {result.score_name}", "trained"), rows)

@@ -22,8 +22,10 @@ from ..train.memory import memory_explained, scoring_advice
 from ..train.objective import set_tf32
 from ..train.order import ScoringOrder
 from ..train.run_folder import RunFolder
-from ..train.tasks import AveTask, AvqaTask, Task, Tensors
+from ..train.tasks.ave import AveTask
+from ..train.tasks.avqa import AvqaTask
 from ..train.tasks.avs import frame_iou
+from ..train.tasks.base import Task, Tensors
 from .strips import Row, Strip, classes_row, clip_strip, frames_row, masks_row, sound_row, true_masks
 
 

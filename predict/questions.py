@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..model.config import QUESTION_WORDS
 from ..preprocess.collections.questions import QUESTION_MARKS, split_words
-from ..train.tasks import AvqaTask
+from ..train.tasks.avqa import AvqaTask
 
 
 @dataclass(frozen=True)

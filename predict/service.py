@@ -23,7 +23,7 @@ from ..preprocess.pipeline.engines import Limits
 from ..preprocess.samples.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
 from ..shards.storage import Location
 from ..strict_json import strict_json
-from ..train.tasks import AvqaTask
+from ..train.tasks.avqa import AvqaTask
 from .ave import AvePredictor
 from .avqa import AvqaPredictor
 from .avs import AvsPredictor

@@ -30,7 +30,8 @@ from ..train.data import Normalisation, decode_frames, normalisation_of, normali
 from ..train.distributed import pick_device
 from ..train.memory import memory_explained, scoring_advice
 from ..train.objective import run_model, set_tf32
-from ..train.tasks import Task, task_of
+from ..train.tasks import task_of
+from ..train.tasks.base import Task
 from ..train.trained import open_trained
 from .digits import clock
 

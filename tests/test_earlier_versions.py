@@ -51,7 +51,7 @@ def test_shards_can_be_trained_on(name, task, earlier, small_config, tmp_path):
 
 def test_a_finished_run_scores_and_is_left_alone(earlier):
     run, shards = earlier("models") / "run", earlier("ave")
-    result = evaluate(run, shards=shards)
+    result = evaluate(run, shards=shards).to_json()
     assert {name: result[name] for name in EXPECTED["run"]["test"]} == EXPECTED["run"]["test"]
     assert train(shards, run, RunFolder(run).read_config(), resume=True).epochs == 3
 

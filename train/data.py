@@ -36,7 +36,7 @@ from ..shards.storage import Location, open_store
 from .augmentation import FrameAugmentation, mix_powers
 from .config import DataConfig
 from .order import Item, item_rng
-from .tasks import Task, Tensors
+from .tasks.base import Task, Tensors
 from .workers import Packed, enter_worker, possible_workers, to_send
 
 # What a clip's random draws are for.
@@ -140,7 +140,7 @@ class ClipDataset(Dataset[Any]):
         self._augmentation = (
             FrameAugmentation(model.image_size, data) if seed is not None and data.augment else None
         )
-        self._negatives = seed is not None and task.name == "avqa" and len(self.places) > 1
+        self._negatives = seed is not None and task.needs_negatives and len(self.places) > 1
         self._frames = model.frames
         self._read_by = 0  # the process whose reads `_was_read` notes
         self._was_read = bytearray()

@@ -17,25 +17,22 @@ from ..console import progress
 from ..errors import InputError
 from ..model import STGCMA
 from ..shards.storage import Location
-from .baselines import baselines
 from .data import Batch, batches, open_task
 from .distributed import World, leads, world
 from .loading import open_clips, scoring_batches
 from .memory import memory_explained, scoring_advice
 from .objective import run_model, set_tf32
+from .results import EvaluationResult, read_evaluation
 from .run_folder import RunFolder
-from .tasks import Meter, Task, Tensors
+from .tasks.base import Meter, Task, Tensors
 from .trained import Trained, open_trained
 from .workers import lost_workers_named
-
-# Another machine rounds otherwise; a score that is lower by more than this is another score.
-TOLERANCE = 0.001
 
 
 def outputs(
     model: STGCMA, loader: DataLoader[Any], device: torch.device, precision: str = "fp32"
 ) -> Iterator[tuple[Batch, Tensors]]:
-    """Each batch with the model's outputs in float32, on the CPU."""
+    """Yield each batch with the model's outputs in float32, on the CPU."""
     model.eval()
     with torch.inference_mode():
         for batch in batches(loader):
@@ -46,7 +43,7 @@ def outputs(
 def score(
     model: STGCMA, task: Task, loader: DataLoader[Any], here: World, precision: str, *, bar: Any = None
 ) -> Meter:
-    """The counts of `model` over all batches of `loader`, and of the loaders of all other processes.
+    """Count the model's outputs over the batches of this process and of all other processes.
 
     `bar` is called with the number of clips after every batch.
     """
@@ -68,12 +65,12 @@ def evaluate(
     shards: Location | None = None,
     preset: str | None = None,
     weights: str | Path | None = None,
-) -> dict[str, Any]:
-    """Scores a run's chosen checkpoint, or a checkpoint folder, on `split`.
+) -> EvaluationResult:
+    """Score a run's best checkpoint, or a checkpoint folder, on `split`.
 
-    The result is kept in the run folder. A score that the run folder holds already for the same checkpoint
-    and clips stays there, and the result says under `stored` whether it was met. Of a checkpoint folder
-    nothing is kept.
+    The result is written to the run folder. A score that the run folder already holds for the same checkpoint
+    and clips stays there, and the result compares itself with it in `stored`. For a checkpoint folder nothing
+    is written.
 
     Args:
         path: a run folder or a checkpoint folder.
@@ -94,10 +91,10 @@ def evaluate(
     result = _score_split(trained, task, folder, split)
     if trained.run is None:
         return result
-    # Of the same plan and settings, not only of the same bytes: shards that another machine made count.
+    # Shards of the same plan and settings count as the same: another machine's bytes may differ.
     same = task.info.fingerprint == trained.info.fingerprint
-    place = "" if same else f"-{task.info.fingerprint[:12]}"
-    return _compare_and_keep(trained.run, f"evaluation-{split}{place}.json", result, write=leads())
+    suffix = "" if same else f"-{task.info.fingerprint[:12]}"
+    return _compare_or_write(trained.run, f"evaluation-{split}{suffix}.json", result, write=leads())
 
 
 def _shards_of(trained: Trained) -> Location:
@@ -107,7 +104,7 @@ def _shards_of(trained: Trained) -> Location:
     return folder
 
 
-def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> dict[str, Any]:
+def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> EvaluationResult:
     config, model = trained.config, trained.model
     dataset = open_clips(folder, split, task, config.data, model.config, measured=trained.info)
     with lost_workers_named(), world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
@@ -123,48 +120,35 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
             meter = score(
                 model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)
             )
-        return {
-            "task": task.name,
-            "split": split,
-            "shards": str(folder),
-            "data_fingerprint": task.info.data_fingerprint,
-            "checkpoint_sha256": trained.sha256,
-            "clips": len(dataset),
-            "modality": model.config.modality,
-            "score_name": task.score_name,
-            "score": meter.score(),
-            **meter.summary(),
-            "baselines": {
-                name: share
-                for name, share in baselines(task, folder, split).items()
-                if not math.isnan(share)  # of nothing
+        detail = meter.result()
+        return EvaluationResult(
+            task=task.name,
+            split=split,
+            shards=str(folder),
+            data_fingerprint=task.info.data_fingerprint,
+            checkpoint_sha256=trained.sha256,
+            clips=len(dataset),
+            modality=model.config.modality,
+            score_name=task.score_name,
+            score=detail.score,
+            detail=detail,
+            baselines={
+                name: value
+                for name, value in task.baselines(folder, split).items()
+                if not math.isnan(value)  # of an empty split
             },
             # A checkpoint does not record the split that chose it.
-            "selected_on": config.train.select_on if trained.run is not None else None,
-            "machine": f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
-        }
+            selected_on=config.train.select_on if trained.run is not None else None,
+            machine=f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
+        )
 
 
-def _compare_and_keep(run: RunFolder, name: str, result: dict[str, Any], *, write: bool) -> dict[str, Any]:
-    stored = run.read_evaluation(name)
-    if stored is not None and stored["clips"] == result["clips"]:
-        # A score of nothing, null in the file, is met by any.
-        met = stored["score"] is None or bool(result["score"] >= stored["score"] - TOLERANCE)
-        result["stored"] = {"score": stored["score"], "machine": stored["machine"], "met": met}
-    elif write:
-        run.write_json(name, result)
+def _compare_or_write(
+    run: RunFolder, name: str, result: EvaluationResult, *, write: bool
+) -> EvaluationResult:
+    stored = read_evaluation(run, name)
+    if stored is not None and stored.clips == result.clips:
+        return result.compared_with(stored)
+    if write:
+        run.write_json(name, result.to_json())
     return result
-
-
-def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """An evaluation as rows of a table for a person: name and share."""
-
-    def percent(share: float | None) -> str:
-        return "–" if share is None else f"{share:.1%}"
-
-    rows = [(name, percent(share)) for name, share in result.get("by_class", {}).items()]
-    rows += [(name, percent(one["accuracy"])) for name, one in result.get("by_type", {}).items()]
-    rows += [(f"all {name}", percent(share)) for name, share in result.get("by_modality", {}).items()]
-    rows += [("F-score", percent(result["f_score"]))] if "f_score" in result else []
-    rows += [(f"baseline: {name}", percent(share)) for name, share in result["baselines"].items()]
-    return [*rows, (result["score_name"], percent(result["score"]))]

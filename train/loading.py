@@ -16,7 +16,7 @@ from .data import ClipDataset, make_loader
 from .distributed import World
 from .order import EpochOrder, ScoringOrder, Shares
 from .stream_plan import StreamOrder, Streams
-from .tasks import Task
+from .tasks.base import Task
 from .workers import possible_workers
 
 LOADER_PROCESSES = "loader processes"

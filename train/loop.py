@@ -35,7 +35,7 @@ from .run_folder import SUMMARY, RunFolder
 from .schedule import learning_rate
 from .state import Progress, load_state, save_state
 from .stopping import StopSignals
-from .tasks import Task
+from .tasks.base import Task
 from .trained import trained_on
 from .workers import lost_workers_named
 
@@ -176,7 +176,7 @@ class _Trainer:
     ) -> None:
         self.model, self.task, self.config, self.run, self.here = model, task, config, run, here
         self.shares = shares
-        one_question = task.name == "avqa" and config.data.questions == "one"
+        one_question = task.several_questions and config.data.questions == "one"
         self.order, self.loader = training_batches(
             training,
             config,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..model import STGCMA
 from ..model.inputs import IMAGE_MEAN, IMAGE_STD, normalise_frames
 from .config import LossConfig
-from .tasks import Task, Tensors, Terms
+from .tasks.base import Task, Tensors, Terms
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -1,8 +1,9 @@
-"""The same training several times: with other seeds, or with parts of the model left out."""
+"""Several trainings of one configuration: with other seeds, or with steps of the model left out."""
 
 from __future__ import annotations
 
 import statistics
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from .distributed import leads
 from .evaluation import evaluate
 from .loop import train
 
-# The paper's ablation: which steps a row has. Without any, only the head learns.
+# The steps that the model has in each row of the paper's ablation. Without any, only the head learns.
 ABLATION = {
     "frozen": {"temporal": False, "spatial": False, "global_": False},
     "+temporal": {"temporal": True, "spatial": False, "global_": False},
@@ -24,6 +25,44 @@ ABLATION = {
     "+temporal+global": {"temporal": True, "spatial": False, "global_": True},
     "all": {"temporal": True, "spatial": True, "global_": True},
 }
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """One of several runs, with its score on the split that all are scored on."""
+
+    run: str
+    score_name: str
+    score: float
+    selected_on: str
+    trainable_parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainedRuns:
+    """Several runs of one configuration, scored on `split`."""
+
+    split: str
+    score_name: str
+    runs: list[TrainedRun]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `ablation.json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainedSeeds(TrainedRuns):
+    """Runs with other seeds.
+
+    Attributes:
+        mean: of the scores.
+        std: standard deviation of the sample; None of one run.
+    """
+
+    mean: float
+    std: float | None
 
 
 def repeat(
@@ -35,24 +74,23 @@ def repeat(
     overwrite: bool = False,
     resume: bool = False,
     split: str = "test",
-) -> dict[str, Any]:
-    """Trains with `seeds` seeds from the configuration's own on, each in `PATH/seed-N`, and scores them.
+) -> TrainedSeeds:
+    """Train with `seeds` seeds, from the configuration's own on, each in `PATH/seed-N`, and score each run.
 
-    Returns, and keeps as `PATH/seeds.json`, every score on `split`, their mean and their standard deviation
-    (of the sample). Raises as `train`.
+    The result is also written to `PATH/seeds.json`. Raises as `train`.
     """
     first = config.train.seed
     configs = {f"seed-{seed}": replaced(config, "train", seed=seed) for seed in range(first, first + seeds)}
     rows = _train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
-    scores = [row["score"] for row in rows]
-    result = {
-        "split": split,
-        "score_name": rows[0]["score_name"],
-        "runs": rows,
-        "mean": statistics.fmean(scores),
-        "std": statistics.stdev(scores) if len(scores) > 1 else None,
-    }
-    _keep(path / "seeds.json", result)
+    scores = [row.score for row in rows]
+    result = TrainedSeeds(
+        split,
+        rows[0].score_name,
+        rows,
+        mean=statistics.fmean(scores),
+        std=statistics.stdev(scores) if len(scores) > 1 else None,
+    )
+    _write(path / "seeds.json", result)
     return result
 
 
@@ -64,15 +102,15 @@ def ablate(
     overwrite: bool = False,
     resume: bool = False,
     split: str = "test",
-) -> dict[str, Any]:
-    """Trains the paper's five variants, each in a folder of its own in `path`, and scores them.
+) -> TrainedRuns:
+    """Train the paper's five variants, each in its own folder in `path`, and score each run.
 
-    Returns, and keeps as `PATH/ablation.json`, a row per variant. Raises as `train`.
+    The result is also written to `PATH/ablation.json`. Raises as `train`.
     """
     configs = {name: replaced(config, "model", **steps) for name, steps in ABLATION.items()}
     rows = _train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
-    result = {"split": split, "score_name": rows[0]["score_name"], "runs": rows}
-    _keep(path / "ablation.json", result)
+    result = TrainedRuns(split, rows[0].score_name, rows)
+    _write(path / "ablation.json", result)
     return result
 
 
@@ -84,7 +122,7 @@ def _train_each(
     overwrite: bool,
     resume: bool,
     split: str,
-) -> list[dict[str, Any]]:
+) -> list[TrainedRun]:
     if path.is_file() or (path / "config.yaml").is_file():
         raise InputError(f"RUN {path} must be a folder for {len(configs)} runs, it holds something else")
     rows = []
@@ -95,18 +133,18 @@ def _train_each(
         summary = train(shards, run, config, overwrite=overwrite, resume=resume)
         result = evaluate(run, split=split)
         rows.append(
-            {
-                "run": name,
-                "score_name": result["score_name"],
-                "score": result["score"],
-                "selected_on": config.train.select_on,
-                "trainable_parameters": summary.trainable_parameters,
-                "seconds": summary.seconds,
-            }
+            TrainedRun(
+                run=name,
+                score_name=result.score_name,
+                score=result.score,
+                selected_on=config.train.select_on,
+                trainable_parameters=summary.trainable_parameters,
+                seconds=summary.seconds,
+            )
         )
     return rows
 
 
-def _keep(path: Path, result: dict[str, Any]) -> None:
+def _write(path: Path, result: TrainedRuns) -> None:
     if leads():
-        publish(path, (strict_json(result, indent=2) + "\n").encode())
+        publish(path, (strict_json(result.to_json(), indent=2) + "\n").encode())

@@ -87,7 +87,7 @@ def make_runs(folder: Path) -> dict[str, Any]:
         train(folder / "ave", folder / "stopped", config)
     except SystemExit:
         Record.epoch = write  # type: ignore[method-assign]
-    result = evaluate(run)
+    result = evaluate(run).to_json()
     # A copy without the evaluation file is what tests evaluate again.
     (run / "evaluation-test.json").unlink()
     found = predict(run, [folder / "clip.mp4"], device="cpu").videos[0].to_json()

@@ -33,7 +33,7 @@ def handed_on(run, tmp_path_factory):
 
 
 def test_a_checkpoint_alone_scores_like_its_run(stgcma, run, handed_on, ave_shards):
-    expected = evaluate(run, split="val")
+    expected = evaluate(run, split="val").to_json()
     before = sorted(handed_on.iterdir())
     done = stgcma("evaluate", "--model", handed_on, "--shards", ave_shards, "--split", "val", "--json")
     found = json.loads(done.stdout)
@@ -101,7 +101,7 @@ def test_an_imported_checkpoint_is_scored_with_a_preset(stgcma, run, unknown, av
     monkeypatch.setattr(trained, "load_preset", lambda name: load(name, normalised))
     arguments = ("--model", unknown, "--shards", ave_shards, "--split", "val", "--json")
     found = json.loads(stgcma("evaluate", *arguments, "--preset", "ave-demo").stdout)
-    assert found["confusion"] == evaluate(run, split="val")["confusion"]
+    assert found["confusion"] == evaluate(run, split="val").to_json()["confusion"]
     for preset, message in (
         (
             (),

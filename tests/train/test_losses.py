@@ -7,7 +7,9 @@ import pytest
 import torch
 from stgcma.train.augmentation import mix_powers
 from stgcma.train.config import LossConfig
-from stgcma.train.tasks import AveTask, AvqaTask, AvsTask
+from stgcma.train.tasks.ave import AveTask
+from stgcma.train.tasks.avqa import AvqaTask
+from stgcma.train.tasks.avs import AvsTask
 
 LOSS = LossConfig()
 

@@ -28,9 +28,9 @@ def test_seconds_equal_an_independent_count():
     assert meter.score() == sum(a == b for a, b in pairs) / len(pairs)
     for index in range(5):
         mine = [b == index for a, b in pairs if a == index]
-        assert meter.by_class()[index] == sum(mine) / len(mine)
-    assert meter.by_class()[5:] == [None, None]
-    summary = meter.summary()
+        assert list(meter.result().by_class().values())[index] == sum(mine) / len(mine)
+    assert list(meter.result().by_class().values())[5:] == [None, None]
+    summary = meter.result().to_json()
     assert summary["confusion"][2][3] == sum(pair == (2, 3) for pair in pairs)
     counts = [sum(a == index for a, _ in pairs) for index in range(7)]
     most = counts.index(max(counts))
@@ -117,7 +117,7 @@ def test_masks_equal_an_independent_implementation():
     shares = torch.from_numpy(logits).sigmoid().numpy()
     iou = [naive_iou(share > 0.5, mask) for share, mask in zip(shares, masks, strict=True)]
     assert meter.score() == pytest.approx(sum(iou) / len(iou), abs=1e-12)
-    summary = meter.summary()
+    summary = meter.result().to_json()
     assert summary["f_score"] == pytest.approx(naive_f(shares, masks), abs=1e-9)
     assert (summary["frames"], summary["frames_without_object"]) == (12, 3)
 
@@ -130,13 +130,13 @@ def test_frames_without_a_mask_do_not_count():
         {"mask_logits": torch.from_numpy(logits[None, :, None])},
         {"masks": torch.from_numpy(masks[None]), "annotated": annotated},
     )
-    assert meter.summary()["frames"] == 1
+    assert meter.result().to_json()["frames"] == 1
 
 
 def test_only_empty_frames_have_no_f_score():
     meter = MaskMeter()
     meter.add(torch.zeros(2, 4, 4), torch.zeros(2, 4, 4) > 0, torch.zeros(2, 4, 4) > 0)
-    assert (meter.score(), meter.summary()["f_score"]) == (1.0, None)
+    assert (meter.score(), meter.result().to_json()["f_score"]) == (1.0, None)
 
 
 def test_thresholds_count_equal_shares_as_chosen():
@@ -158,7 +158,7 @@ def test_answers_equal_an_independent_count():
             {"answer_logits": one_hot(predicted[part])},
             {"answer": torch.from_numpy(answer[part]), "type": torch.from_numpy(kind[part])},
         )
-    summary = meter.summary()
+    summary = meter.result().to_json()
     right = predicted == answer
     assert meter.score() == summary["accuracy"] == right.mean()
     for index, (modality, name) in enumerate(QUESTION_TYPES):

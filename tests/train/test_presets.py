@@ -68,7 +68,7 @@ def check_life(shards, run, config):
     assert summary.trainable_parameters < summary.total_parameters
     assert train(shards, run, config, resume=True) == summary
     result = evaluate(run, split="val")
-    assert 0 <= result["score"] <= 1
+    assert 0 <= result.score <= 1
 
 
 SETTINGS = ("model.weights=null", *ONE_EPOCH, "data.workers=0", "data.questions=all")

@@ -366,7 +366,7 @@ def test_other_shards_are_normalised_as_the_model_was_trained(trained, ave_shard
     louder = {name: dataclasses.replace(each, mean=each.mean + 5) for name, each in info.audio.items()}
     write_dataset(tmp_path / "other", dataclasses.replace(info, audio=louder))
     own, other = (evaluate(run, split="train", shards=place) for place in (ave_shards, tmp_path / "other"))
-    assert other["confusion"] == own["confusion"]
+    assert other.detail == own.detail
 
 
 def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):

@@ -95,7 +95,7 @@ def test_a_damaged_clip_is_not_learnt_from(shards, config, tmp_path):
 
 def test_clips_of_other_classes_are_not_scored(shards, config, tmp_path):
     train(shards, tmp_path / "run", config)
-    assert 0 <= evaluate(tmp_path / "run")["score"] <= 1
+    assert 0 <= evaluate(tmp_path / "run").score <= 1
     info = read_dataset(shards)
     write_dataset(shards, dataclasses.replace(info, classes=info.classes[::-1]))
     with pytest.raises(InputError, match=r"has other classes than .* was trained on, or in another order"):

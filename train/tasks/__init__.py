@@ -1,17 +1,22 @@
-"""The tasks, one file each."""
+"""The tasks, one module each. A module is a task when it assigns `TASK`, a subclass of `base.Task`."""
 
 from __future__ import annotations
 
-from ...shards.schema import DatasetInfo
-from .ave import AveTask
-from .avqa import AvqaTask
-from .avs import AvsTask
-from .base import Meter, Task, Tensors, Terms
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["AveTask", "AvqaTask", "AvsTask", "Meter", "Task", "Tensors", "Terms", "task_of"]
+from ...registry import Registry
+
+if TYPE_CHECKING:
+    from ...shards.schema import DatasetInfo
+    from .base import Task
+
+__all__ = ["TASKS", "task_of"]
+
+# Importing this package imports no torch, so that the command line can list the names.
+TASKS: Registry[type[Task]] = Registry(__name__, Path(__file__).parent, attribute="TASK", noun="task")
 
 
 def task_of(info: DatasetInfo) -> Task:
-    """The task that a shard directory was made for."""
-    tasks: tuple[type[Task], ...] = (AveTask, AvsTask, AvqaTask)
-    return {task.name: task for task in tasks}[info.task](info)
+    """Return the task that a shard directory was made for. Raises InputError for an unknown one."""
+    return TASKS[info.task](info)

@@ -1,30 +1,101 @@
-"""AVE: the class of every second; cross-entropy, and the share of seconds right."""
+"""AVE: the class of every second. Loss: cross-entropy. Score: the share of seconds that are right."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ...errors import StgcmaError
 from ...shards.members import class_name, member, read_labels
+from ...shards.storage import Location
 from ..config import LossConfig
-from .base import Meter, Task, Tensors, Terms, share, stack
+from .base import Demo, Task, Terms, stack
+from .members import split_members
+from .meter import Meter, ScoreRow, TaskResult, Tensors, field, share
+
+# A line of metrics.jsonl holds the accuracy of every class, but not of a collection with thousands.
+_MOST_CLASSES_LISTED = 512
+
+
+@dataclass(frozen=True)
+class AveResult(TaskResult):
+    """Accuracy by class. `confusion[i][j]`: seconds of class i that were predicted as class j."""
+
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        expected = len(self.classes)
+        if not expected:
+            raise ValueError("by_class has no class")
+        if len(self.confusion) != expected or any(len(row) != expected for row in self.confusion):
+            raise ValueError(f"confusion is not {expected} × {expected}, as by_class has {expected} classes")
+        if any(seconds < 0 for row in self.confusion for seconds in row):
+            raise ValueError("confusion has a number below 0")
+
+    @property
+    def score(self) -> float:
+        return _accuracy(np.array(self.confusion))
+
+    @property
+    def seconds(self) -> list[int]:
+        """The seconds of each class."""
+        return [sum(row) for row in self.confusion]
+
+    def by_class(self) -> dict[str, float | None]:
+        """Return the share of each class's seconds that are right; None for a class without seconds."""
+        return {row.name: row.share for row in self.rows()}
+
+    def metrics(self) -> dict[str, float | None]:
+        listed = self.by_class() if len(self.classes) <= _MOST_CLASSES_LISTED else {}
+        return {"accuracy": self.score} | {f"accuracy/{name}": value for name, value in listed.items()}
+
+    def rows(self) -> list[ScoreRow]:
+        rows = enumerate(zip(self.classes, self.confusion, strict=True))
+        return [ScoreRow(name, share(row[index], sum(row)), sum(row)) for index, (name, row) in rows]
+
+    def to_json(self) -> dict[str, Any]:
+        seconds = self.seconds
+        most = int(np.argmax(seconds))
+        return {
+            "accuracy": self.score,
+            "seconds": sum(seconds),
+            "by_class": self.by_class(),
+            "confusion": [list(row) for row in self.confusion],
+            "majority": {"class": self.classes[most], "accuracy": share(seconds[most], sum(seconds))},
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        names = field(content, "by_class", dict[str, float | None])
+        confusion = field(content, "confusion", list[list[int]])
+        return cls(tuple(names), tuple(map(tuple, confusion)))
+
+
+def _accuracy(confusion: npt.NDArray[Any]) -> float:
+    """Return the share of seconds on the diagonal; NaN without seconds."""
+    return float(confusion.trace() / confusion.sum()) if confusion.sum() else float("nan")
 
 
 class AveTask(Task):
-    """What happens in every second."""
+    """Events by second: the class of every second of a clip."""
 
     name = "ave"
     score_name = "accuracy"
+    result_type = AveResult
+    demo = Demo("ave", clips=160, compared_with=("video", "audio"))
 
     def model_options(self) -> dict[str, Any]:
         return {"classes": len(self.info.classes), "frames": self.info.features["sampling"]["frames"]}
 
-    def targets(self, members: dict[str, bytes], question: int) -> Tensors:  # noqa: ARG002  # it has none
+    def targets(self, members: dict[str, bytes], question: int) -> Tensors:  # noqa: ARG002
         labels = read_labels(member(members, "label.npy"))
         frames = self.info.features["sampling"]["frames"]
         if len(labels) != frames:
@@ -53,9 +124,22 @@ class AveTask(Task):
     def meter(self) -> SecondsMeter:
         return SecondsMeter(self.info.classes)
 
+    def baselines(self, shards: Location, split: str) -> dict[str, float]:
+        """Return the accuracy of the training split's most frequent class in every second."""
+        trained, true = _labels(shards, "train"), _labels(shards, split)
+        if not len(trained) or not len(true):
+            return {}
+        return {"most frequent class": float((true == np.bincount(trained).argmax()).mean())}
+
+
+def _labels(shards: Location, split: str) -> npt.NDArray[Any]:
+    """Return the labels of all seconds of a split, one clip after the other."""
+    found = [read_labels(content) for _, content in split_members(shards, split, ("label.npy",))]
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int16)
+
 
 class SecondsMeter(Meter):
-    """The share of seconds whose class is right. Of equal logits the lower class counts, as in `argmax`."""
+    """Counts seconds by true and predicted class. Of equal logits the lower class counts, as in `argmax`."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         super().__init__()
@@ -69,22 +153,11 @@ class SecondsMeter(Meter):
         np.add.at(self.counts["confusion"], (true.numpy().ravel(), predicted.numpy().ravel()), 1)
 
     def score(self) -> float:
-        confusion = self.counts["confusion"]
-        return float(confusion.trace() / confusion.sum()) if confusion.sum() else float("nan")
+        return _accuracy(self.counts["confusion"])
 
-    def by_class(self) -> list[float | None]:
-        """The share of each class's seconds that are right; None for a class without seconds."""
-        confusion = self.counts["confusion"]
-        return [share(row[index], row.sum()) for index, row in enumerate(confusion)]
+    def result(self) -> AveResult:
+        rows = self.counts["confusion"].astype(int).tolist()
+        return AveResult(self.classes, tuple(map(tuple, rows)))
 
-    def summary(self) -> dict[str, Any]:
-        confusion = self.counts["confusion"]
-        seconds = confusion.sum(axis=1)
-        most = int(seconds.argmax())
-        return {
-            "accuracy": self.score(),
-            "seconds": int(confusion.sum()),
-            "by_class": dict(zip(self.classes, self.by_class(), strict=True)),
-            "confusion": confusion.astype(int).tolist(),
-            "majority": {"class": self.classes[most], "accuracy": share(seconds[most], seconds.sum())},
-        }
+
+TASK = AveTask

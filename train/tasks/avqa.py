@@ -1,9 +1,11 @@
-"""AVQA: the answer to a question; cross-entropy with a match loss, and accuracy by nine types."""
+"""AVQA: the answer to a question. Losses: cross-entropy of answers and matches. Score: accuracy, by type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,20 +14,89 @@ from torch.nn import functional
 
 from ...errors import StgcmaError
 from ...model.inputs import word_ids
-from ...shards.members import member, read_questions
+from ...shards.members import Question, member, read_questions
 from ...shards.schema import QUESTION_TYPES, DatasetInfo
+from ...shards.storage import Location
 from ..config import LossConfig
 from ..order import ALL_QUESTIONS
-from .base import Meter, Task, Tensors, Terms, share
+from .base import Demo, Task, Terms
+from .members import split_members
+from .meter import Meter, ScoreRow, TaskResult, Tensors, field, share
 
 UNKNOWN_ANSWER = -1
+_MODALITIES = tuple(dict.fromkeys(modality for modality, _ in QUESTION_TYPES))
+_TYPES = {f"{modality} {kind}": modality for modality, kind in QUESTION_TYPES}
+
+
+@dataclass(frozen=True)
+class AvqaResult(TaskResult):
+    """Accuracy over all questions, by modality and by type.
+
+    Attributes:
+        by_type: type of question to accuracy and number of questions.
+    """
+
+    accuracy: float | None
+    by_modality: Mapping[str, float | None]
+    by_type: Mapping[str, tuple[float | None, int]]
+
+    @property
+    def score(self) -> float:
+        return float("nan") if self.accuracy is None else self.accuracy
+
+    def metrics(self) -> dict[str, float | None]:
+        found = {"accuracy": self.accuracy}
+        found |= {f"accuracy/{name}": value for name, value in self.by_modality.items()}
+        return found | {f"accuracy/{name}": value for name, (value, _) in self.by_type.items()}
+
+    def rows(self) -> list[ScoreRow]:
+        rows = [ScoreRow(name, value, questions) for name, (value, questions) in self.by_type.items()]
+        for modality, value in self.by_modality.items():
+            asked = sum(count for name, (_, count) in self.by_type.items() if _TYPES[name] == modality)
+            rows.append(ScoreRow(f"all {modality}", value, asked, kind="sum"))
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "accuracy": self.accuracy,
+            "questions": sum(questions for _, questions in self.by_type.values()),
+            "by_modality": dict(self.by_modality),
+            "by_type": {
+                name: {"accuracy": value, "questions": questions}
+                for name, (value, questions) in self.by_type.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        types = field(content, "by_type", dict[str, dict[str, float | None]])
+        modalities = field(content, "by_modality", dict[str, float | None])
+        for name, found, expected in (("by_type", types, _TYPES), ("by_modality", modalities, _MODALITIES)):
+            if set(found) != set(expected):
+                raise ValueError(
+                    f"{name} has {', '.join(found) or 'nothing'}, expected {', '.join(expected)}"
+                )
+        by_type = {
+            name: (field(one, "accuracy", float | None), int(field(one, "questions", float)))
+            for name, one in types.items()
+        }
+        return cls(field(content, "accuracy", float | None), modalities, by_type)
 
 
 class AvqaTask(Task):
-    """What the answer to a question is."""
+    """Answers to questions about a clip."""
 
     name = "avqa"
     score_name = "accuracy"
+    result_type = AvqaResult
+    demo = Demo(
+        "music-avqa",
+        clips=160,
+        compared_with=("av-nofusion",),
+        question="How many instruments are sounding in the video?",
+    )
+    several_questions = True
+    needs_negatives = True
 
     def __init__(self, info: DatasetInfo) -> None:
         super().__init__(info)
@@ -40,11 +111,11 @@ class AvqaTask(Task):
         }
 
     def word_ids(self, words: list[str]) -> list[int]:
-        """The ids of a question's words, padded to 14; a word unseen in training is the padding."""
+        """Return the ids of a question's words, padded to 14; an unknown word has the id of the padding."""
         return word_ids(words, self.words)
 
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:
-        """`question` `[Q, 14]`, `answer` `[Q]` (−1: never given in training) and `type` `[Q]`."""
+        """Return `question` `[Q, 14]`, `answer` `[Q]` (−1: not in the vocabulary) and `type` `[Q]`."""
         asked = read_questions(member(members, "qa.json"))
         if question != ALL_QUESTIONS:
             if question >= len(asked):
@@ -89,15 +160,50 @@ class AvqaTask(Task):
         return Terms(losses=losses, score=right.sum())
 
     def _known(self, targets: Tensors, weight: Tensor) -> Tensor:
-        """1 for every question that counts and whose answer training knows, `[Q]`."""
+        """Return 1 for every question that counts and whose answer is in the vocabulary, else 0: `[Q]`."""
         return weight[targets["owner"]] * (targets["answer"] != UNKNOWN_ANSWER)
 
     def meter(self) -> AnswerMeter:
         return AnswerMeter()
 
+    def clip_of(self, outputs: Tensors, targets: Tensors, index: int) -> tuple[Tensors, Tensors]:
+        rows = targets["owner"] == index
+        of_clip = {name: tensor[rows] for name, tensor in targets.items()}
+        of_clip["owner"] = torch.zeros_like(of_clip["owner"])
+        return {name: tensor[rows] for name, tensor in outputs.items()}, of_clip
+
+    def baselines(self, shards: Location, split: str) -> dict[str, float]:
+        """Return the accuracy of the training split's most frequent answer, overall and to each template.
+
+        A template that the training split lacks gets the most frequent answer overall.
+        """
+        by_template: dict[str, Counter[str]] = {}
+        overall: Counter[str] = Counter()
+        for asked in _questions(shards, "train"):
+            by_template.setdefault(asked["template"], Counter())[asked["answer"]] += 1
+            overall[asked["answer"]] += 1
+        if not overall:
+            return {}
+        common = overall.most_common(1)[0][0]
+        meters = {
+            "most frequent answer": AnswerMeter(),
+            "most frequent answer to the template": AnswerMeter(),
+        }
+        for asked in _questions(shards, split):
+            to_template = by_template.get(asked["template"], overall).most_common(1)[0][0]
+            for meter, answer in zip(meters.values(), (common, to_template), strict=True):
+                kind = torch.tensor([QUESTION_TYPES.index(tuple(asked["type"]))])
+                meter.add(torch.tensor([int(answer == asked["answer"])]), torch.tensor([1]), kind)
+        return {name: meter.score() for name, meter in meters.items()}
+
+
+def _questions(shards: Location, split: str) -> Iterator[Question]:
+    for _, content in split_members(shards, split, ("qa.json",)):
+        yield from read_questions(content)
+
 
 class AnswerMeter(Meter):
-    """The share of questions answered right, by type. An answer never given in training cannot be right."""
+    """Counts questions and right answers by type. An answer outside the vocabulary is never right."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,34 +213,26 @@ class AnswerMeter(Meter):
         self.add(outputs["answer_logits"].argmax(-1), targets["answer"], targets["type"])
 
     def add(self, predicted: Tensor, answer: Tensor, kind: Tensor) -> None:
-        """Counts answers: predicted and true indices, and the questions' types, each `[Q]`."""
+        """Count answers: predicted and true indices, and the questions' types, each `[Q]`."""
         if predicted.shape != answer.shape:
             raise ValueError(f"{tuple(predicted.shape)} answers to {tuple(answer.shape)} questions")
         np.add.at(self.counts["asked"], kind.numpy(), 1)
         np.add.at(self.counts["right"], kind.numpy(), (predicted == answer).numpy())
 
-    def score(self) -> float:
-        found = self._share(range(len(QUESTION_TYPES)))
-        return float("nan") if found is None else found
-
-    def summary(self) -> dict[str, Any]:
-        modalities = dict.fromkeys(modality for modality, _ in QUESTION_TYPES)
-        return {
-            "accuracy": self.score(),
-            "questions": int(self.counts["asked"].sum()),
-            "by_modality": {modality: self._share(_types_of(modality)) for modality in modalities},
-            "by_type": {
-                f"{modality} {kind}": {"accuracy": self._share([index]), "questions": int(asked)}
-                for index, ((modality, kind), asked) in enumerate(
-                    zip(QUESTION_TYPES, self.counts["asked"], strict=True)
-                )
+    def result(self) -> AvqaResult:
+        asked = self.counts["asked"].astype(int).tolist()
+        return AvqaResult(
+            accuracy=self._share(range(len(QUESTION_TYPES))),
+            by_modality={
+                modality: self._share([i for i, kind in enumerate(QUESTION_TYPES) if kind[0] == modality])
+                for modality in _MODALITIES
             },
-        }
+            by_type={name: (self._share([i]), asked[i]) for i, name in enumerate(_TYPES)},
+        )
 
-    def _share(self, types: Any) -> float | None:
+    def _share(self, types: Sequence[int]) -> float | None:
         chosen = list(types)
         return share(self.counts["right"][chosen].sum(), self.counts["asked"][chosen].sum())
 
 
-def _types_of(modality: str) -> Iterator[int]:
-    return (index for index, (own, _) in enumerate(QUESTION_TYPES) if own == modality)
+TASK = AvqaTask

@@ -1,8 +1,10 @@
-"""AVS: the pixels that make the sound; soft Jaccard or cross-entropy, mIoU and F-score."""
+"""AVS: the pixels that make the sound. Losses: soft Jaccard, cross-entropy. Scores: mIoU and F-score."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,26 +12,73 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...shards.members import MASK_PIXELS, read_mask
+from ...shards.storage import Location
 from ..config import LossConfig
-from .base import Meter, Task, Tensors, Terms, share, stack
+from .base import Demo, Task, Terms, stack
+from .members import split_members
+from .meter import Meter, ScoreRow, TaskResult, Tensors, field, share
 
 THRESHOLDS = 255
 BETA_SQUARED = 0.3
 # Soft Jaccard of an empty mask and a nearly empty prediction: one pixel keeps it from 0 / 0.
 _SMOOTHING_PIXELS = 1.0
+# Training masks among which the baseline's threshold is chosen; all would take gigabytes.
+_MASKS_FOR_THRESHOLD = 500
+_MASK_MEMBERS = tuple(f"mask_{number:02d}.png" for number in range(32))
+
+
+@dataclass(frozen=True)
+class AvsResult(TaskResult):
+    """mIoU over all annotated frames, F-score over those that show an object.
+
+    Attributes:
+        threshold: at which the F-score is reached.
+    """
+
+    miou: float | None
+    f_score: float | None
+    threshold: float | None
+    frames: int
+    frames_without_object: int
+
+    @property
+    def score(self) -> float:
+        return float("nan") if self.miou is None else self.miou
+
+    def metrics(self) -> dict[str, float | None]:
+        return {"miou": self.miou, "f_score": self.f_score}
+
+    def rows(self) -> list[ScoreRow]:
+        with_object = self.frames - self.frames_without_object
+        return [
+            ScoreRow("mIoU at 0.5", self.miou, self.frames, kind="score"),
+            ScoreRow("F-score", self.f_score, with_object),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        shares = [field(content, name, float | None) for name in ("miou", "f_score", "threshold")]
+        frames = [field(content, name, int) for name in ("frames", "frames_without_object")]
+        return cls(*shares, *frames)
 
 
 class AvsTask(Task):
-    """Which pixels sound."""
+    """Masks of the pixels that make the sound, one a frame."""
 
     name = "avs"
     score_name = "miou"
+    result_type = AvsResult
+    # Only the first frame of a training clip has a mask, so more clips are needed than for other tasks.
+    demo = Demo("avs-s4", clips=480, compared_with=("av-nofusion",))
 
     def model_options(self) -> dict[str, Any]:
         return {"frames": self.info.features["sampling"]["frames"]}
 
-    def targets(self, members: dict[str, bytes], question: int) -> Tensors:  # noqa: ARG002  # it has none
-        """`masks` `[T, 224, 224]` bool, and `annotated` `[T]` bool: which of them exist."""
+    def targets(self, members: dict[str, bytes], question: int) -> Tensors:  # noqa: ARG002
+        """Return `masks` `[T, 224, 224]` bool, and `annotated` `[T]` bool: which frames have a mask."""
         frames = self.info.features["sampling"]["frames"]
         masks: list[Tensor | None] = []
         for number in range(frames):
@@ -53,7 +102,7 @@ class AvsTask(Task):
         return {"iou": frames, "bce": frames, "score": frames}
 
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
-        """Only the frames that have a mask count."""
+        """Return the losses over the frames that have a mask."""
         annotated = targets["annotated"]
         logits = outputs["mask_logits"].squeeze(2)[annotated].float()
         masks = targets["masks"][annotated].float()
@@ -74,18 +123,54 @@ class AvsTask(Task):
     def meter(self) -> MaskMeter:
         return MaskMeter()
 
+    def baselines(self, shards: Location, split: str) -> dict[str, float]:
+        """Return the mIoU of all pixels, of none, and of the mean training mask at its best threshold."""
+        first_masks: list[Tensor] = []
+        count = 0
+        total = torch.zeros(MASK_PIXELS, MASK_PIXELS, dtype=torch.int64)
+        for mask in _masks(shards, "train"):
+            first_masks += [mask] if count < _MASKS_FOR_THRESHOLD else []
+            total += mask
+            count += 1
+        mean = (total.double() / max(count, 1)).float()
+        guesses = {
+            "everything": torch.ones_like(mean),
+            "nothing": torch.zeros_like(mean),
+            "mean training mask": _best_threshold(mean, first_masks),
+        }
+        meters = {name: MaskMeter() for name in guesses}
+        for mask in _masks(shards, split):
+            for name, guess in guesses.items():
+                meters[name].add(guess[None], guess[None] > 0.5, mask[None])
+        return {name: meter.score() for name, meter in meters.items()}
+
+
+def _masks(shards: Location, split: str) -> Iterator[Tensor]:
+    for name, content in split_members(shards, split, _MASK_MEMBERS):
+        yield torch.from_numpy(read_mask(content, name))
+
+
+def _best_threshold(mean: Tensor, masks: list[Tensor]) -> Tensor:
+    """Return the mean mask `[H, W]`, 0 or 1, at the threshold with the highest mIoU over `masks`."""
+    if not masks:
+        return torch.zeros_like(mean)
+    true = torch.stack(masks)
+    guesses = [mean >= threshold for threshold in torch.linspace(0.05, 0.95, 19)]
+    best: Tensor = max(guesses, key=lambda guess: float(frame_iou(guess.expand_as(true), true).mean()))
+    return best.float()
+
 
 def soft_jaccard(predicted: Tensor, masks: Tensor) -> Tensor:
-    """Intersection over union of shares: `[N, H, W]` in [0, 1] against 0 and 1 → `[N]`."""
+    """Return the IoU of shares: `[N, H, W]` in [0, 1] against 0 and 1 → `[N]`."""
     both = (predicted * masks).sum((1, 2))
     either = (predicted + masks).sum((1, 2)) - both
     return (both + _SMOOTHING_PIXELS) / (either + _SMOOTHING_PIXELS)
 
 
 def frame_iou(predicted: Tensor, masks: Tensor) -> Tensor:
-    """IoU of every frame: bool `[N, H, W]`, twice → float64 `[N]`.
+    """Return the IoU of every frame: bool `[N, H, W]`, twice → float64 `[N]`.
 
-    A frame without an object scores the share of empty pixels kept empty, as AVSBench has it.
+    A frame without an object scores the share of its pixels that are predicted empty, as in AVSBench.
     """
     both = (predicted & masks).sum((1, 2)).double()
     either = (predicted | masks).sum((1, 2)).double()
@@ -94,16 +179,16 @@ def frame_iou(predicted: Tensor, masks: Tensor) -> Tensor:
 
 
 def f_by_threshold(predicted: Tensor, masks: Tensor) -> Tensor:
-    """The F-score (β² = 0.3) of every frame at 255 thresholds from 0 to 1: `[N, H, W]` → float64 `[N, 255]`.
+    """Return F (β² = 0.3) of every frame at 255 thresholds from 0 to 1: `[N, H, W]` → float64 `[N, 255]`.
 
-    A pixel counts as predicted from its threshold on. Where nothing is right, F is 0.
+    A pixel is predicted when its value is at least the threshold. Where no pixel is right, F is 0.
     """
     thresholds = torch.linspace(0, 1 - 1e-10, THRESHOLDS)
     passed = torch.bucketize(predicted.flatten(1), thresholds, right=True)
     true = masks.flatten(1)
     scores = []
     for frame, mask in zip(passed, true, strict=True):
-        # How many pixels pass exactly k thresholds, summed from above: how many pass threshold i.
+        # Pixels that pass exactly k thresholds; their sums from above are the pixels that pass threshold i.
         chosen = torch.bincount(frame, minlength=THRESHOLDS + 1).flip(0).cumsum(0).flip(0)[1:].double()
         right = torch.bincount(frame[mask], minlength=THRESHOLDS + 1).flip(0).cumsum(0).flip(0)[1:].double()
         precision, recall = right / chosen.clamp(min=1), right / mask.sum().clamp(min=1)
@@ -113,9 +198,9 @@ def f_by_threshold(predicted: Tensor, masks: Tensor) -> Tensor:
 
 
 class MaskMeter(Meter):
-    """mIoU at 0.5 over all annotated frames, and the F-score over those that show an object.
+    """Sums IoU at 0.5 over all annotated frames, and F over those that show an object.
 
-    The F-score is AVSBench's: the maximum over the thresholds of the F averaged over the frames.
+    The F-score is the maximum over the thresholds of F averaged over the frames of the whole split.
     """
 
     def __init__(self) -> None:
@@ -134,7 +219,7 @@ class MaskMeter(Meter):
         self.add(logits.sigmoid(), logits > 0, masks)
 
     def add(self, shares: Tensor, predicted: Tensor, masks: Tensor) -> None:
-        """Counts frames: shares in [0, 1], the decision at 0.5, and the truth, each `[N, H, W]`."""
+        """Count frames: shares in [0, 1], the decision at 0.5, and the true masks, each `[N, H, W]`."""
         if shares.shape != masks.shape:
             raise ValueError(f"predicted masks are {tuple(shares.shape)}, the true ones {tuple(masks.shape)}")
         shows = masks.flatten(1).any(1)
@@ -143,16 +228,15 @@ class MaskMeter(Meter):
         self.counts["f"] += f_by_threshold(shares[shows], masks[shows]).sum(0).numpy()
         self.counts["frames_with_object"] += int(shows.sum())
 
-    def score(self) -> float:
-        found = share(float(self.counts["iou"]), float(self.counts["frames"]))
-        return float("nan") if found is None else found
+    def result(self) -> AvsResult:
+        with_object = float(self.counts["frames_with_object"])
+        return AvsResult(
+            miou=share(float(self.counts["iou"]), float(self.counts["frames"])),
+            f_score=share(self.counts["f"].max(), with_object),
+            threshold=float(self.counts["f"].argmax() / (THRESHOLDS - 1)) if with_object else None,
+            frames=int(self.counts["frames"]),
+            frames_without_object=int(self.counts["frames"] - with_object),
+        )
 
-    def summary(self) -> dict[str, Any]:
-        shown = float(self.counts["frames_with_object"])
-        return {
-            "miou": self.score(),
-            "f_score": share(self.counts["f"].max(), shown),
-            "threshold": float(self.counts["f"].argmax() / (THRESHOLDS - 1)) if shown else None,
-            "frames": int(self.counts["frames"]),
-            "frames_without_object": int(self.counts["frames"] - shown),
-        }
+
+TASK = AvsTask

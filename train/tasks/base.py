@@ -1,29 +1,31 @@
-"""What every task has to say: what it reads of a clip, what an error costs, how it is scored."""
+"""The interface of a task: targets of a clip, losses, scores, baselines."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...errors import InputError
 from ...model import ModelConfig
 from ...shards.schema import DatasetInfo
+from ...shards.storage import Location
 from ..config import LossConfig
+from .meter import Meter, TaskResult, Tensors
 
-Tensors = dict[str, Tensor]
+__all__ = ["Demo", "Meter", "Task", "TaskResult", "Tensors", "Terms", "stack"]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a batch costs, as sums that parts of a batch add up; `Task.counts` says what to divide by.
+    """The losses and the score of a batch, as sums. Sums of parts of a batch add up.
 
     Attributes:
-        losses: name to the sum of that loss.
+        losses: name to the sum of that loss; `Task.counts` gives the divisors.
         score: the sum of the task's score while training, under the name `score`.
     """
 
@@ -31,23 +33,22 @@ class Terms:
     score: Tensor
 
 
-class Meter(ABC):
-    """Counts over the clips of a split from which the scores follow. Counts of parts of a split add up."""
+@dataclass(frozen=True)
+class Demo:
+    """Settings of `stgcma demo` for a task.
 
-    def __init__(self) -> None:
-        self.counts: dict[str, npt.NDArray[np.float64]] = {}
+    Attributes:
+        collection: the collection that is synthesised; it is also the one that the task's name stands for
+            in `stgcma run`.
+        clips: number of clips; enough for a score well above the baselines.
+        compared_with: modalities that `--compare` trains as well.
+        question: an example for `stgcma predict --question`.
+    """
 
-    @abstractmethod
-    def update(self, outputs: Tensors, targets: Tensors) -> None:
-        """Counts a batch: the model's outputs against the targets, both on the CPU."""
-
-    @abstractmethod
-    def score(self) -> float:
-        """The task's one score, a share; NaN when nothing was counted."""
-
-    @abstractmethod
-    def summary(self) -> dict[str, Any]:
-        """All scores and counts, ready for JSON."""
+    collection: str
+    clips: int
+    compared_with: tuple[str, ...]
+    question: str = ""
 
 
 class Task(ABC):
@@ -55,23 +56,29 @@ class Task(ABC):
 
     Attributes:
         name: as in presets and `dataset.json`.
-        score_name: what is counted, one word; the key of the score in results.
+        score_name: one word; the key of the score in results.
+        result_type: the results of the task's meter.
+        demo: settings of `stgcma demo`.
+        several_questions: clips come with several questions, of which a training step may use one a clip.
+        needs_negatives: training needs frames of other clips besides those of the clip.
     """
 
     name: ClassVar[str]
     score_name: ClassVar[str]
+    result_type: ClassVar[type[TaskResult]]
+    demo: ClassVar[Demo]
+    several_questions: ClassVar[bool] = False
+    needs_negatives: ClassVar[bool] = False
 
     def __init__(self, info: DatasetInfo) -> None:
         self.info = info
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:
-        """The fields of `ModelConfig` that the collection decides."""
+        """Return the fields of `ModelConfig` that depend on the collection."""
 
     def check_model(self, config: ModelConfig, *, where: str) -> None:
-        """Raises InputError when a trained model does not fit the collection."""
-        from ...errors import InputError
-
+        """Raise InputError when a trained model does not fit the collection."""
         if config.task != self.name:
             raise InputError(f"{where} is made for {self.name}, the model is for {config.task}")
         for name, value in self.model_options().items():
@@ -80,34 +87,54 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:
-        """What a clip's members say is right; `question` as in `order.Item`."""
+        """Return the targets of a clip, read from its members; `question` as in `order.Item`."""
 
     @abstractmethod
     def collate(self, targets: list[Tensors]) -> tuple[Tensors, Tensors]:
-        """The clips' targets as a batch: what the model gets besides sight and sound, and the targets."""
+        """Return the clips' targets as a batch: inputs of the model besides frames and sound, and targets."""
 
     @abstractmethod
     def weights(self, loss: LossConfig) -> dict[str, float]:
-        """Name to weight of every loss: the whole is `Σ weight · sum / count`."""
+        """Return the weight of every loss by name. The total loss is `Σ weight · sum / count`."""
 
     @abstractmethod
     def counts(self, targets: Tensors, weight: Tensor) -> dict[str, float]:
-        """What each loss and the `score` are means over. `weight` `[B]` is 0 for clips that do not count."""
+        """Return the divisor of each loss and of the `score`.
+
+        `weight` `[B]` is 0 for clips that do not count.
+        """
 
     @abstractmethod
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
-        """The losses of a batch, summed over what `counts` counts."""
+        """Return the losses of a batch, summed over the seconds, frames or questions that `counts` counts."""
 
     @abstractmethod
     def meter(self) -> Meter:
-        """A new, empty meter."""
+        """Return a new, empty meter."""
+
+    @abstractmethod
+    def baselines(self, shards: Location, split: str) -> dict[str, float]:
+        """Return the scores on `split` of answers that ignore the clips, by name.
+
+        Everything that a baseline knows is from the training split. A score of nothing is left out or NaN.
+        """
+
+    def clip_of(self, outputs: Tensors, targets: Tensors, index: int) -> tuple[Tensors, Tensors]:
+        """Return outputs and targets of clip `index` of a batch, as a batch of one clip."""
+        rows = slice(index, index + 1)
+        return (
+            {name: tensor[rows] for name, tensor in outputs.items()},
+            {name: tensor[rows] for name, tensor in targets.items()},
+        )
+
+    def clip_score(self, outputs: Tensors, targets: Tensors) -> float:
+        """Return the task's score of a batch of one clip; 0 where nothing of it counts."""
+        meter = self.meter()
+        meter.update(outputs, targets)
+        score = meter.score()
+        return 0.0 if math.isnan(score) else score
 
 
 def stack(targets: list[Tensors]) -> Tensors:
-    """Every target of equal shape, stacked."""
+    """Return the targets of equal shape, stacked."""
     return {name: torch.stack([one[name] for one in targets]) for name in targets[0]}
-
-
-def share(part: float, whole: float) -> float | None:
-    """`part / whole`, None of nothing."""
-    return float(part / whole) if whole else None

@@ -1,0 +1,154 @@
+"""Results of evaluations: typed, written as `evaluation-SPLIT.json`, and read back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from ..errors import InputError
+from .run_folder import RunFolder
+from .tasks import TASKS
+from .tasks.meter import ScoreRow, TaskResult, field
+
+# Scores differ by rounding between machines; a score that is lower by more than this is another score.
+TOLERANCE = 0.001
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """The score in the run folder that an evaluation was compared with.
+
+    Attributes:
+        score: NaN when nothing was counted.
+        machine: on which it was measured.
+        met: the new score is not lower than the stored one by more than `TOLERANCE`.
+    """
+
+    score: float
+    machine: str
+    met: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """The scores of one model on one split, and the model and the clips that they belong to.
+
+    Attributes:
+        task: its name.
+        split: of the shards.
+        shards: the directory that was scored.
+        data_fingerprint: of the directory's data.
+        checkpoint_sha256: of the file of trained tensors.
+        clips: number of clips.
+        modality: of the model.
+        score_name: name of the task's score.
+        score: the task's score, a share; NaN when nothing was counted.
+        detail: all scores of the task.
+        baselines: name to score of every baseline.
+        selected_on: the split that chose the epoch; None when that is not recorded.
+        machine: processor, device and version of torch.
+        stored: the score that the run folder already held for the same checkpoint and clips, if any.
+    """
+
+    task: str
+    split: str
+    shards: str
+    data_fingerprint: str
+    checkpoint_sha256: str
+    clips: int
+    modality: str
+    score_name: str
+    score: float
+    detail: TaskResult
+    baselines: dict[str, float]
+    selected_on: str | None
+    machine: str
+    stored: StoredScore | None = None
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Every score by name, the task's score first; None where nothing was counted."""
+        return self.detail.metrics()
+
+    @property
+    def best_baseline(self) -> tuple[str, float] | None:
+        """Name and score of the best baseline; None without baselines."""
+        return max(self.baselines.items(), key=lambda item: item[1], default=None)
+
+    def rows(self) -> list[ScoreRow]:
+        """Return the scores of the parts of the split, the baselines and the score, as rows of a table."""
+        parts = [
+            replace(row, name=f"all {row.name}") if row.kind == "sum" else row
+            for row in self.detail.rows()
+            if row.kind != "score"
+        ]
+        compared = [
+            ScoreRow(f"baseline: {name}", value, self.clips) for name, value in self.baselines.items()
+        ]
+        score = None if math.isnan(self.score) else self.score
+        return [*parts, *compared, ScoreRow(self.score_name, score, self.clips, kind="score")]
+
+    def compared_with(self, stored: EvaluationResult) -> EvaluationResult:
+        """Return this result with `stored`, an earlier one; any score meets a stored one of nothing."""
+        met = math.isnan(stored.score) or self.score >= stored.score - TOLERANCE
+        return replace(self, stored=StoredScore(stored.score, stored.machine, met))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `evaluation-SPLIT.json`."""
+        content = {
+            "task": self.task,
+            "split": self.split,
+            "shards": self.shards,
+            "data_fingerprint": self.data_fingerprint,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "clips": self.clips,
+            "modality": self.modality,
+            "score_name": self.score_name,
+            "score": self.score,
+            **self.detail.to_json(),
+            "baselines": self.baselines,
+            "selected_on": self.selected_on,
+            "machine": self.machine,
+        }
+        if self.stored is not None:
+            stored = {"score": self.stored.score, "machine": self.stored.machine, "met": self.stored.met}
+            content["stored"] = stored
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], *, where: str) -> Self:
+        """Read what `to_json` returned, without `stored`.
+
+        Raises InputError naming `where` and the field that is missing or damaged.
+        """
+        try:
+            task = field(content, "task", str)
+            if task not in TASKS:
+                raise ValueError(f"task is {task!r}, expected one of {', '.join(TASKS)}")
+            texts = ("split", "shards", "data_fingerprint", "checkpoint_sha256", "modality", "machine")
+            score_name = field(content, "score_name", str)
+            if score_name != TASKS[task].score_name:
+                raise ValueError(f"score_name is {score_name!r}, expected {TASKS[task].score_name!r}")
+            score = field(content, "score", float | None)
+            return cls(
+                task=task,
+                **{name: field(content, name, str) for name in texts},
+                clips=field(content, "clips", int),
+                score_name=score_name,
+                score=math.nan if score is None else score,
+                detail=TASKS[task].result_type.from_json(content),
+                baselines=field(content, "baselines", dict[str, float]),
+                selected_on=field(content, "selected_on", str | None),
+            )
+        except ValueError as error:
+            raise InputError(f"{where}: {error}; it is damaged, or not of this version") from None
+
+
+def read_evaluation(run: RunFolder, name: str) -> EvaluationResult | None:
+    """Return the evaluation in the run's file `name`; None without one, or for an earlier checkpoint.
+
+    Raises InputError naming the file and the field when it is damaged.
+    """
+    content = run.read_evaluation(name)
+    return None if content is None else EvaluationResult.from_json(content, where=str(run.path / name))
