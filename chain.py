@@ -11,7 +11,7 @@ from .errors import InputError, OtherSettingsError
 from .pages.report import write_report
 from .preprocess.collections.specification import FBANK_KINDS
 from .preprocess.pipeline.run import Options, Outcome, preprocess
-from .preprocess.synthesis import synthesizer
+from .preprocess.synthesis import synthesize
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
 from .train.evaluation import evaluate
@@ -156,7 +156,7 @@ def demo(
     config = load_preset(f"{task}-demo")
     if not raw.exists():
         message(f"{clips} encoded clips with known answers → {raw}")
-        synthesizer(settings.collection)(raw, clips=clips, seed=seed, workers=workers)
+        synthesize(settings.collection, raw, clips=clips, seed=seed, workers=workers)
     _preprocess(settings.collection, raw, shards, Options(features=features_of(config), workers=workers))
     runs, folders = [], []
     for modality in ("av", *(settings.compared_with if compare else ())):

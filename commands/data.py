@@ -50,9 +50,9 @@ def synthesize(
 
     Example: stgcma synthesize ave RAW --clips 40 --seed 1
     """
-    from ..preprocess.synthesis import synthesizer
+    from ..preprocess import synthesis
 
-    synthesizer(collection)(raw, clips=clips, seed=seed, workers=workers)
+    synthesis.synthesize(collection, raw, clips=clips, seed=seed, workers=workers)
     typer.echo(f"{clips} clips in {raw}")
 
 

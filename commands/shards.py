@@ -72,9 +72,10 @@ def shards_stats(
 
     Example: stgcma shards stats shards --json
     """
+    from ..preprocess.collections import published
     from ..shards.statistics import gather_statistics
 
-    statistics = gather_statistics(out)
+    statistics = gather_statistics(out, published=published)
     if json_:
         typer.echo(strict_json(statistics.to_json(), indent=2))
     else:

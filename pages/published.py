@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..shards.published import PUBLISHED_CLIPS
+from ..preprocess.collections import published
 from ..train.config import RunConfig, architecture
 from ..train.repeats import ABLATION
 
@@ -52,9 +52,10 @@ def published_scores(config: RunConfig, collection: str) -> list[PublishedScore]
     Nothing for presets without a published score, the demos among them, and for runs on another collection
     than the publication's.
     """
-    if config.preset not in SCORES or collection != _COLLECTIONS[config.task]:
+    known = published(collection)
+    if config.preset not in SCORES or collection != _COLLECTIONS[config.task] or known is None:
         return []
-    clips = PUBLISHED_CLIPS[collection]["test"]
+    clips = known.clips["test"]
     found = [PublishedScore(config.preset, SCORES[config.preset], clips)]
     steps = {name: architecture(config).get(name, True) for name in ABLATION["all"]}
     for name, score in ABLATION_SCORES.get(config.preset, {}).items():

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..preprocess.collections import published
 from ..shards.manifest import read_dataset, read_manifest, read_quarantine
-from ..shards.published import PUBLISHED_CLIPS
+from ..shards.published import ALL
 from ..shards.schema import SPLITS, ClipRecord, DatasetInfo, QuarantineRecord
 from ..shards.statistics import leaks
 from ..shards.storage import Location
@@ -74,21 +75,21 @@ def warning_kind(warning: str) -> str:
 
 
 def _splits(info: DatasetInfo, manifest: Sequence[ClipRecord]) -> tuple[SplitCount, ...]:
-    published = PUBLISHED_CLIPS.get(info.name, {})
+    known = published(info.name)
     seconds = dict.fromkeys(SPLITS, 0.0)
     for record in manifest:
         seconds[record.split] += record.seconds
     counts = {split: info.counts.get(split, {"written": 0, "quarantined": 0}) for split in SPLITS}
+    expected = {split: known.clips_of(split) if known else None for split in (*SPLITS, ALL)}
     rows = [
-        SplitCount(split, count["written"], count["quarantined"], published.get(split), seconds[split])
+        SplitCount(split, count["written"], count["quarantined"], expected[split], seconds[split])
         for split, count in counts.items()
         if any(count.values())
     ]
-    whole = published.get("all", sum(published.values()) or None)
     written, quarantined = (
         sum(count[kind] for count in counts.values()) for kind in ("written", "quarantined")
     )
-    return (*rows, SplitCount("all", written, quarantined, whole, sum(seconds.values())))
+    return (*rows, SplitCount(ALL, written, quarantined, expected[ALL], sum(seconds.values())))
 
 
 def _failures(quarantine: Sequence[QuarantineRecord]) -> tuple[Failure, ...]:

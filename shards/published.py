@@ -1,17 +1,47 @@
-"""What the collections hold by their publications: Table 8 of the STG-CMA paper, and the splits beside it."""
+"""Numbers that a collection's publication gives, for comparison with a shard directory."""
 
 from __future__ import annotations
 
-# Clips a split, or in all.
-PUBLISHED_CLIPS: dict[str, dict[str, int]] = {
-    "ave": {"train": 3339, "val": 402, "test": 402},
-    "avs-s4": {"train": 3452, "val": 740, "test": 740},
-    "music-avqa": {"all": 9288},
-}
-PUBLISHED_QUESTIONS = {"music-avqa": 45867}
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-# Event classes with background, categories of objects, answers.
-PUBLISHED_CLASSES = {"ave": 29, "avs-s4": 23, "music-avqa": 42}
+from .schema import AudioStatistics
 
-# Mean and standard deviation of the log-mel energies.
-PUBLISHED_AUDIO = {"ave": (-4.1426, 3.2001), "avs-s4": (-5.6696, 3.9484), "music-avqa": (-5.2144, 3.8699)}
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Size and statistics of a collection as published.
+
+    Attributes:
+        clips: split, or `all`, to the number of clips.
+        rows: the same for annotation rows, where a clip has several (questions).
+        classes: number of event classes with background, of object categories, or of answers.
+        unit: noun for an annotation row.
+        audio: mean and standard deviation of the log-mel energies.
+    """
+
+    clips: Mapping[str, int]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    classes: int = 0
+    unit: str = "rows"
+    audio: AudioStatistics | None = None
+
+    def clips_of(self, split: str) -> int | None:
+        """Return the number of clips of a split, or of `all`; None where it is not published."""
+        return _count(self.clips, split)
+
+    def rows_of(self, split: str) -> int | None:
+        """Return the number of annotation rows of a split, or of `all`; None where it is not published."""
+        return _count(self.rows, split)
+
+
+# Returns the published numbers of the collection with a given name; None where there are none.
+PublishedLookup = Callable[[str], Published | None]
+
+
+def _count(counts: Mapping[str, int], split: str) -> int | None:
+    if split == ALL and ALL not in counts:
+        return sum(counts.values()) or None
+    return counts.get(split)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import StgcmaError
 from .manifest import read_dataset, read_manifest, read_quarantine
 from .members import read_description, read_labels, read_questions
-from .published import PUBLISHED_AUDIO, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
+from .published import ALL, PublishedLookup
 from .reader import small_members
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord, DatasetInfo
 from .storage import Location, open_store
@@ -78,35 +78,40 @@ class _Labels:
     questions: int = 0
 
 
-def gather_statistics(location: Location) -> Statistics:
-    """Reads the tables and the labels of a finished directory. Raises InputError when it is none.
+def gather_statistics(location: Location, *, published: PublishedLookup = lambda _: None) -> Statistics:
+    """Return the statistics of a finished shard directory.
 
     Of the shards only descriptions and labels are read, not pictures or sound.
+
+    Args:
+        location: the shard directory, a path or a URL.
+        published: gives the published numbers to compare with, by the collection's name.
+
+    Raises:
+        InputError: when `location` is not a finished shard directory.
     """
     info = read_dataset(location)
     manifest = read_manifest(location)
     labels = _labels(location, manifest, info)
-    published = PUBLISHED_CLIPS.get(info.name, {})
+    known = published(info.name)
     splits = {}
-    for split in (*SPLITS, "all"):
-        records = [record for record in manifest if split in ("all", record.split)]
-        parts = [labels[each] for each in SPLITS if split in ("all", each)]
-        whole = published.get(split)
-        if split == "all" and whole is None and published:
-            whole = sum(published.values())
+    for split in (*SPLITS, ALL):
+        records = [record for record in manifest if split in (ALL, record.split)]
+        parts = [labels[each] for each in SPLITS if split in (ALL, each)]
         quarantined = sum(
-            count.get("quarantined", 0) for each, count in info.counts.items() if split in ("all", each)
+            count.get("quarantined", 0) for each, count in info.counts.items() if split in (ALL, each)
         )
-        splits[split] = _split_statistics(records, parts, quarantined, whole)
+        expected = known.clips_of(split) if known else None
+        splits[split] = _split_statistics(records, parts, quarantined, expected)
     audio = {name: {"mean": each.mean, "std": each.std} for name, each in info.audio.items()}
-    if info.name in PUBLISHED_AUDIO:
-        audio["published"] = dict(zip(("mean", "std"), PUBLISHED_AUDIO[info.name], strict=True))
+    if known and known.audio:
+        audio["published"] = asdict(known.audio)
     failures = Counter(record.reason for record in read_quarantine(location))
     return Statistics(
         name=info.name,
         task=info.task,
         splits=splits,
-        questions_published=PUBLISHED_QUESTIONS.get(info.name),
+        questions_published=known.rows_of(ALL) if known else None,
         audio=audio,
         failures=dict(sorted(failures.items())),
         leaks=leaks(manifest),

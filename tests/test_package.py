@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "model": set(),
     "preprocess": {"shards"},
     "train": {"shards", "model"},
-    "pages": {"train", "shards", "model"},
+    "pages": {"train", "shards", "model", "preprocess"},
     "predict": {"shards", "model", "preprocess", "train", "pages"},
     "doctor": {"preprocess", "model"},
     "commands": {"doctor", "model", "pages", "predict", "preprocess", "shards", "train"},

@@ -1,21 +1,27 @@
-"""The collections that can be preprocessed, one file each."""
+"""The collections that can be preprocessed: each module that assigns `COLLECTION` is one.
+
+To add a collection, write `preprocess/collections/NAME.py` with a function that reads the annotations into a
+`Collection`, and an entry for it:
+
+    COLLECTION = CollectionEntry(read=read, task="ave", summary="RAW/clips/*.mp4 and RAW/labels.csv")
+"""
 
 from __future__ import annotations
 
-from ...errors import InputError
-from . import ave, avs_s4, folder, music_avqa
-from .specification import CollectionReader
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-READERS: dict[str, CollectionReader] = {
-    "ave": ave.read,
-    "avs-s4": avs_s4.read,
-    "music-avqa": music_avqa.read,
-    "folder": folder.read,
-}
+from ...registry import Registry
+
+if TYPE_CHECKING:
+    from ...shards.published import Published
+    from .specification import CollectionEntry
+
+COLLECTIONS: Registry[CollectionEntry] = Registry(
+    __name__, Path(__file__).parent, attribute="COLLECTION", noun="collection"
+)
 
 
-def reader(name: str) -> CollectionReader:
-    """The reader of the collection `name`. Raises InputError listing the known ones."""
-    if name not in READERS:
-        raise InputError(f"collection {name!r} is not known; choose from {', '.join(sorted(READERS))}")
-    return READERS[name]
+def published(name: str) -> Published | None:
+    """Return the published numbers of the collection `name`; None for an unknown name or where none exist."""
+    return COLLECTIONS[name].published if name in COLLECTIONS else None

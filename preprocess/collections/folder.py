@@ -22,7 +22,7 @@ from ...shards.schema import SPLITS
 from .ave import BACKGROUND, SAMPLING, SECONDS
 from .names import check_twins, class_name, looks_like_split, split_of
 from .paths import count_suffixes, is_video_name, printable
-from .specification import ClipSpecification, Collection
+from .specification import ClipSpecification, Collection, CollectionEntry
 
 _MOST_NAMED = 5
 
@@ -76,12 +76,17 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
     ]
     return Collection(
         name="folder",
-        task="ave",
+        task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(*map(printable, classes), BACKGROUND),
         clips=tuple(sorted(specifications, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
         findings=tuple(_findings(files, clips, by_class, layout)),
     )
+
+
+COLLECTION = CollectionEntry(
+    read=read, task="ave", summary="RAW/CLASS/*.mp4, RAW/SPLIT/CLASS/*.mp4 or RAW/CLASS/SPLIT/*.mp4"
+)
 
 
 def _layout(raw: Path, videos: Sequence[Path]) -> _Layout:

@@ -16,21 +16,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import InputError
-from ...shards.published import PUBLISHED_CLASSES, PUBLISHED_CLIPS, PUBLISHED_QUESTIONS
-from ...shards.schema import SPLITS, canonical_json
+from ...shards.published import Published
+from ...shards.schema import SPLITS, AudioStatistics, canonical_json
 from .names import class_key
 from .paths import annotation_file, printable, unsafe_name, videos_by_name
 from .questions import MAX_WORDS, PAD, Question, read_questions
-from .specification import ClipSpecification, Collection, Expected, Sampling
+from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
 
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)
-EXPECTED = Expected(
-    clips=PUBLISHED_CLIPS["music-avqa"],
-    rows={"all": PUBLISHED_QUESTIONS["music-avqa"]},
-    classes=PUBLISHED_CLASSES["music-avqa"],
+# Table 8 of the STG-CMA paper, and constants of its release.
+PUBLISHED = Published(
+    clips={"all": 9288},
+    rows={"all": 45867},
+    classes=42,
     unit="questions",
+    audio=AudioStatistics(mean=-5.2144, std=3.8699),
 )
-EXPECTED_TEMPLATES = 33
+PUBLISHED_TEMPLATES = 33
 
 JSON_FOLDERS = ("", "json_update", "json", "data/json_update", "data/json", "annotations")
 _REAL = ("MUSIC-AVQA-videos-Real", "MUCIS-AVQA-videos-Real", "real", "Real")
@@ -58,7 +60,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         raise InputError(f"{files['train'].parent} holds no questions in avqa-train.json, -val or -test")
     return Collection(
         name="music-avqa",
-        task="avqa",
+        task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
         clips=tuple(clips),
@@ -66,8 +68,16 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         vocabulary={"words": list(tally.words), "answers": list(tally.answers)},
         rows=tally.questions,
         media_folders=folders,
-        expected=EXPECTED,
+        published=PUBLISHED,
     )
+
+
+COLLECTION = CollectionEntry(
+    read=read,
+    task="avqa",
+    summary="RAW/avqa-SPLIT.json, RAW/MUSIC-AVQA-videos-Real/*.mp4, …-Synthetic/*.mp4",
+    published=PUBLISHED,
+)
 
 
 def _question_files(raw: Path, *, allow_links: bool) -> dict[str, Path]:
@@ -152,8 +162,8 @@ class _Tally:
     def findings(self, clips: list[ClipSpecification]) -> Iterator[str]:
         """What the user should know before anything is decoded."""
         yield (
-            f"{len(self._templates)} question templates (published: {EXPECTED_TEMPLATES}), "
-            f"{len(self.answers)} answers (published: {EXPECTED.classes}), "
+            f"{len(self._templates)} question templates (published: {PUBLISHED_TEMPLATES}), "
+            f"{len(self.answers)} answers (published: {PUBLISHED.classes}), "
             f"{len(self.words)} words, {PAD} included"
         )
         texts = {

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ...shards.published import ALL
 from ...shards.schema import SPLITS
 from ...shards.statistics import in_two_splits
 from .paths import count_suffixes, folder_names, is_video_name
 from .specification import ClipSpecification, Collection
 
-ALL = "all"
 _MOST_NAMED = 5
 
 
@@ -132,12 +131,13 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         count["rows"] = collection.rows.get(split, count["clips"])
     total = sum(clips.values(), Counter())
     used = set().union(*sources.values())
+    published = collection.published
     return Preflight(
         collection=collection.name,
-        unit=collection.expected.unit if collection.expected else "rows",
+        unit=published.unit if published else "rows",
         splits={name: _counts(collection, name, count) for name, count in [*clips.items(), (ALL, total)]},
         classes=len(collection.classes),
-        expected_classes=collection.expected.classes if collection.expected else None,
+        expected_classes=published.classes if published else None,
         split_classes={split: len(names) for split, names in classes.items() if any(classes.values())},
         untrained=_untrained(classes),
         unreferenced=sum(video not in used for video in disk.videos(collection.media_folders)),
@@ -157,7 +157,7 @@ def _untrained(classes: dict[str, dict[str, None]]) -> dict[str, str]:
 
 
 def _counts(collection: Collection, name: str, count: Counter[str]) -> SplitCounts:
-    expected = collection.expected
+    published = collection.published
     return SplitCounts(
         rows=count["rows"],
         clips=count["clips"],
@@ -165,16 +165,9 @@ def _counts(collection: Collection, name: str, count: Counter[str]) -> SplitCoun
         missing=count["missing"],
         unusable=count["unusable"],
         duplicate_keys=count["duplicate_keys"],
-        expected_rows=_published(expected.rows, name) if expected else None,
-        expected_clips=_published(expected.clips, name) if expected else None,
+        expected_rows=published.rows_of(name) if published else None,
+        expected_clips=published.clips_of(name) if published else None,
     )
-
-
-def _published(counts: Any, name: str) -> int | None:
-    if name == ALL and ALL not in counts:
-        return sum(counts.values()) or None
-    value: int | None = counts.get(name)
-    return value
 
 
 class _Disk:

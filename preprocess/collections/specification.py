@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ...errors import InputError
+from ...shards.published import Published
 from ...shards.schema import SPLITS, canonical_json
 
 FRAME_PIXELS = 224
@@ -147,23 +148,6 @@ class ClipSpecification:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What the publication says that a collection holds (Table 8, and the splits beside it).
-
-    Attributes:
-        clips: split, or `all`, to the number of clips.
-        rows: the same for annotation rows, where a clip has several (questions).
-        classes: event classes, categories or answers.
-        unit: what a row is.
-    """
-
-    clips: Mapping[str, int]
-    rows: Mapping[str, int] = field(default_factory=dict)
-    classes: int = 0
-    unit: str = "rows"
-
-
 @dataclass(frozen=True)
 class Collection:
     """A collection as its authors ship it, read into clip specifications.
@@ -178,7 +162,7 @@ class Collection:
         vocabulary: `words` of the questions and `answers` in the order of their ids (`music-avqa`).
         rows: split to its number of annotation rows, where that is not the number of clips.
         media_folders: the folders whose videos should all be referenced, relative to the raw folder.
-        expected: what the publication counts.
+        published: numbers of the publication.
     """
 
     name: str
@@ -190,7 +174,7 @@ class Collection:
     vocabulary: dict[str, list[str]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     media_folders: tuple[str, ...] = ()
-    expected: Expected | None = None
+    published: Published | None = None
 
     @property
     def plan_sha256(self) -> str:
@@ -205,3 +189,20 @@ class CollectionReader(Protocol):
     """Reads the collection in `raw`; of annotation files that are links out of it only with `allow_links`."""
 
     def __call__(self, raw: Path, *, allow_links: bool = False) -> Collection: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionEntry:
+    """An entry of `COLLECTIONS`: everything that the program knows of one collection.
+
+    Attributes:
+        read: reads the annotations under a raw folder.
+        task: the task that the labels serve, such as `ave`.
+        summary: the files that RAW holds, in a few words for help texts.
+        published: numbers of the publication; None for one's own data.
+    """
+
+    read: CollectionReader
+    task: str
+    summary: str
+    published: Published | None = None

@@ -10,7 +10,7 @@ import numpy as np
 
 from .container import check_file, check_size, shown
 from .reasons import ClipError
-from .video import Frames
+from .video.frames import Frames
 
 DECODER = "pillow"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...shards.schema import DatasetInfo, fingerprint
-from ..media.tools import FALLBACK_DECODERS, deciding_versions
+from ..media.video import deciding_versions, fallback_decoders
 
 FORMAT = "format_version"
 
@@ -37,7 +37,7 @@ def without_own_version(plan: dict[str, Any]) -> dict[str, Any]:
 def has_other_fallbacks(existing: dict[str, Any], plan: dict[str, Any]) -> bool:
     """Tell whether two plans name different versions of a fallback decoder. An idle one may be unnamed."""
     there, here = (each.get("versions") or {} for each in (existing, plan))
-    return any(there.get(name, here.get(name)) != here.get(name) for name in FALLBACK_DECODERS)
+    return any(there.get(name, here.get(name)) != here.get(name) for name in fallback_decoders())
 
 
 def without_idle_decoders(plan: dict[str, Any], used: set[str]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from ...errors import InputError
 from ...shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
 from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatistics, DatasetInfo
 from ...shards.storage import Location, open_store
-from ..collections import reader
+from ..collections import COLLECTIONS
 from ..collections.preflight import inspect
 from ..collections.specification import FBANK_KINDS, ClipSpecification, Collection, FeatureSettings
 from ..media.reasons import ClipError
 from ..media.sound_choice import check_choice
-from ..media.tools import deciding_versions, tool_versions
-from ..media.video import DECODERS
+from ..media.tools import tool_versions
+from ..media.video import deciding_versions, decoder_choices
 from ..samples.sample import SampleMaker
 from .engines import Engine, Limits, MakeSample, ShardTask, run_local
 from .finished import kept_shards, whole_results
@@ -76,8 +76,8 @@ class Options:
             raise InputError(f"--workers is {self.workers}, must be at least 1")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit is {self.limit}, must be at least 1")
-        if self.decoder not in DECODERS:
-            raise InputError(f"--decoder is {self.decoder!r}, must be one of {', '.join(DECODERS)}")
+        if self.decoder not in decoder_choices():
+            raise InputError(f"--decoder is {self.decoder!r}, must be one of {', '.join(decoder_choices())}")
         if self.missing_audio not in MISSING_AUDIO:
             raise InputError(
                 f"--missing-audio is {self.missing_audio!r}, must be one of {', '.join(MISSING_AUDIO)}"
@@ -128,7 +128,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options) -> Out
 
     Raises InputError for a wrong request or collection; a clip that cannot be read is quarantined.
     """
-    read = reader(name)
+    read = COLLECTIONS[name].read
     with opened_raw(raw, name) as (folder, url):
         folder = folder.absolute() if options.engine == "ray" else folder
         collection = whole = read(folder, allow_links=options.allow_links)

@@ -28,8 +28,8 @@ from ..media.pictures import read_pictures
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo
 from ..media.reasons import ClipError
 from ..media.sound_choice import probe_with_sound, silence_warnings
-from ..media.tools import SOUND_DECODER_SEPARATOR
-from ..media.video import Frames, at_seconds, evenly, read_frames
+from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
+from ..media.video.frames import Frames, at_seconds, evenly
 from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members

@@ -1,28 +1,42 @@
-"""Small collections made of nothing, as real encoded videos in the layouts that the authors ship."""
+"""Small collections with known answers, as real encoded videos in the layouts that the authors ship.
+
+To add one, write `preprocess/synthesis/NAME.py`, named like the collection, with a function like `synthesize`
+in `ave.py`, and assign the function to `SYNTHESIZER`.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
-from ...errors import InputError
+from ...registry import Registry
 
 
 class Synthesizer(Protocol):
-    """Writes a collection of `clips` videos under the new folder `raw`; the seed decides all of it."""
+    """Writes a collection of `clips` videos into the new folder `raw`; `seed` decides all that is drawn."""
 
     def __call__(self, raw: Path, *, clips: int, seed: int, workers: int) -> None: ...
 
 
-# Collection to the module beside this one that makes it; loaded when it is asked for.
-SYNTHESIZERS = {"ave": "ave", "avs-s4": "avs_s4", "music-avqa": "music_avqa"}
+SYNTHESIZERS: Registry[Synthesizer] = Registry(
+    __name__, Path(__file__).parent, attribute="SYNTHESIZER", noun="synthetic collection"
+)
 
 
-def synthesizer(name: str) -> Synthesizer:
-    """What makes the collection `name`. Raises InputError listing the known ones."""
-    if name not in SYNTHESIZERS:
-        raise InputError(
-            f"collection {name!r} cannot be synthesised; choose from {', '.join(sorted(SYNTHESIZERS))}"
-        )
-    return cast("Synthesizer", import_module(f".{SYNTHESIZERS[name]}", __name__).synthesize)
+def synthesize(name: str, raw: Path, *, clips: int, seed: int = 0, workers: int = 1) -> None:
+    """Write a small collection of encoded videos in the layout of the collection `name`.
+
+    70 % of the clips are for training, 10 % for val, 20 % for test. The same seed gives the same clips and
+    labels, whatever the number of workers.
+
+    Args:
+        name: one of `SYNTHESIZERS.names`.
+        raw: the folder to make; it must not exist, or be empty.
+        clips: number of videos, at least 10.
+        seed: decides everything that is drawn, at least 0.
+        workers: encoding processes.
+
+    Raises:
+        InputError: for an unknown name, or for an argument that is not as above.
+    """
+    SYNTHESIZERS[name](raw, clips=clips, seed=seed, workers=workers)

@@ -70,6 +70,9 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
             _write_rows(folder / f"{split}Set.txt", rows)
 
 
+SYNTHESIZER = synthesize
+
+
 def _write_rows(path: Path, scripts: list[Script], *, header: bool = False) -> None:
     lines = ["Category&VideoID&Quality&StartTime&EndTime"] if header else []
     path.write_text("\n".join([*lines, *(script.row() for script in scripts)]) + "\n", encoding="utf-8")

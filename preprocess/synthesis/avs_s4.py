@@ -80,6 +80,9 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
         (folder / ANNOTATIONS).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+SYNTHESIZER = synthesize
+
+
 def write_scripts(clips: int, seed: int) -> list[Script]:
     """The scripts of a collection. Sounding classes are balanced, then shuffled."""
     splits = split_names(clips)

@@ -57,6 +57,9 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
             (folder / f"avqa-{split}.json").write_text(text, encoding="utf-8")
 
 
+SYNTHESIZER = synthesize
+
+
 def write_scene(number: int, rng: np.random.Generator) -> Scene:
     """One clip's scene. The numbers of instruments, of those that play and their order are balanced."""
     synthetic = number % _SYNTHETIC_EVERY == _SYNTHETIC_EVERY - 1

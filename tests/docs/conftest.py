@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import stgcma as package
-from stgcma.preprocess.synthesis import synthesizer
+from stgcma.preprocess.synthesis import synthesize
 from typer.main import get_command
 
 from .markdown import Block
@@ -37,7 +37,7 @@ def collection(ave_raw, tmp_path_factory):
                 category.mkdir(parents=True, exist_ok=True)
                 shutil.copy(clip, category / f"{number}.mp4")
         else:
-            synthesizer(COLLECTIONS[name])(folder, clips=12, seed=3, workers=1)
+            synthesize(COLLECTIONS[name], folder, clips=12, seed=3, workers=1)
         return folder
 
     return lambda name: ave_raw if name == "AVE_Dataset" else make(name)

@@ -1,49 +1,68 @@
-"""Frames of a clip, chosen by presentation time, from one of three decoders."""
+"""Frames of a clip, chosen by presentation time, from one of several decoders.
+
+To add a decoder, write `preprocess/media/video/NAME.py` with a `read_frames` as in `ffmpeg.py`, and an entry:
+
+    DECODER = Decoder(read=read_frames, version=lambda: version("PACKAGE"), order=4)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..probe import ClipError, DamageError, MediaInfo, probe
-from . import decord, ffmpeg, pyav
-from .frames import Choose, Frames, at_seconds, evenly
+from ....registry import Registry
 
-__all__ = ["DECODERS", "Choose", "Frames", "at_seconds", "decoder_versions", "evenly", "read_frames"]
+if TYPE_CHECKING:
+    from ..probe import MediaInfo
+    from .frames import Choose, Decoder, Frames
 
-# In the order in which 'auto' asks them.
-_READERS = {
-    pyav.NAME: pyav.read_frames,
-    ffmpeg.NAME: ffmpeg.read_frames,
-    decord.NAME: decord.read_frames,
-}
-DECODERS = ("auto", *_READERS)
+__all__ = ["AUTO", "DECODERS", "deciding_versions", "decoder_choices", "decoder_versions", "read_frames"]
+
+DECODERS: Registry[Decoder] = Registry(
+    __name__, Path(__file__).parent, attribute="DECODER", noun="video decoder"
+)
+AUTO = "auto"
+SOUND_DECODER_SEPARATOR = "+"  # in `pyav+ffmpeg`: the decoder of the frames, and another one of the sound
 
 
-def read_frames(
-    path: Path, choose: Choose, *, decoder: str = "auto", info: MediaInfo | None = None
-) -> Frames:
-    """The frames of `path` that `choose` picks from all its presentation times, in the order it picks them.
+def decoder_choices() -> tuple[str, ...]:
+    """Return what the option `decoder` can be: `auto`, or the name of a decoder."""
+    return (AUTO, *DECODERS.names)
 
-    path: the media file.
-    choose: gets float64 [N], ascending, the seconds of clip time at which pictures are shown (the first is
-        at 0, or a little later after a cut); answers with int [M], indices into it. Repeats are allowed.
-    decoder: 'pyav', 'ffmpeg', 'decord', or 'auto': pyav, and where it has no answer ffmpeg, then decord. Each
-        refuses a clip that it is known to be wrong for, and 'auto' never passes damage on to another decoder,
-        which might hide it.
-    info: what `probe(path)` returned, when it is known already.
 
-    Raises `ClipError` when the clip cannot be used; `ValueError` for an unknown decoder, or when `choose`
-    answers with no indices or such that are out of range.
+def in_order() -> list[tuple[str, Decoder]]:
+    """Return the names and entries of all decoders in the order in which `auto` tries them."""
+    return sorted(DECODERS.items(), key=lambda item: item[1].order)
+
+
+def read_frames(path: Path, choose: Choose, *, decoder: str = AUTO, info: MediaInfo | None = None) -> Frames:
+    """Return the frames of `path` that `choose` picks from all presentation times, in the order of its picks.
+
+    Args:
+        path: the media file.
+        choose: called with float64 [N], ascending, the seconds of clip time at which pictures are shown (the
+            first at 0, or a little later after a cut). Returns int [M], indices into it; repeats are allowed.
+        decoder: a name of `DECODERS`, or `auto`: PyAV, and where it cannot read the clip the others in their
+            order. A decoder refuses clips for which it is known to be wrong. `auto` does not pass a damaged
+            clip on to another decoder, which might hide the damage.
+        info: the result of `probe(path)`, when it is known already.
+
+    Raises:
+        ClipError: when the clip cannot be used.
+        ValueError: for an unknown decoder, or when `choose` returns no indices or such that are out of range.
     """
-    if decoder not in DECODERS:
-        raise ValueError(f"decoder is {decoder!r}, allowed are {', '.join(DECODERS)}")
+    from ..probe import ClipError, DamageError, probe
+
+    if decoder not in decoder_choices():
+        raise ValueError(f"decoder is {decoder!r}, allowed are {', '.join(decoder_choices())}")
     info = probe(path) if info is None else info
-    if decoder != "auto":
-        return _READERS[decoder](path, choose, info=info)
+    if decoder != AUTO:
+        return DECODERS[decoder].read(path, choose, info=info)
     failures: list[ClipError] = []
-    for reader in _READERS.values():
+    for _, entry in in_order():
         try:
-            return reader(path, choose, info=info)
+            return entry.read(path, choose, info=info)
         except DamageError:
             raise
         except ClipError as error:
@@ -54,21 +73,22 @@ def read_frames(
 
 
 def decoder_versions() -> dict[str, str]:
-    """The version of each decoder. Another version may decode to other bytes.
+    """Return the version of each decoder. Another version may decode to other bytes."""
+    return {name: entry.version() for name, entry in DECODERS.items()}
 
-    PyAV's libraries decode the sound, and resample it, for every choice of a video decoder.
+
+def fallback_decoders() -> tuple[str, ...]:
+    """Return the decoders that decide no byte of a clip whose frames another one decoded."""
+    return tuple(name for name, entry in DECODERS.items() if not entry.reads_sound)
+
+
+def deciding_versions(versions: Mapping[str, str], decoders: Iterable[str]) -> dict[str, str]:
+    """Return `versions` without those fallback decoders that decoded nothing, because they decided no byte.
+
+    Args:
+        versions: tool name to version.
+        decoders: the `decoder` of each written clip.
     """
-    from importlib.metadata import version
-
-    import av
-
-    from ..ffmpeg_program import ffmpeg_version
-
-    libraries = ", ".join(
-        f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswresample")
-    )
-    return {
-        pyav.NAME: f"{av.__version__} ({libraries})",
-        ffmpeg.NAME: ffmpeg_version(),
-        decord.NAME: version("decord"),
-    }
+    used = {name for decoder in set(decoders) for name in decoder.split(SOUND_DECODER_SEPARATOR)}
+    idle = set(fallback_decoders()) - used
+    return {name: version for name, version in versions.items() if name not in idle}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..container import shown
 from ..probe import ClipError, DamageError, MediaInfo, probe
-from .frames import Choose, Frames, check_bytes, chosen_indices
+from .frames import Choose, Decoder, Frames, check_bytes, chosen_indices
 from .shown import shown_pictures
 from .timeline import Timeline, read_timeline
 
@@ -81,6 +82,9 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         logging.getLogger(__name__).info("%s: %s", shown(path), error)
         raise DamageError("unreadable", "decord cannot decode it") from error
     return Frames(shown_pictures(np.ascontiguousarray(images), info.video), times[indices], NAME)
+
+
+DECODER = Decoder(read=read_frames, version=lambda: version("decord"), order=3)
 
 
 def _images(reader: Any, indices: NDArray[np.intp], *, seek: bool) -> NDArray[np.uint8]:

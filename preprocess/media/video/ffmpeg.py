@@ -9,8 +9,9 @@ import numpy as np
 
 from ..container import shown
 from ..ffmpeg_process import ffmpeg_input, run_ffmpeg
+from ..ffmpeg_program import ffmpeg_version
 from ..probe import ClipError, DamageError, MediaInfo, probe
-from .frames import Choose, Frames, check_bytes, chosen_indices
+from .frames import Choose, Decoder, Frames, check_bytes, chosen_indices
 from .pyav import displayed_timeline
 from .shown import shown_pictures
 from .timeline import read_timeline
@@ -70,3 +71,6 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         len(unique), info.video.height, info.video.width, 3
     )
     return Frames(shown_pictures(images, info.video)[rows], times[indices], NAME)
+
+
+DECODER = Decoder(read=read_frames, version=ffmpeg_version, order=2)

@@ -1,14 +1,16 @@
-"""The decoded frames of a clip, and the ways of choosing which ones to decode."""
+"""Decoded frames of a clip, functions that choose which frames to decode, and the entry of a decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..probe import ClipError
+from ..probe import ClipError, MediaInfo
 
 # From all presentation times [N] in seconds, ascending, to the indices [M] of the frames that are wanted.
 Choose = Callable[[NDArray[np.float64]], NDArray[np.intp]]
@@ -41,6 +43,30 @@ class Frames:
                 f"times_seconds must be float64 [{len(self.images)}], "
                 f"not {self.times_seconds.dtype} {self.times_seconds.shape}"
             )
+
+
+class ReadFrames(Protocol):
+    """Returns the frames of `path` that `choose` picks, or raises `ClipError`. `info` is that of `probe`."""
+
+    def __call__(self, path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """An entry of `DECODERS`.
+
+    Attributes:
+        read: reads frames; their `decoder` is the name of the entry.
+        version: returns the version, which decides bytes and is recorded in `dataset.json`.
+        order: `auto` tries decoders with lower numbers first.
+        reads_sound: whether it decodes the sound for every choice of video decoder: its version then always
+            decides bytes.
+    """
+
+    read: ReadFrames
+    version: Callable[[], str]
+    order: int
+    reads_sound: bool = False
 
 
 def evenly(times: NDArray[np.float64], count: int) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..container import check_size, decoding_error, open_container, prepare_decoder, read_only
 from ..picture_facts import SCALER_MATRICES, square_size
 from ..probe import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInfo, check_coverage, probe
-from .frames import Choose, Frames, check_bytes, chosen_indices
+from .frames import Choose, Decoder, Frames, check_bytes, chosen_indices
 from .shown import shown_pictures
 from .timeline import MISSING, Timeline, read_timeline, require_video
 
@@ -59,6 +59,19 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         if found is not None:
             return found
     return _exhaustive(info, timeline, choose)
+
+
+def _version() -> str:
+    """Return the version of PyAV and of its libraries that decode pictures and sound, and resample sound."""
+    import av
+
+    libraries = ", ".join(
+        f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswresample")
+    )
+    return f"{av.__version__} ({libraries})"
+
+
+DECODER = Decoder(read=read_frames, version=_version, order=1, reads_sound=True)
 
 
 def stream_frames(

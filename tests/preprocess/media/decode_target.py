@@ -6,7 +6,8 @@ from pathlib import Path
 
 from stgcma.preprocess.media.audio import read_waveform
 from stgcma.preprocess.media.probe import probe
-from stgcma.preprocess.media.video import evenly, read_frames
+from stgcma.preprocess.media.video import read_frames
+from stgcma.preprocess.media.video.frames import evenly
 
 
 def decode(path):

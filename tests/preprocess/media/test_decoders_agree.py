@@ -1,11 +1,14 @@
 """The decoders against each other, and against a plain full decode, on tricky clips."""
 
+import dataclasses
+
 import av
 import numpy as np
 import pytest
 from av.video.reformatter import Interpolation
 from stgcma.preprocess.media.probe import ClipError, probe
-from stgcma.preprocess.media.video import evenly, pyav, read_frames
+from stgcma.preprocess.media.video import ffmpeg, pyav, read_frames
+from stgcma.preprocess.media.video.frames import evenly
 from stgcma.preprocess.media.video.shown import deinterlaced
 
 VIDEOS = [
@@ -70,6 +73,10 @@ def full_decode(path):
         return frames, stream.time_base
 
 
+def replace_reader(monkeypatch, module, read):
+    monkeypatch.setattr(module, "DECODER", dataclasses.replace(module.DECODER, read=read))
+
+
 @pytest.mark.parametrize("name", VIDEOS)
 def test_sparse_frames_are_those_of_a_full_decode(clip, name):
     path = clip(name)
@@ -118,8 +125,6 @@ def test_decord_refuses_what_it_is_wrong_for(clip, name, why):
 
 @pytest.mark.parametrize("name", ["rotated-90.mp4", "av1.mp4", "edit-list.mp4"])
 def test_auto_does_not_fall_back_to_decord_where_it_is_wrong(clip, name, monkeypatch):
-    from stgcma.preprocess.media import video
-
     asked = []
 
     def fails(decoder):
@@ -129,10 +134,10 @@ def test_auto_does_not_fall_back_to_decord_where_it_is_wrong(clip, name, monkeyp
 
         return read
 
-    monkeypatch.setitem(video._READERS, "pyav", fails("pyav"))
+    replace_reader(monkeypatch, pyav, fails("pyav"))
     frames = read_frames(clip(name), lambda times: evenly(times, 3))
     assert (asked, frames.decoder) == (["pyav"], "ffmpeg")
-    monkeypatch.setitem(video._READERS, "ffmpeg", fails("ffmpeg"))
+    replace_reader(monkeypatch, ffmpeg, fails("ffmpeg"))
     with pytest.raises(
         ClipError, match=r"pyav is broken; ffmpeg is broken; decord 0\.6 is wrong for"
     ) as caught:
@@ -141,13 +146,11 @@ def test_auto_does_not_fall_back_to_decord_where_it_is_wrong(clip, name, monkeyp
 
 
 def test_auto_uses_decord_last_where_it_is_right(clip, monkeypatch):
-    from stgcma.preprocess.media import video
-
     def fails(*_, **__):
         raise ClipError("unreadable", "broken")
 
-    monkeypatch.setitem(video._READERS, "pyav", fails)
-    monkeypatch.setitem(video._READERS, "ffmpeg", fails)
+    replace_reader(monkeypatch, pyav, fails)
+    replace_reader(monkeypatch, ffmpeg, fails)
     assert read_frames(clip("h264.mp4"), lambda times: evenly(times, 3)).decoder == "decord"
 
 

@@ -3,7 +3,8 @@
 import pytest
 from stgcma.preprocess.media.audio import read_waveform
 from stgcma.preprocess.media.probe import ClipError, probe
-from stgcma.preprocess.media.video import evenly, read_frames
+from stgcma.preprocess.media.video import read_frames
+from stgcma.preprocess.media.video.frames import evenly
 
 from .conftest import AAC, H264, VP8, picture, tone
 

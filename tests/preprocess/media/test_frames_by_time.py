@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 from stgcma.preprocess.media.probe import ClipError, probe
-from stgcma.preprocess.media.video import (
-    Frames,
-    at_seconds,
-    decoder_versions,
-    evenly,
-    pyav,
-    read_frames,
-)
+from stgcma.preprocess.media.video import decoder_versions, pyav, read_frames
+from stgcma.preprocess.media.video.frames import Frames, at_seconds, evenly
 from stgcma.preprocess.media.video.timeline import read_timeline
 
 
@@ -143,6 +137,6 @@ def test_frames_check_their_shapes():
 
 def test_every_decoder_tells_its_version():
     versions = decoder_versions()
-    assert list(versions) == ["pyav", "ffmpeg", "decord"]
+    assert list(versions) == ["decord", "ffmpeg", "pyav"]
     assert all(versions.values())
     assert all(library in versions["pyav"] for library in ("libavcodec", "libswresample"))

@@ -13,8 +13,8 @@ from stgcma.preprocess.media import container as container_module
 from stgcma.preprocess.media.audio import read_waveform
 from stgcma.preprocess.media.orientation import Orientation
 from stgcma.preprocess.media.probe import AudioFacts, ClipError, MediaInfo, VideoFacts, probe
-from stgcma.preprocess.media.video import evenly, ffmpeg, pyav, read_frames
-from stgcma.preprocess.media.video.frames import check_bytes
+from stgcma.preprocess.media.video import ffmpeg, pyav, read_frames
+from stgcma.preprocess.media.video.frames import check_bytes, evenly
 
 PLAYLISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n",

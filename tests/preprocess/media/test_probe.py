@@ -5,7 +5,8 @@ import pickle
 
 import pytest
 from stgcma.preprocess.media.probe import REASONS, ClipError, DamageError, probe
-from stgcma.preprocess.media.video import evenly, read_frames
+from stgcma.preprocess.media.video import read_frames
+from stgcma.preprocess.media.video.frames import evenly
 
 
 def test_facts_of_a_plain_clip(clip):

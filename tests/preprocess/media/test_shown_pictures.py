@@ -7,7 +7,8 @@ import pytest
 from stgcma.preprocess.media.orientation import Orientation
 from stgcma.preprocess.media.picture_facts import _pixel_aspect
 from stgcma.preprocess.media.probe import ClipError, probe
-from stgcma.preprocess.media.video import evenly, read_frames
+from stgcma.preprocess.media.video import read_frames
+from stgcma.preprocess.media.video.frames import evenly
 from stgcma.preprocess.media.video.shown import deinterlaced
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-threads", "1")

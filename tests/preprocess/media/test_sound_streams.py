@@ -6,7 +6,8 @@ from stgcma.errors import InputError
 from stgcma.preprocess.media.audio import SAMPLE_RATE_HZ, read_waveform
 from stgcma.preprocess.media.probe import ClipError, probe
 from stgcma.preprocess.media.sound_choice import check_choice, probe_with_sound, silence_warnings
-from stgcma.preprocess.media.video import evenly, read_frames
+from stgcma.preprocess.media.video import read_frames
+from stgcma.preprocess.media.video.frames import evenly
 
 from .conftest import AAC, H264, picture
 

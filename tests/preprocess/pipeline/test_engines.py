@@ -17,7 +17,7 @@ from stgcma.preprocess.pipeline import locking, ray_engine
 from stgcma.preprocess.pipeline.engines import ShardTask
 from stgcma.preprocess.pipeline.locking import LOCK_FILE, exclusive
 from stgcma.preprocess.pipeline.run import Options, plan_shards, preprocess
-from stgcma.preprocess.synthesis import synthesizer
+from stgcma.preprocess.synthesis import synthesize
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
@@ -302,7 +302,7 @@ def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine):
 def test_other_collections_are_whole_wherever_they_are(name, broken, tmp_path, s3):
     """Masks and questions on their whole way: to shards, with other workers, and from behind a URL."""
     raw = tmp_path / "raw"
-    synthesizer(name)(raw, clips=10, seed=1, workers=2)
+    synthesize(name, raw, clips=10, seed=1, workers=2)
     if name == "avs-s4":
         next((raw / "gt_masks" / "test").rglob("*_3.png")).unlink()
         table = raw / "s4_meta_data.csv"

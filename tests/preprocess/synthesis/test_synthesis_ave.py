@@ -88,4 +88,4 @@ def test_wrong_requests(stgcma, tmp_path, ave_raw):
     assert "is not an empty folder" in result.stderr
     result = stgcma("synthesize", "vggsound", tmp_path / "x")
     assert result.status == 2
-    assert "'vggsound' cannot be synthesised; choose from ave" in result.stderr
+    assert "'vggsound' is not known; choose from ave" in result.stderr
