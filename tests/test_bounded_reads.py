@@ -25,7 +25,7 @@ ONLY_IN = {
     "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py"},
     "h5py.File": {"preprocess/collections/ave_order.py"},
     "pickle.load": set(),
-    "pickle.loads": {"preprocess/media/isolation.py", "train/workers.py"},  # of the parent, or of a child
+    "pickle.loads": {"preprocess/media/child_process.py", "train/workers.py"},  # of the parent, or of a child
 }
 # Names that are called alone.
 NAMES = {"safe_open": {"model/tensor_files.py"}, "load_file": set()}

@@ -1,4 +1,4 @@
-"""Find out why a child process does not start: start one again, and read what it writes."""
+"""Diagnosis of a child process that does not start: start one again and read its stderr."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from multiprocessing import spawn
 from ...errors import StgcmaError
 
 _TIMEOUT_SECONDS = 600.0
-# What a spawned child does before its first task.
+# The steps of a spawned child before its first task.
 _PROGRAM = """
 import pickle, sys
 preparation, memory_bytes, imports = pickle.load(sys.stdin.buffer)
 from multiprocessing import spawn
 spawn.prepare(preparation)
 import pebble.pool.process
-from {isolation} import start_child
+from {module} import start_child
 start_child(memory_bytes, imports)
 """
 
 
 def cannot_start(cause: str) -> StgcmaError:
-    """The error that says so: it is about this machine, not about a clip."""
+    """Return the error for a child that does not start; it concerns this machine, not a clip."""
     return StgcmaError(f"a child process cannot start: {cause}; `stgcma doctor` tests this installation")
 
 
 def check_start(memory_bytes: int, imports: Sequence[str], *, script: bool) -> None:
-    """Starts a child as `IsolatedPool` does. Raises StgcmaError with the cause when it does not come up."""
+    """Start a child as `IsolatedPool` does. Raises StgcmaError with the cause when it fails."""
     preparation = spawn.get_preparation_data("start")
     del preparation["authkey"]  # may only be sent to a real child
     if not script:
         preparation = {name: value for name, value in preparation.items() if not name.startswith("init_main")}
-    program = _PROGRAM.format(isolation=f"{__name__.rpartition('.')[0]}.isolation")
+    program = _PROGRAM.format(module=f"{__name__.rpartition('.')[0]}.child_process")
     try:
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -53,7 +53,7 @@ def check_start(memory_bytes: int, imports: Sequence[str], *, script: bool) -> N
 
 
 def _cause(status: int, stderr: bytes) -> str:
-    # Of an exception of ours the kind says nothing.
+    # The type of an error of this package adds nothing to its message.
     lines = [
         line.strip().rpartition("StgcmaError: ")[2]
         for line in stderr.decode("utf-8", "replace").splitlines()

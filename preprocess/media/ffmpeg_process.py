@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .child_process import cap_memory
 from .container import DEMUXERS, MAX_PIXELS, check_file, file_url
 from .ffmpeg_program import ffmpeg_executable
-from .isolation import cap_memory
 from .reasons import ClipError
 
 if TYPE_CHECKING:

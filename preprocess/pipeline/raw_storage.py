@@ -21,7 +21,7 @@ from ...shards.schema import Sample
 from ...shards.storage import LocalStore, Location, ObjectStore, open_store
 from ..collections.paths import MAX_NAME_BYTES
 from ..collections.specification import ClipSpecification
-from ..media.isolation import crash
+from ..media.child_process import crash
 from ..media.reasons import ClipError
 from ..samples.sources import clip_files
 

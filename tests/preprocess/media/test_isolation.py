@@ -66,7 +66,7 @@ def test_a_child_may_abort_eat_memory_or_raise():
     messages = [result.message for _, result in pairs if isinstance(result, ClipError)]
     assert messages[0] == "its process was ended by SIGABRT, 3 times"
     assert messages[1] == "needed more memory than it may have, 2 times"
-    assert re.match(r"ValueError: .* \(isolation\.py, line \d+\)", messages[2])
+    assert re.match(r"ValueError: .* \(child_process\.py, line \d+\)", messages[2])
 
 
 def test_the_number_of_tries_is_kept():

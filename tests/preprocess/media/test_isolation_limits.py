@@ -51,15 +51,17 @@ def test_a_child_is_alone_ends_when_told_leaves_no_core_and_has_its_memory():
 
 def test_the_limit_on_cores_is_set_where_it_is_zero_already(monkeypatch):
     """A machine without cores cannot show the difference: what is asked of it is looked at."""
-    from stgcma.preprocess.media import isolation
+    from stgcma.preprocess.media import child_process
 
     asked = {}
-    monkeypatch.setattr(isolation.resource, "setrlimit", lambda what, limits: asked.update({what: limits}))
-    monkeypatch.setattr(isolation.os, "setsid", lambda: None)
-    monkeypatch.setattr(isolation, "cap_memory", lambda _: None)
+    monkeypatch.setattr(
+        child_process.resource, "setrlimit", lambda what, limits: asked.update({what: limits})
+    )
+    monkeypatch.setattr(child_process.os, "setsid", lambda: None)
+    monkeypatch.setattr(child_process, "cap_memory", lambda _: None)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        isolation._enter_child(MEBIBYTE, ())
+        child_process.enter_child(MEBIBYTE, ())
     finally:
         signal.signal(signal.SIGTERM, before)
     assert asked[resource.RLIMIT_CORE] == (0, 0)
