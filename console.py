@@ -32,11 +32,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console().print(drawn)
 
 
-def mebibytes(size_bytes: int) -> str:
-    """A size for a person, e.g. `1,234 MiB`."""
-    return f"{size_bytes / 2**20:,.0f} MiB"
-
-
 def stderr_console() -> Console:
     """A rich console on stderr, made when asked for, so that it sees today's stderr."""
     from rich.console import Console

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from figures import Figure, in_turns
+from measurement import Figure, in_turns
 from stgcma.model import build_model, describe
 from training_step import make_inputs
 

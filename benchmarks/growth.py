@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clips import make_clips
-from figures import Cost, measured_apart
+from measurement import Cost, measured_apart
 
 from preprocess import preprocess
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from clips import make_clips
-from figures import Figure, MeasurementError, in_turns
+from measurement import Figure, MeasurementError, in_turns
 from releases import Clip, OnTheFly, extract
 from stgcma.model import preset_config
 from stgcma.model.inputs import normalise_frames

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from clips import make_clips
-from figures import Cost, Figure, MeasurementError, cost_of
+from measurement import Cost, Figure, MeasurementError, cost_of
 from stgcma.preprocess.collections.specification import FBANK_KINDS
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.shards.manifest import read_manifest

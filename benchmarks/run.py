@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figures import MeasurementError
+from measurement import MeasurementError
 from page import compared, page
 from stgcma.versions import package_versions
 

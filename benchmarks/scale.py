@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from figures import Figure, in_turns, measured_apart, of_both, resident_bytes
+from measurement import Figure, in_turns, measured_apart, of_both, resident_bytes
 from PIL import Image
 from synthetic import CLIPS_A_SHARD, write_directory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from figures import Figure, cost_of, in_turns
+from measurement import Figure, cost_of, in_turns
 from stgcma.model import build_model
 from stgcma.model.checkpoint import save_checkpoint
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from figures import Figure, MeasurementError, in_turns
+from measurement import Figure, MeasurementError, in_turns
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.reader import ClipReader, clip_places
 from stgcma.shards.schema import SHARD_FOLDER

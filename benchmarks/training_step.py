@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from figures import Figure, in_turns, measured_apart, of_both, resident_bytes
+from measurement import Figure, in_turns, measured_apart, of_both, resident_bytes
 
 PRESETS = {"ave": "ave-swin-b-base", "avs": "avs-swin-b", "avqa": "avqa-swin-b"}
 QUICK = {"ave": "ave-demo", "avs": "avs-demo"}

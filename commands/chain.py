@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import mebibytes, message, table
+from ..console import message, table
+from ..figures import mebibytes
 from ..strict_json import strict_json
 from .data import MissingAudio, check_failures, read_share, show_outcome
 from .options import AudioStream, Modality, NewWeights, Trim, weights_setting

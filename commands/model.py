@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..console import mebibytes, table
+from ..console import table
+from ..figures import mebibytes
 from ..strict_json import strict_json
 from .options import Modality
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import mebibytes, progress, table
+from ..console import progress, table
 from ..errors import StgcmaError
+from ..figures import mebibytes
 from ..strict_json import strict_json
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import mebibytes, table
+from ..console import table
 from ..errors import StgcmaError
+from ..figures import mebibytes
 from ..strict_json import strict_json
 from .options import (
     CheckpointFolder,

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..console import mebibytes
+from ..figures import mebibytes
 from .findings import Finding, Level
 
 _GIB = 1 << 30

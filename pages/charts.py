@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from ..figures import numbers
+
 # Small, so that on a phone, where it is drawn smaller than this, the numbers can still be read.
 _WIDTH, _HEIGHT = 420, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 40
@@ -98,10 +100,12 @@ class _Text:
         if value is None:
             return "–"
         if self.percent:
-            return f"{100 * value:.0f} %" if tick else f"{100 * value:.1f} %"
-        step = self.ticks[1] - self.ticks[0]
-        digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (0 if tick else 2)
-        return f"{value:.{digits}f}"
+            return numbers.percent(round(value, 9), self._digits(100) if tick else 1)
+        return f"{value:.{self._digits() + (0 if tick else 2)}f}"
+
+    def _digits(self, scale: float = 1) -> int:
+        step = scale * (self.ticks[1] - self.ticks[0])
+        return max(0, -math.floor(math.log10(step) + 1e-9))
 
     def summary(self, title: str, series: Sequence[Series]) -> str:
         """What the chart shows, for who does not see it."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import math
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..console import mebibytes
 from ..errors import InputError
+from ..figures import duration, mebibytes, number, percent
 from ..shards.files import named_errors, publish
 
 
@@ -25,7 +23,7 @@ def render(template: str, **content: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
-        "percent": percent,
+        "percent": _percent,
         "number": number,
         "duration": duration,
         "mebibytes": mebibytes,
@@ -50,16 +48,6 @@ def write_page(page: Path, content: str) -> Path:
     return page
 
 
-def percent(share: float | None) -> str:
-    """A share for a person; a dash where nothing was counted."""
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
-
-
-def number(value: float) -> str:
-    """A count with its thousands apart."""
-    return f"{value:,}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds, without fractions."""
-    return str(datetime.timedelta(seconds=round(seconds)))
+def _percent(share: float | None, digits: int = 1) -> str:
+    """Return `percent(share)` with one digit, as scores are shown."""
+    return percent(share, digits)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import StgcmaError
-from ..shards.members import member, read_description, read_energies, read_mask
+from ..figures import class_hue, join_frames, spectrogram
+from ..shards.members import member, open_frames, read_description, read_energies, read_mask
 from ..shards.schema import DatasetInfo
-from .pictures import data_url, frame_strip, spectrogram
 
 _FBANK = re.compile(r"(fbank_([0-9]{1,6}))\.npy")
 
@@ -70,7 +73,9 @@ def _seconds(members: dict[str, bytes]) -> int | None:
 
 def frames_row(key: str, members: dict[str, bytes]) -> Row:
     """What is seen."""
-    return Row("seen", data_url(frame_strip(members)), f"{count_frames(members)} frames of {key}")
+    return Row(
+        "seen", _data_url(join_frames(open_frames(members))), f"{count_frames(members)} frames of {key}"
+    )
 
 
 def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> Row:
@@ -79,14 +84,14 @@ def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> 
     if fbank is None and not fbanks:
         raise StgcmaError("fbank_*.npy is missing")
     name = fbank or max(fbanks, key=lambda match: int(match[2]))[1]
-    return Row("heard", data_url(spectrogram(read_energies(members, name))), f"Log-mel spectrogram of {key}")
+    return Row("heard", _data_url(spectrogram(read_energies(members, name))), f"Log-mel spectrogram of {key}")
 
 
 def masks_row(
     heading: str, members: dict[str, bytes], masks: Iterable[npt.NDArray[np.bool_] | None], alt: str
 ) -> Row:
     """The frames with the pixels of their masks coloured; a frame whose mask is None is left as it is."""
-    return Row(heading, data_url(frame_strip(members, masks)), alt)
+    return Row(heading, _data_url(join_frames(open_frames(members), masks)), alt)
 
 
 def true_masks(members: dict[str, bytes]) -> list[npt.NDArray[np.bool_] | None]:
@@ -116,5 +121,12 @@ def count_frames(members: dict[str, bytes]) -> int:
 
 
 def _hue(index: int, classes: int) -> int | None:
-    """A colour for a class; the last, background, has none."""
-    return None if index == classes - 1 else round(360 * index / max(classes - 1, 1))
+    hue = class_hue(index, classes)
+    return None if hue is None else round(hue)
+
+
+def _data_url(image: Any) -> str:
+    """Return a Pillow image as a `data:` URL, so that the page needs no other file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

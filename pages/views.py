@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..console import progress
+from ..figures import percent
 from ..model import load_model
 from ..shards.members import Question, named_clip, question_text, read_questions
 from ..shards.storage import Location
@@ -202,7 +203,7 @@ def _drawn(
             classes_row("true", true, names),
             classes_row("predicted", shares.argmax(-1).tolist(), names, true=true),
         ]
-        confidence = tuple(f"{100 * float(share):.0f} %" for share in shares.max(-1).values)
+        confidence = tuple(percent(float(share)) for share in shares.max(-1).values)
         rows.append(Row("how sure", cells=confidence))
     return ClipView(key, score, clip_strip(members, task.info, rows), answers)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pages.pictures import spectrogram
+from ..figures import spectrogram
 from ..shards.members import decode_picture
 from .digits import clock
 from .drawing import RULE, SOFT, text

@@ -12,11 +12,11 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.fixture
-def figures(monkeypatch):
+def measurement(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import figures
+    import measurement
 
-    return figures
+    return measurement
 
 
 @pytest.mark.parametrize(
@@ -31,29 +31,29 @@ def figures(monkeypatch):
         ([3.0], [4.0], {}, 0.75, None),
     ],
 )
-def test_the_median_of_the_rounds_meets_the_target_or_not(figures, ours, theirs, options, middle, met):
-    figure = figures.Figure("what", "s", "other", ours, theirs, **options)
+def test_the_median_of_the_rounds_meets_the_target_or_not(measurement, ours, theirs, options, middle, met):
+    figure = measurement.Figure("what", "s", "other", ours, theirs, **options)
     assert figure.middle == pytest.approx(middle)
     assert figure.met is met
 
 
-def test_the_sides_take_turns_and_take_turns_at_beginning(figures):
+def test_the_sides_take_turns_and_take_turns_at_beginning(measurement):
     calls = []
 
     def side(name):
         return lambda: calls.append(name) or float(len(calls))
 
-    assert figures.in_turns(3, side("ours"), side("theirs")) == ([1.0, 4.0, 5.0], [2.0, 3.0, 6.0])
+    assert measurement.in_turns(3, side("ours"), side("theirs")) == ([1.0, 4.0, 5.0], [2.0, 3.0, 6.0])
     assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
 
 
-def test_a_command_s_cost_is_its_own_and_a_failure_ends_the_benchmark(figures):
+def test_a_command_s_cost_is_its_own_and_a_failure_ends_the_benchmark(measurement):
     ballast = bytearray(300 << 20)  # of this process, not of the command's
-    cost = figures.cost_of([sys.executable, "-c", "b = bytearray(100 << 20); sum(range(10**6))"])
+    cost = measurement.cost_of([sys.executable, "-c", "b = bytearray(100 << 20); sum(range(10**6))"])
     assert 100 << 20 <= cost.peak_bytes < len(ballast)
     assert cost.cpu_seconds > 0
-    with pytest.raises(figures.MeasurementError, match="no such thing"):
-        figures.cost_of([sys.executable, "-c", "raise ValueError('no such thing')"])
+    with pytest.raises(measurement.MeasurementError, match="no such thing"):
+        measurement.cost_of([sys.executable, "-c", "raise ValueError('no such thing')"])
 
 
 KEPT = {
@@ -75,9 +75,9 @@ KEPT = {
 # A second benchmark run, whose figure nobody measured.
 WITH_A_FIGURE = """
 import sys, types
-import figures
+import measurement
 small = types.ModuleType("small")
-small.figures = lambda scratch, *, quick: [figures.Figure("again", "s", "other", [1.0], [2.0])]
+small.figures = lambda scratch, *, quick: [measurement.Figure("again", "s", "other", [1.0], [2.0])]
 sys.modules["small"] = small
 import run
 run.main()
@@ -140,7 +140,7 @@ def test_an_unknown_name_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("figures")
+@pytest.mark.usefixtures("measurement")
 def test_the_page_on_disk_is_that_of_its_json():
     import page
 

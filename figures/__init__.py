@@ -1,0 +1,43 @@
+"""Parts of figures that the pictures of `predict` and the pages of `pages` share.
+
+Numbers as text, colours of classes, spectrograms, strips of frames, and the text around them. Importing this
+package loads the standard library only.
+
+>>> from stgcma.figures import percent
+>>> percent(0.814, 1)
+'81.4 %'
+"""
+
+from __future__ import annotations
+
+from .class_colours import class_colour, class_hue, draw_chip
+from .drawing import Colour, draw_heading, draw_text, new_canvas, shorten_text, text_width, to_png, wrap_text
+from .frame_strips import Column, FrameStrip, draw_row, frame_size, join_frames, row_height
+from .numbers import clock, duration, mebibytes, number, percent
+from .spectrograms import spectrogram
+
+__all__ = [
+    "Colour",
+    "Column",
+    "FrameStrip",
+    "class_colour",
+    "class_hue",
+    "clock",
+    "draw_chip",
+    "draw_heading",
+    "draw_row",
+    "draw_text",
+    "duration",
+    "frame_size",
+    "join_frames",
+    "mebibytes",
+    "new_canvas",
+    "number",
+    "percent",
+    "row_height",
+    "shorten_text",
+    "spectrogram",
+    "text_width",
+    "to_png",
+    "wrap_text",
+]
