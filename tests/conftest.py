@@ -146,15 +146,20 @@ KEPT = {"ave": "ave", "avs": "avs-s4", "avqa": "music-avqa"}
 
 
 @pytest.fixture(scope="session")
-def kept_shards(made_once):
-    """Four real clips of a task by its name (two for training, one each for val and test), made before."""
+def earlier_shards(made_once) -> Path:
+    """Small shards that earlier versions wrote: a folder of each version in `tests/earlier`."""
 
     def unpack(folder: Path) -> None:
-        for name in KEPT.values():
-            with tarfile.open(Path(__file__).parent / "earlier" / "0.1" / f"{name}.tar.xz") as archive:
-                archive.extractall(folder, filter="data")
+        with tarfile.open(Path(__file__).parent / "earlier" / "shards.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
 
-    return lambda task: made_once("kept", unpack) / KEPT[task]
+    return made_once("earlier", unpack)
+
+
+@pytest.fixture(scope="session")
+def kept_shards(earlier_shards):
+    """Four real clips of a task by its name (two for training, one each for val and test), made before."""
+    return lambda task: earlier_shards / "0.1" / KEPT[task]
 
 
 # The smallest models: one block, or one a stage, narrow.

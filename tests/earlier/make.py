@@ -1,12 +1,15 @@
-"""Write the files of `tests/earlier/VERSION` with the version of `stgcma` that is installed.
+"""Write the files of `tests/earlier/VERSION` with the installed version of `stgcma`; see README.md.
 
-Usage: python tests/earlier/make.py FOLDER (a new one, for scratch); the archives and `expected.json` then
-lie in FOLDER/VERSION (`0.1`). Run it once for each version, from its own commit, and keep what it made.
+Usage: python tests/earlier/make.py FOLDER VERSION
+
+FOLDER is a new folder for scratch. The results are FOLDER/VERSION/models.tar.xz, FOLDER/VERSION/expected.json
+and FOLDER/shards.tar.xz, which holds the shards of the archive beside this script as well.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -17,44 +20,65 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import stgcma
 import torch
 from make_collections import make_collections
 from safetensors.torch import save_file
-from stgcma.model import STGCMA, ModelConfig, build_from_config, import_reference, load_model, save_checkpoint
+from stgcma.model import (
+    STGCMA,
+    ModelConfig,
+    build_from_config,
+    build_model,
+    import_reference,
+    load_model,
+    preset_config,
+    save_checkpoint,
+)
 from stgcma.model.reference_names import reference_names
 from stgcma.predict import predict
 from stgcma.preprocess.pipeline import Options, preprocess
-from stgcma.train.config import load_preset
+from stgcma.train.config import load_preset, preset_names
 from stgcma.train.evaluation import evaluate
 from stgcma.train.loop import train
 from stgcma.train.record import Record
 
+SHARDS = Path(__file__).with_name("shards.tar.xz")
 COLLECTIONS = ("ave", "avs-s4", "music-avqa")
 CLASSES = 4  # of the AVE shards, background included
-MODEL = {"width": 16, "depths": [1], "heads": [2], "patch": 16, "adapter_ratio": 0.25}
+MODEL = {"width": 8, "depths": [1], "heads": [2], "patch": 16, "adapter_ratio": 0.25}
 TRAINING = (
     "data.workers=0", "data.augment=true", "data.mixup=0.5", "optim.batch_size=1", "optim.epochs=3",
     "optim.warmup_epochs=1", "optim.adapter_lr=1e-2", "optim.task_lr=1e-2", "train.save_every_steps=1",
 )  # fmt: skip
+# Small models of the other tasks.
+OTHER_MODELS: dict[str, dict[str, Any]] = {
+    "avs-demo": {"width": 8, "depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2], "mask_channels": 8},
+    "avqa-demo": {"width": 8, "depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2]},
+}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, version: str) -> None:
     """Write everything into the new folder `folder`."""
     torch.set_num_threads(1)
-    made = folder / ".".join(stgcma.__version__.split(".")[:2])
-    made.mkdir(parents=True)
+    made = folder / version
+    shards = folder / "shards" / version
+    shards.mkdir(parents=True)
+    made.mkdir()
     make_collections(folder / "raw")
     for name in COLLECTIONS:
-        preprocess(name, folder / "raw" / name, folder / name, Options(workers=1))
-        pack(made / f"{name}.tar.xz", folder / name)
-    video = min((folder / "raw/ave/AVE").glob("*.mp4"))
-    shutil.copy(video, folder / "clip.mp4")
-    expected = {"run": make_runs(folder), **make_checkpoints(folder)}
-    names = ("run", "stopped", "imported", "of-file", "backbone.safetensors", "clip.mp4")
+        preprocess(name, folder / "raw" / name, shards / name, Options(workers=1))
+    with tarfile.open(SHARDS) as archive:
+        archive.extractall(folder / "shards", filter="data")
+    # One archive: frames that are the same in two versions are stored once.
+    pack(folder / "shards.tar.xz", *sorted((folder / "shards").iterdir()))
+    shutil.copy(min((folder / "raw/ave/AVE").glob("*.mp4")), folder / "clip.mp4")
+    expected = {"run": make_runs(folder, shards / "ave"), **make_checkpoints(folder)}
+    expected["drawn"] = {preset: describe_drawn(folder, preset) for preset in OTHER_MODELS}
+    expected["presets"] = {name: load_preset(name).model_dump(mode="json") for name in preset_names()}
+    expected["architectures"] = {name: preset_config(name).to_dict() for name in preset_names()}
+    names = ("run", "stopped", "imported", "of-file", "exported", "backbone.safetensors", "clip.mp4")
     pack(made / "models.tar.xz", *(folder / name for name in names))
-    text = json.dumps(expected, indent=2) + "\n"
-    (made / "expected.json").write_text(text)
+    lines = (f'"{name}": {json.dumps(entry, separators=(",", ":"))}' for name, entry in expected.items())
+    (made / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def pack(path: Path, *entries: Path) -> None:
@@ -70,12 +94,12 @@ def without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def make_runs(folder: Path) -> dict[str, Any]:
+def make_runs(folder: Path, shards: Path) -> dict[str, Any]:
     """Train `run` to its end, and `stopped` until a signal; return the figures of the first."""
     settings = [f"model.{name}={value}" for name, value in MODEL.items()]
     config = load_preset("ave-demo", [*settings, *TRAINING])
     run = folder / "run"
-    train(folder / "ave", run, config)
+    train(shards, run, config)
     write = Record.epoch
 
     def write_and_stop(record: Record, row: dict[str, Any], **scalars: Any) -> None:
@@ -84,9 +108,10 @@ def make_runs(folder: Path) -> dict[str, Any]:
 
     Record.epoch = write_and_stop  # type: ignore[method-assign]
     try:
-        train(folder / "ave", folder / "stopped", config)
+        train(shards, folder / "stopped", config)
     except SystemExit:
         Record.epoch = write  # type: ignore[method-assign]
+    save_checkpoint(load_model(run), folder / "exported")
     result = evaluate(run).to_json()
     # A copy without the evaluation file is what tests evaluate again.
     (run / "evaluation-test.json").unlink()
@@ -110,7 +135,35 @@ def make_checkpoints(folder: Path) -> dict[str, Any]:
     save_file(backbone, folder / "backbone.safetensors")
     of_file = build_from_config(config, weights=folder / "backbone.safetensors")
     save_checkpoint(of_file, folder / "of-file")
-    return {name: {"logits": logits_of(load_model(folder / name))} for name in ("imported", "of-file")}
+    models = {
+        "imported": load_model(folder / "imported"),
+        "of-file": load_model(folder / "of-file", weights=folder / "backbone.safetensors"),
+    }
+    return {name: {"logits": outputs_of(model)["logits"]} for name, model in models.items()}
+
+
+def describe_drawn(folder: Path, preset: str) -> dict[str, Any]:
+    """Describe a checkpoint whose tensors are drawn from their names: its model.json, shapes and outputs.
+
+    The tensors of the AVQA head are too large to be stored.
+    """
+    model = build_model(preset, **OTHER_MODELS[preset])
+    tensors = model.trained_tensors()
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(scaled_draw(name, tensor.shape))
+    save_checkpoint(model, folder / preset)
+    outputs = outputs_of(load_model(folder / preset))
+    return {
+        "model.json": json.loads((folder / preset / "model.json").read_text()),
+        "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()},
+        "outputs": {name: corner(output) for name, output in outputs.items()},
+    }
+
+
+def corner(values: Any) -> Any:
+    """Return nested lists with the first four entries of every dimension."""
+    return [corner(value) for value in values[:4]] if isinstance(values, list) else values
 
 
 def release_checkpoint(path: Path, config: ModelConfig) -> Path:
@@ -119,7 +172,7 @@ def release_checkpoint(path: Path, config: ModelConfig) -> Path:
     own = {**model.frozen_tensors(), **model.trained_tensors()}
     entries = {}
     for theirs, ours in reference_names(config).items():
-        x = draw(theirs, own[ours].shape) * (0.5 if own[ours].ndim < 2 else own[ours][0].numel() ** -0.5)
+        x = scaled_draw(theirs, own[ours].shape)
         flat = theirs in ("class_embedding", "positional_embedding", "positional_embedding_audio")
         entries[f"module.{theirs}"] = x.reshape(-1, x.shape[-1]).squeeze(0) if flat else x
     torch.save(entries, path)
@@ -132,12 +185,24 @@ def draw(name: str, shape: Any) -> torch.Tensor:
     return torch.from_numpy(generator.standard_normal(tuple(shape)).astype(np.float32))
 
 
-def logits_of(model: STGCMA) -> list[list[float]]:
-    """The model's logits `[T, C]` for drawn inputs."""
-    inputs = {name: draw(f"input.{name}", shape) for name, shape in model.config.input_shapes(1).items()}
+def scaled_draw(name: str, shape: Any) -> torch.Tensor:
+    """Drawn numbers of a size that suits a weight of this shape."""
+    x = draw(name, shape) * (0.5 if len(shape) < 2 else math.prod(shape[1:]) ** -0.5)
+    return x.abs() if name.endswith("running_var") else x
+
+
+def outputs_of(model: STGCMA) -> dict[str, Any]:
+    """The model's outputs for drawn inputs of one clip, without the batch dimension."""
+    inputs = {name: draw_input(name, shape) for name, shape in model.config.input_shapes(1).items()}
     with torch.inference_mode():
-        return model(**inputs)["logits"][0].tolist()  # type: ignore[no-any-return]
+        return {name: output[0].tolist() for name, output in model(**inputs).items()}
+
+
+def draw_input(name: str, shape: Any) -> torch.Tensor:
+    """Draw an input of the model: ids of words for a question, else normal numbers."""
+    x = draw(f"input.{name}", shape)
+    return (x.abs() * 20).long() if name == "question" else x
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
