@@ -1,9 +1,8 @@
-"""`stgcma demo` and `stgcma run`: the stages in a row."""
+"""`stgcma demo` and `stgcma run`: preprocess, train, evaluate and report in one command."""
 
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,81 +11,84 @@ import typer
 from ..console import message, table
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .data import MissingAudio, check_failures, read_share, show_outcome
-from .options import AudioStream, Modality, NewWeights, Trim, weights_setting
+from ..train.tasks import TASKS
+from .data import check_failures, show_outcome
+from .options import (
+    CHAIN_NAMES,
+    CLIPS_OPTION,
+    AudioStream,
+    Json,
+    MaxFailed,
+    MissingAudio,
+    MissingAudioPolicy,
+    ModalityChoice,
+    NewWeights,
+    Preset,
+    Raw,
+    Seed,
+    Settings,
+    Trim,
+    WorkDir,
+    Workers,
+    read_share,
+    weights_setting,
+)
 from .train import show_scores
 
 if TYPE_CHECKING:
     from ..chain import DemoResult
 
 
-class TaskName(StrEnum):
-    """The tasks that a chain can train for."""
-
-    AVE = "ave"
-    AVS = "avs"
-    AVQA = "avqa"
-
-
 def register(app: typer.Typer) -> None:
-    """Adds the commands to `app`."""
+    """Add the commands to `app`."""
     app.command()(demo)
     app.command("run")(run_chain)
 
 
 def demo(
-    workdir: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("demo"),
-    task: Annotated[TaskName, typer.Option(help="What is learnt.")] = TaskName.AVE,
-    clips: Annotated[
-        int | None, typer.Option(help="Clips to synthesise; if not given 160, for avs 480.", min=10)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the collection.")] = 0,
+    workdir: Annotated[Path, typer.Option(help="The folder for all files.")] = Path("demo"),
+    task: Annotated[str, typer.Option(help=f"The task to train: {', '.join(TASKS)}.")] = "ave",
+    clips: Annotated[int | None, CLIPS_OPTION] = None,
+    seed: Seed = 0,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Also train without one sense, or without their exchange.")
+        bool, typer.Option("--compare", help="Also train on one modality, or without exchange between them.")
     ] = False,
 ) -> None:
-    """Run the whole job on made-up clips, in minutes.
+    """Train and evaluate on synthetic clips, in minutes.
 
-    Synthesises a collection with known answers, preprocesses it, trains, evaluates and writes the page.
+    Synthesises a collection (160 clips, 480 for avs, unless --clips is given), preprocesses it, trains,
+    evaluates and writes the report.
 
     Example: stgcma demo --workdir demo --compare
     """
     from .. import chain
-    from ..train.tasks import TASKS
 
-    result = chain.demo(workdir, task=task.value, clips=clips, seed=seed, compare=compare)
+    result = chain.demo(workdir, task=task, clips=clips, seed=seed, compare=compare)
     _show_demo(result)
     command = sys.argv[0] if Path(sys.argv[0]).name == "stgcma" else "python -m stgcma"
-    example = TASKS[task.value].demo.question
+    example = TASKS[task].demo.question
     question = f' --question "{example}"' if example else ""
     message(f"next: {command} predict {result.page.parent} {min(result.raw.rglob('*.mp4'))}{question}")
 
 
 def run_chain(
-    task: Annotated[
-        str, typer.Argument(help="ave, avs or avqa; or folder: RAW/CLASS/*.mp4.", metavar="TASK")
-    ],
-    raw: Annotated[str, typer.Argument(help="The collection's folder, a path or a URL.", metavar="RAW")],
-    workdir: Annotated[Path, typer.Argument(help="Where everything is made.", metavar="WORKDIR")],
-    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
-    workers: Annotated[int, typer.Option(help="Decoding processes.", min=1)] = 2,
-    missing_audio: Annotated[
-        MissingAudio, typer.Option(help="What becomes of a clip without sound.")
-    ] = MissingAudio.QUARANTINE,
+    task: Annotated[str, typer.Argument(help=f"The task or collection: {CHAIN_NAMES}.", metavar="TASK")],
+    raw: Raw,
+    workdir: WorkDir,
+    preset: Preset,
+    workers: Workers = 2,
+    missing_audio: MissingAudioPolicy = MissingAudio.QUARANTINE,
     audio_stream: AudioStream = "default",
     trim: Trim = False,
-    max_failed: Annotated[str, typer.Option(help="Exit with 3 when more clips than this fail.")] = "5%",
-    modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    max_failed: MaxFailed = "5%",
+    modality: ModalityChoice = None,
     weights: NewWeights = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the test result as JSON.")] = False,
+    set_: Settings = None,
+    json_: Json = False,
 ) -> None:
-    """Preprocess, train, evaluate and report, in one.
+    """Preprocess, train, evaluate and report in one command.
 
-    What is done already with the same settings is skipped, what is half done goes on.
+    Stages that are complete with the same settings are skipped; an interrupted stage continues.
 
     Example: stgcma run ave AVE_Dataset work --preset ave-clip-b16-base
     """

@@ -1,30 +1,29 @@
-"""`stgcma doctor`: whether this machine can do the work."""
+"""`stgcma doctor`: check the installation and the machine."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
 
 import typer
 
 from ..console import message
 from ..errors import StgcmaError
 from ..strict_json import strict_json
+from .options import Json
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command to `app`."""
+    """Add the command to `app`."""
     app.command()(doctor)
 
 
 def doctor(
-    json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
-    """Find out what does not work here, and what helps.
+    """Check this machine, and suggest a fix for each problem.
 
-    Looks at what is installed and decodes built-in clips.
-
-    Exit status 1 when something that preprocessing, training or evaluation needs is broken.
+    Checks the installed packages and tools, and decodes built-in clips. The exit status is 1 when something
+    that preprocessing, training or evaluation needs does not work.
 
     Example: stgcma doctor
     """
@@ -47,5 +46,5 @@ def doctor(
         content = {"ok": not problems, "counts": dict(levels), "findings": findings}
         typer.echo(strict_json(content, indent=2))
     if problems:
-        raise StgcmaError(f"problems: {problems}, warnings: {warnings}; what to do stands behind the arrows")
+        raise StgcmaError(f"problems: {problems}, warnings: {warnings}; see the fix after each →")
     message(f"no problems, warnings: {warnings}")

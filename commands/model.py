@@ -1,4 +1,4 @@
-"""`stgcma presets`, `model` and `import-reference`: architectures and weights."""
+"""`stgcma presets`, `stgcma model` and `stgcma import-reference`: architectures and weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 from ..console import table
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import Modality
+from .options import Json, ModalityChoice
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands to `app`."""
+    """Add the commands to `app`."""
     app.command()(presets)
     app.command()(model)
     app.command("import-reference")(import_reference)
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def presets() -> None:
     """List the presets, their backbones and parameters.
 
-    What differs from the paper's training settings (Table 9) is said below the table.
+    Differences from the paper's training settings (Table 9) follow below the table.
 
     Example: stgcma presets
     """
@@ -46,12 +46,12 @@ def presets() -> None:
 
 
 def model(
-    preset: Annotated[str, typer.Argument(help="See `stgcma presets`.", metavar="PRESET")],
-    json_: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    preset: Annotated[str, typer.Argument(help="A preset; `stgcma presets` lists them.", metavar="PRESET")],
+    json_: Json = False,
 ) -> None:
-    """Count a preset's parameters, operations and memory.
+    """Count the parameters, operations and memory of a preset.
 
-    Nothing is downloaded or computed.
+    Nothing is downloaded, and no weights are allocated.
 
     Example: stgcma model ave-swin-b-base --json
     """
@@ -76,16 +76,14 @@ def import_reference(
     file: Annotated[Path, typer.Argument(help="A checkpoint of the authors' release.", metavar="FILE.pth")],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to make.", metavar="OUT")],
     heads: Annotated[
-        int | None, typer.Option(help="CLIP's attention heads; width / 64 if not given.")
+        int | None, typer.Option(help="Number of attention heads (CLIP); by default width / 64.")
     ] = None,
-    modality: Annotated[
-        Modality | None,
-        typer.Option(help="av or av-nofusion, av if not given; video or audio only where no adapter tells."),
-    ] = None,
+    modality: ModalityChoice = None,
 ) -> None:
-    """Read a checkpoint of the authors' release.
+    """Convert a checkpoint of the authors' release.
 
-    It becomes one of ours; every entry is accounted for.
+    Every entry of the file must be used, otherwise the conversion fails. --modality tells av (the default)
+    from av-nofusion; video and audio are for checkpoints without adapters.
 
     Example: stgcma import-reference ave_swin_large.pth imported
     """

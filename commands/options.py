@@ -1,4 +1,4 @@
-"""Choices that commands of several files offer."""
+"""Arguments and options that several commands take, each declared once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import typer
 
 from ..errors import InputError
 
+COLLECTION_NAMES = "ave, avs-s4, music-avqa, or folder (RAW/CLASS/*.mp4)"
+CHAIN_NAMES = "ave, avs, avqa, or folder (RAW/CLASS/*.mp4)"
+SYNTHETIC_NAMES = "ave, avs-s4 or music-avqa"
+DECODER_NAMES = "auto, pyav, ffmpeg or decord"
+
 
 class Split(StrEnum):
-    """A part of a collection."""
+    """Splits of a collection."""
 
     TRAIN = "train"
     VAL = "val"
@@ -20,7 +25,7 @@ class Split(StrEnum):
 
 
 class Modality(StrEnum):
-    """The modalities that a model takes."""
+    """Modalities that a model takes; `av-nofusion` takes both without exchange between them."""
 
     AV = "av"
     AV_NOFUSION = "av-nofusion"
@@ -28,39 +33,95 @@ class Modality(StrEnum):
     AUDIO = "audio"
 
 
+class MissingAudio(StrEnum):
+    """Policies for a clip without an audio stream."""
+
+    QUARANTINE = "quarantine"
+    SILENCE = "silence"
+
+
+# For `Annotated`, where commands differ in the default.
+OUT_OPTION = typer.Option("--out", help="The file or folder to write.", metavar="PATH")
+SPLIT_OPTION = typer.Option("--split", help="The split of the collection.")
+CLIPS_OPTION = typer.Option("--clips", help="Number of clips to synthesise.", min=10)
+
+# Folders and files.
+Raw = Annotated[str, typer.Argument(help="The collection's folder, a path or a URL.", metavar="RAW")]
+Out = Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")]
+WorkDir = Annotated[Path, typer.Argument(help="The folder for shards, run and page.", metavar="WORKDIR")]
+NewRun = Annotated[
+    Path, typer.Option("--run", "--run-folder", help="The run folder to write.", metavar="RUN")
+]
+TrainedRun = Annotated[
+    Path | None, typer.Argument(help="The run folder; left out with --model.", metavar="RUN")
+]
+OtherShards = Annotated[
+    str | None,
+    typer.Option(
+        "--shards", help="A shard directory to use in place of the run's; for --model.", metavar="OUT"
+    ),
+]
+
+# Preprocessing.
+Workers = Annotated[int, typer.Option("--workers", help="Number of worker processes.", min=1)]
+MissingAudioPolicy = Annotated[
+    MissingAudio, typer.Option("--missing-audio", help="Policy for clips without an audio stream.")
+]
 AudioStream = Annotated[
-    str, typer.Option(help="The sound stream that is taken: default, loudest, or its number from 0.")
+    str,
+    typer.Option("--audio-stream", help="Audio stream to decode: default, loudest, or a number from 0."),
 ]
 Trim = Annotated[
-    bool, typer.Option("--trim", help="Take the first span of clips longer than their annotation.")
+    bool, typer.Option("--trim", help="Cut clips that are longer than their annotation to its length.")
+]
+MaxFailed = Annotated[
+    str,
+    typer.Option("--max-failed", help="Exit with 3 when a larger share of clips is quarantined."),
+]
+
+# Training and evaluation.
+Preset = Annotated[str, typer.Option("--preset", help="A preset; `stgcma presets` lists them.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, section.key=value; may be repeated.", metavar="KEY=VALUE"),
+]
+ModalityChoice = Annotated[
+    Modality | None, typer.Option("--modality", help="Modalities that the model takes.")
 ]
 NewWeights = Annotated[
     str | None,
     typer.Option(
-        "--weights", help="The backbone's weights: timm, random or a file; the preset's if not given."
+        "--weights", help="Backbone weights: timm, random or a file. By default the preset's choice."
     ),
 ]
-"""Of a command that builds a model."""
-
+"""For commands that build a model."""
 FoundWeights = Annotated[
     str | None,
-    typer.Option("--weights", help="The backbone's file of weights, where it is not found by itself."),
+    typer.Option("--weights", help="File of the backbone weights, when it has moved since training."),
 ]
-"""Of a command that loads a trained model."""
-
+"""For commands that load a trained model."""
 CheckpointFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--model", help="In place of RUN: a checkpoint folder, imported or handed on.", metavar="DIR"
-    ),
+    typer.Option("--model", help="A checkpoint folder, in place of RUN.", metavar="DIR"),
 ]
 CheckpointPreset = Annotated[
-    str | None, typer.Option("--preset", help="Of a checkpoint that does not say how it was trained.")
+    str | None, typer.Option("--preset", help="The preset of a checkpoint that does not record it.")
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue an interrupted command; start when there is none.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the output folder holds.")]
+Device = Annotated[str, typer.Option("--device", help="auto (a GPU when there is one), cpu or cuda.")]
+
+# Output.
+ScoredSplit = Annotated[Split, SPLIT_OPTION]
+ShownClips = Annotated[int, typer.Option("--clips", help="Number of clips to show.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn at random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def weights_setting(weights: str | None) -> list[str]:
-    """`--weights` as a setting of the configuration."""
+    """Return `--weights` as a setting of the configuration, an empty list when it was not given."""
     import json
 
     if weights is None:
@@ -68,8 +129,22 @@ def weights_setting(weights: str | None) -> list[str]:
     return [f"model.weights={'null' if weights == 'random' else json.dumps(weights)}"]
 
 
+def read_share(text: str) -> float:
+    """Parse the value of `--max-failed`, such as `5%` or `0.05`. Raises InputError for anything else."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"--max-failed is {text!r}, must be a share such as 5% or 0.05")
+    return value
+
+
 def one_model(run: Path | None, model: Path | None) -> Path:
-    """The folder of the trained model: RUN or `--model`. Raises InputError unless there is exactly one."""
+    """Return the folder of the trained model, RUN or `--model`.
+
+    Raises InputError unless exactly one of them is given.
+    """
     if (run is None) == (model is None):
         said = "RUN is missing" if run is None else f"RUN is {run} and --model is {model}"
         raise InputError(f"{said}; give a run folder, or a checkpoint folder with --model")

@@ -1,4 +1,4 @@
-"""`stgcma report` and `stgcma inspect`: pages for a person."""
+"""`stgcma report` and `stgcma inspect`: HTML pages of runs and of shards."""
 
 from __future__ import annotations
 
@@ -7,33 +7,30 @@ from typing import Annotated
 
 import typer
 
-from .options import FoundWeights, Split
+from .options import OUT_OPTION, SPLIT_OPTION, FoundWeights, Out, ScoredSplit, Seed, ShownClips, Split
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands to the command line."""
+    """Add the commands to `app`."""
     app.command()(report)
     app.command()(inspect)
 
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Evaluated runs; clips are shown of the first.", metavar="RUN…")
+        list[Path],
+        typer.Argument(help="Evaluated run folders; clips are shown of the first.", metavar="RUN…"),
     ],
-    split: Annotated[Split, typer.Option(help="The split they were evaluated on.")] = Split.TEST,
-    page: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Where to write; RUN/report.html if not given, comparison.html in the first of several.",
-        ),
-    ] = None,
-    clips: Annotated[int, typer.Option(help="Clips to show, half best, half worst.", min=0)] = 8,
+    split: ScoredSplit = Split.TEST,
+    page: Annotated[Path | None, OUT_OPTION] = None,
+    clips: ShownClips = 8,
     weights: FoundWeights = None,
 ) -> None:
-    """Write an HTML page of a run, or of several.
+    """Write an HTML page about one run, or about several runs.
 
-    Several stand side by side. The page needs no other file and no network.
+    The page is RUN/report.html, or comparison.html in the first folder when there are several, unless --out
+    is given. It shows curves, scores, and the clips with the best and the worst scores, and loads nothing
+    from other files or the network.
 
     Example: stgcma report run-av run-video run-audio
     """
@@ -43,23 +40,24 @@ def report(
 
 
 def inspect(
-    out: Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")],
-    split: Annotated[Split | None, typer.Option(help="Only clips of this split.")] = None,
+    out: Out,
+    split: Annotated[Split | None, SPLIT_OPTION] = None,
     class_: Annotated[
-        str | None, typer.Option("--class", help="Only clips with this class, or type of question.")
+        str | None, typer.Option("--class", help="Show only clips with this class or type of question.")
     ] = None,
     warning: Annotated[
-        str | None, typer.Option(help='Only clips with a warning that contains this; "" for any.')
+        str | None, typer.Option(help='Show only clips with a warning that contains this text; "" for any.')
     ] = None,
-    clips: Annotated[int, typer.Option(help="Clips to show at most.", min=1)] = 24,
-    seed: Annotated[int, typer.Option(help="Another seed draws other clips.")] = 0,
+    clips: ShownClips = 24,
+    seed: Seed = 0,
     page: Annotated[
-        Path | None, typer.Option(help="Where to write; OUT-inspect.html beside OUT if not given.")
+        Path | None, typer.Option(help="The file to write; by default OUT-inspect.html beside OUT.")
     ] = None,
 ) -> None:
-    """Write an HTML page of what is in the shards.
+    """Write an HTML page about a shard directory.
 
-    It shows counts, failures and some clips, and needs no other file and no network.
+    The page shows counts, failures and some clips drawn at random, and loads nothing from other files or the
+    network.
 
     Example: stgcma inspect shards --split train --class "Church bell"
     """

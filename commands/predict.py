@@ -1,4 +1,4 @@
-"""`stgcma predict`: a trained run on any video."""
+"""`stgcma predict`: apply a trained run to videos."""
 
 from __future__ import annotations
 
@@ -10,47 +10,53 @@ import typer
 from ..console import message, table
 from ..errors import InputError, StgcmaError
 from ..strict_json import strict_json
-from .options import AudioStream, CheckpointFolder, CheckpointPreset, FoundWeights, one_model
+from .options import (
+    OUT_OPTION,
+    AudioStream,
+    CheckpointFolder,
+    CheckpointPreset,
+    Device,
+    FoundWeights,
+    Json,
+    OtherShards,
+    TrainedRun,
+    one_model,
+)
 
 if TYPE_CHECKING:
     from ..predict import Predictions
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command to `app`."""
+    """Add the command to `app`."""
     app.command()(predict)
 
 
 def predict(
-    run: Annotated[
-        Path | None, typer.Argument(help="The run folder; a video with --model.", metavar="RUN")
-    ] = None,
+    run: TrainedRun = None,
     videos: Annotated[
         list[Path] | None,
-        typer.Argument(help="Video files of any length, and folders of them.", metavar="VIDEO…"),
+        typer.Argument(help="Video files of any length, or folders of them.", metavar="VIDEO…"),
     ] = None,
     question: Annotated[
-        list[str] | None, typer.Option(help="What is asked (AVQA runs); may be given often.", metavar="TEXT")
+        list[str] | None, typer.Option(help="A question for AVQA runs; may be repeated.", metavar="TEXT")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the pictures and files go.")] = Path("predictions"),
+    out: Annotated[Path, OUT_OPTION] = Path("predictions"),
     model: CheckpointFolder = None,
     preset: CheckpointPreset = None,
-    shards: Annotated[
-        str | None,
-        typer.Option(help="With --preset: shards that name the checkpoint's classes.", metavar="OUT"),
-    ] = None,
+    shards: OtherShards = None,
     weights: FoundWeights = None,
-    device: Annotated[str, typer.Option(help="auto (the GPU when there is one), cpu or cuda.")] = "auto",
+    device: Device = "auto",
     audio_stream: AudioStream = "default",
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
-    """Use a trained run on videos of any length.
+    """Apply a trained run to videos of any length.
 
-    It says what happens when, which pixels sound, or answers questions.
+    AVE runs write a timeline (PNG), subtitles (VTT) and JSON. AVS runs write the video with its sounding
+    pixels highlighted (MP4), a strip of frames (PNG), one mask per second (PNG) and JSON. AVQA runs write a
+    picture of the attended seconds and pixels of each answer (PNG) and JSON.
 
-    AVE writes a timeline (PNG), subtitles (VTT) and JSON; AVS the video with its sounding pixels laid over it
-    (MP4), a strip (PNG), a mask a second (PNG) and JSON; AVQA a picture of what each answer was taken from
-    (PNG) and JSON.
+    --shards and --preset are for a --model checkpoint that does not record its training data.
 
     Example: stgcma predict run holiday.mp4 --out predictions
     """
@@ -58,7 +64,7 @@ def predict(
 
     named = list(videos or [])
     if model is not None and run is not None:
-        named, run = [run, *named], None  # with --model, all arguments are videos
+        named, run = [run, *named], None  # with --model, every argument is a video
     predictions = ask(
         one_model(run, model),
         named,

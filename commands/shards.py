@@ -1,4 +1,4 @@
-"""`stgcma shards`: look into a shard directory."""
+"""`stgcma shards`: verify, summarise and show a shard directory."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from ..console import progress, table
 from ..errors import StgcmaError
 from ..figures import mebibytes
 from ..strict_json import strict_json
+from .options import OUT_OPTION, Json, Out
 
 if TYPE_CHECKING:
     from ..shards.statistics import Statistics
 
 shards_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look into a shard directory: verify, stats, show."
+    no_args_is_help=True, rich_markup_mode=None, help="Verify, summarise or show a shard directory."
 )
-
-OutArgument = Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")]
 
 
 @shards_app.command("verify")
 def shards_verify(
-    out: OutArgument,
+    out: Out,
     sources: Annotated[
         str | None,
-        typer.Option(help="Also compare the source files in this RAW, a path or a URL.", metavar="RAW"),
+        typer.Option(help="Also compare the source files in this folder or URL.", metavar="RAW"),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
-    """Compare every byte with what was written.
+    """Compare every byte of the shards with the manifest.
 
-    With --sources, the raw files are compared too: one that is missing, or was replaced since its clips were
-    made, is a fault. Prints a line for each fault; the exit status is then 1.
+    With --sources, the raw files are compared as well: a file that is missing, or was replaced after its
+    clips were written, is a fault. Prints one line per fault; the exit status is then 1.
 
     Example: stgcma shards verify shards
     """
@@ -64,12 +63,12 @@ def shards_verify(
 
 @shards_app.command("stats")
 def shards_stats(
-    out: OutArgument,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    out: Out,
+    json_: Json = False,
 ) -> None:
     """Count clips, seconds, classes, failures and leaks.
 
-    Where it is known what the collection should hold, that stands beside.
+    The counts of a published collection are shown beside the expected ones.
 
     Example: stgcma shards stats shards --json
     """
@@ -85,14 +84,14 @@ def shards_stats(
 
 @shards_app.command("show")
 def shards_show(
-    out: OutArgument,
+    out: Out,
     key: Annotated[str, typer.Argument(help="The clip's key.", metavar="KEY")],
-    folder: Annotated[Path | None, typer.Option("--out", help="Write the members here.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    folder: Annotated[Path | None, OUT_OPTION] = None,
+    json_: Json = False,
 ) -> None:
     """Show one clip: its description, members and labels.
 
-    Put -- before a KEY that begins with a dash.
+    With --out, the members are also written to that folder. Put -- before a KEY that begins with a dash.
 
     Example: stgcma shards show shards --out clip -- -4IFeHBBLlc
     """

@@ -1,9 +1,8 @@
-"""`stgcma train`, `ablate` and `evaluate`."""
+"""`stgcma train`, `stgcma ablate` and `stgcma evaluate`."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,9 +15,19 @@ from .options import (
     CheckpointFolder,
     CheckpointPreset,
     FoundWeights,
-    Modality,
+    Json,
+    ModalityChoice,
+    NewRun,
     NewWeights,
+    OtherShards,
+    Out,
+    Overwrite,
+    Preset,
+    Resume,
+    ScoredSplit,
+    Settings,
     Split,
+    TrainedRun,
     one_model,
     weights_setting,
 )
@@ -29,48 +38,43 @@ if TYPE_CHECKING:
 
 
 class SelectOn(StrEnum):
-    """The split that chooses the epoch."""
+    """Splits that the epoch can be selected on."""
 
     VAL = "val"
     TEST = "test"
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands to `app`."""
+    """Add the commands to `app`."""
     app.command()(train)
     app.command()(ablate)
     app.command()(evaluate)
 
 
 def train(
-    out: Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")],
-    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
-    run: Annotated[
-        Path, typer.Option("--run", "--run-folder", help="The run folder to make.", metavar="RUN")
-    ],
-    modality: Annotated[Modality | None, typer.Option(help="What the model perceives.")] = None,
+    out: Out,
+    preset: Preset,
+    run: NewRun,
+    modality: ModalityChoice = None,
     weights: NewWeights = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
-    ] = None,
+    set_: Settings = None,
     select_on: Annotated[
-        SelectOn | None, typer.Option(help="The split that chooses the epoch; test is what papers did.")
+        SelectOn | None, typer.Option(help="Split to select the epoch on; the publications used test.")
     ] = None,
     verify: Annotated[
-        bool | None, typer.Option("--verify/--no-verify", help="Check the shards' hashes in the first epoch.")
+        bool | None,
+        typer.Option("--verify/--no-verify", help="Check the shards' hashes in the first epoch."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Train with this many seeds; mean and deviation.", min=1)] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped, or begin.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    seeds: Annotated[int, typer.Option(help="Number of seeds to train with.", min=1)] = 1,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    json_: Json = False,
 ) -> None:
     """Train adapters and head on shards.
 
-    The backbone stays frozen.
-
-    Interrupted, the same command with --resume goes on to the same result. On several GPUs or machines:
-    torchrun --nproc-per-node 4 -m stgcma train … --run-folder RUN (torchrun takes --run for its own).
+    After an interruption, the same command with --resume continues to the same result. With several --seeds,
+    mean and standard deviation of the test scores are printed. On several GPUs or machines:
+    torchrun --nproc-per-node 4 -m stgcma train … --run-folder RUN (torchrun itself takes --run).
 
     Example: stgcma train shards --preset ave-demo --run run --set optim.epochs=5
     """
@@ -112,22 +116,20 @@ def train(
 
 
 def ablate(
-    out: Annotated[str, typer.Argument(help="The shard directory, a path or a URL.", metavar="OUT")],
-    preset: Annotated[str, typer.Option(help="See `stgcma presets`.")],
-    run: Annotated[Path, typer.Option(help="A new folder, for one run a variant.", metavar="RUN")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.key=value; may be given often.", metavar="KEY=VALUE"),
-    ] = None,
+    out: Out,
+    preset: Preset,
+    run: NewRun,
+    set_: Settings = None,
     weights: NewWeights = None,
-    split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped, or begin.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs that RUN holds.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    split: ScoredSplit = Split.TEST,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    json_: Json = False,
 ) -> None:
-    """Train the paper's ablation, and print its table.
+    """Train the ablation of the paper, and print its table.
 
-    The head alone, then with the temporal, spatial and global steps, then with all.
+    Trains the head alone, then with the temporal, the spatial and the global adapter, then with all. RUN
+    holds one run folder per variant.
 
     Example: stgcma ablate shards --preset ave-demo --run ablation
     """
@@ -146,20 +148,18 @@ def ablate(
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="The run folder.", metavar="RUN")] = None,
+    run: TrainedRun = None,
     model: CheckpointFolder = None,
     preset: CheckpointPreset = None,
-    shards: Annotated[
-        str | None,
-        typer.Option(help="Other shards than the run was trained on; --model needs them.", metavar="OUT"),
-    ] = None,
-    split: Annotated[Split, typer.Option(help="What to score.")] = Split.TEST,
+    shards: OtherShards = None,
+    split: ScoredSplit = Split.TEST,
     weights: FoundWeights = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Score a trained run on a split of its shards.
 
-    Or, with --model, a checkpoint folder: what stgcma import-reference makes, or a run's checkpoints/best.
+    With --model, score a checkpoint folder: the output of stgcma import-reference, or checkpoints/best of a
+    run. It needs --shards, and --preset when it does not record its training.
 
     Example: stgcma evaluate run --split test --json
     """
@@ -178,7 +178,7 @@ def evaluate(
     if stored is not None and not stored.met:
         raise StgcmaError(
             f"{path} stores {stored.score:.2%} on {split.value} (on {stored.machine}), "
-            f"which is not met: {result.score:.2%} here"
+            f"but it scores {result.score:.2%} here"
         )
 
 

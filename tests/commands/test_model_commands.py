@@ -1,0 +1,52 @@
+"""`stgcma presets`, `model` and `import-reference`."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_presets_are_listed(stgcma):
+    result = stgcma("presets")
+    assert result.status == 0
+    assert "ave-demo" in result.stdout.split()
+
+
+@pytest.mark.parametrize("preset", ["ave-demo", "avs-demo", "avqa-demo"])
+def test_a_model_is_accounted_for(stgcma, preset, monkeypatch):
+    from stgcma import model
+
+    monkeypatch.setattr(model, "describe", functools.cache(model.describe))  # an account takes seconds
+    result = stgcma("model", preset, "--json")
+    assert result.status == 0
+    summary = json.loads(result.stdout)
+    assert summary["trainable"] == summary["parameters"]["adapter"] + summary["parameters"]["head"]
+    assert 0 < summary["forward_bytes"] < summary["training_bytes"]
+    assert summary["forward_gflops"] > 0
+    assert f"{summary['trainable']:,}" in stgcma("model", preset).stdout
+
+
+def test_a_file_that_is_no_reference_checkpoint_is_named(stgcma, tmp_path):
+    (tmp_path / "notes.pth").write_text("hello")
+    result = stgcma("import-reference", tmp_path / "notes.pth", tmp_path / "out")
+    assert result.status == 2
+    assert "notes.pth" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_reference_checkpoint_becomes_one_of_ours(stgcma, tmp_path):
+    import torch
+    from stgcma.model import load_model
+
+    numbers = json.loads((ROOT / "tests/model/parity/ave_clip_fusion.json").read_text())
+    entries = {f"module.{name}": torch.ones(shape) for name, shape in numbers["state_dict"].items()}
+    torch.save(entries, tmp_path / "file.pth")
+    options = ("--heads", 2, "--modality", "av-nofusion")
+    result = stgcma("import-reference", tmp_path / "file.pth", tmp_path / "out", *options)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == f"{tmp_path / 'out'}: ave, clip 64 wide, av-nofusion, 10 frames\n"
+    config = load_model(tmp_path / "out").config
+    assert (config.heads, config.modality, config.depths, config.classes) == ((2,), "av-nofusion", (3,), 29)
