@@ -56,8 +56,8 @@ def demo(
 ) -> None:
     """Train and evaluate on synthetic clips, in minutes.
 
-    Synthesises a collection (160 clips, 480 for avs, unless --clips is given), preprocesses it, trains,
-    evaluates and writes the report.
+    Synthesises a collection (with as many clips as the task needs, unless --clips is given), preprocesses it,
+    trains, evaluates and writes the report.
 
     Example: stgcma demo --workdir demo --compare
     """

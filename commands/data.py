@@ -71,7 +71,9 @@ def preprocess(
     collection: Annotated[str, typer.Argument(help=f"The collection: {COLLECTION_NAMES}.")],
     raw: Raw,
     out: Out,
-    features: Annotated[str, typer.Option(help="Fbanks to compute: clip, swin or clip,swin.")] = "clip,swin",
+    features: Annotated[
+        str, typer.Option(help="Fbanks, comma-separated: clip (fbank_128), swin (fbank_224).")
+    ] = "clip,swin",
     workers: Workers = 2,
     decoder: Annotated[str, typer.Option(help=f"Video decoder: {DECODER_NAMES}.")] = "auto",
     missing_audio: MissingAudioPolicy = MissingAudio.QUARANTINE,

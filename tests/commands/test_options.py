@@ -11,8 +11,8 @@ from stgcma.errors import InputError
 from typer.main import get_command
 
 COMMANDS = Path(cli.__file__).parent / "commands"
-# `--weights` and `--preset` have one meaning for a new model and another for a trained one.
-TWO_MEANINGS = {"--weights", "--preset"}
+# Of a new model or of a trained one; clips to synthesise or to show.
+TWO_MEANINGS = {"--weights", "--preset", "--clips"}
 
 
 def declarations(path):
