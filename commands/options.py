@@ -40,6 +40,12 @@ class MissingAudio(StrEnum):
     SILENCE = "silence"
 
 
+def _positive(workers: int) -> int:
+    if workers < 1:
+        raise InputError(f"--workers is {workers}, must be at least 1")
+    return workers
+
+
 # For `Annotated`, where commands differ in the default.
 OUT_OPTION = typer.Option("--out", help="The file or folder to write.", metavar="PATH")
 SPLIT_OPTION = typer.Option("--split", help="The split of the collection.")
@@ -63,7 +69,7 @@ OtherShards = Annotated[
 ]
 
 # Preprocessing.
-Workers = Annotated[int, typer.Option("--workers", help="Number of worker processes.", min=1)]
+Workers = Annotated[int, typer.Option("--workers", help="Number of worker processes.", callback=_positive)]
 MissingAudioPolicy = Annotated[
     MissingAudio, typer.Option("--missing-audio", help="Policy for clips without an audio stream.")
 ]
