@@ -10,11 +10,11 @@ import typer
 
 from ..console import message, table
 from ..figures import mebibytes
+from ..preprocess.collections import COLLECTIONS
 from ..strict_json import strict_json
 from ..train.tasks import TASKS
 from .data import check_failures, show_outcome
 from .options import (
-    CHAIN_NAMES,
     CLIPS_OPTION,
     AudioStream,
     Json,
@@ -72,7 +72,12 @@ def demo(
 
 
 def run_chain(
-    task: Annotated[str, typer.Argument(help=f"The task or collection: {CHAIN_NAMES}.", metavar="TASK")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help=f"A task ({', '.join(TASKS)}) or a collection ({', '.join(COLLECTIONS)}).", metavar="TASK"
+        ),
+    ],
     raw: Raw,
     workdir: WorkDir,
     preset: Preset,

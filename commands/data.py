@@ -10,12 +10,12 @@ import typer
 
 from ..console import message
 from ..errors import TooManyFailuresError
+from ..preprocess.collections import COLLECTIONS
+from ..preprocess.media.video import decoder_choices
+from ..preprocess.synthesis import SYNTHESIZERS
 from ..strict_json import strict_json
 from .options import (
     CLIPS_OPTION,
-    COLLECTION_NAMES,
-    DECODER_NAMES,
-    SYNTHETIC_NAMES,
     AudioStream,
     Json,
     MaxFailed,
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def synthesize(
-    collection: Annotated[str, typer.Argument(help=f"The layout to write: {SYNTHETIC_NAMES}.")],
+    collection: Annotated[str, typer.Argument(help=f"The layout to write: {', '.join(SYNTHESIZERS)}.")],
     raw: Annotated[Path, typer.Argument(help="The folder to create.", metavar="RAW")],
     clips: Annotated[int, CLIPS_OPTION] = 160,
     seed: Seed = 0,
@@ -68,14 +68,14 @@ def synthesize(
 
 
 def preprocess(
-    collection: Annotated[str, typer.Argument(help=f"The collection: {COLLECTION_NAMES}.")],
+    collection: Annotated[str, typer.Argument(help=f"The collection: {', '.join(COLLECTIONS)}.")],
     raw: Raw,
     out: Out,
     features: Annotated[
         str, typer.Option(help="Fbanks, comma-separated: clip (fbank_128), swin (fbank_224).")
     ] = "clip,swin",
     workers: Workers = 2,
-    decoder: Annotated[str, typer.Option(help=f"Video decoder: {DECODER_NAMES}.")] = "auto",
+    decoder: Annotated[str, typer.Option(help=f"Video decoder: {', '.join(decoder_choices())}.")] = "auto",
     missing_audio: MissingAudioPolicy = MissingAudio.QUARANTINE,
     audio_stream: AudioStream = "default",
     trim: Trim = False,

@@ -10,11 +10,6 @@ import typer
 
 from ..errors import InputError
 
-COLLECTION_NAMES = "ave, avs-s4, music-avqa, or folder (RAW/CLASS/*.mp4)"
-CHAIN_NAMES = "ave, avs, avqa, or folder (RAW/CLASS/*.mp4)"
-SYNTHETIC_NAMES = "ave, avs-s4 or music-avqa"
-DECODER_NAMES = "auto, pyav, ffmpeg or decord"
-
 
 class Split(StrEnum):
     """Splits of a collection."""
