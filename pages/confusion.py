@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from ..train.tasks.meter import ConfusionMatrix
 
 # A cell's shade, 1 to 5: the number of these shares of its row that it is above; 0 for an empty cell.
 _SHADES = (0.0, 0.1, 0.25, 0.5, 0.75)
@@ -25,9 +26,9 @@ class ConfusionTable:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def confusion_table(result: dict[str, Any]) -> ConfusionTable:
-    """The matrix of an evaluation. Classes that were neither true nor predicted are left out."""
-    names, counts = list(result["by_class"]), result["confusion"]
+def confusion_table(matrix: ConfusionMatrix) -> ConfusionTable:
+    """Return the matrix as a table, without classes that are neither true nor predicted."""
+    names, counts = matrix.names, matrix.counts
     kept = [index for index in range(len(names)) if sum(counts[index]) or sum(row[index] for row in counts)]
     rows = tuple(
         tuple(_cell(counts[true][predicted], sum(counts[true])) for predicted in kept) for true in kept

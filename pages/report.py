@@ -1,4 +1,4 @@
-"""One self-contained HTML page of runs: scores, curves, clips, data, cost, and what they ran with."""
+"""One self-contained HTML page of runs: scores, curves, clips, data, cost and configuration."""
 
 from __future__ import annotations
 
@@ -6,73 +6,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..console import message
 from ..errors import StgcmaError
 from ..shards.manifest import read_dataset
 from ..shards.storage import Location
+from ..train.results import EvaluationResult
 from .charts import Chart, Series, line_chart
 from .confusion import confusion_table
 from .published import PROTOCOL, published_scores
 from .rendering import check_target, render, write_page
 from .runs import RunAccount, read_runs
 from .shard_account import ShardAccount, read_account
+from .tasks import VIEWS
 from .views import RankedClips, ranked_clips
 
 _T = TypeVar("_T")
 
 CLIPS_SHOWN = 8
-
-
-def _sections(detail: str) -> dict[str, str]:
-    """The page's sections: their ids, and what they are called."""
-    return {
-        "scores": "Scores",
-        "training": "Training",
-        "detail": detail,
-        "clips": "Best and worst clips",
-        "data": "Data",
-        "configuration": "Configuration",
-    }
-
-
-_LEADS = {
-    "ave": "What happens when, second by second",
-    "avs": "Which pixels make the sound, second by second",
-    "avqa": "Answers to questions about what is seen and heard",
+# Ids and titles of the page's sections, in order; the task's view names the third.
+_SECTIONS = {
+    "scores": "Scores",
+    "training": "Training",
+    "detail": "",
+    "clips": "Best and worst clips",
+    "data": "Data",
+    "configuration": "Configuration",
 }
-# What the parts of a score are called, and what the score of a single clip is.
-_WORDS: dict[str, dict[str, Any]] = {
-    "ave": {
-        "sections": _sections("Classes"),
-        "detail_caption": "The share of each class's seconds that are right",
-        "detail_heads": ("class", "seconds"),
-        "clip_score": "of the seconds right",
-    },
-    "avs": {
-        "sections": _sections("Measures"),
-        "detail_caption": "mIoU over all frames, F-score (β² = 0.3) over those that show what sounds",
-        "detail_heads": ("measure", "frames"),
-        "clip_score": "mIoU",
-    },
-    "avqa": {
-        "sections": _sections("Questions by type"),
-        "detail_caption": "The share of each type's questions that are answered right",
-        "detail_heads": ("type", "questions"),
-        "clip_score": "of the questions right",
-    },
-}
-_SCORE_NAMES = {"accuracy": "accuracy", "miou": "mIoU"}
 
 
 @dataclass(frozen=True)
 class DetailRow:
-    """A part of the score: what it is of, how many seconds or questions, and every run's share of it."""
+    """A part of the score.
+
+    Attributes:
+        count: seconds, frames or questions of the first run.
+        shares: the score of every run; None for a run without this part.
+        is_sum: the row stands for several other rows.
+    """
 
     name: str
-    count: int | None
+    count: int
     shares: tuple[float | None, ...]
+    is_sum: bool
 
 
 def write_report(
@@ -83,13 +60,18 @@ def write_report(
     clips: int = CLIPS_SHOWN,
     weights: str | Path | None = None,
 ) -> Path:
-    """Writes a page of `runs`, all evaluated on `split`, into `page`.
+    """Write a page of `runs`, all evaluated on `split`, and return its path.
 
-    Without `page`, into the first run's folder: `report.html`, or `comparison.html` for several.
+    Args:
+        runs: run folders; clips of the first one are shown.
+        split: of the shards.
+        page: where to write; in the first run's folder when not given, as `report.html`, or as
+            `comparison.html` for several runs.
+        clips: number of clips that are shown.
+        weights: path of the backbone's weights, if not where the checkpoint expects them.
 
-    The first run's clips are shown, `clips` of them; `weights` says where its backbone's weights are, if not
-    where its checkpoint says. Shards that cannot be reached any more, or hold other
-    data by now, are said to be so in the page. Raises InputError as `read_runs`. Returns the page's path.
+    Shards that cannot be read any more or hold other data now are named as such in the page. Raises
+    InputError as `read_runs`.
     """
     accounts = read_runs(runs, split)
     main = accounts[0]
@@ -104,27 +86,26 @@ def write_report(
         )
     if data_problem:
         message(f"not in the page: {data_problem}")
+    view, matrix = VIEWS[main.config.task], main.result.detail.confusion_matrix()
     content = render(
         "report.html.j2",
         title=_title(accounts),
-        lead=_LEADS[main.config.task],
+        view=view,
+        sections=_SECTIONS | {"detail": view.detail.title},
         split=split,
-        score_name=_SCORE_NAMES[main.result["score_name"]],
         runs=accounts,
         main=main,
         published=list(
             dict.fromkeys(score for run in accounts for score in published_scores(run.config, run.collection))
         ),
         main_published=published_scores(main.config, main.collection),
-        best_baseline=max(main.result["baselines"].items(), key=lambda item: item[1], default=None),
         protocol=PROTOCOL,
-        charts=charts(accounts),
-        detail=detail_rows(accounts),
-        confusion=confusion_table(main.result) if "confusion" in main.result else None,
+        charts=charts(accounts, view.score_label),
+        detail=detail_rows([run.result for run in accounts]),
+        confusion=None if matrix is None else confusion_table(matrix),
         data=data,
         data_problem=data_problem,
         ranked=ranked,
-        **_WORDS[main.config.task],
     )
     return write_page(page, content)
 
@@ -136,7 +117,7 @@ def _title(runs: Sequence[RunAccount]) -> str:
 
 
 def _reach(read: Callable[[], _T]) -> tuple[_T | None, str]:
-    """What `read` gives, or None and why it cannot: a page outlives the shards that it is of."""
+    """Return the result of `read` and "", or None and the error: a page may be written after its shards."""
     try:
         return read(), ""
     except (StgcmaError, OSError) as error:
@@ -144,13 +125,13 @@ def _reach(read: Callable[[], _T]) -> tuple[_T | None, str]:
 
 
 def _read_shards(run: RunAccount) -> ShardAccount:
-    """The shards of the evaluation, else those of the training, if they hold the same data as then.
+    """Read the shards of the evaluation, or of the training, if they still hold the data that was scored.
 
-    Raises StgcmaError saying of each why not.
+    Raises StgcmaError with the reason for each.
     """
-    wanted = run.result["data_fingerprint"]
+    wanted = run.result.data_fingerprint
     problems = []
-    for location in dict.fromkeys((run.result["shards"], run.about["shards"])):
+    for location in dict.fromkeys((run.result.shards, run.facts.shards)):
         found, problem = _reach(partial(_same_data, location, wanted))
         if found is not None:
             return found
@@ -167,12 +148,15 @@ def _same_data(location: Location, fingerprint: str) -> ShardAccount:
     return read_account(location)
 
 
-def charts(runs: Sequence[RunAccount]) -> list[Chart]:
-    """Loss and score over the epochs: of one run on train and the selection split, of several a line each."""
+def charts(runs: Sequence[RunAccount], score_label: str) -> list[Chart]:
+    """Return charts of loss and score over the epochs.
+
+    Of one run: the score on the training and the selection split. Of several: a line a run.
+    """
     runs = [run for run in runs if run.epochs]
     if not runs:
         return []
-    name = runs[0].result["score_name"]
+    name = runs[0].result.score_name
     if len(runs) == 1:
         run = runs[0]
         losses = [_series(run, "training", "loss")]
@@ -182,7 +166,7 @@ def charts(runs: Sequence[RunAccount]) -> list[Chart]:
         scores = [_series(run, run.name, f"{run.selected_on}_{name}") for run in runs]
     return [
         line_chart("Training loss", losses),
-        line_chart(f"Score ({_SCORE_NAMES[name]})", scores, percent=True),
+        line_chart(f"Score ({score_label})", scores, percent=True),
     ]
 
 
@@ -190,33 +174,10 @@ def _series(run: RunAccount, name: str, key: str) -> Series:
     return Series(name, [(row["epoch"], row[key]) for row in run.epochs if row[key] is not None])
 
 
-def detail_rows(runs: Sequence[RunAccount]) -> list[DetailRow]:
-    """The parts of the score of the task, and each run's share: classes, or question types, or measures."""
-    results = [run.result for run in runs]
-    first = results[0]
-    if "by_class" in first:
-        seconds = [sum(row) for row in first["confusion"]]
-        return [
-            DetailRow(name, count, tuple(result["by_class"].get(name) for result in results))
-            for name, count in zip(first["by_class"], seconds, strict=True)
-        ]
-    if "by_type" in first:
-        types = [
-            DetailRow(
-                name, kind["questions"], tuple(result["by_type"][name]["accuracy"] for result in results)
-            )
-            for name, kind in first["by_type"].items()
-        ]
-        return types + [
-            DetailRow(
-                f"all {name}",
-                sum(kind["questions"] for own, kind in first["by_type"].items() if own.split()[0] == name),
-                tuple(result["by_modality"][name] for result in results),
-            )
-            for name in first["by_modality"]
-        ]
-    shown = first["frames"] - first["frames_without_object"]
+def detail_rows(results: Sequence[EvaluationResult]) -> list[DetailRow]:
+    """Return the parts of the first result's score, with the scores of all results."""
+    scores = [{row.name: row.share for row in result.detail.rows()} for result in results]
     return [
-        DetailRow("mIoU at 0.5", first["frames"], tuple(result["miou"] for result in results)),
-        DetailRow("F-score", shown, tuple(result["f_score"] for result in results)),
+        DetailRow(row.name, row.count, tuple(named.get(row.name) for named in scores), row.kind == "sum")
+        for row in results[0].detail.rows()
     ]

@@ -1,4 +1,4 @@
-"""What a run folder says of its run, read for a page."""
+"""Run folders, read for a page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,65 @@ from typing import Any
 
 from ..errors import InputError
 from ..train.config import RunConfig
+from ..train.fields import damage_named, field
+from ..train.results import EvaluationResult, read_evaluation
 from ..train.run_folder import METRICS, SUMMARY, RunFolder
 
-SCORE_NAMES = ("accuracy", "miou")
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Fields of `run.json`.
+
+    Attributes:
+        processes: that trained, one a device.
+        backbone_sha256: of the frozen tensors.
+    """
+
+    shards: str
+    trainable_parameters: int
+    total_parameters: int
+    processes: int
+    machine: str
+    versions: dict[str, str]
+    git_revision: str | None
+    backbone_kind: str
+    backbone_sha256: str
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> RunFacts:
+        """Read the content of `run.json`. Raises ValueError naming the field that is missing or damaged."""
+        backbone = field(content, "backbone", dict[str, Any])
+        return cls(
+            shards=field(content, "shards", str),
+            trainable_parameters=field(content, "trainable_parameters", int),
+            total_parameters=field(content, "total_parameters", int),
+            processes=field(content, "processes", int),
+            machine=field(content, "machine", str),
+            versions=field(content, "versions", dict[str, str]),
+            git_revision=field(content, "git_revision", str | None),
+            backbone_kind=field(backbone, "kind", str),
+            backbone_sha256=field(backbone, "sha256", str),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """Fields of `summary.json`: time, memory and speed of a finished training."""
+
+    seconds: float
+    peak_memory_bytes: int
+    items_per_second: float
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> TrainingCost:
+        """Read the content of `summary.json`. Raises ValueError naming the field at fault."""
+        return cls(
+            seconds=field(content, "seconds", float),
+            peak_memory_bytes=field(content, "peak_memory_bytes", int),
+            items_per_second=field(content, "items_per_second", float),
+        )
 
 
 @dataclass(frozen=True)
@@ -20,11 +76,10 @@ class RunAccount:
     """A run as a page shows it.
 
     Attributes:
-        name: the run folder's, told apart from those of the page's other runs.
+        name: the run folder's name, with its parent's where two of the page's runs have the same.
         collection: of its training clips, e.g. `ave` or `folder`.
-        about: `run.json`.
         epochs: the lines of `metrics.jsonl`.
-        summary: what the training came to; None while it is not finished.
+        cost: of the training; None while it is not finished.
         result: the evaluation on the page's split.
     """
 
@@ -32,14 +87,14 @@ class RunAccount:
     folder: RunFolder
     config: RunConfig
     collection: str
-    about: dict[str, Any]
+    facts: RunFacts
     epochs: list[dict[str, Any]]
-    summary: dict[str, Any] | None
-    result: dict[str, Any]
+    cost: TrainingCost | None
+    result: EvaluationResult
 
     @property
     def config_text(self) -> str:
-        """The resolved configuration as it lies in the run folder."""
+        """The resolved configuration, as the text of `config.yaml`."""
         return self.folder.config_text()
 
     @property
@@ -49,16 +104,17 @@ class RunAccount:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch that is scored, counted from 1; None when none is noted."""
-        name = f"{self.selected_on}_{self.result['score_name']}"
+        """The epoch whose checkpoint is scored, counted from 1; None when no epoch has a score."""
+        name = f"{self.selected_on}_{self.result.score_name}"
         scores = [(row["epoch"], row[name]) for row in self.epochs if row[name] is not None]
         return max(scores, key=lambda row: row[1])[0] if scores else None
 
 
 def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
-    """The runs at `paths`, all for one task and evaluated on `split`.
+    """Read the runs at `paths`, all for one task and evaluated on `split`.
 
-    Raises InputError naming the folder that is no run, or was not evaluated so, or is for another task.
+    Raises InputError naming the folder that is no run, was not evaluated on `split` or is for another task,
+    or the file and the field that are damaged.
     """
     if not paths:
         raise InputError("RUN is missing: name at least one run folder")
@@ -75,49 +131,39 @@ def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
 def _read(path: Path, name: str, split: str) -> RunAccount:
     folder = RunFolder.open(path)
     evaluation = f"evaluation-{split}.json"
-    result = folder.read_evaluation(evaluation)
+    result = read_evaluation(folder, evaluation)
     if result is None:
         there = (path / evaluation).is_file()
         what = f"'s {evaluation} is of an earlier checkpoint" if there else f" has no {evaluation}"
         raise InputError(f"RUN {path}{what}; make it with `stgcma evaluate {path} --split {split}`")
     config = folder.read_config()
-    if fault := _result_fault(result):
-        raise InputError(f"{path / evaluation} {fault}; it is damaged, or not of this version")
+    if result.task != config.task:
+        raise InputError(f"{path / evaluation} is of {result.task}, the run is for {config.task}")
     parts = ("train", config.train.select_on)
-    needed = ("epoch", "loss", *(f"{part}_{result['score_name']}" for part in parts))
+    needed = ("epoch", "loss", *(f"{part}_{result.score_name}" for part in parts))
     epochs = folder.read_rows(METRICS)
     for number, row in enumerate(epochs, 1):
-        # null is a number that JSON cannot hold: of nothing, or infinite.
+        # JSON holds null for numbers that are not finite, such as the score of an empty split.
         if missing := [field for field in needed if not isinstance(row.get(field, ""), int | float | None)]:
             raise InputError(f"{path / METRICS}:{number} has no number as its {missing[0]}")
+    with damage_named(path / RUN_FILE):
+        facts = RunFacts.from_json(folder.read_json(RUN_FILE))
+    with damage_named(path / SUMMARY):
+        cost = TrainingCost.from_json(folder.read_json(SUMMARY)) if (path / SUMMARY).is_file() else None
     return RunAccount(
         name=name,
         folder=folder,
         config=config,
         collection=folder.read_dataset().name,
-        about=folder.read_json("run.json", texts=("shards",)),
+        facts=facts,
         epochs=epochs,
-        summary=folder.read_json(SUMMARY) if (path / SUMMARY).is_file() else None,
+        cost=cost,
         result=result,
     )
 
 
-def _result_fault(result: dict[str, Any]) -> str | None:
-    for field in ("score_name", "shards", "data_fingerprint"):
-        if not isinstance(result.get(field), str):
-            return f"has no text as its {field}"
-    if result["score_name"] not in SCORE_NAMES:
-        return f"has the score {result['score_name']!r}, expected {' or '.join(SCORE_NAMES)}"
-    baselines = result.get("baselines")
-    if not isinstance(baselines, dict) or not all(
-        isinstance(each, int | float) for each in baselines.values()
-    ):
-        return "has no numbers as its baselines"
-    return None
-
-
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The folders' own names, with their parents' where two are equal."""
+    """Return the folders' names, with their parents' names where two are equal."""
     resolved = [path.resolve() for path in paths]
     counts = Counter(path.name for path in resolved)
     return [path.name if counts[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in resolved]

@@ -1,37 +1,31 @@
-"""One self-contained HTML page of clips from the shards: what training gets to see, hear and learn."""
+"""One self-contained HTML page of clips from the shards, as training reads them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..console import progress
 from ..errors import InputError
-from ..shards.members import (
-    class_name,
-    member,
-    named_clip,
-    question_text,
-    read_description,
-    read_labels,
-    read_questions,
-)
+from ..shards.members import named_clip
 from ..shards.reader import ClipPlace, ClipReader, clip_places
-from ..shards.schema import QUESTION_TYPES, SPLITS, ClipRecord, DatasetInfo
+from ..shards.schema import SPLITS, ClipRecord, DatasetInfo
 from ..shards.storage import LocalStore, Location, open_store
 from .rendering import check_target, render, write_page
 from .shard_account import read_account, warning_kind
-from .strips import Strip, classes_row, clip_strip, frames_row, masks_row, sound_row, true_masks
+from .strips import Strip, clip_strip, frames_row, sound_row
+from .tasks import VIEWS
+from .tasks.base import AskedQuestion, in_order
 
 CLIPS_SHOWN = 24
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which clips are shown: `None` is any. `warning` is a part of a warning's text, of any case."""
+    """Choice of clips; None is any. `warning`: a part of a warning's text, in any case."""
 
     split: str | None = None
     class_: str | None = None
@@ -41,37 +35,28 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question of a clip, its answer and its type."""
-
-    text: str
-    answer: str
-    kind: str
-
-
-@dataclass(frozen=True)
 class SampleView:
-    """A clip as the page shows it. `classes`: the classes or question types that it is filtered by."""
+    """A clip of the page. `classes`: the classes or question types that it is filtered by."""
 
     record: ClipRecord
     classes: tuple[str, ...]
     strip: Strip
-    questions: tuple[Question, ...]
+    questions: tuple[AskedQuestion, ...]
 
     @property
     def warning_kinds(self) -> tuple[str, ...]:
-        """Its warnings as they are counted."""
+        """The kinds of its warnings, each once."""
         return tuple(dict.fromkeys(map(warning_kind, self.record.warnings)))
 
 
 def write_samples(out: Location, wanted: Wanted | None = None, *, page: Path | None = None) -> Path:
-    """Writes a page of clips of the shard directory `out` into `page`, or `OUT-inspect.html` beside it.
+    """Write a page of clips of the shard directory `out` into `page`, or `OUT-inspect.html` beside it.
 
-    The tables are read, and of the shards only the clips that are shown; with a class, also those that
-    are drawn before enough have it.
+    The tables are read, and of the shards only the clips that are shown; with a class, also clips that
+    are drawn before enough of that class are found.
 
-    Raises InputError when `out` is no finished directory, when nothing is as `wanted`, and when `out` is a
-    URL and there is no `page`.
+    Raises InputError when `out` is no finished directory, when no clip is as `wanted`, and when `out` is a
+    URL and `page` is not given.
     """
     wanted = wanted or Wanted()
     page = page or _beside(out)
@@ -90,16 +75,16 @@ def write_samples(out: Location, wanted: Wanted | None = None, *, page: Path | N
         data=account,
         wanted=wanted,
         clips=clips,
-        splits=_in_order(clip.record.split for clip in clips),
+        splits=in_order(clip.record.split for clip in clips),
         classes=sorted({name for clip in clips for name in clip.classes}),
         warnings=sorted({kind for clip in clips for kind in clip.warning_kinds}),
-        class_word="question type" if account.info.task == "avqa" else "class",
+        view=VIEWS[account.info.task],
     )
     return write_page(page, content)
 
 
 def _beside(out: Location) -> Path:
-    """Not in the directory, which holds what the contract names and nothing else."""
+    """Return the page's path beside `out`, not in it: the format names all files of a shard directory."""
     store = open_store(out)
     if not isinstance(store, LocalStore):
         raise InputError(f"OUT {out} is a URL: say with --page where the page is to be written")
@@ -110,30 +95,23 @@ def _beside(out: Location) -> Path:
 def _check(wanted: Wanted, info: DatasetInfo) -> None:
     if wanted.split is not None and wanted.split not in SPLITS:
         raise InputError(f"--split is {wanted.split!r}, must be one of {', '.join(SPLITS)}")
-    known = known_classes(info)
+    known = VIEWS[info.task].filter_names(info)
     if wanted.class_ is not None and wanted.class_ not in known:
         # In quotes: names hold commas.
         raise InputError(f"--class is {wanted.class_!r}, must be one of {', '.join(map(repr, known))}")
 
 
-def known_classes(info: DatasetInfo) -> list[str]:
-    """What clips of a collection are filtered by: its classes, or where it has questions their types."""
-    if info.task == "avqa":
-        return [" ".join(kind) for kind in QUESTION_TYPES]
-    return list(info.classes)
-
-
 def _chosen(
     out: Location, info: DatasetInfo, manifest: Sequence[ClipRecord], wanted: Wanted
 ) -> Iterator[tuple[ClipRecord, dict[str, bytes]]]:
-    """Clips as wanted, drawn at random, from all splits in turn."""
+    """Yield clips as wanted, drawn at random, from all splits in turn."""
     candidates = [
         (record, place)
         for record, place in zip(manifest, clip_places(manifest), strict=True)
         if wanted.split in (None, record.split) and _has_warning(record, wanted.warning)
     ]
     if not candidates:
-        raise InputError(f"{out} has no clip{_said(wanted)}")
+        raise InputError(f"{out} has no clip{_description(wanted)}")
     found = 0
     with closing(ClipReader(out)) as reader, progress("clips") as bar:
         row = bar.add_task("read clips", total=min(wanted.clips, len(candidates)), note="")
@@ -142,20 +120,20 @@ def _chosen(
                 break
             members = reader.read(place)
             with named_clip(out, record.key):
-                fits = wanted.class_ is None or wanted.class_ in _classes(info, members)
+                fits = wanted.class_ is None or wanted.class_ in VIEWS[info.task].names_of(info, members)
             if fits:
                 found += 1
                 yield record, members
             note = "" if wanted.class_ is None else f"{number + 1:,} looked at for {wanted.class_}"
             bar.update(row, completed=found, note=note)
     if not found:
-        raise InputError(f"{out} has no clip{_said(wanted)}")
+        raise InputError(f"{out} has no clip{_description(wanted)}")
 
 
 def _drawn(
     candidates: Sequence[tuple[ClipRecord, ClipPlace]], seed: int
 ) -> Iterator[tuple[ClipRecord, ClipPlace]]:
-    """All candidates in a random order, in which the splits take turns."""
+    """Yield all candidates in a random order in which the splits alternate."""
     rng = random.Random(seed)
     by_split: dict[str, list[tuple[ClipRecord, ClipPlace]]] = {}
     for candidate in candidates:
@@ -172,45 +150,20 @@ def _has_warning(record: ClipRecord, text: str | None) -> bool:
     return text is None or any(text.casefold() in warning.casefold() for warning in record.warnings)
 
 
-def _said(wanted: Wanted) -> str:
-    """What was asked for, for a message."""
-    said = f" in split {wanted.split}" if wanted.split else ""
-    said += f" with class {wanted.class_!r}" if wanted.class_ else ""
-    return said + (f" with a warning that contains {wanted.warning!r}" if wanted.warning is not None else "")
-
-
-def _classes(info: DatasetInfo, members: dict[str, bytes]) -> tuple[str, ...]:
-    """What a clip is filtered by, in the order in which it has them."""
-    if info.task == "avqa":
-        return _in_order(" ".join(asked["type"]) for asked in read_questions(member(members, "qa.json")))
-    if "label.npy" in members:
-        return _in_order(class_name(info.classes, label) for label in read_labels(members["label.npy"]))
-    return (str(read_description(member(members, "json")).get("category", "")),)
-
-
-def _in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, in the order of their first appearance."""
-    return tuple(dict.fromkeys(names))
+def _description(wanted: Wanted) -> str:
+    """Return the wanted split, class and warning as words of a message."""
+    text = f" in split {wanted.split}" if wanted.split else ""
+    text += f" with class {wanted.class_!r}" if wanted.class_ else ""
+    return text + (f" with a warning that contains {wanted.warning!r}" if wanted.warning is not None else "")
 
 
 def _view(info: DatasetInfo, record: ClipRecord, members: dict[str, bytes]) -> SampleView:
-    rows = [frames_row(record.key, members)]
-    if info.task == "avs":
-        masks = true_masks(members)
-        known = sum(mask is not None for mask in masks)
-        alt = f"Frames of {record.key}, {known} of {len(masks)} with their mask"
-        rows.append(masks_row("masks", members, masks, alt))
-    rows.append(sound_row(record.key, members))
-    if "label.npy" in members:
-        rows.append(classes_row("label", read_labels(members["label.npy"]), info.classes))
+    view = VIEWS[info.task]
+    rows = view.true_rows(record.key, info, members)
+    frames, sound = frames_row(record.key, members), sound_row(record.key, members)
     return SampleView(
         record=record,
-        classes=_classes(info, members),
-        strip=clip_strip(members, info, rows),
-        questions=_questions(members),
+        classes=view.names_of(info, members),
+        strip=clip_strip(members, info, [frames, *rows.above, sound, *rows.below]),
+        questions=view.questions(members),
     )
-
-
-def _questions(members: dict[str, bytes]) -> tuple[Question, ...]:
-    asked = read_questions(members["qa.json"]) if "qa.json" in members else []
-    return tuple(Question(question_text(one), one["answer"], " ".join(one["type"])) for one in asked)

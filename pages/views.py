@@ -1,21 +1,19 @@
-"""The clips that a model is best and worst at: what is true, what it said, how sure it was."""
+"""The clips of a split that a model predicts best and worst, with true and predicted answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..console import progress
-from ..figures import percent
 from ..model import load_model
-from ..shards.members import Question, named_clip, question_text, read_questions
+from ..shards.members import named_clip
 from ..shards.storage import Location
-from ..train.data import Batch, ClipDataset, make_loader, open_task
+from ..train.data import ClipDataset, make_loader, open_task
 from ..train.distributed import pick_device
 from ..train.evaluation import outputs
 from ..train.loading import open_clips
@@ -23,31 +21,15 @@ from ..train.memory import memory_explained, scoring_advice
 from ..train.objective import set_tf32
 from ..train.order import ScoringOrder
 from ..train.run_folder import RunFolder
-from ..train.tasks.ave import AveTask
-from ..train.tasks.avqa import AvqaTask
-from ..train.tasks.avs import frame_iou
-from ..train.tasks.base import Task, Tensors
-from .strips import Row, Strip, classes_row, clip_strip, frames_row, masks_row, sound_row, true_masks
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A question, the true and the predicted answer, and the share of the latter."""
-
-    question: str
-    true: str
-    predicted: str
-    confidence: float
-
-    @property
-    def right(self) -> bool:
-        """Whether the predicted answer is the true one."""
-        return self.true == self.predicted
+from ..train.tasks.meter import Tensors
+from .strips import Strip, clip_strip, frames_row, sound_row
+from .tasks import VIEWS
+from .tasks.base import Answer, Prediction
 
 
 @dataclass(frozen=True)
 class ClipView:
-    """A clip as a report shows it. `score`: how good the model is on it, a share."""
+    """A clip of a report. `score`: the task's score of this clip alone, a share."""
 
     key: str
     score: float
@@ -59,7 +41,7 @@ class ClipView:
 class RankedClips:
     """The clips that are predicted best, best first, and worst, worst first; none is in both.
 
-    What is wholly right is not among the worst; `all_right` says that there is nothing else.
+    Clips with a score of 1 are not among the worst; `all_right` is set when all clips have it.
     """
 
     best: list[ClipView]
@@ -67,51 +49,44 @@ class RankedClips:
     all_right: bool
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """One clip's outputs and targets, without the batch's first dimension."""
-
-    outputs: Tensors
-    targets: Tensors
-
-
 def ranked_clips(
     run: RunFolder, shards: Location, split: str, *, count: int, weights: str | Path | None = None
 ) -> RankedClips:
-    """Of the clips of `split` the `count` / 2 best predicted and as many of the worst.
+    """Return the `count` / 2 best predicted clips of `split`, and as many of the worst.
 
-    The model scores every clip; pictures are made of those that are shown.
+    The model scores every clip; pictures are made of those that are returned. Raises as `evaluate`.
     """
     config = run.read_config()
     task = open_task(shards)
     device = pick_device()
     model = load_model(run.best, weights)
     set_tf32(allowed=config.train.tf32)
+    batch_size = config.optim.batch_size
     dataset = open_clips(shards, split, task, config.data, model.config, measured=run.read_dataset())
     with (
         closing(dataset),
-        memory_explained(f"scoring {config.optim.batch_size} clips at a time", device, scoring_advice),
+        memory_explained(f"scoring {batch_size} clips at a time", device, scoring_advice),
+        progress("clips") as bar,
     ):
         model.to(device)
 
-        def made(order: ScoringOrder, workers: int) -> Any:
+        def predicted(order: ScoringOrder, workers: int) -> Iterator[tuple[Tensors, Tensors]]:
+            """Yield outputs and targets of one clip after the other."""
             loader = make_loader(dataset, order, workers=workers)
-            return outputs(model, loader, device, config.train.precision)
+            for batch, made in outputs(model, loader, device, config.train.precision):
+                for index in range(len(batch.keys)):
+                    yield task.clip_of(made, batch.targets, index)
 
-        score = _SCORES[task.name]
+        row = bar.add_task("rank clips", total=len(dataset), note="")
         scores: list[float] = []
-        with progress("clips") as bar:
-            row = bar.add_task("rank clips", total=len(dataset), note="")
-            for batch, output in made(
-                ScoringOrder(len(dataset), config.optim.batch_size), config.data.workers
-            ):
-                scores += [score(clip) for clip in _clips(batch, output)]
-                bar.update(row, completed=len(scores))
+        for made, targets in predicted(ScoringOrder(len(dataset), batch_size), config.data.workers):
+            scores.append(task.clip_score(made, targets))
+            bar.update(row, completed=len(scores))
         best, worst = best_and_worst(scores, count)
+        shown = [*best, *worst]
         views = {
-            index: _view(task, dataset, index, clip, scores[index])
-            for index, (batch, output) in zip([*best, *worst], made(_Chosen([*best, *worst]), 0), strict=True)
-            for clip in _clips(batch, output)
+            index: _view(dataset, index, made, targets, scores[index])
+            for index, (made, targets) in zip(shown, predicted(_Chosen(shown), 0), strict=True)
         }
     return RankedClips(
         [views[index] for index in best], [views[index] for index in worst], all_right=min(scores) == 1
@@ -119,9 +94,9 @@ def ranked_clips(
 
 
 def best_and_worst(scores: Sequence[float], count: int) -> tuple[list[int], list[int]]:
-    """Where the highest scores are, highest first, and the lowest, lowest first; at most `count` in all.
+    """Return the indices of the highest scores, highest first, and of the lowest, lowest first.
 
-    A score of 1 is none of the lowest, however few are lower.
+    At most `count` in all. A score of 1 is not among the lowest.
     """
     ranked = [int(index) for index in np.argsort([-value for value in scores], kind="stable")]
     shown = min(count, len(ranked))
@@ -131,88 +106,19 @@ def best_and_worst(scores: Sequence[float], count: int) -> tuple[list[int], list
 
 
 class _Chosen(ScoringOrder):
-    """Some clips, one a batch: predictions of all would not fit in memory."""
+    """Some clips, one a batch: the predictions of all clips would not fit in memory."""
 
     def __init__(self, chosen: list[int]) -> None:
         super().__init__(len(chosen), 1)
         self._clips = chosen  # type: ignore[assignment]
 
 
-def _clips(batch: Batch, made: Tensors) -> list[_Clip]:
-    owner = batch.targets.get("owner")
-    clips = []
-    for place in range(len(batch.keys)):
-        own = place if owner is None else owner == place
-        clips.append(
-            _Clip(
-                {name: tensor[own] for name, tensor in made.items()},
-                {name: tensor[own] for name, tensor in batch.targets.items()},
-            )
-        )
-    return clips
-
-
-def _seconds_right(clip: _Clip) -> float:
-    return float((clip.outputs["logits"].argmax(-1) == clip.targets["labels"]).float().mean())
-
-
-def _mean_iou(clip: _Clip) -> float:
-    annotated = clip.targets["annotated"]
-    if not annotated.any():
-        return 0.0
-    logits = clip.outputs["mask_logits"].squeeze(1)[annotated]
-    return float(frame_iou(logits > 0, clip.targets["masks"][annotated]).mean())
-
-
-def _questions_right(clip: _Clip) -> float:
-    return float((clip.outputs["answer_logits"].argmax(-1) == clip.targets["answer"]).float().mean())
-
-
-_SCORES: dict[str, Callable[[_Clip], float]] = {
-    "ave": _seconds_right,
-    "avs": _mean_iou,
-    "avqa": _questions_right,
-}
-
-
-def _view(task: Task, dataset: ClipDataset, index: int, clip: _Clip, score: float) -> ClipView:
-    key = dataset.places[index].key
-    members = dataset.members(index)
+def _view(dataset: ClipDataset, index: int, made: Tensors, targets: Tensors, score: float) -> ClipView:
+    key, members, info = dataset.places[index].key, dataset.members(index), dataset.task.info
+    clip = Prediction(key, members, info, made, targets)
+    view = VIEWS[info.task]
     with named_clip(dataset.location, key):
-        return _drawn(task, dataset, key, members, clip, score)
-
-
-def _drawn(
-    task: Task, dataset: ClipDataset, key: str, members: dict[str, bytes], clip: _Clip, score: float
-) -> ClipView:
-    rows = [frames_row(key, members)]
-    answers: tuple[Answer, ...] = ()
-    if isinstance(task, AvqaTask):
-        answers = _answers(task, clip, read_questions(members["qa.json"]))
-    elif not isinstance(task, AveTask):
-        predicted = (clip.outputs["mask_logits"].squeeze(1) > 0).numpy()
-        rows += [
-            masks_row("true", members, true_masks(members), f"Frames of {key} with the pixels that sound"),
-            masks_row("predicted", members, predicted, f"Frames of {key} with the pixels said to sound"),
-        ]
-    rows.append(sound_row(key, members, dataset.fbank))
-    if isinstance(task, AveTask):
-        true, names = clip.targets["labels"].tolist(), task.info.classes
-        shares = clip.outputs["logits"].softmax(-1)
-        rows += [
-            classes_row("true", true, names),
-            classes_row("predicted", shares.argmax(-1).tolist(), names, true=true),
-        ]
-        confidence = tuple(percent(float(share)) for share in shares.max(-1).values)
-        rows.append(Row("how sure", cells=confidence))
-    return ClipView(key, score, clip_strip(members, task.info, rows), answers)
-
-
-def _answers(task: AvqaTask, clip: _Clip, asked: list[Question]) -> tuple[Answer, ...]:
-    names = list(task.answers)
-    shares = clip.outputs["answer_logits"].softmax(-1)
-    rows = zip(asked, shares.argmax(-1).tolist(), shares.max(-1).values, strict=True)
-    return tuple(
-        Answer(question_text(one), one["answer"], names[predicted], float(share))
-        for one, predicted, share in rows
-    )
+        rows = view.predicted_rows(clip)
+        sound = sound_row(key, members, dataset.fbank)
+        strip = clip_strip(members, info, [frames_row(key, members), *rows.above, sound, *rows.below])
+        return ClipView(key, score, strip, view.answers(clip))

@@ -28,6 +28,19 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 MODULES = ("stgcma.train.loop", "stgcma.train.evaluation", "stgcma.predict", "stgcma.pages.report")
+RESULT = {
+    "task": "ave",
+    "split": "test",
+    "clips": 1,
+    "modality": "av",
+    "score_name": "accuracy",
+    "score": 0.5,
+    "by_class": {"Bell": 0.5},
+    "confusion": [[2]],
+    "baselines": {},
+    "selected_on": "val",
+    "machine": "x86_64",
+}
 
 
 @pytest.fixture
@@ -36,8 +49,8 @@ def run(tmp_path):
     with tarfile.open(EARLIER / "models.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     run = RunFolder(tmp_path / "run")
-    texts = {"checkpoint_sha256": run.best_sha256(), "score_name": "accuracy", "data_fingerprint": "0"}
-    run.write_json("evaluation-test.json", texts | {"shards": str(tmp_path / "ave"), "baselines": {}})
+    texts = {"checkpoint_sha256": run.best_sha256(), "shards": str(tmp_path / "ave"), "data_fingerprint": "0"}
+    run.write_json("evaluation-test.json", RESULT | texts)
     return tmp_path / "run"
 
 
@@ -233,10 +246,14 @@ def test_sizes_of_no_model_are_refused(changes):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("evaluation-test.json", {"score_name": "odd"}, "has the score 'odd', expected accuracy or miou"),
-        ("evaluation-test.json", {"shards": 3}, "has no text as its shards"),
-        ("evaluation-test.json", {"baselines": {"a": "b"}}, "has no numbers as its baselines"),
-        ("run.json", {"shards": None}, r"run\.json has no text as its shards"),
+        ("evaluation-test.json", {"score_name": "odd"}, "score_name is 'odd', expected 'accuracy'"),
+        ("evaluation-test.json", {"shards": 3}, "shards: input should be a valid string, got 3"),
+        ("evaluation-test.json", {"baselines": {"a": "b"}}, "baselines.a: .* a valid number, got 'b'"),
+        ("evaluation-test.json", {"confusion": [[1, 2]]}, "confusion is not 1 × 1"),
+        ("run.json", {"shards": None}, r"run\.json: shards: .* a valid string, got None"),
+        ("run.json", {"backbone": {"kind": "random"}}, r"run\.json: sha256 is missing"),
+        ("run.json", {"versions": ["torch"]}, r"run\.json: versions: .* a valid dictionary"),
+        ("summary.json", {"seconds": "long"}, r"summary\.json: seconds: .* a valid number, got 'long'"),
         ("metrics.jsonl", {"epoch": "one"}, r"metrics\.jsonl:1 has no number as its epoch"),
     ],
 )

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ..errors import InputError
+from .fields import damage_named, field
 from .run_folder import RunFolder
 from .tasks import TASKS
-from .tasks.meter import ScoreRow, TaskResult, field
+from .tasks.meter import ScoreRow, TaskResult
 
 # Scores differ by rounding between machines; a score that is lower by more than this is another score.
 TOLERANCE = 0.001
@@ -78,11 +78,7 @@ class EvaluationResult:
 
     def rows(self) -> list[ScoreRow]:
         """Return the scores of the parts of the split, the baselines and the score, as rows of a table."""
-        parts = [
-            replace(row, name=f"all {row.name}") if row.kind == "sum" else row
-            for row in self.detail.rows()
-            if row.kind != "score"
-        ]
+        parts = [row for row in self.detail.rows() if row.kind != "score"]
         compared = [
             ScoreRow(f"baseline: {name}", value, self.clips) for name, value in self.baselines.items()
         ]
@@ -122,7 +118,7 @@ class EvaluationResult:
 
         Raises InputError naming `where` and the field that is missing or damaged.
         """
-        try:
+        with damage_named(where):
             task = field(content, "task", str)
             if task not in TASKS:
                 raise ValueError(f"task is {task!r}, expected one of {', '.join(TASKS)}")
@@ -141,8 +137,6 @@ class EvaluationResult:
                 baselines=field(content, "baselines", dict[str, float]),
                 selected_on=field(content, "selected_on", str | None),
             )
-        except ValueError as error:
-            raise InputError(f"{where}: {error}; it is damaged, or not of this version") from None
 
 
 def read_evaluation(run: RunFolder, name: str) -> EvaluationResult | None:

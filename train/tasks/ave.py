@@ -16,9 +16,10 @@ from ...errors import StgcmaError
 from ...shards.members import class_name, member, read_labels
 from ...shards.storage import Location
 from ..config import LossConfig
+from ..fields import field
 from .base import Demo, Task, Terms, stack
 from .members import split_members
-from .meter import Meter, ScoreRow, TaskResult, Tensors, field, share
+from .meter import ConfusionMatrix, Meter, ScoreRow, TaskResult, Tensors, share
 
 # A line of metrics.jsonl holds the accuracy of every class, but not of a collection with thousands.
 _MOST_CLASSES_LISTED = 512
@@ -60,6 +61,9 @@ class AveResult(TaskResult):
     def rows(self) -> list[ScoreRow]:
         rows = enumerate(zip(self.classes, self.confusion, strict=True))
         return [ScoreRow(name, share(row[index], sum(row)), sum(row)) for index, (name, row) in rows]
+
+    def confusion_matrix(self) -> ConfusionMatrix:
+        return ConfusionMatrix(self.classes, self.confusion)
 
     def to_json(self) -> dict[str, Any]:
         seconds = self.seconds

@@ -18,10 +18,11 @@ from ...shards.members import Question, member, read_questions
 from ...shards.schema import QUESTION_TYPES, DatasetInfo
 from ...shards.storage import Location
 from ..config import LossConfig
+from ..fields import field
 from ..order import ALL_QUESTIONS
 from .base import Demo, Task, Terms
 from .members import split_members
-from .meter import Meter, ScoreRow, TaskResult, Tensors, field, share
+from .meter import Meter, ScoreRow, TaskResult, Tensors, share
 
 UNKNOWN_ANSWER = -1
 _MODALITIES = tuple(dict.fromkeys(modality for modality, _ in QUESTION_TYPES))

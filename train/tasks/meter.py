@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
@@ -33,6 +32,14 @@ class ScoreRow:
     kind: Literal["part", "sum", "score"] = "part"
 
 
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """`counts[i][j]`: items of class i that were predicted as class j, in the order of `names`."""
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
 class TaskResult(ABC):
     """All scores of one task on one split."""
 
@@ -51,6 +58,10 @@ class TaskResult(ABC):
     @abstractmethod
     def rows(self) -> list[ScoreRow]:
         """Return the scores as rows of a table for a person."""
+
+    def confusion_matrix(self) -> ConfusionMatrix | None:
+        """Return the confusion matrix; None for a task without one."""
+        return None
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -88,19 +99,3 @@ class Meter(ABC):
 def share(part: float, whole: float) -> float | None:
     """Return `part / whole`, or None when `whole` is 0."""
     return float(part / whole) if whole else None
-
-
-def field(content: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """Return `content[name]`, checked against the annotation `kind`.
-
-    Raises ValueError naming the field, or the place in it, that is missing or of another type.
-    """
-    if name not in content:
-        raise ValueError(f"{name} is missing")
-    try:
-        return TypeAdapter(kind).validate_python(content[name], strict=True)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, (name, *fault["loc"])))
-        message = fault["msg"][:1].lower() + fault["msg"][1:]
-        raise ValueError(f"{place}: {message}, got {fault['input']!r}"[:300]) from None

@@ -1,0 +1,49 @@
+"""AVQA in pages: questions about a clip, with true and predicted answers."""
+
+from __future__ import annotations
+
+from ...shards.members import member, question_text, read_questions
+from ...shards.schema import QUESTION_TYPES, DatasetInfo
+from .base import Answer, AskedQuestion, ClipRows, DetailTable, Prediction, TaskView, in_order
+
+
+class AvqaView(TaskView):
+    """Questions and answers."""
+
+    lead = "Answers to questions about what is seen and heard"
+    score_label = "accuracy"
+    clip_score = "of the questions right"
+    detail = DetailTable(
+        "Questions by type",
+        "The share of each type's questions that are answered right",
+        "type",
+        "questions",
+    )
+    filter_word = "question type"
+    lists_names = False
+
+    def predicted_rows(self, clip: Prediction) -> ClipRows:  # noqa: ARG002
+        return ClipRows()
+
+    def answers(self, clip: Prediction) -> tuple[Answer, ...]:
+        names = clip.info.vocabulary["answers"]
+        shares = clip.outputs["answer_logits"].softmax(-1)
+        asked = read_questions(member(clip.members, "qa.json"))
+        rows = zip(asked, shares.argmax(-1).tolist(), shares.max(-1).values, strict=True)
+        return tuple(
+            Answer(question_text(one), one["answer"], names[predicted], float(share))
+            for one, predicted, share in rows
+        )
+
+    def filter_names(self, info: DatasetInfo) -> list[str]:  # noqa: ARG002
+        return [" ".join(kind) for kind in QUESTION_TYPES]
+
+    def names_of(self, info: DatasetInfo, members: dict[str, bytes]) -> tuple[str, ...]:  # noqa: ARG002
+        return in_order(" ".join(asked["type"]) for asked in read_questions(member(members, "qa.json")))
+
+    def questions(self, members: dict[str, bytes]) -> tuple[AskedQuestion, ...]:
+        asked = read_questions(member(members, "qa.json"))
+        return tuple(AskedQuestion(question_text(one), one["answer"], " ".join(one["type"])) for one in asked)
+
+
+VIEW = AvqaView()

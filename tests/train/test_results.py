@@ -1,0 +1,182 @@
+"""Results of evaluations: written and read back, and refused when they are damaged."""
+
+import json
+import math
+
+import pytest
+import torch
+from stgcma.errors import InputError
+from stgcma.strict_json import strict_json
+from stgcma.train.results import EvaluationResult
+from stgcma.train.tasks import TASKS
+from stgcma.train.tasks.ave import AveTask
+from stgcma.train.tasks.avqa import AvqaTask
+from stgcma.train.tasks.avs import AvsTask
+
+
+class Info:
+    """The fields of dataset.json that a meter needs."""
+
+    classes = ("Bell", "Flute, Shofar", "Background")
+    features = {"sampling": {"frames": 2}}  # noqa: RUF012
+    vocabulary = {"words": ["<pad>"], "answers": ["one", "two", "three"]}  # noqa: RUF012
+
+
+def batches():
+    """Task to outputs and targets of two clips, and the score of each clip, by hand."""
+    logits = torch.tensor([[[2.0, 0, 0], [0, 1, 0]], [[0, 0, 3], [1, 0, 0]]])
+    masks = torch.zeros(2, 2, 4, 4, dtype=torch.bool)
+    masks[:, :, :2] = True
+    predicted = masks.clone()
+    predicted[1, 0, 1] = False  # half of the object's pixels
+    answers = torch.nn.functional.one_hot(torch.tensor([0, 2, 1]), 3).float()
+    return {
+        "ave": ({"logits": logits}, {"labels": torch.tensor([[0, 1], [2, 2]])}, [1.0, 0.5]),
+        "avs": (
+            {"mask_logits": predicted[:, :, None].float() * 8 - 4},
+            {"masks": masks, "annotated": torch.tensor([[True, True], [True, False]])},
+            [1.0, 0.5],
+        ),
+        "avqa": (
+            {"answer_logits": answers},
+            {
+                "answer": torch.tensor([0, 1, 1]),
+                "type": torch.tensor([0, 2, 2]),
+                "owner": torch.tensor([0, 0, 1]),
+            },
+            [0.5, 1.0],
+        ),
+    }
+
+
+def result_of(name):
+    task = TASKS[name](Info)
+    outputs, targets, _ = batches()[name]
+    meter = task.meter()
+    meter.update(outputs, targets)
+    detail = meter.result()
+    return EvaluationResult(
+        task=name,
+        split="test",
+        shards="shards",
+        data_fingerprint="0",
+        checkpoint_sha256="1",
+        clips=2,
+        modality="av",
+        score_name=task.score_name,
+        score=detail.score,
+        detail=detail,
+        baselines={"most frequent": 0.25},
+        selected_on="val",
+        machine="x86_64",
+    )
+
+
+# The fields of evaluation-SPLIT.json since version 0.1.
+FIELDS = [
+    *("task", "split", "shards", "data_fingerprint", "checkpoint_sha256", "clips", "modality"),
+    *("score_name", "score", "baselines", "selected_on", "machine"),
+]
+OF_TASK = {
+    "ave": ["accuracy", "seconds", "by_class", "confusion", "majority"],
+    "avs": ["miou", "f_score", "threshold", "frames", "frames_without_object"],
+    "avqa": ["accuracy", "questions", "by_modality", "by_type"],
+}
+
+
+@pytest.mark.parametrize("name", TASKS.names)
+def test_a_result_is_read_as_it_was_written(name):
+    result = result_of(name)
+    content = json.loads(strict_json(result.to_json()))
+    assert set(FIELDS + OF_TASK[name]) <= set(content)
+    assert EvaluationResult.from_json(content, where="file") == result
+    assert content[result.score_name] == content["score"]
+
+
+@pytest.mark.parametrize("name", TASKS.names)
+def test_a_missing_or_damaged_field_is_named(name):
+    whole = json.loads(strict_json(result_of(name).to_json()))
+    derived = ["seconds", "majority", "questions"] + (["accuracy"] if name == "ave" else [])
+    for field in whole.keys() - set(derived):
+        content = {key: value for key, value in whole.items() if key != field}
+        with pytest.raises(InputError, match=f"^file: {field} is missing; it is damaged"):
+            EvaluationResult.from_json(content, where="file")
+        with pytest.raises(InputError, match=f"^file: {field}.*got|^file: task is|^file: score_name"):
+            EvaluationResult.from_json(content | {field: [[object]]}, where="file")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("ave", {"by_class": {}}, "by_class has no class"),
+        ("ave", {"by_class": {"Bell": "high"}}, r"by_class\.Bell: .*got 'high'"),
+        ("ave", {"confusion": [[1, 0, 0], [0, 1], [0, 0, 1]]}, "confusion is not 3 × 3"),
+        ("ave", {"confusion": [[1, 0, 0], [0, -1, 0], [0, 0, 1]]}, "confusion has a number below 0"),
+        ("avs", {"frames": None}, "frames: .*got None"),
+        ("avqa", {"by_type": {"Visual Smell": {}}}, "by_type has Visual Smell, expected Audio Counting"),
+        ("avqa", {"baselines": {"most": None}}, r"baselines\.most: .*got None"),
+        ("ave", {"task": "smell"}, "task is 'smell', expected one of ave"),
+    ],
+)
+def test_a_damaged_part_of_a_field_is_named(name, damage, message):
+    with pytest.raises(InputError, match=message):
+        EvaluationResult.from_json(result_of(name).to_json() | damage, where="file")
+
+
+@pytest.mark.parametrize("name", TASKS.names)
+def test_the_score_of_a_clip_is_the_meter_s(name):
+    task = TASKS[name](Info)
+    outputs, targets, by_hand = batches()[name]
+    scores = [task.clip_score(*task.clip_of(outputs, targets, index)) for index in range(2)]
+    assert scores == pytest.approx(by_hand)
+
+
+def test_a_clip_of_which_nothing_counts_scores_0():
+    outputs, targets, _ = batches()["avs"]
+    targets = targets | {"annotated": torch.zeros(2, 2, dtype=torch.bool)}
+    task = AvsTask(Info)
+    assert math.isnan(task.meter().score())
+    assert task.clip_score(*task.clip_of(outputs, targets, 0)) == 0
+
+
+def test_all_scores_have_names():
+    def scores(task):
+        meter = task.meter()
+        meter.update(*batches()[task.name][:2])
+        return meter.scores()
+
+    by_class = scores(AveTask(Info))
+    assert by_class == {
+        "accuracy": 0.75,
+        "accuracy/Bell": 1.0,
+        "accuracy/Flute, Shofar": 1.0,
+        "accuracy/Background": 0.5,
+    }
+    masks = scores(AvsTask(Info))
+    assert list(masks) == ["miou", "f_score"]
+    assert masks["miou"] == pytest.approx((1 + 1 + 0.5) / 3)
+    answers = scores(AvqaTask(Info))
+    assert answers["accuracy/Visual"] == answers["accuracy/Visual Counting"] == 0.5
+    assert answers["accuracy/Audio Counting"] == 1.0
+    assert math.isnan(answers["accuracy/Audio-Visual Temporal"])
+    assert len(answers) == 1 + 3 + 9
+
+
+def test_a_score_is_compared_with_the_stored_one():
+    result, higher = result_of("ave"), result_of("ave")
+    object.__setattr__(higher, "score", result.score + 0.0011)
+    assert result.compared_with(result).to_json()["stored"] == {
+        "score": result.score,
+        "machine": "x86_64",
+        "met": True,
+    }
+    assert not result.compared_with(higher).to_json()["stored"]["met"]
+    assert higher.compared_with(result).to_json()["stored"]["met"]
+    object.__setattr__(higher, "score", math.nan)
+    assert result.compared_with(higher).to_json()["stored"]["met"]  # of nothing
+
+
+def test_the_rows_for_a_person_end_with_the_score():
+    names = [row.name for row in result_of("avs").rows()]
+    assert names == ["F-score", "baseline: most frequent", "miou"]
+    assert "all Audio-Visual" in [row.name for row in result_of("avqa").rows()]
