@@ -9,6 +9,7 @@ from pathlib import Path
 from .console import message
 from .errors import InputError, OtherSettingsError
 from .pages.report import write_report
+from .preprocess.collections import COLLECTIONS
 from .preprocess.collections.specification import FBANK_KINDS
 from .preprocess.pipeline.run import Options, Outcome, preprocess
 from .preprocess.synthesis import synthesize
@@ -51,17 +52,17 @@ class DemoResult:
     page: Path
 
 
-def trainable_collections() -> dict[str, tuple[str, str]]:
-    """Return the names that `run` takes, each with its collection and task.
+def collection_of(name: str) -> str:
+    """Return the collection `name`, or the demo's collection of the task `name`.
 
-    A task's name stands for the collection of its demo.
+    Raises InputError listing the known names.
     """
-    of_tasks = {name: (task.demo.collection, name) for name, task in TASKS.items()}
-    return (
-        of_tasks
-        | {collection: (collection, task) for collection, task in of_tasks.values()}
-        | {"folder": ("folder", "ave")}
-    )
+    if name in COLLECTIONS:
+        return name
+    if name in TASKS:
+        return TASKS[name].demo.collection
+    known = dict.fromkeys([*TASKS, *COLLECTIONS])
+    raise InputError(f"TASK is {name!r}, must be one of {', '.join(known)}")
 
 
 def run(
@@ -81,11 +82,8 @@ def run(
 
     Raises InputError for an unknown collection or a preset for another task; and as the stages do.
     """
-    known = trainable_collections()
-    if task not in known:
-        raise InputError(f"TASK is {task!r}, must be one of {', '.join(known)}")
-    collection, wanted = known[task]
-    if config.task != wanted:
+    collection = collection_of(task)
+    if config.task != COLLECTIONS[collection].task:
         raise InputError(f"preset {config.preset} is for {config.task}, TASK is {task}")
     shards, folder = workdir / "shards", workdir / "run"
     outcome = _preprocess(collection, raw, shards, options or Options(features=features_of(config)))

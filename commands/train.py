@@ -33,7 +33,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..train.repeats import TrainedRuns
+    from ..train.repeats import ScoredRuns
     from ..train.results import EvaluationResult
 
 
@@ -188,6 +188,6 @@ def show_scores(result: EvaluationResult) -> None:
     table((f"{result.clips} {result.split} clips", result.score_name), rows)
 
 
-def _show_runs(result: TrainedRuns) -> None:
+def _show_runs(result: ScoredRuns) -> None:
     rows = [(row.run, f"{row.score:.1%}", f"{row.trainable_parameters:,}") for row in result.runs]
     table(("run", f"{result.split} {result.score_name}", "trained"), rows)

@@ -1,4 +1,4 @@
-"""Scores as published with STG-CMA (CVPR-W 2024), by preset, to stand beside one's own."""
+"""Published scores of STG-CMA (CVPR-W 2024), by preset, to compare a run with."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _same_data(location: Location, fingerprint: str) -> ShardAccount:
     found = read_dataset(location).data_fingerprint
     if found != fingerprint:
         raise StgcmaError(
-            f"{location} holds other data by now: {found[:12]}, the score is of {fingerprint[:12]}"
+            f"{location} holds other data now: {found[:12]}, the score was measured on {fingerprint[:12]}"
         )
     return read_account(location)
 

@@ -28,7 +28,7 @@ ABLATION = {
 
 
 @dataclass(frozen=True)
-class TrainedRun:
+class ScoredRun:
     """One of several runs, with its score on the split that all are scored on."""
 
     run: str
@@ -40,12 +40,12 @@ class TrainedRun:
 
 
 @dataclass(frozen=True)
-class TrainedRuns:
+class ScoredRuns:
     """Several runs of one configuration, scored on `split`."""
 
     split: str
     score_name: str
-    runs: list[TrainedRun]
+    runs: list[ScoredRun]
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `ablation.json`."""
@@ -53,7 +53,7 @@ class TrainedRuns:
 
 
 @dataclass(frozen=True)
-class TrainedSeeds(TrainedRuns):
+class ScoredSeeds(ScoredRuns):
     """Runs with other seeds.
 
     Attributes:
@@ -74,7 +74,7 @@ def repeat(
     overwrite: bool = False,
     resume: bool = False,
     split: str = "test",
-) -> TrainedSeeds:
+) -> ScoredSeeds:
     """Train with `seeds` seeds, from the configuration's own on, each in `PATH/seed-N`, and score each run.
 
     The result is also written to `PATH/seeds.json`. Raises as `train`.
@@ -83,7 +83,7 @@ def repeat(
     configs = {f"seed-{seed}": replaced(config, "train", seed=seed) for seed in range(first, first + seeds)}
     rows = _train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
     scores = [row.score for row in rows]
-    result = TrainedSeeds(
+    result = ScoredSeeds(
         split,
         rows[0].score_name,
         rows,
@@ -102,14 +102,14 @@ def ablate(
     overwrite: bool = False,
     resume: bool = False,
     split: str = "test",
-) -> TrainedRuns:
+) -> ScoredRuns:
     """Train the paper's five variants, each in its own folder in `path`, and score each run.
 
     The result is also written to `PATH/ablation.json`. Raises as `train`.
     """
     configs = {name: replaced(config, "model", **steps) for name, steps in ABLATION.items()}
     rows = _train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
-    result = TrainedRuns(split, rows[0].score_name, rows)
+    result = ScoredRuns(split, rows[0].score_name, rows)
     _write(path / "ablation.json", result)
     return result
 
@@ -122,7 +122,7 @@ def _train_each(
     overwrite: bool,
     resume: bool,
     split: str,
-) -> list[TrainedRun]:
+) -> list[ScoredRun]:
     if path.is_file() or (path / "config.yaml").is_file():
         raise InputError(f"RUN {path} must be a folder for {len(configs)} runs, it holds something else")
     rows = []
@@ -133,7 +133,7 @@ def _train_each(
         summary = train(shards, run, config, overwrite=overwrite, resume=resume)
         result = evaluate(run, split=split)
         rows.append(
-            TrainedRun(
+            ScoredRun(
                 run=name,
                 score_name=result.score_name,
                 score=result.score,
@@ -145,6 +145,6 @@ def _train_each(
     return rows
 
 
-def _write(path: Path, result: TrainedRuns) -> None:
+def _write(path: Path, result: ScoredRuns) -> None:
     if leads():
         publish(path, (strict_json(result.to_json(), indent=2) + "\n").encode())

@@ -12,7 +12,7 @@ from .base import ClipRows, DetailTable, Prediction, TaskView, in_order
 class AveView(TaskView):
     """Classes of seconds."""
 
-    lead = "What happens when, second by second"
+    lead = "Events in every second"
     score_label = "accuracy"
     clip_score = "of the seconds right"
     detail = DetailTable("Classes", "The share of each class's seconds that are right", "class", "seconds")

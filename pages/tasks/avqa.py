@@ -10,7 +10,7 @@ from .base import Answer, AskedQuestion, ClipRows, DetailTable, Prediction, Task
 class AvqaView(TaskView):
     """Questions and answers."""
 
-    lead = "Answers to questions about what is seen and heard"
+    lead = "Answers to questions about clips"
     score_label = "accuracy"
     clip_score = "of the questions right"
     detail = DetailTable(

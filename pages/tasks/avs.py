@@ -11,7 +11,7 @@ from .base import ClipRows, DetailTable, Prediction, TaskView
 class AvsView(TaskView):
     """Masks of frames."""
 
-    lead = "Which pixels make the sound, second by second"
+    lead = "Masks of the pixels that make the sound, second by second"
     score_label = "mIoU"
     clip_score = "mIoU"
     columns = {"f_score": "F-score"}  # noqa: RUF012

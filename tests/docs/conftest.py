@@ -122,7 +122,7 @@ def _shards_of(words: list[str]) -> tuple[str, Path] | None:
     features = chain.features_of(load_preset(request["preset"], request["set_"]))
     alike = [
         "preprocess",
-        chain.COLLECTIONS[request["task"]][0],
+        chain.collection_of(request["task"]),
         request["raw"],
         str(request["workdir"] / "shards"),
     ]

@@ -101,7 +101,7 @@ def test_shards_that_are_gone_are_said_to_be(stgcma, run_copy):
     assert result.status == 0, result.stderr
     text = text_of(run_copy / "report.html")
     assert "No clips can be shown: /nowhere/shards is not a finished shard directory" in text
-    assert "The shards cannot be looked at: /nowhere/shards" in text
+    assert "The shards cannot be read: /nowhere/shards" in text
     assert "test accuracy" in text
 
 
@@ -109,8 +109,8 @@ def test_shards_that_hold_other_data_are_not_shown(stgcma, run_copy):
     change(run_copy / "evaluation-test.json", data_fingerprint="0" * 64)
     assert stgcma("report", run_copy).status == 0
     text = text_of(run_copy / "report.html")
-    assert "holds other data by now" in text
-    assert "the score is of 000000000000" in text
+    assert "holds other data now" in text
+    assert "the score was measured on 000000000000" in text
 
 
 def test_the_clips_of_a_streamed_run_are_kept_nowhere(run_copy, tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_run_that_is_not_finished_is_said_to_be(stgcma, run_copy):
     assert stgcma("report", run_copy, "--clips", 0).status == 0
     text = text_of(run_copy / "report.html")
     assert "The training of run is not finished: 1 of 1 epochs are done." in text
-    assert "None were asked for." in text
+    assert "No clips were requested." in text
 
 
 def test_several_runs_stand_side_by_side(stgcma, run_of, run_copy):

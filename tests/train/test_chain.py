@@ -80,7 +80,10 @@ def test_too_many_failed_clips_are_status_3_after_the_page(stgcma, ave_raw, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("avqs", "RAW", "WORK", "--preset", "ave-demo"), "TASK is 'avqs', must be one of ave, avs, avqa"),
+        (
+            ("avqs", "RAW", "WORK", "--preset", "ave-demo"),
+            "TASK is 'avqs', must be one of ave, avqa, avs, avs-s4, folder",
+        ),
         (("ave", "RAW", "WORK", "--preset", "demo"), "preset 'demo' is not known"),
         (("avqa", "RAW", "WORK", "--preset", "avqa-demo"), "avqa-train.json is missing"),
     ],

@@ -1,0 +1,54 @@
+"""Every registry that knows tasks knows the same ones, under the same names."""
+
+import subprocess
+import sys
+
+import pytest
+from stgcma.pages.tasks import VIEWS
+from stgcma.pages.tasks.base import TaskView
+from stgcma.preprocess.collections import COLLECTIONS
+from stgcma.preprocess.synthesis import SYNTHESIZERS
+from stgcma.train.config import load_preset, preset_names
+from stgcma.train.tasks import TASKS
+from stgcma.train.tasks.base import Task
+from stgcma.train.tasks.meter import TaskResult
+
+
+def test_every_registry_has_the_same_tasks():
+    assert set(VIEWS) == set(TASKS)
+    assert {load_preset(name).task for name in preset_names()} == set(TASKS)
+    assert {entry.task for _, entry in COLLECTIONS.items()} == set(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS.names)
+def test_a_task_says_all_that_the_program_needs(name):
+    task = TASKS[name]
+    assert issubclass(task, Task)
+    assert task.name == name
+    assert issubclass(task.result_type, TaskResult)
+    assert task.demo.collection in SYNTHESIZERS
+    assert COLLECTIONS[task.demo.collection].task == name
+    assert load_preset(f"{name}-demo").task == name
+    for modality in task.demo.compared_with:
+        assert load_preset(f"{name}-demo", modality=modality).model["modality"] == modality
+
+
+@pytest.mark.parametrize("name", VIEWS.names)
+def test_a_view_shows_scores_that_the_task_has(name):
+    view = VIEWS[name]
+    assert isinstance(view, TaskView)
+    assert all((view.lead, view.score_label, view.clip_score, view.detail.title))
+
+
+NAMES = """
+import sys
+from stgcma.pages.tasks import VIEWS
+from stgcma.train.tasks import TASKS
+print(VIEWS.names == TASKS.names, [name for name in sys.argv[1:] if name in sys.modules])
+"""
+
+
+def test_the_names_of_tasks_are_known_without_torch():
+    run = [sys.executable, "-c", NAMES, "torch", "numpy", "timm", "pydantic", "PIL"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout == "True []\n"
