@@ -1,4 +1,4 @@
-"""Templates to finished pages: one file each, with everything in it."""
+"""Rendering of templates to pages: one HTML file each, which loads no other file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..shards.files import named_errors, publish
 
 
 def render(template: str, **content: Any) -> str:
-    """The page that `template` makes of `content`."""
+    """Return the HTML of `template` with `content`, escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -32,7 +32,7 @@ def render(template: str, **content: Any) -> str:
 
 
 def check_target(page: Path) -> None:
-    """Raises InputError when `page` cannot be a file: before work is done for it."""
+    """Raise InputError when `page` cannot be written as a file. Called before the work for the page."""
     if page.is_dir():
         raise InputError(f"{page} is a folder, the page needs the name of a file, e.g. {page / 'page.html'}")
     folder = next(parent for parent in page.absolute().parents if parent.exists())
@@ -41,7 +41,7 @@ def check_target(page: Path) -> None:
 
 
 def write_page(page: Path, content: str) -> Path:
-    """Writes a page, whole or not at all; its folder is made."""
+    """Write a page atomically, make its folder if needed, and return its path."""
     with named_errors(page):
         page.parent.mkdir(parents=True, exist_ok=True)
     publish(page, content.encode())

@@ -171,7 +171,7 @@ def charts(runs: Sequence[RunAccount], score_label: str) -> list[Chart]:
 
 
 def _series(run: RunAccount, name: str, key: str) -> Series:
-    return Series(name, [(row["epoch"], row[key]) for row in run.epochs if row[key] is not None])
+    return Series(name, [(row.number, value) for row in run.epochs if (value := row.values[key]) is not None])
 
 
 def detail_rows(results: Sequence[EvaluationResult]) -> list[DetailRow]:

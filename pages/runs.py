@@ -72,6 +72,17 @@ class TrainingCost:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """One line of `metrics.jsonl`: an epoch, counted from 1, and its loss and scores by name.
+
+    A value that is not finite, such as the score of an empty split, is None.
+    """
+
+    number: int
+    values: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class RunAccount:
     """A run as a page shows it.
 
@@ -88,7 +99,7 @@ class RunAccount:
     config: RunConfig
     collection: str
     facts: RunFacts
-    epochs: list[dict[str, Any]]
+    epochs: list[Epoch]
     cost: TrainingCost | None
     result: EvaluationResult
 
@@ -106,8 +117,8 @@ class RunAccount:
     def best_epoch(self) -> int | None:
         """The epoch whose checkpoint is scored, counted from 1; None when no epoch has a score."""
         name = f"{self.selected_on}_{self.result.score_name}"
-        scores = [(row["epoch"], row[name]) for row in self.epochs if row[name] is not None]
-        return max(scores, key=lambda row: row[1])[0] if scores else None
+        scores = [(value, epoch.number) for epoch in self.epochs if (value := epoch.values[name]) is not None]
+        return max(scores, key=lambda score: score[0])[1] if scores else None
 
 
 def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
@@ -139,13 +150,7 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
     config = folder.read_config()
     if result.task != config.task:
         raise InputError(f"{path / evaluation} is of {result.task}, the run is for {config.task}")
-    parts = ("train", config.train.select_on)
-    needed = ("epoch", "loss", *(f"{part}_{result.score_name}" for part in parts))
-    epochs = folder.read_rows(METRICS)
-    for number, row in enumerate(epochs, 1):
-        # JSON holds null for numbers that are not finite, such as the score of an empty split.
-        if missing := [field for field in needed if not isinstance(row.get(field, ""), int | float | None)]:
-            raise InputError(f"{path / METRICS}:{number} has no number as its {missing[0]}")
+    scores = [f"{part}_{result.score_name}" for part in ("train", config.train.select_on)]
     with damage_named(path / RUN_FILE):
         facts = RunFacts.from_json(folder.read_json(RUN_FILE))
     with damage_named(path / SUMMARY):
@@ -156,10 +161,20 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
         config=config,
         collection=folder.read_dataset().name,
         facts=facts,
-        epochs=epochs,
+        epochs=_read_epochs(folder, ("loss", *scores)),
         cost=cost,
         result=result,
     )
+
+
+def _read_epochs(folder: RunFolder, names: Sequence[str]) -> list[Epoch]:
+    """Read the values `names` of every epoch. Raises InputError naming the line and the field at fault."""
+    epochs = []
+    for number, row in enumerate(folder.read_rows(METRICS), 1):
+        with damage_named(f"{folder.path / METRICS}:{number}"):
+            epoch = field(row, "epoch", int)
+            epochs.append(Epoch(epoch, {name: field(row, name, float | None) for name in names}))
+    return epochs
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

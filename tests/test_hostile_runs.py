@@ -254,7 +254,8 @@ def test_sizes_of_no_model_are_refused(changes):
         ("run.json", {"backbone": {"kind": "random"}}, r"run\.json: sha256 is missing"),
         ("run.json", {"versions": ["torch"]}, r"run\.json: versions: .* a valid dictionary"),
         ("summary.json", {"seconds": "long"}, r"summary\.json: seconds: .* a valid number, got 'long'"),
-        ("metrics.jsonl", {"epoch": "one"}, r"metrics\.jsonl:1 has no number as its epoch"),
+        ("metrics.jsonl", {"epoch": 1, "loss": "low"}, r"metrics\.jsonl:1: loss: .* number, got 'low'"),
+        ("metrics.jsonl", {"epoch": "one"}, r"metrics\.jsonl:1: epoch: .* a valid integer, got 'one'"),
     ],
 )
 def test_fields_that_a_page_needs_are_looked_at(run, file, content, message):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from stgcma.pages.tasks import VIEWS
@@ -35,9 +36,12 @@ def test_a_task_says_all_that_the_program_needs(name):
 
 @pytest.mark.parametrize("name", VIEWS.names)
 def test_a_view_shows_scores_that_the_task_has(name):
-    view = VIEWS[name]
+    view, info = VIEWS[name], SimpleNamespace(classes=("a", "b"), vocabulary={"words": (), "answers": ()})
     assert isinstance(view, TaskView)
     assert all((view.lead, view.score_label, view.clip_score, view.detail.title))
+    scores = TASKS[name](info).meter().scores()
+    assert next(iter(scores)) == TASKS[name].score_name
+    assert view.columns.keys() < scores.keys()
 
 
 NAMES = """
