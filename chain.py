@@ -9,10 +9,8 @@ from pathlib import Path
 from .console import message
 from .errors import InputError, OtherSettingsError
 from .pages.report import write_report
-from .preprocess.collections import COLLECTIONS
+from .preprocess import COLLECTIONS, Options, Outcome, preprocess, synthesize
 from .preprocess.collections.specification import FBANK_KINDS
-from .preprocess.pipeline.run import Options, Outcome, preprocess
-from .preprocess.synthesis import synthesize
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
 from .train.evaluation import evaluate

@@ -20,7 +20,7 @@ from releases import Clip, OnTheFly, extract
 from stgcma.model import preset_config
 from stgcma.model.inputs import normalise_frames
 from stgcma.model.noise import Part
-from stgcma.preprocess.pipeline.run import Options, preprocess
+from stgcma.preprocess import Options, preprocess
 from stgcma.shards.manifest import read_manifest
 from stgcma.train.config import DataConfig, load_preset
 from stgcma.train.data import ClipDataset, batches, open_task

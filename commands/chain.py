@@ -98,7 +98,7 @@ def run_chain(
     Example: stgcma run ave AVE_Dataset work --preset ave-clip-b16-base
     """
     from .. import chain
-    from ..preprocess.pipeline.run import Options
+    from ..preprocess import Options
     from ..train.config import load_preset
 
     allowed = read_share(max_failed)

@@ -31,7 +31,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..preprocess.pipeline.run import Outcome
+    from ..preprocess import Outcome
 
 
 class Engine(StrEnum):
@@ -61,9 +61,9 @@ def synthesize(
 
     Example: stgcma synthesize ave RAW --clips 40 --seed 1
     """
-    from ..preprocess import synthesis
+    from ..preprocess import synthesize as write
 
-    synthesis.synthesize(collection, raw, clips=clips, seed=seed, workers=workers)
+    write(collection, raw, clips=clips, seed=seed, workers=workers)
     typer.echo(f"{clips} clips in {raw}")
 
 
@@ -102,8 +102,8 @@ def preprocess(
 
     Example: stgcma preprocess ave AVE_Dataset shards --features clip --workers 8
     """
-    from ..preprocess.pipeline.run import Options
-    from ..preprocess.pipeline.run import preprocess as run
+    from ..preprocess import Options
+    from ..preprocess import preprocess as run
 
     allowed = read_share(max_failed)
     options = Options(

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ..preprocess import Limits
 from ..preprocess.media.container import DEMUXERS, MAX_PIXELS, file_url
 from ..preprocess.media.ffmpeg_process import convert
 from ..preprocess.media.probe import MediaInfo
-from ..preprocess.pipeline.engines import Limits
 
 # How many pixels the shorter side has at most. The model sees 224, and encoding is dear.
 MOST_PIXELS = 360

@@ -14,12 +14,12 @@ from typing import Any, TypeVar, cast
 
 from ..console import progress
 from ..errors import InputError
+from ..preprocess import Limits
 from ..preprocess.media.ffmpeg_program import ffmpeg_executable
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.probe import MediaInfo
 from ..preprocess.media.reasons import ClipError
 from ..preprocess.media.sound_choice import check_choice, probe_with_sound
-from ..preprocess.pipeline.engines import Limits
 from ..preprocess.samples.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
 from ..shards.storage import Location
 from ..strict_json import strict_json

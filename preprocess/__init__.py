@@ -1,1 +1,54 @@
-"""The offline stage: raw clips become samples in shards."""
+"""Preprocessing: raw videos of a collection to frames and log-mel features in a shard directory.
+
+>>> from stgcma.preprocess import Options, preprocess, synthesize
+>>> synthesize("ave", "raw", clips=10)
+>>> outcome = preprocess("ave", "raw", "shards", Options(features=("fbank_128",)))
+>>> outcome.written, outcome.quarantined
+(10, 0)
+
+`COLLECTIONS`, `DECODERS` and `SYNTHESIZERS` are the registries of collections, video decoders and synthetic
+collections; their `names` are available without loading a decoder.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .collections import COLLECTIONS, published
+    from .media.video import DECODERS
+    from .pipeline.build import Outcome
+    from .pipeline.options import Limits, Options
+    from .pipeline.run import preprocess
+    from .synthesis import SYNTHESIZERS, synthesize
+
+# Loaded on first use: the decoders take a second, and `stgcma --help` needs the names only.
+_MODULES = {
+    "COLLECTIONS": ".collections",
+    "DECODERS": ".media.video",
+    "SYNTHESIZERS": ".synthesis",
+    "Limits": ".pipeline.options",
+    "Options": ".pipeline.options",
+    "Outcome": ".pipeline.build",
+    "preprocess": ".pipeline.run",
+    "published": ".collections",
+    "synthesize": ".synthesis",
+}
+__all__ = [
+    "COLLECTIONS",
+    "DECODERS",
+    "SYNTHESIZERS",
+    "Limits",
+    "Options",
+    "Outcome",
+    "preprocess",
+    "published",
+    "synthesize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -111,7 +111,7 @@ def extract_clip(location: Location, key: str, folder: Path) -> list[Path]:
     paths = {folder / f"{key}.{suffix}": content for suffix, content in read_clip(location, key).items()}
     for path in paths:
         if path.exists():
-            raise InputError(f"{path} is there already; choose another --out")
+            raise InputError(f"{path} is there already; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in paths.items():
         publish(path, content)

@@ -14,6 +14,7 @@ from ..bounded import parse_object
 from ..errors import InputError
 from .parquet_bounds import MOST_FOOTER_BYTES, TableError, check_table
 from .schema import (
+    CONTENT_HASH,
     DATASET_FILE,
     MANIFEST_FILE,
     MOST_CLIP_BYTES,
@@ -21,6 +22,7 @@ from .schema import (
     ClipRecord,
     DatasetInfo,
     QuarantineRecord,
+    content_sha256,
     is_shard_name,
 )
 from .storage import Location, Store, open_store
@@ -48,6 +50,21 @@ def write_dataset(folder: Location, info: DatasetInfo) -> None:
 def dataset_bytes(content: dict[str, Any]) -> bytes:
     """The one way in which `content` is written as `dataset.json`."""
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def matches_own_hash(fields: dict[str, Any]) -> bool | None:
+    """Compare the fields of `dataset.json` with the hash among them; None for directories without a hash."""
+    recorded = fields.get(CONTENT_HASH)
+    return None if recorded is None else recorded == content_sha256(fields)
+
+
+def is_as_written(content: bytes, fields: dict[str, Any]) -> bool | None:
+    """Compare the bytes `content` of `dataset.json`, parsed as `fields`, with its hash and with its form.
+
+    Return None for directories without a hash, which earlier versions wrote.
+    """
+    intact = matches_own_hash(fields)
+    return intact and content == dataset_bytes(fields)
 
 
 def read_dataset(folder: Location) -> DatasetInfo:

@@ -38,7 +38,7 @@ def open_sources(raw: Location) -> Store:
     """The store of the raw folder. Raises InputError when it is a path that is no folder."""
     store = open_store(raw)
     if isinstance(store, LocalStore) and not store.path.is_dir():
-        raise InputError(f"--sources {store} is not a folder; give the RAW that the shards were made of")
+        raise InputError(f"sources {store} is not a folder; give the RAW that the shards were made of")
     return store
 
 

@@ -18,7 +18,7 @@ from ..bounded import parse_object
 from ..errors import InputError, one_line
 from .clip_checks import Shapes, clip_faults, expected_shapes, first_key
 from .files import PARTIAL_SUFFIX
-from .manifest import MOST_TABLE_BYTES, dataset_bytes, read_manifest, read_quarantine
+from .manifest import MOST_TABLE_BYTES, is_as_written, read_manifest, read_quarantine
 from .schema import (
     CONTENT_HASH,
     DATASET_FILE,
@@ -30,7 +30,6 @@ from .schema import (
     DatasetInfo,
     QuarantineRecord,
     SourceFile,
-    content_sha256,
     is_valid_key,
 )
 from .source_checks import open_sources, recorded_sources, source_faults
@@ -162,7 +161,7 @@ def _check_dataset(store: Store, sizes: dict[str, int], faults: list[Fault]) -> 
     except InputError as error:
         faults.append(Fault(DATASET_FILE, f"is damaged: {' '.join(str(error).split())}"))
         return None
-    if fields.get(CONTENT_HASH) != content_sha256(fields) or content != dataset_bytes(fields):
+    if not is_as_written(content, fields):
         faults.append(Fault(DATASET_FILE, f"is damaged, its content is not what {CONTENT_HASH} says"))
         return None
     if fields.get("fingerprint") != info.fingerprint:

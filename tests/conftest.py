@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from stgcma import cli
+from stgcma.preprocess import Options, preprocess
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
-from stgcma.preprocess.pipeline.run import Options, preprocess
 from stgcma.preprocess.synthesis import ave, avs_s4, music_avqa
 
 

@@ -53,7 +53,7 @@ def annotation_file(raw: Path, path: Path, *, allow_links: bool) -> Path:
     Raises InputError when it is, or lies behind, a link that leads out of `raw`, unless `allow_links`.
     """
     if not allow_links and _leads_out(raw, path):
-        raise InputError(f"{path} is a link that leads out of {raw}; see --allow-links")
+        raise InputError(f"{path} is a link that leads out of {raw}; see the option allow_links")
     return path
 
 

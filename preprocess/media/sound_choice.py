@@ -21,7 +21,7 @@ def check_choice(choice: str) -> None:
     """Raise InputError unless `choice` is `default`, `loudest` or the number of a sound stream, from 0."""
     if choice not in AUTOMATIC and not (choice.isascii() and choice.isdecimal()):
         raise InputError(
-            f"--audio-stream is {choice!r}, must be {', '.join(AUTOMATIC)}, or a number counted from 0"
+            f"audio_stream is {choice!r}, must be {', '.join(AUTOMATIC)}, or a number counted from 0"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from typing import Protocol
 
 from ...errors import StgcmaError
@@ -15,7 +14,9 @@ from ..collections.specification import ClipSpecification
 from ..media.isolation import IsolatedPool
 from ..media.reasons import ClipError
 from ..samples.sample import add_sums
-from .output import ShardResult
+from .options import Limits
+from .shard_plan import ShardTask
+from .shard_result import ShardResult
 
 # Loaded before a decoding process takes its first clip, so that its memory limit is for the clip alone.
 IMPORTS = ("av", "numpy", "PIL.Image")
@@ -25,30 +26,6 @@ MakeSample = Callable[[ClipSpecification], Sample]
 
 # Hears of every clip: None when it was made, else why it was not.
 OnClip = Callable[[ClipSpecification, "ClipError | None"], None]
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """The clips that belong in one shard. The unit of work: made whole or again."""
-
-    split: str
-    index: int
-    clips: tuple[ClipSpecification, ...]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one clip may cost before it is given up.
-
-    Attributes:
-        timeout_seconds: time that it may take, on a clock that does not jump; time suspended does not count.
-        memory_bytes: memory of the process that decodes it.
-        tries: how often it is tried when its process dies.
-    """
-
-    timeout_seconds: float = 300.0
-    memory_bytes: int = 4 << 30
-    tries: int = 3
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from ...console import message
 from ...errors import InputError, StgcmaError
 from ...shards.manifest import (
     MOST_TABLE_BYTES,
-    dataset_bytes,
+    is_as_written,
     read_columns,
     read_dataset,
     read_manifest,
@@ -21,22 +21,20 @@ from ...shards.manifest import (
 from ...shards.members import read_array
 from ...shards.reader import ClipReader, clip_places
 from ...shards.schema import (
-    CONTENT_HASH,
     DATASET_FILE,
     MANIFEST_FILE,
     QUARANTINE_FILE,
     SHARD_FOLDER,
     ClipRecord,
     QuarantineRecord,
-    content_sha256,
     shard_name,
 )
 from ...shards.storage import Location, Store, open_store
 from ...shards.verification import DUPLICATE_KEY, shard_faults
 from ...shards.writer import end_of_archive
 from ..samples.sample import add_sums, fbank_sums
-from .engines import ShardTask
-from .output import ShardResult
+from .shard_plan import ShardTask
+from .shard_result import ShardResult
 
 _Quarantined = dict[str, tuple[QuarantineRecord, ...]]
 
@@ -66,9 +64,7 @@ def kept_shards(
     store = open_store(location)
     damaged = _damaged_tables(store)
     if damaged and not repair:
-        raise InputError(
-            f"{store.where(damaged[0])} is missing or damaged; give the same command with --repair"
-        )
+        raise InputError(f"{store.where(damaged[0])} is missing or damaged; repeat with the option repair")
     cut = {} if MANIFEST_FILE in damaged else _wrong_sizes(store)
     if not (damaged or cut or repair or retry_quarantined):
         return None
@@ -88,9 +84,8 @@ def _damaged_tables(store: Store) -> tuple[str, ...]:
     """Names of the files beside the shards that are missing or not what the hashes say."""
     content = store.read(DATASET_FILE)
     fields = parse_object(content, where=store.where(DATASET_FILE))
-    said = fields.get(CONTENT_HASH)
-    if said is not None and (said != content_sha256(fields) or content != dataset_bytes(fields)):
-        # Its hashes of the tables cannot be believed either; these have checksums of their own.
+    if is_as_written(content, fields) is False:
+        # Its hashes of the tables are not used either; the tables have checksums of their own.
         hashes: dict[str, str] = {}
         damaged = [DATASET_FILE]
     else:

@@ -1,112 +1,53 @@
-"""The output folder while it is being made: one writer, a plan it must agree with, shards finished so far.
+"""The output folder of an unfinished run: one writer, its plan, and the shards finished so far.
 
-Until `dataset.json` is there, `OUT/.progress/` holds `plan.json` and a file per finished shard. A run that is
-stopped, however, is continued by the same command: finished shards are kept, the others made again.
+Until `dataset.json` exists, `OUT/.progress/` holds `plan.json` and a file for each finished shard. After any
+interruption the same command continues: finished shards are kept, the others made again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...bounded import parse_object
 from ...console import message
-from ...errors import InputError, OtherSettingsError, StgcmaError
+from ...errors import InputError, StgcmaError
 from ...shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
-from ...shards.manifest import dataset_bytes, read_dataset, read_manifest
+from ...shards.manifest import dataset_bytes, matches_own_hash, read_dataset, read_manifest
 from ...shards.schema import (
-    CONTENT_HASH,
     DATASET_FILE,
     MANIFEST_FILE,
     QUARANTINE_FILE,
     SHARD_FOLDER,
     SPLITS,
-    ClipRecord,
     DatasetInfo,
-    QuarantineRecord,
     canonical_json,
-    content_sha256,
-    shard_name,
 )
 from ...shards.storage import LocalStore, Location, ObjectStore, Store, open_store
-from ...shards.writer import end_of_archive
 from .locking import LOCK_FILE, Lock, exclusive
 from .plan import (
     FORMAT,
-    differences,
-    has_other_fallbacks,
+    check_same,
     make_plan,
-    without_idle_decoders,
     without_own_version,
 )
+from .shard_result import ShardResult
 
 PROGRESS_FOLDER = ".progress"
 _PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
-# A finished directory's description while shards of it are made again.
+# Description of a finished directory while some of its shards are made again.
 _SET_ASIDE = f"{PROGRESS_FOLDER}/{DATASET_FILE}"
 _TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
-_CLEARING = {"clearing": True}  # stands for the plan while an --overwrite removes what was there
-
-
-@dataclass(frozen=True)
-class ShardResult:
-    """What became of the clips of one shard.
-
-    `sums` maps an fbank's name to (sum, sum of squares, count) over the written clips.
-    """
-
-    split: str
-    index: int
-    written: tuple[ClipRecord, ...]
-    quarantined: tuple[QuarantineRecord, ...]
-    sums: dict[str, tuple[float, float, int]]
-
-    @property
-    def name(self) -> str:
-        """The shard's file name."""
-        return shard_name(self.split, self.index)
-
-    @property
-    def bytes(self) -> int | None:
-        """The size of the shard's file; None when all its clips failed and there is none."""
-        size = sum(record.bytes for record in self.written)
-        return size + len(end_of_archive(size)) if self.written else None
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of the shard's progress file."""
-        records = {
-            "written": [record._asdict() for record in self.written],
-            "quarantined": [record._asdict() for record in self.quarantined],
-        }
-        return vars(self) | records
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> ShardResult:
-        """Reads what `to_json` wrote."""
-        return cls(
-            split=content["split"],
-            index=content["index"],
-            written=tuple(map(_clip_record, content["written"])),
-            quarantined=tuple(QuarantineRecord(**row) for row in content["quarantined"]),
-            sums={name: (sums[0], sums[1], sums[2]) for name, sums in content["sums"].items()},
-        )
-
-
-def _clip_record(row: dict[str, Any]) -> ClipRecord:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
-    }
-    return ClipRecord(**fields)
+_CLEARING = {"clearing": True}  # in place of the plan while the former content is removed
 
 
 class OutputFolder:
-    """A shard directory in the making; use `open_output` to get one."""
+    """A shard directory that is being made; `open_output` returns one."""
 
     def __init__(self, store: Store, lock: Lock) -> None:
         self.location = store.location
@@ -115,44 +56,44 @@ class OutputFolder:
         self._lock = lock
 
     def is_complete(self) -> bool:
-        """Whether the directory is finished."""
+        """Tell whether the directory is finished."""
         return self._store.exists(DATASET_FILE)
 
     def begin(self, plan: dict[str, Any], *, overwrite: bool, repair: bool = False) -> None:
-        """Starts or continues the run that `plan` describes.
+        """Start or continue the run of `plan`.
 
-        A finished directory whose description holds no plan any more is begun anew with `repair`.
+        A finished directory whose description is too damaged to hold a plan is started anew with `repair`.
 
-        Raises InputError naming what differs when the folder holds the result of another plan, when it holds
-        shards that nothing says are of this program's making, and for such damage without `repair`.
+        Raises:
+            InputError: when the folder holds the result of another plan (naming the differences), shards that
+                may belong to another program, or such damage without `repair`.
         """
         if self.is_complete() and not overwrite and (fault := self._lost_plan()):
             if not repair:
-                raise InputError(f"{fault}; give the same command with --repair")
+                raise InputError(f"{fault}; repeat with the option repair")
             message(f"{fault}; nothing says how the shards were made: all are made again")
             overwrite = True
         existing = None if overwrite or self.is_complete() else self._plan()
         if overwrite or existing == _CLEARING:
             self._clear()
         elif self.is_complete():
-            # What a newer stgcma wrote or would write is told apart by the format's version.
+            # Results of other versions of stgcma differ in the format's version.
             self._check_finished(_plan_of(read_dataset(self.location)), without_own_version(plan))
         elif existing is not None:
-            self._check_same(existing, plan, self._decoders_of_records)
+            check_same(existing, plan, self._decoders_of_records, where=self.location)
         else:
             self._check_no_shards()
-            self._store.remove_folder(PROGRESS_FOLDER)  # of a plan that nobody knows
+            self._store.remove_folder(PROGRESS_FOLDER)  # of an unknown plan
         if not self.is_complete():
             self._store.publish(_PLAN_FILE, canonical_json(plan))
 
     def reopen(self, plan: dict[str, Any], kept: Iterable[ShardResult]) -> None:
-        """Makes a finished directory an unfinished one, of whose shards those in `kept` are finished.
+        """Turn a finished directory into an unfinished one in which the shards in `kept` are finished.
 
-        Raises OtherSettingsError for a directory of another format version: its clips would be of two kinds.
+        Raises OtherSettingsError for a directory of another format version, whose clips would differ.
         """
-        self._check_same(
-            _plan_of(read_dataset(self.location)), without_own_version(plan), self._decoders_of_manifest
-        )
+        finished = _plan_of(read_dataset(self.location))
+        check_same(finished, without_own_version(plan), self._decoders_of_manifest, where=self.location)
         self._store.remove_folder(PROGRESS_FOLDER)
         self._store.publish(_PLAN_FILE, canonical_json(plan))
         for result in kept:
@@ -160,9 +101,9 @@ class OutputFolder:
         self._store.move(DATASET_FILE, _SET_ASIDE)
 
     def restore(self, info: DatasetInfo) -> bool:
-        """Puts the description that `reopen` set aside back, if it is that of `info`; else False.
+        """Restore the description that `reopen` set aside if it equals that of `info`; else return False.
 
-        What a repair did not change keeps its file.
+        A repair that changes nothing thus leaves the file as it was.
         """
         content = dataset_bytes(info.to_json())
         if not self._store.exists(_SET_ASIDE) or self._store.read(_SET_ASIDE) != content:
@@ -171,9 +112,9 @@ class OutputFolder:
         return True
 
     def finished(self) -> dict[tuple[str, int], ShardResult]:
-        """Return the results of the shards that were finished before and are still there, by split and index.
+        """Return the results of finished shards whose files exist, by split and index.
 
-        A shard whose record is empty, cut or another's is named on stderr, and left out.
+        A shard whose record is empty, cut or that of another shard is named on stderr and left out.
         """
         results = {}
         for name in self._store.names():
@@ -194,10 +135,10 @@ class OutputFolder:
             return None
 
     def record(self, result: ShardResult) -> None:
-        """Notes that a shard is finished. Raises StgcmaError when its tar is not in place."""
+        """Record that a shard is finished. Raises StgcmaError when its tar is not in place."""
         self._lock.check()
         if result.bytes is None:
-            self._store.remove(f"{SHARD_FOLDER}/{result.name}")  # of an earlier try
+            self._store.remove(f"{SHARD_FOLDER}/{result.name}")  # from an earlier try
         elif not self._is_in_place(result):
             raise StgcmaError(
                 f"{self._store.where(f'{SHARD_FOLDER}/{result.name}')} was written, but is not there: "
@@ -207,7 +148,7 @@ class OutputFolder:
         self._store.publish(name, canonical_json(result.to_json()))
 
     def end(self) -> None:
-        """Removes the traces of the making. Does nothing where there are none."""
+        """Remove the temporary files of the run, if there are any."""
         for name in self._store.names():
             if name.endswith(PARTIAL_SUFFIX) and _is_ours(name):
                 self._store.remove(name)
@@ -217,28 +158,28 @@ class OutputFolder:
         return self._store.size_bytes(f"{SHARD_FOLDER}/{result.name}") == result.bytes
 
     def _check_finished(self, existing: dict[str, Any], plan: dict[str, Any]) -> None:
-        """Accepts a directory of an earlier format when only the format and the tools' versions differ."""
-        version = existing[FORMAT]
-        if version < plan[FORMAT]:
-            # Nothing is added to it. Settings that it does not know were introduced after it.
+        """Accept a directory of an earlier format when only the format and the tools' versions differ."""
+        version, wanted = existing[FORMAT], plan[FORMAT]
+        if version < wanted:
+            # Nothing is added to it. Settings that it lacks were introduced later.
             features = {name: plan["features"].get(name) for name in existing["features"]}
             same = {name: plan[name] for name in (FORMAT, "versions")}
-            self._check_same(existing | same, plan | {"features": features}, self._decoders_of_manifest)
+            existing, plan = existing | same, plan | {"features": features}
+        check_same(existing, plan, self._decoders_of_manifest, where=self.location)
+        if version < wanted:
             message(
                 f"{self.location} is complete in format version {version}, which can be used as it is; "
-                f"to make it in version {plan[FORMAT]}, choose another OUT, or --overwrite"
+                f"to make it in version {wanted}, choose another OUT, or the option overwrite"
             )
-            return
-        self._check_same(existing, plan, self._decoders_of_manifest)
 
     def _lost_plan(self) -> str | None:
-        """The damage of a finished directory's description that leaves no plan to compare; else None."""
+        """Return the damage of `dataset.json` that leaves no plan to compare; None for no such damage."""
         where = self._store.where(DATASET_FILE)
         try:
             fields = parse_object(self._store.read(DATASET_FILE), where=where)
         except InputError as error:
             return str(error)
-        if fields.get(CONTENT_HASH) in (None, content_sha256(fields)):
+        if matches_own_hash(fields) is not False:
             return None
         try:
             DatasetInfo.from_json(fields, where=where)
@@ -252,23 +193,6 @@ class OutputFolder:
     def _decoders_of_records(self) -> set[str]:
         return {record.decoder for result in self.finished().values() for record in result.written}
 
-    def _check_same(
-        self, existing: dict[str, Any], plan: dict[str, Any], decoders: Callable[[], set[str]]
-    ) -> None:
-        version, wanted = existing.get(FORMAT, 1), plan[FORMAT]
-        if version != wanted:
-            raise OtherSettingsError(
-                f"{self.location} holds shards of format version {version}, this stgcma makes version "
-                f"{wanted}, whose fbanks have other bytes; choose another OUT, or --overwrite to start anew"
-            )
-        used = decoders() if has_other_fallbacks(existing, plan) else set()
-        existing, plan = (without_idle_decoders(each, used) for each in (existing, plan))
-        if changed := list(differences(existing, plan)):
-            raise OtherSettingsError(
-                f"{self.location} holds shards of another kind: {'; '.join(changed)}; "
-                "choose another OUT, or --overwrite to start anew"
-            )
-
     def _plan(self) -> dict[str, Any] | None:
         if not self._store.exists(_PLAN_FILE):
             return None
@@ -276,21 +200,23 @@ class OutputFolder:
             return parse_object(self._store.read(_PLAN_FILE), where=_PLAN_FILE)
         except InputError:
             raise InputError(
-                f"{self._store.where(_PLAN_FILE)} is not the plan of a run; --overwrite to start anew"
+                f"{self._store.where(_PLAN_FILE)} is not the plan of a run; "
+                "use the option overwrite to start anew"
             ) from None
 
     def _check_no_shards(self) -> None:
         for name in self._store.names():
             if name in _TABLES or (name.startswith(f"{SHARD_FOLDER}/") and not name.endswith("/")):
                 raise InputError(
-                    f"OUT {self.location} holds {name}, but neither {DATASET_FILE} nor the plan of a run "
-                    "that has not ended: it may be another's; take another OUT, or --overwrite to discard it"
+                    f"OUT {self.location} holds {name}, but neither {DATASET_FILE} nor the plan of an "
+                    "unfinished run: it may belong to another program; choose another OUT, or the option "
+                    "overwrite to discard it"
                 )
 
     def _clear(self) -> None:
-        # First, so that what is left when this is cut short is known to be on its way out.
+        # First, so that an interrupted removal is recognised and continued.
         self._store.publish(_PLAN_FILE, canonical_json(_CLEARING))
-        self._store.remove(DATASET_FILE)  # next: without it the rest is no finished directory
+        self._store.remove(DATASET_FILE)  # next: without it the directory is unfinished
         for name in self._store.names():
             if _is_ours(name) and name not in (_PLAN_FILE, LOCK_FILE) and not name.endswith("/"):
                 self._store.remove(name)
@@ -298,11 +224,13 @@ class OutputFolder:
 
 @contextmanager
 def open_output(location: Location) -> Iterator[OutputFolder]:
-    """Opens `location` for writing shards, made when missing; at most one process at a time has it open.
+    """Open `location` for writing shards, and create it if necessary; one process at a time can have it open.
 
-    Raises InputError when it is not a folder, holds foreign files, or another process works on it. A lock
-    whose process is gone does not count. A finished directory that cannot be written is opened all the same:
-    there may be nothing left to do.
+    A lock of a process that ended does not count. A finished directory that cannot be written is opened, too,
+    because nothing may be left to do.
+
+    Raises:
+        InputError: when it is not a folder, holds other files, or is open in another process.
     """
     store = open_store(location)
     if isinstance(store, ObjectStore):
@@ -326,7 +254,7 @@ def open_output(location: Location) -> Iterator[OutputFolder]:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file below OUT is of this program's making, finished or not."""
+    """Tell whether a file below OUT was written by this program, finished or not."""
     top, _, below = name.partition("/")
     whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
     file = whole[1] if whole else below or top

@@ -1,11 +1,12 @@
-"""The plan of a run: all that decides a byte of its output, and how two plans differ."""
+"""Plan of a run: everything that decides a byte of its output; and the comparison of two plans."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...errors import OtherSettingsError
 from ...shards.schema import DatasetInfo, fingerprint
 from ..media.video import deciding_versions, fallback_decoders
 
@@ -13,9 +14,9 @@ FORMAT = "format_version"
 
 
 def make_plan(info: DatasetInfo) -> dict[str, Any]:
-    """Return all that decides a byte of a folder, the same for every run that works on it.
+    """Return everything that decides a byte of a directory, equal for all runs that work on it.
 
-    `info` need not say what the work came to (counts, statistics, files).
+    The results in `info` (counts, statistics, files) are not used.
     """
     return {
         FORMAT: info.format_version,
@@ -43,7 +44,7 @@ def has_other_fallbacks(existing: dict[str, Any], plan: dict[str, Any]) -> bool:
 def without_idle_decoders(plan: dict[str, Any], used: set[str]) -> dict[str, Any]:
     """Return `plan` without the versions of fallback decoders that decoded nothing.
 
-    used: the `decoder` of every clip that is written already.
+    used: the `decoder` of all clips that are written already.
     """
     versions = plan.get("versions")
     if not isinstance(versions, dict):
@@ -56,6 +57,32 @@ _CHANGED = {
     "classes": "the names of the classes changed",
     "vocabulary": "the vocabulary changed",
 }
+
+
+def check_same(
+    existing: dict[str, Any], wanted: dict[str, Any], decoders: Callable[[], set[str]], *, where: str
+) -> None:
+    """Raise OtherSettingsError, naming the differences, unless a directory was made by the plan `wanted`.
+
+    Args:
+        existing: plan of the directory.
+        wanted: plan of this run.
+        decoders: returns the `decoder` of the clips that are written already.
+        where: the directory, for the message.
+    """
+    there, here = existing.get(FORMAT, 1), wanted[FORMAT]
+    if there != here:
+        raise OtherSettingsError(
+            f"{where} holds shards of format version {there}, this stgcma makes version {here}, whose fbanks "
+            "have other bytes; choose another OUT, or the option overwrite to start anew"
+        )
+    used = decoders() if has_other_fallbacks(existing, wanted) else set()
+    existing, wanted = (without_idle_decoders(each, used) for each in (existing, wanted))
+    if changed := list(differences(existing, wanted)):
+        raise OtherSettingsError(
+            f"{where} holds shards of another kind: {'; '.join(changed)}; "
+            "choose another OUT, or the option overwrite to start anew"
+        )
 
 
 def differences(existing: Any, wanted: Any, where: str = "") -> Iterator[str]:

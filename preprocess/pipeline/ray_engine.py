@@ -18,8 +18,10 @@ from ..collections.specification import ClipSpecification
 from ..media.isolation import IsolatedPool
 from ..media.reasons import ClipError
 from ..media.tools import tool_versions
-from .engines import Limits, MakeSample, OnClip, ShardTask, make_shard, open_pool
-from .output import ShardResult
+from .engines import MakeSample, OnClip, make_shard, open_pool
+from .options import Limits
+from .shard_plan import ShardTask
+from .shard_result import ShardResult
 
 # A node may go; the shard is then made again elsewhere. An actor may be lost any number of times: with many
 # shards and few workers it outlives many losses.
@@ -47,7 +49,7 @@ class RayEngine:
     ) -> Generator[ShardResult]:
         """Makes the shards of `tasks` with `workers` actors, yielding each as it is finished."""
         if folder.startswith("memory://"):
-            raise InputError(f"OUT {folder} is in this process alone; --engine ray needs a folder or a URL")
+            raise InputError(f"OUT {folder} is in this process alone; engine ray needs a folder or a URL")
         ray = _import_ray()
         folder = folder if is_url(folder) else os.path.abspath(folder)  # noqa: PTH100 (no Path: it may be a URL)
         started = _connect(ray, self.address, workers)
@@ -94,7 +96,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise InputError("--engine ray needs Ray; pip install 'stgcma[ray]'") from None
+        raise InputError("engine ray needs Ray; pip install 'stgcma[ray]'") from None
     return ray
 
 
@@ -108,7 +110,9 @@ def _connect(ray: Any, address: str | None, workers: int) -> bool:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
     except Exception as error:  # no narrower one is Ray's when its processes do not come up
         reason = " ".join(str(error).split())
-        raise StgcmaError(f"no Ray cluster answers at {address}: {reason}; see --ray-address") from error
+        raise StgcmaError(
+            f"no Ray cluster answers at {address}: {reason}; see the option ray_address"
+        ) from error
     return True
 
 
@@ -154,7 +158,7 @@ def _waiting(ray: Any) -> str:
     )
     return (
         f"waiting for the Ray cluster: a worker needs a CPU, {free:g} of its {total:g} are free; end other "
-        "work there or add a node, or leave out --engine ray"
+        "work there or add a node, or use the local engine"
     )
 
 

@@ -25,7 +25,7 @@ def split_names(clips: int) -> list[str]:
     Raises InputError when `clips` is below `MIN_CLIPS`.
     """
     if clips < MIN_CLIPS:
-        raise InputError(f"--clips is {clips}, must be at least {MIN_CLIPS} to fill three splits")
+        raise InputError(f"clips is {clips}, must be at least {MIN_CLIPS} to fill three splits")
     train, val = round(0.7 * clips), round(0.1 * clips)
     return ["train"] * train + ["val"] * val + ["test"] * (clips - train - val)
 
@@ -33,7 +33,7 @@ def split_names(clips: int) -> list[str]:
 def seeded(seed: int) -> np.random.Generator:
     """The random numbers that `seed` stands for. Raises InputError when it is negative."""
     if seed < 0:
-        raise InputError(f"--seed is {seed}, must be at least 0")
+        raise InputError(f"seed is {seed}, must be at least 0")
     return np.random.default_rng(seed)
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from stgcma.preprocess.pipeline.run import Options, preprocess
+from stgcma.preprocess import Options, preprocess
 
 
 @pytest.fixture(scope="session")

@@ -197,7 +197,7 @@ def test_show_takes_the_members_out(shards, directory, tmp_path):
     assert str(taken / "one.json") in stdout
     status, _, stderr = shards("show", folder, "one", "--out", taken)
     assert status == 2
-    assert "is there already; choose another --out" in stderr
+    assert "is there already; choose another folder" in stderr
 
 
 def test_show_of_a_clip_that_is_not_there_says_why(shards, directory):

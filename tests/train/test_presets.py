@@ -2,7 +2,7 @@
 
 import pytest
 from stgcma.model import PRESET_NAMES
-from stgcma.preprocess.pipeline.run import Options, preprocess
+from stgcma.preprocess import Options, preprocess
 from stgcma.train.config import deviations, load_preset
 from stgcma.train.evaluation import evaluate
 from stgcma.train.loop import train

@@ -315,7 +315,7 @@ def test_a_score_that_is_not_met_is_said(stgcma, trained):
 
 
 def test_other_shards_are_scored_beside_the_runs_own(stgcma, trained, ave_raw, tmp_path):
-    from stgcma.preprocess.pipeline.run import Options, preprocess
+    from stgcma.preprocess import Options, preprocess
 
     run, _ = trained
     preprocess("ave", ave_raw, tmp_path / "other", Options(features=("clip",), limit=6))

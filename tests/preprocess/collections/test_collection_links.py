@@ -27,7 +27,7 @@ def test_annotations_of_ave_that_lead_out_are_not_read(ave, outside, name):
     raw = ave()
     plan = ave_reader.read(raw).plan_sha256
     outside(raw / name)
-    with pytest.raises(InputError, match=f"{name} is a link that leads out of .*; see --allow-links"):
+    with pytest.raises(InputError, match=f"{name} is a link that leads out of .*; see the option allow_l"):
         ave_reader.read(raw)
     assert ave_reader.read(raw, allow_links=True).plan_sha256 == plan
 

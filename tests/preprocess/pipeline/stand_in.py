@@ -24,6 +24,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 from stgcma.errors import StgcmaError
+from stgcma.preprocess import Options
 from stgcma.preprocess.collections.specification import (
     ClipSpecification,
     Collection,
@@ -31,10 +32,14 @@ from stgcma.preprocess.collections.specification import (
     Sampling,
 )
 from stgcma.preprocess.media.reasons import ClipError
+from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline import engines, finished
-from stgcma.preprocess.pipeline import run as pipeline
 from stgcma.preprocess.pipeline.output import open_output
+from stgcma.preprocess.pipeline.plan import make_plan
+from stgcma.preprocess.pipeline.raw_storage import ClipMaker
+from stgcma.preprocess.pipeline.shard_plan import plan_shards
 from stgcma.preprocess.samples.sample import fbank_sums
+from stgcma.shards.manifest import read_dataset
 from stgcma.shards.schema import Sample
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
@@ -150,14 +155,14 @@ def run_serial(tasks, make, folder, *, on_clip, **_):
 
 def build(out, raw, *, clips=43, workers=1, serial=True, seconds=0.0, features=FEATURES, **options):
     """A whole run, with versions that need no decoder to be asked."""
-    versions = mock.patch.object(pipeline, "tool_versions", return_value=VERSIONS)
+    versions = mock.patch.object(building, "tool_versions", return_value=VERSIONS)
     with versions, mock.patch.object(engines, "IMPORTS", ()):
-        return pipeline.build(
+        return building.build(
             make_collection(clips),
-            pipeline.ClipMaker(StandIn(Path(raw), seconds)),
+            ClipMaker(StandIn(Path(raw), seconds)),
             features,
             out,
-            pipeline.Options(features=("clip",), workers=workers, **options),
+            Options(features=("clip",), workers=workers, **options),
             engine=run_serial if serial else None,
             clips_per_shard=CLIPS_PER_SHARD,
         )
@@ -180,10 +185,10 @@ def faults(folder):
 
 def unfinish(out):
     """Makes OUT what it was right before its last file was written."""
-    info = pipeline.read_dataset(out)
+    info = read_dataset(out)
     with open_output(out) as output:
-        plan = pipeline.make_plan(info)
-        tasks = pipeline.plan_shards(make_collection(12).clips, CLIPS_PER_SHARD)
+        plan = make_plan(info)
+        tasks = plan_shards(make_collection(12).clips, CLIPS_PER_SHARD)
         tables = finished._read_tables(out, ())
         options = {"retry_quarantined": False, "repair": False}
         _, kept = finished._sorted_out(open_store(out), tasks, tables, {}, **options)

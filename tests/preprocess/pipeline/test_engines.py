@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from stgcma.cli import main
 from stgcma.errors import InputError, StgcmaError
+from stgcma.preprocess import Options, preprocess
 from stgcma.preprocess.pipeline import locking, ray_engine
-from stgcma.preprocess.pipeline.engines import ShardTask
 from stgcma.preprocess.pipeline.locking import LOCK_FILE, exclusive
-from stgcma.preprocess.pipeline.run import Options, plan_shards, preprocess
+from stgcma.preprocess.pipeline.shard_plan import ShardTask, plan_shards
 from stgcma.preprocess.synthesis import synthesize
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
@@ -153,7 +153,7 @@ def test_who_waits_for_a_cpu_is_told_and_reminded(capsys):
     assert ray.waits == [10.0, 60.0, 60.0, None, None]
     line = (
         "waiting for the Ray cluster: a worker needs a CPU, 0 of its 8 are free; end other work there or add "
-        "a node, or leave out --engine ray\n"
+        "a node, or use the local engine\n"
     )
     assert capsys.readouterr().err == line * 2
 
@@ -226,7 +226,7 @@ def test_ray_asks_its_nodes_for_their_tools(ave, tmp_path, monkeypatch):
 
 def test_ray_that_is_not_installed_is_a_wrong_request(ave, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"--engine ray needs Ray; pip install 'stgcma\[ray\]'"):
+    with pytest.raises(InputError, match=r"engine ray needs Ray; pip install 'stgcma\[ray\]'"):
         preprocess("ave", ave[0], tmp_path / "out", REAL(engine="ray"))
 
 

@@ -5,8 +5,9 @@ import shutil
 import time
 
 import pytest
-from stgcma.preprocess.pipeline import run as pipeline
-from stgcma.preprocess.pipeline.output import ShardResult, open_output
+from stgcma.preprocess.pipeline import build as pipeline
+from stgcma.preprocess.pipeline.output import open_output
+from stgcma.preprocess.pipeline.shard_result import ShardResult
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.schema import QuarantineRecord
 from stgcma.shards.storage import LocalStore

@@ -7,8 +7,8 @@ from unittest.mock import ANY
 
 import pytest
 from stgcma.errors import InputError
+from stgcma.preprocess import Limits
 from stgcma.preprocess.pipeline import locking
-from stgcma.preprocess.pipeline import run as pipeline
 from stgcma.preprocess.pipeline.locking import exclusive
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
@@ -35,7 +35,7 @@ def test_what_is_said_of_a_clip_does_not_depend_on_where_raw_is(tmp_path, raw):
 def test_what_kills_its_process_is_quarantined_with_its_reason(tmp_path, raw):
     for key, harm in (("clip-1", "hang"), ("clip-3", "abort"), ("clip-6", "hungry"), ("clip-7", "raise")):
         (raw / f"{key}.{harm}").touch()
-    limits = pipeline.Limits(timeout_seconds=5, memory_bytes=256 << 20, tries=2)
+    limits = Limits(timeout_seconds=5, memory_bytes=256 << 20, tries=2)
     build(tmp_path / "out", raw, clips=8, workers=2, serial=False, limits=limits)
     assert [(row.key, row.reason, row.message) for row in read_quarantine(tmp_path / "out")] == [
         ("clip-1", "timeout", "not done after 5 s"),
@@ -126,7 +126,7 @@ def test_a_directory_that_lost_its_description_is_left_alone(tmp_path, raw):
     build(out, raw, clips=12)
     (out / "dataset.json").unlink()
     before = contents(out)
-    with pytest.raises(InputError, match="--overwrite to discard it"):
+    with pytest.raises(InputError, match="the option overwrite to discard it"):
         build(out, raw, clips=12)
     assert contents(out) == before
 
@@ -134,7 +134,7 @@ def test_a_directory_that_lost_its_description_is_left_alone(tmp_path, raw):
 def test_a_plan_that_is_none_is_named(tmp_path, raw):
     (tmp_path / "out" / ".progress").mkdir(parents=True)
     (tmp_path / "out" / ".progress" / "plan.json").write_text("[")
-    with pytest.raises(InputError, match=r"plan\.json is not the plan of a run; --overwrite to start anew"):
+    with pytest.raises(InputError, match=r"plan\.json is not the plan of a run; use the option overwrite"):
         build(tmp_path / "out", raw, clips=3)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from stgcma.errors import InputError, StgcmaError
-from stgcma.preprocess.pipeline import run as pipeline
+from stgcma.preprocess import Options
 from stgcma.preprocess.pipeline.output import PROGRESS_FOLDER
 from stgcma.shards.schema import CONTENT_HASH, content_sha256
 
@@ -104,9 +104,7 @@ def test_a_lost_table_is_named_and_repaired(out, raw, name, harm, capsys):
         path.write_bytes(b"")
     else:
         flip(path, byte=200)
-    with pytest.raises(
-        InputError, match=rf"{name} is missing or damaged; give the same command with --repair"
-    ):
+    with pytest.raises(InputError, match=rf"{name} is missing or damaged; repeat with the option repair"):
         build(out, raw)
     build(out, raw, repair=True)
     assert contents(out) == whole
@@ -135,7 +133,7 @@ def test_a_description_that_cannot_be_read_is_repaired(out, raw, harm, capsys):
     content = path.read_bytes()
     harmed = {"empty": b"", "cut": content[:200], "a key": content.replace(b'"classes"', b'"glasses"')}
     path.write_bytes(harmed[harm])
-    with pytest.raises(InputError, match=r"dataset\.json.*; give the same command with --repair"):
+    with pytest.raises(InputError, match=r"dataset\.json.*; repeat with the option repair"):
         build(out, raw)
     assert path.read_bytes() == harmed[harm]
     build(out, raw, repair=True)
@@ -200,5 +198,5 @@ def test_a_progress_record_under_anothers_name_is_not_believed(tmp_path, raw, ca
 
 
 def test_repair_and_overwrite_exclude_each_other():
-    with pytest.raises(InputError, match="--overwrite makes every clip again; leave out --repair"):
-        pipeline.Options(overwrite=True, repair=True)
+    with pytest.raises(InputError, match="overwrite makes every clip again; leave out repair"):
+        Options(overwrite=True, repair=True)

@@ -6,7 +6,8 @@ import re
 
 import pytest
 from stgcma.errors import InputError, OtherSettingsError
-from stgcma.preprocess.pipeline import run as pipeline
+from stgcma.preprocess import Limits, Options, preprocess
+from stgcma.preprocess.pipeline.output import OutputFolder
 from stgcma.shards.manifest import read_dataset, write_dataset
 
 from . import stand_in
@@ -33,7 +34,7 @@ def test_other_settings_are_refused(tmp_path, raw, complete, change, message):
     before = contents(out)
     with pytest.raises(InputError, match=re.escape(message)) as refused:
         build(out, raw, **{"clips": 12, **change})
-    assert str(refused.value).endswith("choose another OUT, or --overwrite to start anew")
+    assert str(refused.value).endswith("choose another OUT, or the option overwrite to start anew")
     assert contents(out) == before
     build(out, raw, **{"clips": 12, **change}, overwrite=True)
     build(tmp_path / "whole", raw, **{"clips": 12, **change})
@@ -112,7 +113,7 @@ def of_version_1(tmp_path, raw):
     """A finished OUT as version 0.1 would have written it: fewer settings, versions of other tools."""
     out = tmp_path / "out"
     build(out, raw, clips=12)
-    info = pipeline.read_dataset(out)
+    info = read_dataset(out)
     features = {name: value for name, value in info.features.items() if name != "jpeg_quality"}
     write_dataset(
         out,
@@ -144,7 +145,7 @@ def test_no_clip_is_added_to_a_directory_of_version_1(of_version_1, raw):
         build(of_version_1, raw, clips=12, retry_quarantined=True)
     assert contents(of_version_1) == before
     build(of_version_1, raw, clips=12, overwrite=True)
-    assert pipeline.read_dataset(of_version_1).format_version == 2
+    assert read_dataset(of_version_1).format_version == 2
 
 
 def test_a_half_finished_directory_of_version_1_is_refused(tmp_path, raw):
@@ -159,7 +160,7 @@ def test_a_half_finished_directory_of_version_1_is_refused(tmp_path, raw):
         build(out, raw, clips=12)
     assert str(refused.value).endswith(
         "holds shards of format version 1, this stgcma makes version 2, whose fbanks have other bytes; "
-        "choose another OUT, or --overwrite to start anew"
+        "choose another OUT, or the option overwrite to start anew"
     )
 
 
@@ -179,9 +180,7 @@ def test_every_option_that_decides_bytes_is_part_of_the_plan(tmp_path, monkeypat
     assert plans[0] != plans[1]
 
 
-@pytest.mark.parametrize(
-    "change", [{"workers": 3}, {"engine": "ray"}, {"limits": pipeline.Limits(timeout_seconds=9)}]
-)
+@pytest.mark.parametrize("change", [{"workers": 3}, {"engine": "ray"}, {"limits": Limits(timeout_seconds=9)}])
 def test_no_other_option_is_part_of_the_plan(tmp_path, monkeypatch, change):
     plans = [plan_of(tmp_path, monkeypatch, **options) for options in ({}, change)]
     assert plans[0] == plans[1]
@@ -201,24 +200,22 @@ def plan_of(tmp_path, monkeypatch, **options):
         plans.append((plan, overwrite))
         raise PlannedError
 
-    monkeypatch.setattr(pipeline.OutputFolder, "begin", begin)
+    monkeypatch.setattr(OutputFolder, "begin", begin)
     with pytest.raises(PlannedError):
-        pipeline.preprocess(
-            "folder", raw.parent, tmp_path / "out", pipeline.Options(**{"features": ("clip",), **options})
-        )
+        preprocess("folder", raw.parent, tmp_path / "out", Options(**{"features": ("clip",), **options}))
     return plans[0]
 
 
 def test_options_that_contradict_each_other_are_refused():
-    with pytest.raises(InputError, match="--overwrite makes every clip again; leave out --retry-quarantined"):
-        pipeline.Options(overwrite=True, retry_quarantined=True)
-    with pytest.raises(InputError, match="--engine is 'spark', must be local or ray"):
-        pipeline.Options(engine="spark")
-    with pytest.raises(InputError, match="--ray-address is for --engine ray"):
-        pipeline.Options(ray_address="auto")
-    with pytest.raises(InputError, match="--decoder is 'opencv', must be one of auto, pyav, ffmpeg, decord"):
-        pipeline.Options(decoder="opencv")
-    with pytest.raises(InputError, match="--audio-stream is 'last', must be default, loudest, or a number"):
-        pipeline.Options(audio_stream="last")
-    with pytest.raises(InputError, match="--missing-audio is 'noise', must be one of quarantine, silence"):
-        pipeline.Options(missing_audio="noise")
+    with pytest.raises(InputError, match="overwrite makes every clip again; leave out retry_quarantined"):
+        Options(overwrite=True, retry_quarantined=True)
+    with pytest.raises(InputError, match=r"^engine is 'spark', must be local or ray"):
+        Options(engine="spark")
+    with pytest.raises(InputError, match="ray_address is for engine ray"):
+        Options(ray_address="auto")
+    with pytest.raises(InputError, match=r"^decoder is 'opencv', must be one of auto, decord, ffmpeg, pyav"):
+        Options(decoder="opencv")
+    with pytest.raises(InputError, match=r"^audio_stream is 'last', must be default, loudest, or a number"):
+        Options(audio_stream="last")
+    with pytest.raises(InputError, match=r"^missing_audio is 'noise', must be one of quarantine, silence"):
+        Options(missing_audio="noise")

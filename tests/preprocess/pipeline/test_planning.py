@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from stgcma.preprocess.pipeline.run import plan_shards
+from stgcma.preprocess.pipeline.shard_plan import plan_shards
 
 from .stand_in import make_collection
 
 MILLION = """
 import resource
-from stgcma.preprocess.pipeline.run import plan_shards
+from stgcma.preprocess.pipeline.shard_plan import plan_shards
 from stgcma.preprocess.collections.specification import ClipSpecification, Collection, Sampling
 
 splits = ("train",) * 8 + ("val", "test")

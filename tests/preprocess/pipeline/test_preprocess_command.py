@@ -217,9 +217,9 @@ def test_a_limit_below_the_number_of_splits_is_kept(stgcma, small_ave, tmp_path)
         (("ave", "RAW/nowhere"), "RAW/nowhere is not a folder; give the folder of the ave collection"),
         (("vggsound", "RAW"), "collection 'vggsound' is not known; choose from ave"),
         (("ave", "RAW", "--features", "mfcc"), "features: got mfcc, choose from clip, swin, fbank_128"),
-        (("ave", "RAW", "--workers", "0"), "--workers is 0, must be at least 1"),
-        (("ave", "RAW", "--decoder", "opencv"), "--decoder is 'opencv', must be one of auto, pyav, ffmpeg"),
-        (("ave", "RAW", "--limit", "0"), "--limit is 0, must be at least 1"),
+        (("ave", "RAW", "--workers", "0"), "workers is 0, must be at least 1"),
+        (("ave", "RAW", "--decoder", "opencv"), "decoder is 'opencv', must be one of auto, decord, ffmpeg"),
+        (("ave", "RAW", "--limit", "0"), "limit is 0, must be at least 1"),
         (
             ("ave", "RAW", "--max-failed", "many"),
             "--max-failed is 'many', must be a share such as 5% or 0.05",

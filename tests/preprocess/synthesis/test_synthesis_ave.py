@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_files_whatever_the_workers(tmp_path):
 
 
 def test_wrong_requests(stgcma, tmp_path, ave_raw):
-    with pytest.raises(InputError, match="--clips is 9, must be at least 10"):
+    with pytest.raises(InputError, match=r"^clips is 9, must be at least 10"):
         ave.synthesize(tmp_path / "new", clips=9, seed=0)
     result = stgcma("synthesize", "ave", ave_raw, "--clips", 10)
     assert result.status == 2

@@ -1,0 +1,64 @@
+"""Result of making one shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...shards.schema import ClipRecord, QuarantineRecord, shard_name
+from ...shards.writer import end_of_archive
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """Rows of the two tables for the clips of one shard.
+
+    Attributes:
+        split, index: of the shard.
+        written: rows of the manifest.
+        quarantined: rows of the quarantine.
+        sums: fbank name to (sum, sum of squares, count) over the values of the written clips.
+    """
+
+    split: str
+    index: int
+    written: tuple[ClipRecord, ...]
+    quarantined: tuple[QuarantineRecord, ...]
+    sums: dict[str, tuple[float, float, int]]
+
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return shard_name(self.split, self.index)
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the shard's file; None when all clips failed and there is no file."""
+        size = sum(record.bytes for record in self.written)
+        return size + len(end_of_archive(size)) if self.written else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the shard's progress file."""
+        records = {
+            "written": [record._asdict() for record in self.written],
+            "quarantined": [record._asdict() for record in self.quarantined],
+        }
+        return vars(self) | records
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> ShardResult:
+        """Read the output of `to_json`."""
+        return cls(
+            split=content["split"],
+            index=content["index"],
+            written=tuple(map(_clip_record, content["written"])),
+            quarantined=tuple(QuarantineRecord(**row) for row in content["quarantined"]),
+            sums={name: (sums[0], sums[1], sums[2]) for name, sums in content["sums"].items()},
+        )
+
+
+def _clip_record(row: dict[str, Any]) -> ClipRecord:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+    return ClipRecord(**fields)
