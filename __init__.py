@@ -2,7 +2,7 @@
 
 >>> import stgcma
 >>> model = stgcma.build_model("ave-demo")
->>> model = stgcma.load_model("RUN")
+>>> model = stgcma.load_model("run")
 """
 
 from __future__ import annotations

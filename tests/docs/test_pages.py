@@ -1,7 +1,6 @@
 """What the pages say of each other and of the code: links, names of files, generated parts."""
 
 import ast
-import importlib.util
 import re
 import tomllib
 
@@ -11,6 +10,7 @@ from stgcma.preprocess.media.ffmpeg_program import MINIMUM_RELEASE
 from stgcma.preprocess.media.reasons import REASONS
 from stgcma.train.config import RunConfig
 
+from .generator import load
 from .markdown import ROOT, pages, read_page
 
 DOCS = ROOT / "docs"
@@ -18,15 +18,8 @@ _PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
 _DEFINED = re.compile(r"(_?[A-Z][A-Za-z]\w+|[a-z_]\w*\(\))")
 
 
-def load_generator():
-    specification = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def test_generated_parts_are_those_of_the_code():
-    for path, text in load_generator().pages().items():
+    for path, text in load("generate").pages().items():
         assert path.read_text("utf-8") == text, f"{path.name} is stale: run `make docs`"
 
 
