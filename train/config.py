@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import InputError
 from ..model import preset_config
+from .tasks import TASKS
 
 _PRESET_FOLDER = Path(__file__).parent / "presets"
 
@@ -35,6 +36,12 @@ def _range(value: tuple[float, float]) -> tuple[float, float]:
 def _share_range(value: tuple[float, float]) -> tuple[float, float]:
     if _range(value)[1] > 1:
         raise ValueError("shares are at most 1")
+    return value
+
+
+def _known_task(value: str) -> str:
+    if value not in TASKS:
+        raise ValueError(f"must be one of {', '.join(TASKS)}")
     return value
 
 
@@ -128,7 +135,7 @@ class RunConfig(_Section):
     """
 
     preset: str
-    task: Literal["ave", "avs", "avqa"]
+    task: Annotated[str, AfterValidator(_known_task)]
     model: dict[str, Any] = Field(default_factory=dict)
     data: DataConfig = DataConfig()
     optim: OptimConfig

@@ -44,6 +44,12 @@ def test_a_wrong_setting_is_named(setting, message):
     assert message in str(caught.value)
 
 
+def test_a_task_that_is_not_registered_is_named():
+    content = load_preset("ave-demo").model_dump(mode="json") | {"task": "smell"}
+    with pytest.raises(InputError, match="task: value error, must be one of ave, avqa, avs, got 'smell'"):
+        parse(content, where="config.yaml")
+
+
 def test_all_faults_are_shown_together():
     with pytest.raises(InputError) as caught:
         load_preset("ave-demo", ["optim.epochs=0", "optim.batch_size=-1", "data.workers=-2"])
