@@ -1,10 +1,10 @@
-"""AVQA on a video: answers, and what they were taken from: which seconds, and which pixels."""
+"""AVQA on a video: answers to questions, the model's attention, and the position of the sound."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,86 +12,91 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..preprocess.samples.whole_video import DecodedVideo
-from .answer_picture import ShownWindow, draw_answers, shown_windows
-from .questions import AskedQuestion
-from .results import Answer, AvqaPrediction, Step
-from .strip import open_frame
-from .trained import TrainedRun, ranked
+from ..errors import InputError
+from .avqa_picture import ShownWindow, draw_answers, shown_windows
+from .avqa_result import Answer, AvqaPrediction, Step
+from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .questions import EncodedQuestion, encode_questions
+from .trained import TrainedRun
 
 _NEAREST = 6  # the answer and its five rivals
 
 Shares = npt.NDArray[np.floating[Any]]
 
 
-@dataclass
-class _Window:
-    """What the model made of a window: of every question and step, and of every step the grounding."""
+@dataclass(frozen=True)
+class _WindowOutputs:
+    """The model's outputs for a window, of Q questions and T steps.
 
-    answers: Shares  # [Q, answers]
-    seen: Shares  # [Q, T]
-    heard: Shares  # [Q, T]
-    grounding: Shares  # [T, rows, columns]
+    Attributes:
+        answers: `[Q, answers]`.
+        seen: attention to frames `[Q, T]`.
+        heard: attention to sound `[Q, T]`.
+        grounding: position of the sound `[T, rows, columns]`.
+    """
+
+    answers: Shares
+    seen: Shares
+    heard: Shares
+    grounding: Shares
 
 
-@dataclass
-class AvqaPredictor:
-    """Takes the windows of one video in turn."""
+class AvqaPredictor(Predictor[AvqaPrediction]):
+    """Answer questions about one video. Writes `NAME.answers.png`."""
 
-    run: TrainedRun
-    video: Path
-    decoded: DecodedVideo
-    asked: Sequence[AskedQuestion]
-    names: Sequence[str]
-    _windows: list[_Window] = field(default_factory=list)
-    _shown: list[ShownWindow] = field(default_factory=list)
+    def __init__(self, run: TrainedRun, video: VideoInput) -> None:
+        super().__init__(run, video)
+        self._names: Sequence[str] = run.task.info.vocabulary["answers"]
+        self._ids = torch.tensor([question.ids for question in video.questions])
+        self._windows: list[_WindowOutputs] = []
+        self._shown: list[ShownWindow] = []
+
+    @classmethod
+    def encode_questions(cls, run: TrainedRun, texts: Sequence[str]) -> tuple[EncodedQuestion, ...]:
+        if not texts:
+            raise InputError(
+                f"RUN {run.path} answers questions: ask at least one, e.g. 'Is there a violin sound?'"
+            )
+        words = run.task.info.vocabulary["words"]
+        return encode_questions(texts, {word: index for index, word in enumerate(words)})
 
     def add(self, members: dict[str, bytes]) -> None:
-        """The next window."""
-        made = self.run(members, torch.tensor([question.ids for question in self.asked]))
-        grounding = made["grounding"].numpy()
+        outputs = self.run(members, self._ids)
+        grounding = outputs["grounding"][0].numpy()
         side = math.isqrt(grounding.shape[-1])
-        window = _Window(
-            made["answer_logits"].softmax(-1).numpy(),
-            made["attention_video"].numpy(),
-            made["attention_audio"].numpy(),
-            grounding.reshape(len(grounding), side, -1),
+        window = _WindowOutputs(
+            answers=outputs["answer_logits"].softmax(-1).numpy(),
+            seen=outputs["attention_video"].numpy(),
+            heard=outputs["attention_audio"].numpy(),
+            grounding=grounding.reshape(len(grounding), side, -1),
         )
-        place = len(self._windows)
+        index = len(self._windows)
         self._windows.append(window)
-        if place in shown_windows(len(self.decoded.windows)):
-            spans = self.decoded.windows[place].steps
+        decoded = self.video.decoded
+        if index in shown_windows(len(decoded.windows)):
+            spans = decoded.windows[index].steps
             frames = [open_frame(members, step) for step in range(len(spans))]
-            sounds = [self.run.sound(self.decoded, span) for span in spans]
-            size = (self.decoded.width, self.decoded.height)
-            self._shown.append(ShownWindow.of(place, spans, frames, sounds, window.grounding, size))
+            sounds = [self.run.sound(decoded, span) for span in spans]
+            size = (decoded.width, decoded.height)
+            self._shown.append(ShownWindow.of(index, spans, frames, sounds, window.grounding, size))
 
-    def finish(self, folder: Path | None, name: str) -> AvqaPrediction:
-        """The result; with `folder`, its files are written there."""
-        answers = tuple(self._answer(place, question) for place, question in enumerate(self.asked))
-        result = AvqaPrediction(
-            video=self.video,
-            length_seconds=self.decoded.seconds,
-            warnings=self.decoded.warnings,
+    def result(self) -> AvqaPrediction:
+        return AvqaPrediction(
+            video=self.video.path,
+            length_seconds=self.video.decoded.seconds,
+            warnings=self.video.decoded.warnings,
             files=(),
-            answers=answers,
+            answers=tuple(self._answer(row, question) for row, question in enumerate(self.video.questions)),
             grounding=tuple(
                 tuple(tuple(map(float, row)) for row in step)
                 for window in self._windows
                 for step in window.grounding
             ),
         )
-        if folder is not None:
-            beneath = self.run.caption(self.decoded)
-            picture = draw_answers(
-                self._shown, answers, len(self._windows), title=self.video.name, beneath=beneath
-            )
-            (folder / f"{name}.answers.png").write_bytes(picture)
-        return result
 
-    def _answer(self, place: int, question: AskedQuestion) -> Answer:
-        shares = np.mean([window.answers[place] for window in self._windows], axis=0)
-        (answer, confidence), *rivals = ranked(shares, self.names, _NEAREST)
+    def _answer(self, row: int, question: EncodedQuestion) -> Answer:
+        shares = np.mean([window.answers[row] for window in self._windows], axis=0)
+        (answer, confidence), *rivals = rank_classes(shares, self._names, _NEAREST)
         return Answer(
             question=question.text,
             answer=answer,
@@ -99,14 +104,25 @@ class AvqaPredictor:
             rivals=tuple(rivals),
             unknown_words=question.unknown,
             unread_words=question.unread,
-            by_window=tuple(ranked(window.answers[place], self.names, 1)[0] for window in self._windows),
+            by_window=tuple(rank_classes(one.answers[row], self._names, 1)[0] for one in self._windows),
             steps=tuple(
-                Step(number, *span, float(seen), float(heard))
-                for number, (window, planned) in enumerate(
-                    zip(self._windows, self.decoded.windows, strict=True)
+                Step(index, *span, float(seen), float(heard))
+                for index, (outputs, window) in enumerate(
+                    zip(self._windows, self.video.decoded.windows, strict=True)
                 )
-                for span, seen, heard in zip(
-                    planned.steps, window.seen[place], window.heard[place], strict=True
-                )
+                for span, seen, heard in zip(window.steps, outputs.seen[row], outputs.heard[row], strict=True)
             ),
         )
+
+    def write(self, result: AvqaPrediction, folder: Path, on_seconds: Callable[[float], None]) -> None:  # noqa: ARG002
+        picture = draw_answers(
+            self._shown,
+            result.answers,
+            len(self._windows),
+            title=self.video.path.name,
+            caption=self.caption(),
+        )
+        (folder / f"{self.video.name}.answers.png").write_bytes(picture)
+
+
+PREDICTOR = AvqaPredictor

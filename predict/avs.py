@@ -1,4 +1,4 @@
-"""AVS on a video: which pixels sound in every second, as masks, a strip, and laid over the video."""
+"""AVS on a video: the sounding pixels of every second as masks, as a strip, and laid over the video."""
 
 from __future__ import annotations
 
@@ -8,81 +8,81 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocess.media.probe import MediaInfo
 from ..preprocess.samples.sample import mask_seconds
-from ..preprocess.samples.whole_video import DecodedVideo
 from ..preprocess.samples.windows import MergedSecond, SecondsMerger
-from .mask_pictures import draw_masks, full_mask, layer, masks_strip, overlaid
+from .avs_picture import draw_masks, full_mask, mask_layer, masks_strip, overlay_mask
+from .avs_result import AvsPrediction, MaskedSecond
 from .overlay import overlay_size, write_overlay
-from .results import AvsPrediction, MaskedSecond
-from .strip import open_frame
+from .predictor import Predictor, VideoInput, open_frame
 from .trained import TrainedRun
 
 
-class AvsPredictor:
-    """Takes the windows of one video in turn.
+class AvsPredictor(Predictor[AvsPrediction]):
+    """Segment the sounding pixels of one video.
 
-    With `folder`, masks are written there as `NAME.masks/000000.png` …, one a second.
+    Writes `NAME.masks/000000.png` …, one for each second, `NAME.strip.png` and `NAME.overlay.mp4`.
     """
 
-    def __init__(
-        self,
-        run: TrainedRun,
-        video: Path,
-        decoded: DecodedVideo,
-        info: MediaInfo,
-        folder: Path | None,
-        name: str,
-    ) -> None:
-        self.run, self.video, self.decoded, self.info = run, video, decoded, info
-        self.merger = SecondsMerger(decoded.seconds, decoded.windows)
-        self.seconds: list[MaskedSecond] = []
-        self.strip = masks_strip(self.merger.count, decoded.width, decoded.height)
-        self.masks = None if folder is None else folder / f"{name}.masks"
-        self.layers = decoded.folder / "layers"
-        self.layer_size = overlay_size(decoded.width, decoded.height)
-        if self.masks is not None:
-            self.masks.mkdir()
-            self.layers.mkdir()
+    writes_video = True
+
+    def __init__(self, run: TrainedRun, video: VideoInput) -> None:
+        super().__init__(run, video)
+        decoded = video.decoded
+        self._size = (decoded.width, decoded.height)
+        self._merger = SecondsMerger(decoded.seconds, decoded.windows)
+        self._seconds: list[MaskedSecond] = []
+        self._strip = masks_strip(self._merger.count, *self._size)
+        self._masks = None if video.folder is None else video.folder / f"{video.name}.masks"
+        self._layers = decoded.folder / "layers"
+        self._layer_size = overlay_size(*self._size)
+        if self._masks is not None:
+            self._masks.mkdir()
+            self._layers.mkdir()
 
     def add(self, members: dict[str, bytes]) -> None:
-        """The next window."""
-        shares = self.run(members)["mask_logits"].squeeze(1).sigmoid().numpy()
-        for merged in self.merger.add(shares):
-            mask = full_mask(merged.value, self.decoded.width, self.decoded.height)
-            self._keep(merged, mask)
+        shares = self.run(members)["mask_logits"][0].squeeze(1).sigmoid().numpy()
+        for merged in self._merger.add(shares):
+            mask = full_mask(merged.value, *self._size)
+            self._add_second(merged, mask)
             frame = None
-            if self.strip.shows(merged.index):
-                frame = overlaid(open_frame(members, merged.step), mask, self.strip.size)
-            sound = self.run.sound(self.decoded, merged.span)
-            self.strip.add(merged.index, merged.span, frame, sound)
+            if self._strip.shows(merged.index):
+                frame = overlay_mask(open_frame(members, merged.step), mask, self._strip.size)
+            sound = self.run.sound(self.video.decoded, merged.span)
+            self._strip.add(merged.index, merged.span, frame, sound)
 
-    def _keep(self, merged: MergedSecond, mask: Any) -> None:
-        written = None
-        if self.masks is not None:
+    def _add_second(self, merged: MergedSecond, mask: Any) -> None:
+        file = None
+        if self._masks is not None:
             number = f"{merged.index:06d}.png"
-            mask.save(self.masks / number, compress_level=1)
-            layer(mask.resize(self.layer_size)).save(self.layers / number, compress_level=1)
-            written = f"{self.masks.name}/{number}"
+            mask.save(self._masks / number, compress_level=1)
+            mask_layer(mask.resize(self._layer_size)).save(self._layers / number, compress_level=1)
+            file = f"{self._masks.name}/{number}"
         share = float(np.asarray(mask, dtype=np.float64).mean() / 255)
-        self.seconds.append(MaskedSecond(*merged.span, share, written))
+        self._seconds.append(MaskedSecond(*merged.span, share, file))
 
-    def finish(self, folder: Path | None, name: str, on_seconds: Callable[[float], None]) -> AvsPrediction:
-        """The result; with `folder`, its files are written there, and `on_seconds` hears how far they are."""
-        result = AvsPrediction(
-            video=self.video,
-            length_seconds=self.decoded.seconds,
-            warnings=self.decoded.warnings,
+    def result(self) -> AvsPrediction:
+        width, height = self._size
+        return AvsPrediction(
+            video=self.video.path,
+            length_seconds=self.video.decoded.seconds,
+            warnings=self.video.decoded.warnings,
             files=(),
-            width=self.decoded.width,
-            height=self.decoded.height,
-            seconds=tuple(self.seconds),
+            width=width,
+            height=height,
+            seconds=tuple(self._seconds),
         )
-        if folder is not None:
-            beneath = self.run.caption(self.decoded)
-            picture = draw_masks(self.strip, self.seconds, title=self.video.name, beneath=beneath)
-            (folder / f"{name}.strip.png").write_bytes(picture)
-            shown_at = float(mask_seconds(1)[0])
-            target = folder / f"{name}.overlay.mp4"
-            write_overlay(self.info, self.layers, self.layer_size, shown_at, target, on_seconds=on_seconds)
-        return result
+
+    def write(self, result: AvsPrediction, folder: Path, on_seconds: Callable[[float], None]) -> None:
+        picture = draw_masks(self._strip, result.seconds, title=self.video.path.name, caption=self.caption())
+        (folder / f"{self.video.name}.strip.png").write_bytes(picture)
+        write_overlay(
+            self.video.media,
+            self._layers,
+            self._layer_size,
+            float(mask_seconds(1)[0]),
+            folder / f"{self.video.name}.overlay.mp4",
+            on_seconds=on_seconds,
+        )
+
+
+PREDICTOR = AvsPredictor

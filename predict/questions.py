@@ -1,27 +1,30 @@
-"""Questions in a person's words, read as the questions of training were."""
+"""Questions as text, encoded like the questions of training."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
 from ..model.config import QUESTION_WORDS
+from ..model.inputs import word_ids
 from ..preprocess.collections.questions import QUESTION_MARKS, split_words
-from ..train.tasks.avqa import AvqaTask
+
+_HINT_CUTOFF = 0.75
+_WORDS_LISTED = 40
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
-    """A question as the model reads it.
+class EncodedQuestion:
+    """A question as input of the model.
 
     Attributes:
         text: as it was asked.
-        ids: of its words, padded.
-        unknown: words that training never met.
-        unread: words beyond those that are read.
-        hints: for an unknown word, the known one that is spelt most alike, where there is one.
+        ids: of its words, padded to 14.
+        unknown: words that the training questions do not have.
+        unread: words beyond the 14 that are read.
+        hints: an unknown word to the known word of the most similar spelling, where there is one.
     """
 
     text: str
@@ -31,7 +34,7 @@ class AskedQuestion:
     hints: dict[str, str]
 
     def warnings(self) -> list[str]:
-        """What the asker should know, one line each."""
+        """Return one line about unknown words, and one about unread words, if there are any."""
         lines = []
         if self.unknown:
             words = ", ".join(
@@ -40,42 +43,49 @@ class AskedQuestion:
             )
             lines.append(f"question {self.text!r}: the model does not know {words}")
         if self.unread:
-            left = " ".join(self.unread)
+            rest = " ".join(self.unread)
             lines.append(
-                f"question {self.text!r}: only {QUESTION_WORDS} words are read, {left!r} is left out"
+                f"question {self.text!r}: only {QUESTION_WORDS} words are read, {rest!r} is left out"
             )
         return lines
 
 
-def read_asked(texts: Sequence[str], task: AvqaTask) -> tuple[AskedQuestion, ...]:
-    """The questions as the model reads them. Raises InputError for one without any word that it knows."""
-    return tuple(_read(text, task) for text in texts)
+def encode_questions(texts: Sequence[str], words: Mapping[str, int]) -> tuple[EncodedQuestion, ...]:
+    """Encode questions with a vocabulary: word to id.
+
+    Raises InputError for an empty question, and for one without a known word.
+    """
+    return tuple(_encode(text, words) for text in texts)
 
 
-def _read(text: str, task: AvqaTask) -> AskedQuestion:
+def _encode(text: str, vocabulary: Mapping[str, int]) -> EncodedQuestion:
     content = " ".join(text.split())
     if not content.strip(QUESTION_MARKS + " "):
-        raise InputError("--question is empty; ask something, e.g. --question 'Is there a violin sound?'")
-    # The rule drops the last character, which in training is the question mark.
+        raise InputError("a question is empty; ask something, e.g. 'Is there a violin sound?'")
+    # Training drops the last character of a question, which is its question mark.
     words = split_words(content if content[-1] in QUESTION_MARKS else content + "?")
-    words = [word for word in words if word or word in task.words]
+    words = [word for word in words if word or word in vocabulary]
     read, unread = words[:QUESTION_WORDS], words[QUESTION_WORDS:]
-    unknown = tuple(dict.fromkeys(word for word in read if word not in task.words))
+    unknown = tuple(dict.fromkeys(word for word in read if word not in vocabulary))
     if all(word in unknown for word in read):
-        raise InputError(f"--question {text!r} holds no word that the model knows; it knows {_some_of(task)}")
-    return AskedQuestion(text, tuple(task.word_ids(read)), unknown, tuple(unread), _hints(unknown, task))
+        raise InputError(
+            f"question {text!r} holds no word that the model knows; it knows {_examples(vocabulary)}"
+        )
+    ids = tuple(word_ids(read, vocabulary))
+    return EncodedQuestion(text, ids, unknown, tuple(unread), _hints(unknown, vocabulary))
 
 
-def _hints(unknown: Sequence[str], task: AvqaTask) -> dict[str, str]:
-    known = {word.casefold(): word for word in task.words}
+def _hints(unknown: Sequence[str], vocabulary: Mapping[str, int]) -> dict[str, str]:
+    known = {word.casefold(): word for word in vocabulary}
     hints = {}
     for word in unknown:
-        near = difflib.get_close_matches(word.casefold(), list(known), n=1, cutoff=0.75)
+        near = difflib.get_close_matches(word.casefold(), list(known), n=1, cutoff=_HINT_CUTOFF)
         if near:
             hints[word] = known[near[0]]
     return hints
 
 
-def _some_of(task: AvqaTask) -> str:
-    words = sorted(word for word in task.words if word.isalpha())
-    return ", ".join(words[:40]) + (f" and {len(words) - 40} others" if len(words) > 40 else "")
+def _examples(vocabulary: Mapping[str, int]) -> str:
+    words = sorted(word for word in vocabulary if word.isalpha())
+    more = len(words) - _WORDS_LISTED
+    return ", ".join(words[:_WORDS_LISTED]) + (f" and {more} others" if more > 0 else "")

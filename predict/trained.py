@@ -1,8 +1,8 @@
-"""A trained run, ready to be asked."""
+"""A trained run, opened for prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,23 @@ from ..train.objective import run_model, set_tf32
 from ..train.tasks import task_of
 from ..train.tasks.base import Task
 from ..train.trained import open_trained
-from .digits import clock
 
 _MOST_WINDOW_SECONDS = 14_400  # four hours, the longest clip
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A model with all that it has to know of the clips it was trained on.
+    """A model with the settings of the clips that it was trained on.
 
     Attributes:
-        settings: how a clip becomes a sample.
-        window_seconds: how long the clips were.
+        path: the folder of the run or checkpoint.
+        config: its configuration.
+        task: with the classes or the vocabulary.
+        model: in evaluation mode, on `device`.
+        device: of the model.
+        settings: of the samples.
+        window_seconds: the length of a window.
+        normalisation: of the log-mel energies.
     """
 
     path: Path
@@ -58,26 +63,23 @@ class TrainedRun:
 
     @property
     def kind(self) -> FbankKind:
-        """The fbank that the model hears."""
+        """The kind of fbank that the model reads."""
         return FBANK_KINDS[self.settings.fbanks[0]]
 
-    def caption(self, decoded: DecodedVideo) -> str:
-        """Return the caption of a picture: the video's length, a missing sound, preset and run."""
-        parts = [clock(decoded.seconds), *([] if decoded.has_audio else ["no sound"])]
-        return " · ".join([*parts, self.config.preset, self.path.name])
-
-    def window(self, decoded: DecodedVideo, place: int) -> dict[str, bytes]:
-        """A window of a video as a sample's members."""
-        return read_window(decoded, place, self.settings)
+    def window(self, decoded: DecodedVideo, index: int) -> dict[str, bytes]:
+        """Return a window of a video as the members of a sample."""
+        return read_window(decoded, index, self.settings)
 
     def sound(self, decoded: DecodedVideo, span: Span) -> npt.NDArray[np.float16]:
-        """Return the log-mel energies `[n, bins]` of a part of a video, to be drawn."""
+        """Return the log-mel energies `[n, bins]` of a part of a video, for drawing."""
         return read_sound(decoded, span, self.kind)
 
     def __call__(self, members: dict[str, bytes], question: Tensor | None = None) -> dict[str, Tensor]:
-        """The model's outputs for a sample's members, float32 on the CPU, without the batch's dimension.
+        """Return the model's outputs for a sample as a batch of one clip, float32 on the CPU.
 
-        question: word ids `[Q, 14]` (AVQA); the outputs then also say what was attended to.
+        Args:
+            members: of the sample.
+            question: word ids `[Q, 14]` (AVQA); the outputs then include attention and grounding.
         """
         inputs: dict[str, Tensor] = {}
         if "video" in self.model.config.modalities:
@@ -90,10 +92,8 @@ class TrainedRun:
             inputs["owner"] = torch.zeros(len(question), dtype=torch.int64)
         with torch.inference_mode(), memory_explained("on a window of 1 clip", self.device, scoring_advice):
             inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-            made = run_model(self.model, inputs, self.config.train.precision, explain=question is not None)
-        of_clip = {name: tensor.float().cpu() for name, tensor in made.items()}
-        of_questions = ("answer_logits", "attention_audio", "attention_video")
-        return {name: tensor if name in of_questions else tensor[0] for name, tensor in of_clip.items()}
+            outputs = run_model(self.model, inputs, self.config.train.precision, explain=question is not None)
+        return {name: tensor.float().cpu() for name, tensor in outputs.items()}
 
 
 def open_run(
@@ -104,12 +104,18 @@ def open_run(
     shards: Location | None = None,
     weights: str | Path | None = None,
 ) -> TrainedRun:
-    """The run or the checkpoint in the folder `path`; `preset`, `shards` and `weights` as `open_trained`.
+    """Open a run or a checkpoint folder. The run's shards are not needed.
 
-    A run's shards are not needed. Raises InputError when there is none, no checkpoint yet, or one that this
-    version cannot follow.
+    Args:
+        path: the folder.
+        device: of torch, or `auto`.
+        preset: as in `open_trained`.
+        shards: as in `open_trained`.
+        weights: as in `open_trained`.
+
+    Raises InputError when there is no run, no checkpoint yet, or one that this version cannot use.
     """
-    place = pick_device(device)
+    chosen = pick_device(device)
     trained = open_trained(path, preset=preset, shards=shards, weights=weights)
     config, info, model = trained.config, trained.info, trained.model
     if shards is not None and (trained.run is not None or model.trained_on is not None):
@@ -121,31 +127,36 @@ def open_run(
     task.check_model(model.config, where=str(path))
     fbank = f"fbank_{model.config.audio_shape[1]}"
     settings = _settings(info.features, fbank, path)
-    frames = settings.sampling.frames
-    # The labels of AVE and AVS are one a second; what AVQA is asked is about the whole clip.
-    usual = trained.clip_seconds if task.name == "avqa" else frames
-    usual = frames if usual is None else usual
-    if not isinstance(usual, int | float) or not 0 < usual <= _MOST_WINDOW_SECONDS:
-        most = _MOST_WINDOW_SECONDS
-        raise InputError(f"{path} has clip_seconds {usual!r}, expected a number up to {most}")
-    with memory_explained("loading the model", place, scoring_advice):
-        model.to(place)
+    window_seconds = _window_seconds(task, settings.sampling, trained.clip_seconds, path)
+    with memory_explained("loading the model", chosen, scoring_advice):
+        model.to(chosen)
     return TrainedRun(
         path=path,
         config=config,
         task=task,
         model=model,
-        device=place,
+        device=chosen,
         settings=settings,
-        window_seconds=max(round(usual), 1),
+        window_seconds=window_seconds,
         normalisation=normalisation_of(info, config.data, fbank, where=str(path)),
     )
 
 
+def _window_seconds(task: Task, sampling: Sampling, clip_seconds: float | None, path: Path) -> int:
+    """Return the length of a window in whole seconds: that of the training clips.
+
+    Tasks with an output for every second have one frame for each. Raises InputError for a damaged length.
+    """
+    found = sampling.frames if task.outputs_per_second or clip_seconds is None else clip_seconds
+    if not isinstance(found, int | float) or not 0 < found <= _MOST_WINDOW_SECONDS:
+        raise InputError(f"{path} has clip_seconds {found!r}, expected a number up to {_MOST_WINDOW_SECONDS}")
+    return max(round(found), 1)
+
+
 def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSettings:
-    """The recorded settings. Raises InputError when this version would make other samples."""
+    """Return the recorded settings. Raises InputError when this version makes other samples."""
     if fbank not in FBANK_KINDS:
-        raise InputError(f"RUN {path} takes {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
+        raise InputError(f"RUN {path} needs {fbank}, this stgcma makes only {', '.join(FBANK_KINDS)}")
     try:
         settings = FeatureSettings(Sampling(**features["sampling"]), (fbank,))
         recorded = {f"fbank_{one['mel_bins']}": one for one in features["fbanks"].values()}
@@ -156,13 +167,5 @@ def _settings(features: Mapping[str, Any], fbank: str, path: Path) -> FeatureSet
         FRAME_PIXELS,
         JPEG_QUALITY,
     ):
-        raise InputError(f"RUN {path} was trained on samples that this stgcma makes otherwise; train it anew")
+        raise InputError(f"RUN {path} was trained on samples that this stgcma makes differently; train again")
     return settings
-
-
-def ranked(
-    shares: npt.NDArray[np.floating[Any]], names: Sequence[str], count: int
-) -> tuple[tuple[str, float], ...]:
-    """The `count` likeliest of `names` with their shares `[N]`, the likeliest first."""
-    order = np.argsort(-shares, kind="stable")[:count].tolist()
-    return tuple((names[index], float(shares[index])) for index in order)

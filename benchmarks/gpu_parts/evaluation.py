@@ -11,9 +11,10 @@ import forward
 import numpy as np
 from gpu_parts.common import Report, Setting, synchronize
 from gpu_parts.shards import make_shards, picture
-from stgcma.predict.ave import AvePredictor
+from stgcma.predict import PREDICTORS, VideoInput
 from stgcma.predict.trained import TrainedRun, open_run
 from stgcma.preprocess.media.audio import SAMPLE_RATE_HZ
+from stgcma.preprocess.media.probe import MediaInfo
 from stgcma.preprocess.samples.whole_video import WAVEFORM, DecodedVideo
 from stgcma.preprocess.samples.windows import plan_windows
 from stgcma.train.config import load_preset
@@ -49,7 +50,8 @@ def _predict(setting: Setting) -> dict[str, Any]:
         folder = Path(scratch)
         trained = _a_run(setting, folder)
         decoded = _prepared(folder / "decoded", trained, seconds)
-        predictor = AvePredictor(trained, Path("video.mp4"), decoded)
+        media = MediaInfo(Path("video.mp4"), "mp4", 0.0, seconds, video=None, audio=None)
+        predictor = PREDICTORS["ave"](trained, VideoInput(media.path, media, decoded, "video", folder))
         trained(trained.window(decoded, 0))  # kernels are loaded at their first use
         synchronize(setting.device)
         started, inside = time.perf_counter(), 0.0
@@ -58,7 +60,7 @@ def _predict(setting: Setting) -> dict[str, Any]:
             before = time.perf_counter()
             predictor.add(members)
             inside += time.perf_counter() - before
-        result = predictor.finish(folder, "video")
+        result = predictor.finish()
         spent = time.perf_counter() - started
         if len(result.seconds) != round(seconds):
             raise ValueError(f"{len(result.seconds)} seconds were predicted, expected {round(seconds)}")

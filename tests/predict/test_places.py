@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.predict.digits import clock, percent, rounded
 from stgcma.predict.outputs import check_folder, put_in_place, staged
-from stgcma.predict.results import AvePrediction, Predictions
 from stgcma.predict.sources import find_videos, result_names
 
 
@@ -25,16 +23,6 @@ def test_folders_give_all_their_videos_once(tmp_path):
 def test_equal_stems_have_names_of_their_own():
     videos = [Path(name) for name in ("x/a.mp4", "y/a.mp4", "a-2.mp4", "A.mov", "b.mp4")]
     assert result_names(videos) == ["a", "a-3", "a-2", "A-4", "b"]
-
-
-def test_videos_that_share_a_name_are_told_apart():
-    def said(video):
-        return AvePrediction(Path(video), 2.0, (), (), seconds=(), events=())
-
-    both = Predictions(Path("run"), "ave", tuple(map(said, ("x/a.mp4", "y/a.mp4", "y/b.mp4"))), (), ())
-    header, rows = both.rows()
-    assert header == ("video", "from", "to", "event", "confidence")
-    assert [row[0] for row in rows] == ["x/a.mp4", "y/a.mp4", "b.mp4"]
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
@@ -99,15 +87,3 @@ def test_a_place_that_takes_no_files_is_named(tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another place"):
         check_folder(tmp_path / "out" / "deeper")
     check_folder(tmp_path / "new" / "deeper")
-
-
-def test_numbers_for_people_and_machines():
-    assert [clock(seconds) for seconds in (0, 65.9, 3605)] == ["0:00", "1:05", "1:00:05"]
-    assert [percent(share) for share in (0, 0.001, 0.5, 0.999, 1)] == [
-        "0 %",
-        "<1 %",
-        "50 %",
-        ">99 %",
-        "100 %",
-    ]
-    assert rounded({"a": (0.12345678, 1, "b")}) == {"a": [0.123457, 1, "b"]}

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from stgcma.errors import InputError, StgcmaError
 from stgcma.predict import predict
-from stgcma.predict.ave import merge_events, subtitles
-from stgcma.predict.results import Event, Second
+from stgcma.predict.ave_result import Event, Second, merge_events, subtitles
 
 from .conftest import H264, picture, tone
 
@@ -155,7 +154,7 @@ def test_a_single_bad_file_is_in_the_json_too(stgcma, run_of, tmp_path):
         (("RUN", "TMP/empty"), "TMP/empty holds no videos"),
         (
             ("RUN", "TMP/lost.mp4", "--question", "Why?"),
-            "--question is for AVQA runs, RUN RUN is trained for ave",
+            "questions are given, but RUN RUN is for ave, which takes none",
         ),
         (("TMP/none", "TMP/lost.mp4"), "RUN TMP/none is not a run folder"),
         (("TMP/begun", "TMP/lost.mp4"), "RUN TMP/begun has no checkpoint yet"),
@@ -179,7 +178,7 @@ def test_wrong_requests_are_status_2_and_one_line(stgcma, run_of, tmp_path, argu
     ]
     result = stgcma("predict", *places, "--out", tmp_path / "out")
     assert result.status == 2
-    expected = message.replace("RUN RUN", f"RUN {run}").replace("but RUN", f"but {run}")
+    expected = message.replace("RUN RUN", f"RUN {run}").replace("but RUN says", f"but {run} says")
     expected = expected.replace("TMP", str(tmp_path))
     assert [line for line in result.stderr.splitlines() if expected in line], result.stderr
     assert "Traceback" not in result.stderr
@@ -219,7 +218,7 @@ def test_other_feature_settings_are_refused(run_of, tmp_path):
     info = json.loads((run / "dataset.json").read_text())
     info["features"]["jpeg_quality"] = 50
     (run / "dataset.json").write_text(json.dumps(info))
-    with pytest.raises(InputError, match="samples that this stgcma makes otherwise"):
+    with pytest.raises(InputError, match="samples that this stgcma makes differently"):
         predict(run, [tmp_path / "clip.mp4"])
 
 

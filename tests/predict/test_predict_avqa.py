@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from stgcma.errors import InputError
 from stgcma.predict import predict
-from stgcma.predict.questions import read_asked
+from stgcma.predict.questions import encode_questions
 from stgcma.train.run_folder import RunFolder
 from stgcma.train.tasks import task_of
 
@@ -92,9 +92,9 @@ def test_an_answer_says_what_it_was_taken_from(stgcma, run_of, long_video, tmp_p
 @pytest.mark.parametrize(
     ("questions", "message"),
     [
-        ((), "answers questions: give at least one --question TEXT"),
-        (("Wherefore art thou?",), "--question 'Wherefore art thou\\?' holds no word that the model knows"),
-        ((" ? ",), "--question is empty"),
+        ((), "answers questions: ask at least one"),
+        (("Wherefore art thou?",), "question 'Wherefore art thou\\?' holds no word that the model knows"),
+        ((" ? ",), "a question is empty"),
     ],
 )
 def test_questions_that_cannot_be_answered(run_of, long_video, questions, message):
@@ -104,13 +104,13 @@ def test_questions_that_cannot_be_answered(run_of, long_video, questions, messag
 
 def test_questions_are_read_as_in_training(run_of):
     task = task_of_run(run_of("avqa"))
-    plain, unmarked, wide = read_asked(
-        ["Is there a violin sound?", "Is there a violin sound", " Is there  a violin sound？ "], task
+    plain, unmarked, wide = encode_questions(
+        ["Is there a violin sound?", "Is there a violin sound", " Is there  a violin sound？ "], task.words
     )
     assert plain.ids == unmarked.ids == wide.ids
     assert list(plain.ids[:5]) == [task.words[word] for word in ["Is", "there", "a", "violin", "sound"]]
     assert not plain.warnings()
-    (long,) = read_asked(["Is there a violin sound " + "a " * 12 + "?"], task)
+    (long,) = encode_questions(["Is there a violin sound " + "a " * 12 + "?"], task.words)
     assert long.unread == ("a",) * 3
     assert "only 14 words are read" in long.warnings()[0]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from stgcma.predict import predict
-from stgcma.predict.mask_pictures import full_mask, layer
+from stgcma.predict.avs_picture import full_mask, mask_layer
 from stgcma.predict.overlay import overlay_size, write_overlay
 from stgcma.preprocess.media.probe import probe
 
@@ -81,7 +81,7 @@ def test_a_large_video_is_overlaid_smaller(run_of, encoded, tmp_path, monkeypatc
 def test_a_layer_has_an_edge_within_its_mask():
     mask = Image.new("L", (40, 30))
     mask.paste(255, (10, 5, 40, 20))
-    drawn = np.asarray(layer(mask).convert("RGBA")).astype(int)
+    drawn = np.asarray(mask_layer(mask).convert("RGBA")).astype(int)
     inner = np.zeros((30, 40), dtype=bool)
     inner[6:19, 11:40] = True  # no edge where the picture ends
     sounds = np.asarray(mask) > 0
@@ -130,7 +130,7 @@ def test_an_overlay_is_upright_with_square_pixels_and_says_so(encoded, tmp_path,
     size = overlay_size(*info.video.square_size)
     assert size == ((160, 90) if name.startswith("mirrored") else (90, 160))
     (tmp_path / "layers").mkdir()
-    layer(Image.new("L", size)).save(tmp_path / "layers" / "000000.png")
+    mask_layer(Image.new("L", size)).save(tmp_path / "layers" / "000000.png")
     target = tmp_path / "out.mp4"
     write_overlay(info, tmp_path / "layers", size, 15 / 16, target, on_seconds=lambda _: None)
     written = probe(target).video
@@ -146,7 +146,7 @@ def test_an_overlay_of_interlaced_pictures_has_no_combs(encoded, tmp_path):
     fields = (*H264, "-qp", "0", "-x264-params", "interlaced=1")
     info = probe(encoded("comb.mp4", "-f", "lavfi", "-i", comb, *fields))
     (tmp_path / "layers").mkdir()
-    layer(Image.new("L", (64, 64))).save(tmp_path / "layers" / "000000.png")
+    mask_layer(Image.new("L", (64, 64))).save(tmp_path / "layers" / "000000.png")
     target = tmp_path / "out.mp4"
     write_overlay(info, tmp_path / "layers", (64, 64), 15 / 16, target, on_seconds=lambda _: None)
     after, before = pictures(target)[0], pictures(info.path)[0]
@@ -168,7 +168,7 @@ def test_each_layer_is_shown_about_its_own_moment(encoded, tmp_path):
     for second in range(4):
         mask = Image.new("L", (161, 121))
         mask.paste(255, (40 * second, 0, 40 * second + 30, 121))
-        layer(mask).save(layers / f"{second:06d}.png")
+        mask_layer(mask).save(layers / f"{second:06d}.png")
     told = []
     write_overlay(probe(video), layers, (161, 121), 15 / 16, tmp_path / "out.mp4", on_seconds=told.append)
     assert told[-1] == pytest.approx(4, abs=0.1)

@@ -98,6 +98,7 @@ class AvqaTask(Task):
     )
     several_questions = True
     needs_negatives = True
+    outputs_per_second = False
 
     def __init__(self, info: DatasetInfo) -> None:
         super().__init__(info)

@@ -61,6 +61,7 @@ class Task(ABC):
         demo: settings of `stgcma demo`.
         several_questions: clips come with several questions, of which a training step may use one a clip.
         needs_negatives: training needs frames of other clips besides those of the clip.
+        outputs_per_second: the model has an output for every second of a clip, not one for the whole clip.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,7 @@ class Task(ABC):
     demo: ClassVar[Demo]
     several_questions: ClassVar[bool] = False
     needs_negatives: ClassVar[bool] = False
+    outputs_per_second: ClassVar[bool] = True
 
     def __init__(self, info: DatasetInfo) -> None:
         self.info = info

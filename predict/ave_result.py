@@ -1,0 +1,101 @@
+"""Results of AVE on a video: the class of every second, and events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, ClassVar
+
+from ..figures import clock, percent
+from .results import Prediction
+
+
+@dataclass(frozen=True)
+class Second:
+    """The class of the part from `start` to `end` (seconds) of a video.
+
+    Attributes:
+        name: the likeliest class.
+        confidence: its share.
+        background: `name` is the background class.
+        top: the likeliest classes with their shares, the likeliest first.
+    """
+
+    start: float
+    end: float
+    name: str
+    confidence: float
+    background: bool
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Successive seconds of one class other than the background; `confidence` is their mean."""
+
+    start: float
+    end: float
+    name: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class AvePrediction(Prediction):
+    """The class of every second of a video, and the events that follow from them."""
+
+    seconds: tuple[Second, ...]
+    events: tuple[Event, ...]
+
+    header: ClassVar = ("from", "to", "event", "confidence")
+
+    def findings(self) -> dict[str, Any]:
+        def classified(name: str, confidence: float) -> dict[str, Any]:
+            return {"class": name, "confidence": confidence}
+
+        return {
+            "seconds": [
+                {"start": one.start, "end": one.end}
+                | classified(one.name, one.confidence)
+                | {"background": one.background, "top": [classified(*likely) for likely in one.top]}
+                for one in self.seconds
+            ],
+            "events": [
+                {"start": one.start, "end": one.end} | classified(one.name, one.confidence)
+                for one in self.events
+            ],
+        }
+
+    def rows(self) -> Sequence[tuple[str, ...]]:
+        found = [(clock(one.start), clock(one.end), one.name, percent(one.confidence)) for one in self.events]
+        return found or [(clock(0), clock(self.length_seconds), "no event", "")]
+
+
+def merge_events(seconds: Sequence[Second]) -> Iterator[Event]:
+    """Join successive seconds of one class into events; seconds of background are skipped."""
+    for (name, background), group in groupby(seconds, key=lambda second: (second.name, second.background)):
+        joined = list(group)
+        if not background:
+            confidence = sum(second.confidence for second in joined) / len(joined)
+            yield Event(joined[0].start, joined[-1].end, name, confidence)
+
+
+def subtitles(events: Sequence[Event]) -> str:
+    """Return the events as WebVTT (https://www.w3.org/TR/webvtt1)."""
+    cues = [
+        f"{_timestamp(event.start)} --> {_timestamp(event.end)}\n"
+        f"{_cue_text(f'{event.name} ({percent(event.confidence)})')}\n"
+        for event in events
+    ]
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+def _timestamp(seconds: float) -> str:
+    milliseconds = round(1000 * seconds)
+    hours, rest = divmod(milliseconds, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def _cue_text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
