@@ -14,10 +14,11 @@ from .preprocess.collections.specification import FBANK_KINDS
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
 from .train.evaluation import evaluate
-from .train.loop import TrainSummary, train
 from .train.results import EvaluationResult, read_evaluation
+from .train.run import train
 from .train.run_folder import RunFolder
 from .train.tasks import TASKS
+from .train.trainer import TrainSummary
 
 DEMO_SEED = 0
 

@@ -19,13 +19,14 @@ from measurement import Figure, MeasurementError, in_turns
 from releases import Clip, OnTheFly, extract
 from stgcma.model import preset_config
 from stgcma.model.inputs import normalise_frames
-from stgcma.model.noise import Part
+from stgcma.model.noise import BatchSlice
 from stgcma.preprocess import Options, preprocess
 from stgcma.shards.manifest import read_manifest
+from stgcma.train.batch import batches
 from stgcma.train.config import DataConfig, load_preset
-from stgcma.train.data import ClipDataset, batches, open_task
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.loading import open_clips, training_batches
-from stgcma.train.order import Item, Shares
+from stgcma.train.order import Item, MicroBatches
 
 PRESETS = {"clip": "ave-clip-b16-base", "swin": "ave-swin-b-base"}
 BASELINE = "the releases' way: JPEGs and wav, fbanks on the fly"
@@ -83,7 +84,7 @@ def _epoch_cost(shards: Path, preset: str, read: str) -> float:
     task, model = open_task(str(shards)), preset_config(preset)
     clips = open_clips(str(shards), "train", task, config.data, model, seed=0)
     with closing(clips):
-        _, loader = training_batches(clips, config, rank=0, shares=Shares(), questions=None)
+        _, loader = training_batches(clips, config, rank=0, micro_batches=MicroBatches(), questions=None)
         before = time.process_time()
         read_keys = [key for batch in batches(loader) for key in batch.keys]
         cost = (time.process_time() - before) / len(read_keys)
@@ -107,9 +108,9 @@ class FromShards:
     def load(self, number: int, *, train: bool) -> Clip:
         """A clip's inputs; for training with other draws each time."""
         self._drawn += 1
-        item = Item(number, 1, self._drawn, number, Part(first=0, count=1, total=1), True)
+        item = Item(number, 1, self._drawn, number, BatchSlice(first=0, count=1, total=1), True)
         read: Any = self.sets[train][item]
-        inputs: Clip = read["inputs"]
+        inputs: Clip = read.inputs
         return inputs
 
 

@@ -62,8 +62,9 @@ def _members(number: int) -> dict[str, bytes]:
 
 def _load(shards: str, began: float) -> dict[str, float]:
     from stgcma.model import preset_config
+    from stgcma.train.batch import batches, make_loader
     from stgcma.train.config import DataConfig
-    from stgcma.train.data import ClipDataset, batches, make_loader, open_task
+    from stgcma.train.data import ClipDataset, open_task
     from stgcma.train.order import EpochOrder
 
     imported, libraries = time.monotonic(), resident_bytes("VmRSS")

@@ -81,8 +81,8 @@ def train(
     import dataclasses
 
     from ..train.config import load_preset
-    from ..train.distributed import leads
-    from ..train.loop import train as fit
+    from ..train.distributed import is_main_process
+    from ..train.run import train as fit
 
     settings = list(set_ or [])
     for key, value in (("train.select_on", select_on), ("data.verify", verify)):
@@ -93,7 +93,7 @@ def train(
         from ..train.repeats import repeat
 
         result = repeat(out, run, config, seeds=seeds, overwrite=overwrite, resume=resume)
-        if not leads():
+        if not is_main_process():
             return
         if json_:
             typer.echo(strict_json(result.to_json(), indent=2))
@@ -102,7 +102,7 @@ def train(
         typer.echo(f"{result.score_name} {result.mean:.2%} ± {result.std:.2%} over {seeds} seeds")
         return
     summary = fit(out, run, config, overwrite=overwrite, resume=resume)
-    if not leads():
+    if not is_main_process():
         return
     if json_:
         typer.echo(strict_json(dataclasses.asdict(summary), indent=2))
@@ -134,12 +134,12 @@ def ablate(
     Example: stgcma ablate shards --preset ave-demo --run ablation
     """
     from ..train.config import load_preset
-    from ..train.distributed import leads
+    from ..train.distributed import is_main_process
     from ..train.repeats import ablate as run_all
 
     config = load_preset(preset, [*(set_ or []), *weights_setting(weights)])
     result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
-    if not leads():
+    if not is_main_process():
         return
     if json_:
         typer.echo(strict_json(result.to_json(), indent=2))
@@ -163,12 +163,12 @@ def evaluate(
 
     Example: stgcma evaluate run --split test --json
     """
-    from ..train.distributed import leads
+    from ..train.distributed import is_main_process
     from ..train.evaluation import evaluate as score
 
     path = one_model(run, model)
     result = score(path, split=split.value, shards=shards, preset=preset, weights=weights)
-    if not leads():
+    if not is_main_process():
         return
     if json_:
         typer.echo(strict_json(result.to_json(), indent=2))

@@ -1,8 +1,8 @@
 """Dropout and DropPath whose draws do not depend on how a batch is divided.
 
-A batch may be worked off in parts: by several processes, or in turns on one device. Each part then draws the
-noise of the whole batch from the same seed and takes its own rows, so that the parts together do what one
-pass over the whole batch does.
+A batch may be divided into micro-batches: over several processes, or in turns on one device. Every pass over
+a micro-batch draws the noise of the whole batch from the same seed and uses the rows of its slice, so that
+the passes together equal one pass over the whole batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchSlice:
     """Items `[first, first + count)` of the `total` items of a batch; an item is a clip or a question."""
 
     first: int
@@ -22,29 +22,29 @@ class Part:
 
     def __post_init__(self) -> None:
         if self.first < 0 or self.count < 1 or self.first + self.count > self.total:
-            raise ValueError(f"part is {self}, must lie within its total")
+            raise ValueError(f"slice is {self}, must lie within its total")
 
 
 class RowNoise(nn.Module):
-    """What layers that drop have in common: the part of the batch that they see.
+    """Base of the layers that drop values: the drop probability and the slice of the batch.
 
-    `of` is what their rows belong to, `clips` or `questions`; an item may have several rows, one after the
-    other. Without a part, they see the whole batch.
+    `of` names the items that the rows belong to, `clips` or `questions`; an item may have several rows, one
+    after the other. Without a slice, the rows are the whole batch.
     """
 
     def __init__(self, drop_prob: float, of: str = "clips") -> None:
         super().__init__()
         self.drop_prob = drop_prob
         self.of = of
-        self.part: Part | None = None
+        self.batch_slice: BatchSlice | None = None
 
     def extra_repr(self) -> str:
         return f"{self.drop_prob}"
 
-    def kept(self, x: Tensor, columns: tuple[int, ...]) -> Tensor:
-        """A mask `[rows of x, *columns]` of 0 and `1 / (1 − drop_prob)`."""
+    def draw_mask(self, x: Tensor, columns: tuple[int, ...]) -> Tensor:
+        """Draw a mask `[rows of x, *columns]` of 0 and `1 / (1 − drop_prob)`."""
         keep = 1 - self.drop_prob
-        rows, part = x.shape[0], self.part
+        rows, part = x.shape[0], self.batch_slice
         if part is None:
             return x.new_empty((rows, *columns)).bernoulli_(keep).div_(keep)
         each = rows // part.count
@@ -59,7 +59,7 @@ class Dropout(RowNoise):
         """`[rows, ...]` → the same."""
         if not self.training or self.drop_prob == 0:
             return x
-        return x * self.kept(x, tuple(x.shape[1:]))
+        return x * self.draw_mask(x, tuple(x.shape[1:]))
 
 
 class DropPath(RowNoise):
@@ -69,11 +69,11 @@ class DropPath(RowNoise):
         """`[rows, ...]` → the same."""
         if not self.training or self.drop_prob == 0:
             return x
-        return x * self.kept(x, (1,) * (x.dim() - 1))
+        return x * self.draw_mask(x, (1,) * (x.dim() - 1))
 
 
 def replace_drop_paths(backbone: nn.Module) -> None:
-    """Gives every block of a timm backbone drop paths that know of parts, at the rates that timm gave it."""
+    """Replace the drop paths of a timm backbone with `DropPath` at the same rates."""
     from timm.layers import DropPath as WholeDropPath
 
     for module in list(backbone.modules()):
@@ -82,9 +82,14 @@ def replace_drop_paths(backbone: nn.Module) -> None:
                 setattr(module, name, DropPath(float(child.drop_prob or 0.0)))
 
 
-def set_parts(model: nn.Module, *, clips: Part | None = None, questions: Part | None = None) -> None:
-    """Tells every layer of `model` that drops which part of the batch the next pass sees."""
-    parts = {"clips": clips, "questions": questions if questions is not None else clips}
+def set_batch_slices(
+    model: nn.Module, *, clips: BatchSlice | None = None, questions: BatchSlice | None = None
+) -> None:
+    """Set the slice of the batch that the next pass computes in every `RowNoise` layer of `model`.
+
+    Without `questions`, layers whose rows are questions use the slice of the clips.
+    """
+    slices = {"clips": clips, "questions": questions if questions is not None else clips}
     for module in model.modules():
         if isinstance(module, RowNoise):
-            module.part = parts[module.of]
+            module.batch_slice = slices[module.of]

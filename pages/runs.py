@@ -12,7 +12,8 @@ from ..errors import InputError
 from ..train.config import RunConfig
 from ..train.fields import damage_named, field
 from ..train.results import EvaluationResult, read_evaluation
-from ..train.run_folder import METRICS, SUMMARY, RunFolder
+from ..train.run_folder import SUMMARY, RunFolder
+from ..train.run_records import METRICS
 
 RUN_FILE = "run.json"
 
@@ -170,7 +171,7 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
 def _read_epochs(folder: RunFolder, names: Sequence[str]) -> list[Epoch]:
     """Read the values `names` of every epoch. Raises InputError naming the line and the field at fault."""
     epochs = []
-    for number, row in enumerate(folder.read_rows(METRICS), 1):
+    for number, row in enumerate(folder.records.read(METRICS), 1):
         with damage_named(f"{folder.path / METRICS}:{number}"):
             epoch = field(row, "epoch", int)
             epochs.append(Epoch(epoch, {name: field(row, name, float | None) for name in names}))

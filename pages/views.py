@@ -13,7 +13,8 @@ from ..console import progress
 from ..model import load_model
 from ..shards.members import named_clip
 from ..shards.storage import Location
-from ..train.data import ClipDataset, make_loader, open_task
+from ..train.batch import make_loader
+from ..train.data import ClipDataset, open_task
 from ..train.distributed import pick_device
 from ..train.evaluation import outputs
 from ..train.loading import open_clips

@@ -26,8 +26,8 @@ from ..preprocess.samples.whole_video import DecodedVideo, read_sound, read_wind
 from ..preprocess.samples.windows import Span
 from ..shards.storage import Location
 from ..train.config import RunConfig
-from ..train.data import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.distributed import pick_device
+from ..train.inputs import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.memory import memory_explained, scoring_advice
 from ..train.objective import run_model, set_tf32
 from ..train.tasks import task_of

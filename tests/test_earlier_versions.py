@@ -15,7 +15,7 @@ from stgcma.model import ModelConfig, load_model, preset_config
 from stgcma.shards.manifest import read_dataset, read_manifest
 from stgcma.train.config import load_preset, parse, with_earlier_defaults
 from stgcma.train.evaluation import evaluate
-from stgcma.train.loop import train
+from stgcma.train.run import train
 from stgcma.train.run_folder import RunFolder
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -90,7 +90,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(version, copied_models, shar
     run, expected = copied_models / "stopped", EXPECTED[version]["run"]
     assert len((run / "steps.jsonl").read_text().splitlines()) == 3
     train(shards / "ave", run, RunFolder(run).read_config(), resume=True)
-    steps, epochs = RunFolder(run).read_rows("steps.jsonl"), RunFolder(run).read_rows("metrics.jsonl")
+    steps, epochs = (RunFolder(run).records.read(name) for name in ("steps.jsonl", "metrics.jsonl"))
     assert [step["clips"] for step in steps] == expected["clips"]
     # Another machine sums in another order.
     assert [step["loss"] for step in steps] == pytest.approx(expected["losses"], abs=2e-3)

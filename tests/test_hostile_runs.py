@@ -17,7 +17,7 @@ from stgcma.model import ModelConfig, load_model
 from stgcma.model.torch_files import check_tensors, load_torch
 from stgcma.model.weights import read_state_dict
 from stgcma.pages.runs import read_runs
-from stgcma.train.loop import train
+from stgcma.train.run import train
 from stgcma.train.run_folder import RunFolder
 
 from .shards.hostile import deep, run_commands
@@ -27,7 +27,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{after}: &{after} [{','.join([f'*{before}'] * 9)}]\n"
     for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
-MODULES = ("stgcma.train.loop", "stgcma.train.evaluation", "stgcma.predict", "stgcma.pages.report")
+MODULES = ("stgcma.train.run", "stgcma.train.evaluation", "stgcma.predict", "stgcma.pages.report")
 RESULT = {
     "task": "ave",
     "split": "test",
@@ -276,4 +276,4 @@ def test_a_summary_of_other_fields_is_refused(run, tmp_path):
 def test_lines_without_end_are_refused(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"epoch": "' + b"x" * (2 << 20))
     with pytest.raises(InputError, match="more than 1,048,576 bytes a line"):
-        RunFolder(tmp_path).read_rows("metrics.jsonl")
+        RunFolder(tmp_path).records.read("metrics.jsonl")

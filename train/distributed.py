@@ -1,4 +1,4 @@
-"""Several processes that train one model: started by `torchrun`, each with its share of every step."""
+"""Data-parallel training: the process group that `torchrun` starts, and batch normalisation over it."""
 
 from __future__ import annotations
 
@@ -18,75 +18,80 @@ from ..errors import InputError, StgcmaError
 
 
 @dataclass(frozen=True)
-class World:
-    """A process among all that train: `rank` of `size`, on `device`."""
+class ProcessGroup:
+    """The processes that train together, seen from one: `rank` of `size`, on `device`."""
 
     rank: int
     size: int
     device: torch.device
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes and talks."""
+    def is_main(self) -> bool:
+        """True on rank 0, which writes files and messages."""
         return self.rank == 0
 
     @property
-    def shared(self) -> bool:
-        """Whether there are other processes."""
+    def is_distributed(self) -> bool:
+        """True when there are other processes."""
         return self.size > 1
 
     def gather(self, values: list[float]) -> npt.NDArray[np.float64]:
-        """The `values` of every process, which are equally many, as `[size, values]`."""
-        if not self.shared:
-            # A copy to a GPU and back would wait for all that the GPU has been given to do.
+        """Return the `values` of every rank as `[size, values]`; every rank gives equally many."""
+        if not self.is_distributed:
+            # A copy to a GPU and back would wait for all queued kernels.
             return np.array([values], dtype=np.float64)
-        own = torch.tensor(values, dtype=torch.float64, device=self.device)
-        rows = [torch.empty_like(own) for _ in range(self.size)]
-        torch.distributed.all_gather(rows, own)
+        local = torch.tensor(values, dtype=torch.float64, device=self.device)
+        rows = [torch.empty_like(local) for _ in range(self.size)]
+        torch.distributed.all_gather(rows, local)
         return torch.stack(rows).cpu().numpy()
 
-    def gather_texts(self, texts: list[str]) -> list[str]:
-        """Everybody's `texts`, in the order of the ranks."""
-        if not self.shared:
-            return texts
-        everybody: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(everybody, texts)
-        return [text for own in everybody for text in own]
+    def sum(self, values: list[float]) -> list[float]:
+        """Return the sums of `values` over all ranks."""
+        totals: list[float] = self.gather(values).sum(0).tolist()
+        return totals
 
-    def wait(self) -> None:
-        """Waits for all others to come here."""
-        if self.shared:
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """Return the `texts` of all ranks, in the order of the ranks."""
+        if not self.is_distributed:
+            return texts
+        gathered: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(gathered, texts)
+        return [text for of_rank in gathered for text in of_rank]
+
+    def barrier(self) -> None:
+        """Wait until every rank has called this."""
+        if self.is_distributed:
             torch.distributed.barrier()
 
-    def lead(self, work: Callable[[], None]) -> None:
-        """Does `work` in the process that leads; the others wait. A StgcmaError of it is everybody's."""
-        told: list[StgcmaError | None] = [None]
-        if self.leads:
+    def run_on_main(self, work: Callable[[], None]) -> None:
+        """Run `work` on rank 0 while the others wait, and re-raise its StgcmaError on every rank."""
+        raised: list[StgcmaError | None] = [None]
+        if self.is_main:
             try:
                 work()
             except StgcmaError as error:
-                told = [error]
-        if self.shared:
-            torch.distributed.broadcast_object_list(told, device=self.device)
-        if told[0] is not None:
-            raise told[0]
+                raised = [error]
+        if self.is_distributed:
+            torch.distributed.broadcast_object_list(raised, device=self.device)
+        if raised[0] is not None:
+            raise raised[0]
 
-    def check_alike(self, values: list[float], what: str) -> None:
-        """Raises InputError unless all have the same `values`: every process reads the same RUN folder."""
+    def check_equal(self, values: list[float], what: str) -> None:
+        """Raise InputError unless `values` are equal on all ranks, which read them from the RUN folder."""
         rows = self.gather(values)
         if (rows != rows[0]).any():
             raise InputError(f"the processes find {what} in RUN; it must be a folder that all machines share")
 
 
-def leads() -> bool:
-    """Whether this process writes and talks: alone it does, under `torchrun` the first one."""
+def is_main_process() -> bool:
+    """Return True on rank 0 of `torchrun`, and in a process without it."""
     return int(os.environ.get("RANK", 0)) == 0
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device `name`, as torch calls it; `auto` is the GPU when there is one, else the CPU.
+    """Return the device `name`, as torch spells it; `auto` is the GPU if there is one, else the CPU.
 
-    Raises InputError for a device that is not there.
+    Raises InputError for a device that does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -98,11 +103,14 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """Joins the processes that `torchrun` started, until this one ends; alone without it."""
+def process_group() -> Iterator[ProcessGroup]:
+    """Join the processes that `torchrun` started; without it, a group of this process alone.
+
+    Raises InputError when the machine has fewer GPUs than processes.
+    """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
-        yield World(0, 1, pick_device())
+        yield ProcessGroup(0, 1, pick_device())
         return
     cuda, local = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0))
     if cuda and local >= torch.cuda.device_count():
@@ -114,16 +122,16 @@ def world() -> Iterator[World]:
     if cuda:
         torch.cuda.set_device(device)
     if not torch.distributed.is_initialized():
-        # Once: a second group of the same processes would find the first one's addresses.
+        # Once per process: a second group of the same processes would find the addresses of the first.
         torch.distributed.init_process_group("nccl" if cuda else "gloo")
         atexit.register(torch.distributed.destroy_process_group)
-    yield World(rank, size, device)
+    yield ProcessGroup(rank, size, device)
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation `[rows, C]` over the rows of all processes.
 
-    torch's own does this on GPUs alone. `counted` is False while this process has only a stand-in clip.
+    torch's SyncBatchNorm runs on GPUs only. `counted` is False while this process has only a padding clip.
     """
 
     counted = True
@@ -141,21 +149,21 @@ class SharedBatchNorm(nn.BatchNorm1d):
         mean = sums[:-1] / total
         squares = (x.float() - mean).square().sum(0) * float(self.counted)
         variance = all_reduce(squares) / total
-        self._remember(mean.detach(), variance.detach(), float(total))
+        self._update_statistics(mean.detach(), variance.detach(), float(total))
         normed = (x.float() - mean) * torch.rsqrt(variance + self.eps)
         scaled: Tensor = normed * self.weight + self.bias
         return scaled.to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        kept: Any = self  # torch's types allow for norms that keep no statistics; the model's all do
-        kept.running_mean.lerp_(mean, kept.momentum)
-        kept.running_var.lerp_(variance * count / max(count - 1, 1), kept.momentum)
-        kept.num_batches_tracked.add_(1)
+    def _update_statistics(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        norm: Any = self  # torch's types allow None for running statistics; the model's norms all have them
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * count / max(count - 1, 1), norm.momentum)
+        norm.num_batches_tracked.add_(1)
 
 
 def share_batch_norms(model: nn.Module) -> list[SharedBatchNorm]:
-    """Makes every batch normalisation of `model` one over all processes, and returns them."""
+    """Make every batch normalisation of `model` a `SharedBatchNorm`, and return them."""
     shared = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
     for module in shared:
         module.__class__ = SharedBatchNorm

@@ -17,8 +17,9 @@ from ..console import progress
 from ..errors import InputError
 from ..model import STGCMA
 from ..shards.storage import Location
-from .data import Batch, batches, open_task
-from .distributed import World, leads, world
+from .batch import Batch, batches
+from .data import open_task
+from .distributed import ProcessGroup, is_main_process, process_group
 from .loading import open_clips, scoring_batches
 from .memory import memory_explained, scoring_advice
 from .objective import run_model, set_tf32
@@ -41,19 +42,25 @@ def outputs(
 
 
 def score(
-    model: STGCMA, task: Task, loader: DataLoader[Any], here: World, precision: str, *, bar: Any = None
+    model: STGCMA,
+    task: Task,
+    loader: DataLoader[Any],
+    group: ProcessGroup,
+    precision: str,
+    *,
+    bar: Any = None,
 ) -> Meter:
     """Count the model's outputs over the batches of this process and of all other processes.
 
     `bar` is called with the number of clips after every batch.
     """
     meter = task.meter()
-    for batch, made in outputs(model, loader, here.device, precision):
+    for batch, made in outputs(model, loader, group.device, precision):
         meter.update(made, batch.targets)
         if bar is not None:
             bar(len(batch.keys))
     for name, counts in meter.counts.items():
-        total = here.gather(counts.ravel().tolist()).sum(0)
+        total = group.sum(counts.ravel().tolist())
         meter.counts[name] = np.asarray(total).reshape(counts.shape)
     return meter
 
@@ -94,7 +101,8 @@ def evaluate(
     # Shards of the same plan and settings count as the same: another machine's bytes may differ.
     same = task.info.fingerprint == trained.info.fingerprint
     suffix = "" if same else f"-{task.info.fingerprint[:12]}"
-    return _compare_or_write(trained.run, f"evaluation-{split}{suffix}.json", result, write=leads())
+    name = f"evaluation-{split}{suffix}.json"
+    return _compare_or_write(trained.run, name, result, write=is_main_process())
 
 
 def _shards_of(trained: Trained) -> Location:
@@ -107,18 +115,25 @@ def _shards_of(trained: Trained) -> Location:
 def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> EvaluationResult:
     config, model = trained.config, trained.model
     dataset = open_clips(folder, split, task, config.data, model.config, measured=trained.info)
-    with lost_workers_named(), world() as here, closing(dataset), progress("clips", shown=here.leads) as bar:
+    with (
+        lost_workers_named(),
+        process_group() as group,
+        closing(dataset),
+        progress("clips", shown=group.is_main) as bar,
+    ):
         set_tf32(allowed=config.train.tf32)
         _, loader = scoring_batches(
-            dataset, config, batch_size=config.optim.batch_size, rank=here.rank, world=here.size
+            dataset, config, batch_size=config.optim.batch_size, rank=group.rank, world_size=group.size
         )
-        row = bar.add_task(f"evaluate {split}", total=len(range(here.rank, len(dataset), here.size)), note="")
+        row = bar.add_task(
+            f"evaluate {split}", total=len(range(group.rank, len(dataset), group.size)), note=""
+        )
         with memory_explained(
-            f"scoring {config.optim.batch_size} clips at a time", here.device, scoring_advice
+            f"scoring {config.optim.batch_size} clips at a time", group.device, scoring_advice
         ):
-            model.to(here.device)
+            model.to(group.device)
             meter = score(
-                model, task, loader, here, config.train.precision, bar=lambda clips: bar.advance(row, clips)
+                model, task, loader, group, config.train.precision, bar=lambda clips: bar.advance(row, clips)
             )
         detail = meter.result()
         return EvaluationResult(
@@ -139,7 +154,7 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
             },
             # A checkpoint does not record the split that chose it.
             selected_on=config.train.select_on if trained.run is not None else None,
-            machine=f"{platform.machine()}, {here.device.type}, torch {torch.__version__}",
+            machine=f"{platform.machine()}, {group.device.type}, torch {torch.__version__}",
         )
 
 

@@ -1,4 +1,4 @@
-"""The clips of a run and its loaders, read as `data.read` says."""
+"""The clips of a run and their loaders, indexed or streamed as `data.read` says."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader
 from ..model import ModelConfig
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location
+from .batch import make_loader
 from .config import DataConfig, RunConfig
-from .data import ClipDataset, make_loader
-from .distributed import World
-from .order import EpochOrder, ScoringOrder, Shares
+from .data import ClipDataset
+from .distributed import ProcessGroup
+from .order import EpochOrder, MicroBatches, ScoringOrder
 from .stream_plan import StreamOrder, Streams
 from .tasks.base import Task
 from .workers import possible_workers
@@ -32,7 +33,7 @@ def open_clips(
     seed: int | None = None,
     measured: DatasetInfo | None = None,
 ) -> ClipDataset:
-    """The clips of one split, to be read as `data.read` says. Raises as ClipDataset does."""
+    """Return the clips of one split; the arguments and errors are those of ClipDataset."""
     if data.read == "indexed":
         return ClipDataset(location, split, task, data, model, seed=seed, measured=measured)
     from .streaming import StreamedClips
@@ -45,29 +46,37 @@ def training_batches(
     config: RunConfig,
     *,
     rank: int,
-    shares: Shares,
+    micro_batches: MicroBatches,
     questions: npt.NDArray[np.int64] | None,
     stream_workers: int | None = None,
 ) -> tuple[EpochOrder | StreamOrder, DataLoader[Any]]:
-    """The order of the epochs, and the loader of this process's parts of every step, by `batches`.
+    """Return the order of the epochs, and the loader of this process's micro-batches, for `batches`.
 
-    stream_workers: loader processes of a stream, the same in every process that trains: the plan of the steps
-        hangs on it; None for as many as there is room for.
+    Args:
+        clips: of `open_clips`.
+        config: of the run.
+        rank: of this process.
+        micro_batches: the division of a step.
+        questions: the number of questions of each clip, `[clips]`, to make every question an item.
+        stream_workers: loader processes of a stream; the steps depend on it, so it is equal on all ranks.
+            None for as many as there is room for.
 
     Raises InputError when streamed shards are fewer than processes.
     """
     shards = [place.shard for place in clips.places]
     size = config.optim.batch_size
     if config.data.read == "indexed":
-        order = EpochOrder(shards, size, seed=config.train.seed, shares=shares, questions=questions)
+        order = EpochOrder(
+            shards, size, seed=config.train.seed, micro_batches=micro_batches, questions=questions
+        )
         return order, make_loader(clips, order, workers=config.data.workers)
     workers = possible_workers(config.data.workers) if stream_workers is None else stream_workers
     streams = Streams(
         batch_size=size,
         rank=rank,
-        processes=shares.total // shares.own,
+        processes=micro_batches.total // micro_batches.count,
         workers=max(workers, 1),
-        parts=shares.own,
+        micro_batches=micro_batches.count,
         buffer=config.data.shuffle_buffer,
         seed=config.train.seed,
     )
@@ -75,15 +84,15 @@ def training_batches(
 
 
 def scoring_batches(
-    clips: ClipDataset, config: RunConfig, *, batch_size: int, rank: int, world: int
+    clips: ClipDataset, config: RunConfig, *, batch_size: int, rank: int, world_size: int
 ) -> tuple[ScoringOrder | StreamOrder, DataLoader[Any]]:
-    """The order in which a split is scored, and the loader of its batches of `batch_size` clips."""
+    """Return the order in which a split is scored, and the loader of its batches of `batch_size` clips."""
     if config.data.read == "indexed":
-        order = ScoringOrder(len(clips), batch_size, rank=rank, world=world)
+        order = ScoringOrder(len(clips), batch_size, rank=rank, world_size=world_size)
         return order, make_loader(clips, order, workers=config.data.workers)
     workers = possible_workers(config.data.workers)
     shards = [place.shard for place in clips.places]
-    streams = Streams(batch_size * world, rank, world, max(workers, 1), padded=False)
+    streams = Streams(batch_size * world_size, rank, world_size, max(workers, 1), padded=False)
     return _streamed(clips, shards, streams, questions=None, workers=workers)
 
 
@@ -98,17 +107,17 @@ def _streamed(
     from .streaming import StreamedClips, make_stream
 
     if not isinstance(clips, StreamedClips):
-        raise TypeError(f"clips are a {type(clips).__name__}, must be those of open_clips")
+        raise TypeError(f"clips are a {type(clips).__name__}, must come from open_clips")
     order = StreamOrder(shards, streams, questions=questions)
     return order, make_stream(clips, order, workers=workers)
 
 
-def stream_shape(data: DataConfig, here: World) -> dict[str, int] | None:
-    """Return the numbers that change the order of streamed clips; None where clips are not streamed.
+def stream_shape(data: DataConfig, group: ProcessGroup) -> dict[str, int] | None:
+    """Return the numbers that the order of streamed clips depends on; None where clips are not streamed.
 
-    They are the same in every process, whose machines may have room for different numbers of workers.
+    They are equal on all ranks, though their machines may have room for different numbers of workers.
     """
     if data.read == "indexed":
         return None
-    room = here.gather([float(possible_workers(data.workers))])
-    return {"processes": here.size, LOADER_PROCESSES: int(room.min())}
+    room = group.gather([float(possible_workers(data.workers))])
+    return {"processes": group.size, LOADER_PROCESSES: int(room.min())}

@@ -13,9 +13,9 @@ from ..shards.files import publish
 from ..shards.storage import Location
 from ..strict_json import strict_json
 from .config import RunConfig, replaced
-from .distributed import leads
+from .distributed import is_main_process
 from .evaluation import evaluate
-from .loop import train
+from .run import train
 
 # The steps that the model has in each row of the paper's ablation. Without any, only the head learns.
 ABLATION = {
@@ -128,7 +128,7 @@ def _train_each(
     rows = []
     for name, config in configs.items():
         run = path / name
-        if leads():
+        if is_main_process():
             message(f"{name} → {run}")
         summary = train(shards, run, config, overwrite=overwrite, resume=resume)
         result = evaluate(run, split=split)
@@ -146,5 +146,5 @@ def _train_each(
 
 
 def _write(path: Path, result: ScoredRuns) -> None:
-    if leads():
+    if is_main_process():
         publish(path, (strict_json(result.to_json(), indent=2) + "\n").encode())

@@ -1,7 +1,7 @@
-"""The whole state of a run between two steps, from which it goes on as if it had never stopped.
+"""The state of a run between two steps, from which it is resumed exactly.
 
-Order, augmentation and dropout are functions of the seed and the place in the run, so that no generator's
-state has to be kept.
+Order, augmentation and dropout are functions of the seed and the step, so that the state holds no state of a
+generator.
 """
 
 from __future__ import annotations
@@ -19,31 +19,44 @@ from ..model import STGCMA
 from ..model.tensor_files import load_tensors
 from ..model.torch_files import load_torch
 from ..shards.files import published
+from .totals import Totals
 
 
 @dataclass
 class Progress:
-    """Where a run is.
+    """The position of a run and its results so far.
 
     Attributes:
         step: optimiser steps done.
-        epoch: the epoch that is under way, counted from 0.
+        epoch: the current epoch, counted from 0.
         batch: steps done of that epoch.
-        sums: of the epoch so far: losses, score, and their counts, by name.
+        totals: of the current epoch so far.
         best_epoch: counted from 1; 0 when no epoch is done.
         best_score: of that epoch, on the selection split.
-        training_seconds: spent in epochs, scoring not counted.
-        seconds: spent in all.
+        training_seconds: of the training steps, without scoring.
+        seconds: in all.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
     best_epoch: int = 0
     best_score: float = 0.0
     training_seconds: float = 0.0
     seconds: float = 0.0
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the fields as state files store them: `sums` in place of `totals`."""
+        fields = {name: value for name, value in asdict(self).items() if name != "totals"}
+        return fields | {"sums": self.totals.to_sums()}
+
+    @classmethod
+    def from_state(cls, content: dict[str, Any]) -> Progress:
+        """Return the progress in the form of `to_state`."""
+        fields = dict(content)
+        totals = Totals.from_sums(fields.pop("sums"))
+        return cls(**fields, totals=totals)
 
 
 def save_state(
@@ -53,9 +66,9 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
 ) -> None:
-    """Writes the state; `path` holds all of it or what it held before."""
+    """Write the state to `path` atomically."""
     state = {
-        "progress": asdict(progress),
+        "progress": progress.to_state(),
         "trained": {name: tensor.detach() for name, tensor in model.trained_tensors().items()},
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
@@ -66,13 +79,16 @@ def save_state(
 
 
 def load_state(path: Path, model: STGCMA, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> Progress:
-    """Puts the state at `path` into its parts. Raises InputError when it is damaged."""
+    """Load the state at `path` into the model, optimiser and scaler, and return the progress.
+
+    Raises InputError when it is damaged.
+    """
     try:
         state: dict[str, Any] = load_torch(path)
         load_tensors(model.trained_tensors(), state["trained"], path)
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
-        return Progress(**state["progress"])
+        return Progress.from_state(state["progress"])
     except (
         AttributeError,
         RuntimeError,

@@ -1,8 +1,8 @@
-"""`data.read=streamed`: shards read from their beginning to their end, each once an epoch, and kept nowhere.
+"""`data.read=streamed`: shards read sequentially, each once per epoch, without a local copy.
 
 The stream of a loader worker is a webdataset pipeline: a list of shards, split by process and by worker, read
-clip by clip, then shuffled in a buffer. Which clips come when is known before (`stream_plan`), so that a run
-goes on in the middle of an epoch without reading what it has used.
+clip by clip, then shuffled in a buffer. The order of the clips is planned in advance (`stream_plan`), so that
+a run resumes in the middle of an epoch without reading the clips before.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from ..errors import StgcmaError
 from ..shards.members import frame_name, member
 from ..shards.reader import ClipReader
-from .data import Batch, ClipDataset, Collate, Failure
-from .stream_plan import Clip, EpochPlan, StreamOrder
+from .batch import Batch, Collate, UnreadableClip
+from .data import ClipDataset
+from .order import Item
+from .stream_plan import ClipIndex, EpochPlan, StreamOrder
 from .workers import enter_worker, to_send
 
-# Clips ahead among which a clip finds another to be mixed with, or the frames of another.
+# Clips ahead from which the other clip of a mixture and negative frames are drawn.
 NEIGHBOURS = 16
-# Of an object that is read from its beginning to its end, so much is asked for at a time.
+# Bytes per request of an object that is read sequentially.
 _AHEAD_BYTES = 8 << 20
 
 Members = dict[str, bytes]
 
 
 class StreamedClips(ClipDataset):
-    """The clips of one split, read in the order of a stream, from which the next ones are at hand as well."""
+    """The clips of one split, read in the order of a stream, with the members of the next clips."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -39,31 +41,31 @@ class StreamedClips(ClipDataset):
         self._ahead: dict[int, Members] = {}
 
     def look_ahead(self, clips: dict[int, Members]) -> None:
-        """Sets the clips that were read already: their places, and their members."""
+        """Set the clips that were read in advance: index to members."""
         self._ahead = clips
 
     def members(self, clip: int) -> Members:
-        """The members of a clip: those that were read, else its own reading."""
+        """Return the members of a clip, read in advance or now."""
         found = self._ahead.get(clip)
         return super().members(clip) if found is None else found
 
     def stream(self, clip: int) -> Members:
-        """Reads a clip from its shard, compared with the manifest's hash unless `data.verify` is off."""
+        """Read a clip from its shard; its hash is checked unless `data.verify` is off."""
         return self._reader.read(self.places[clip], check=self.data.verify)
 
     def _frame(self, clip: int, number: int) -> bytes:
         return member(self.members(clip), frame_name(number))
 
     def _other(self, rng: Any, clip: int) -> int:
-        """Any of the clips ahead but `clip`; where there is none, any of the split."""
+        """Draw one of the clips ahead other than `clip`; of the split when there is none."""
         others = sorted(self._ahead.keys() - {clip})
         return others[int(rng.integers(len(others)))] if others else super()._other(rng, clip)
 
 
 class ClipStream(IterableDataset[Any]):
-    """The steps of an epoch, each a list of this process's parts of its batch.
+    """The steps of an epoch, each a list of this process's micro-batches.
 
-    `order` says which epoch, and from which step on. In a loader worker it gives that worker's steps.
+    `order` has the epoch and the first step. In a loader worker, the steps are that worker's.
     """
 
     def __init__(self, clips: StreamedClips, order: StreamOrder) -> None:
@@ -75,30 +77,30 @@ class ClipStream(IterableDataset[Any]):
         worker = 0
         if info is not None:
             worker = self.order.plan.workers_from(self.order.first_step)[info.id]
-            # webdataset's splitter goes by these; its other source, torch, knows nothing of turns.
+            # webdataset's splitter reads these; torch's worker id would ignore the turns.
             os.environ["WORKER"], os.environ["NUM_WORKERS"] = str(worker), str(info.num_workers)
         try:
-            for parts in self._steps(worker):
-                batches = [self._collate.collate([self.clips[item] for item in part]) for part in parts]
+            for step in self._steps(worker):
+                batches = [self._collate.collate([self.clips[item] for item in items]) for items in step]
                 tensors = [
                     tensor for batch in batches if isinstance(batch, Batch) for tensor in batch.tensors
                 ]
                 yield batches if info is None else to_send(batches, tensors)
-        except StgcmaError as error:  # an exception from a worker would arrive as a page of traceback
-            yield [Failure(type(error), str(error))]
+        except StgcmaError as error:  # an exception in a worker would arrive as a page of traceback
+            yield [UnreadableClip(type(error), str(error))]
         finally:
             self.clips.look_ahead({})
             self.clips.close()
 
-    def _steps(self, worker: int) -> Iterator[list[list[Any]]]:
+    def _steps(self, worker: int) -> Iterator[list[list[Item]]]:
         plan, streams = self.order.plan, self.order.streams
-        steps = plan.own_steps(worker, first=self.order.first_step)
+        steps = plan.steps_of(worker, first=self.order.first_step)
         clips = plan.clips_of(worker)
         if not steps or not clips:
             return
         order = self._emitted(plan, worker, len(clips))
         quota = int(streams.quota[streams.rank])
-        at = min(steps[0][1] * quota, len(clips))  # of the clips before, what is needed is read once more
+        at = min(steps[0][1] * quota, len(clips))
         ahead = _Ahead(self._read(plan, worker, clips, order, at), len(clips))
         for step, turn in steps:
             chosen = range(min(turn * quota, len(clips)), min((turn + 1) * quota, len(clips)))
@@ -106,7 +108,7 @@ class ClipStream(IterableDataset[Any]):
             yield plan.items(step, [clips[order[n]] for n in chosen], clips[order[-1]])
 
     def _emitted(self, plan: EpochPlan, worker: int, count: int) -> list[int]:
-        """The order in which the shuffle buffer gives the clips back, found out with their numbers alone."""
+        """Return the order in which the shuffle buffer yields `count` clips."""
         return list(self._shuffled(iter(range(count)), plan, worker))
 
     def _shuffled(self, source: Iterator[Any], plan: EpochPlan, worker: int) -> Iterator[Any]:
@@ -117,15 +119,15 @@ class ClipStream(IterableDataset[Any]):
         return shuffled
 
     def _read(
-        self, plan: EpochPlan, worker: int, clips: Sequence[Clip], order: Sequence[int], at: int
-    ) -> Iterator[tuple[Clip, Members | None]]:
-        """The clips as they come out of the buffer; those before place `at` need no members."""
+        self, plan: EpochPlan, worker: int, clips: Sequence[ClipIndex], order: Sequence[int], at: int
+    ) -> Iterator[tuple[ClipIndex, Members | None]]:
+        """Yield the clips in the order of the buffer; those before index `at` without members."""
         needed = min(at, max(len(clips) - NEIGHBOURS, 0))
         unused = set(order[:needed])
 
-        def read(shards: Iterator[dict[str, str]]) -> Iterator[tuple[Clip, Members | None]]:
-            dealt = [shard["url"] for shard in shards]
-            if dealt != plan.shards_of(self.order.streams.rank, worker):
+        def read(shards: Iterator[dict[str, str]]) -> Iterator[tuple[ClipIndex, Members | None]]:
+            given = [shard["url"] for shard in shards]
+            if given != plan.shards_of(self.order.streams.rank, worker):
                 raise StgcmaError(
                     "webdataset deals out other shards than planned; unset RANK, WORLD_SIZE, WORKER and "
                     "NUM_WORKERS in the environment of a run without torchrun"
@@ -135,7 +137,7 @@ class ClipStream(IterableDataset[Any]):
                 if number in unused:
                     yield clip, None
                     continue
-                if clip.clip != last[0]:  # the questions of a clip follow one another, and are one reading
+                if clip.clip != last[0]:  # the questions of a clip are consecutive, and share one read
                     last = clip.clip, self.clips.stream(clip.clip)
                 yield clip, last[1]
 
@@ -150,28 +152,28 @@ class ClipStream(IterableDataset[Any]):
 
 
 class _Ahead:
-    """The clips of a stream from the one that is worked on to `NEIGHBOURS` further, or the last ones."""
+    """A window of a stream: from the current clip to `NEIGHBOURS` further, or the last ones."""
 
-    def __init__(self, source: Iterator[tuple[Clip, Members | None]], count: int) -> None:
+    def __init__(self, source: Iterator[tuple[ClipIndex, Members | None]], count: int) -> None:
         self._source, self._count = source, count
-        self._read: dict[int, tuple[Clip, Members | None]] = {}
+        self._read: dict[int, tuple[ClipIndex, Members | None]] = {}
         self._next = 0
 
     def around(self, first: int, stop: int) -> dict[int, Members]:
-        """The members of the clips at the places from `first` to `stop` (excluded) and of those ahead."""
+        """Return the members of the clips `[first, stop)` of the stream and of those ahead, by clip index."""
         low = max(min(first, self._count - NEIGHBOURS), 0)
         while self._next < min(max(low + NEIGHBOURS, stop), self._count):
             self._read[self._next] = next(self._source)
             self._next += 1
-        for place in [place for place in self._read if place < low]:
-            del self._read[place]
+        for index in [index for index in self._read if index < low]:
+            del self._read[index]
         return {clip.clip: members for clip, members in self._read.values() if members is not None}
 
 
 def make_stream(clips: StreamedClips, order: StreamOrder, *, workers: int) -> DataLoader[Any]:
-    """A loader of the steps of the epoch that `order` is at; iterate over it with `batches`.
+    """Return a loader of the steps of the current epoch of `order`; iterate over it with `batches`.
 
-    `workers` is what `order` was made for: 0 with one stream.
+    `workers` is the number that `order` was planned for: 0 with one stream.
     """
     return DataLoader(
         ClipStream(clips, order),

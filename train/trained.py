@@ -16,7 +16,7 @@ from ..shards.reader import split_places
 from ..shards.schema import AudioStatistics, DatasetInfo
 from ..shards.storage import Location
 from .config import RunConfig, load_preset, replaced
-from .data import Normalisation
+from .inputs import Normalisation
 from .run_folder import RunFolder
 
 

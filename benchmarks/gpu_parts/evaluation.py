@@ -18,7 +18,7 @@ from stgcma.preprocess.media.probe import MediaInfo
 from stgcma.preprocess.samples.whole_video import WAVEFORM, DecodedVideo
 from stgcma.preprocess.samples.windows import plan_windows
 from stgcma.train.config import load_preset
-from stgcma.train.loop import train
+from stgcma.train.run import train
 
 PRESET = "ave-clip-b16-base"
 MINUTES = 10

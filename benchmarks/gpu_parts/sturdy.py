@@ -23,12 +23,13 @@ from gpu_parts.shards import make_shards
 from safetensors.torch import load_file
 from stgcma.errors import StgcmaError
 from stgcma.model import build_model
+from stgcma.train.batch import batches, make_loader
 from stgcma.train.config import RunConfig, load_preset
-from stgcma.train.data import ClipDataset, batches, make_loader, open_task
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.distributed import share_batch_norms
-from stgcma.train.loop import train
 from stgcma.train.objective import Objective
 from stgcma.train.order import EpochOrder
+from stgcma.train.run import train
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from training_step import make_inputs
 

@@ -18,11 +18,13 @@ from gpu_parts.common import Report, Setting, synchronize
 from gpu_parts.shards import make_shards
 from gpu_parts.trace import account
 from stgcma.model import build_model
+from stgcma.train.batch import batches, make_loader
 from stgcma.train.config import RunConfig, architecture, load_preset
-from stgcma.train.data import ClipDataset, batches, make_loader, open_task
-from stgcma.train.loop import make_optimizer, train
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.objective import Objective
+from stgcma.train.optim import make_optimizer
 from stgcma.train.order import EpochOrder
+from stgcma.train.run import train
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 PRESET = "ave-clip-b16-base"

@@ -38,8 +38,8 @@ from stgcma.predict import predict
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.train.config import load_preset, preset_names
 from stgcma.train.evaluation import evaluate
-from stgcma.train.loop import train
-from stgcma.train.record import Record
+from stgcma.train.run import train
+from stgcma.train.run_records import RecordWriter
 
 SHARDS = Path(__file__).with_name("shards.tar.xz")
 COLLECTIONS = ("ave", "avs-s4", "music-avqa")
@@ -100,17 +100,17 @@ def make_runs(folder: Path, shards: Path) -> dict[str, Any]:
     config = load_preset("ave-demo", [*settings, *TRAINING])
     run = folder / "run"
     train(shards, run, config)
-    write = Record.epoch
+    write = RecordWriter.epoch
 
-    def write_and_stop(record: Record, row: dict[str, Any], **scalars: Any) -> None:
-        write(record, row, **scalars)
+    def write_and_stop(writer: RecordWriter, row: dict[str, Any], **scalars: Any) -> None:
+        write(writer, row, **scalars)
         os.kill(os.getpid(), signal.SIGTERM)  # seen at the next step, the first of the second epoch
 
-    Record.epoch = write_and_stop  # type: ignore[method-assign]
+    RecordWriter.epoch = write_and_stop  # type: ignore[method-assign]
     try:
         train(shards, folder / "stopped", config)
     except SystemExit:
-        Record.epoch = write  # type: ignore[method-assign]
+        RecordWriter.epoch = write  # type: ignore[method-assign]
     save_checkpoint(load_model(run), folder / "exported")
     result = evaluate(run).to_json()
     # A copy without the evaluation file is what tests evaluate again.

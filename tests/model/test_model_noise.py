@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
-from stgcma.model.noise import Dropout, DropPath, Part, set_parts
+from stgcma.model.noise import BatchSlice, Dropout, DropPath, set_batch_slices
 
 FAMILIES = ["clip_fields", "swin_fields"]
 
@@ -168,7 +168,7 @@ def test_the_parts_of_a_batch_are_the_batch(helpers, case, sizes):
     whole = model(**inputs)
     parts, first = [], 0
     for size in sizes:
-        set_parts(model, clips=Part(first, size, 3))
+        set_batch_slices(model, clips=BatchSlice(first, size, 3))
         torch.manual_seed(5)
         parts.append(model(**{name: x[first : first + size] for name, x in inputs.items()}))
         first += size
@@ -177,7 +177,7 @@ def test_the_parts_of_a_batch_are_the_batch(helpers, case, sizes):
         torch.testing.assert_close(together, output, rtol=1e-4, atol=1e-4)
 
     # Without a part again, the noise is the whole batch's; a part that drew its own would differ.
-    set_parts(model)
+    set_batch_slices(model)
     torch.manual_seed(5)
     name = next(iter(whole))
     assert torch.equal(model(**inputs)[name], whole[name])
@@ -196,10 +196,10 @@ def test_the_parts_of_a_batch_of_questions_are_the_batch(helpers):
     whole = model(**{**inputs, "question": question}, owner=owner)
     parts = []
     for clips, questions in ((slice(0, 1), slice(0, 2)), (slice(1, 3), slice(2, 6))):
-        set_parts(
+        set_batch_slices(
             model,
-            clips=Part(clips.start, clips.stop - clips.start, 3),
-            questions=Part(questions.start, questions.stop - questions.start, 6),
+            clips=BatchSlice(clips.start, clips.stop - clips.start, 3),
+            questions=BatchSlice(questions.start, questions.stop - questions.start, 6),
         )
         torch.manual_seed(5)
         part = {name: x[clips] for name, x in inputs.items()} | {"question": question[questions]}
@@ -211,8 +211,8 @@ def test_the_parts_of_a_batch_of_questions_are_the_batch(helpers):
 
 @pytest.mark.parametrize("part", [(-1, 1, 3), (0, 0, 3), (2, 2, 3)])
 def test_a_part_lies_within_its_batch(part):
-    with pytest.raises(ValueError, match=r"part is Part\(first=.*, must lie within its total"):
-        Part(*part)
+    with pytest.raises(ValueError, match=r"slice is BatchSlice\(first=.*, must lie within its total"):
+        BatchSlice(*part)
 
 
 def test_the_expectation_is_kept():

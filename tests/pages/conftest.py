@@ -28,7 +28,7 @@ def troubled_shards(ave_raw, ffmpeg, tmp_path_factory) -> Path:
 def run_of(shards_of, small_config, troubled_shards, tmp_path_factory):
     """Task to a run of one epoch, scored on test; made when asked for and then kept. AVE: of the troubled."""
     from stgcma.train.evaluation import evaluate
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     made: dict[str, Path] = {}
 

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="session")
 def run_of(shards_of, small_config, tmp_path_factory):
     """The folder of a run of a task, trained for an epoch when it is first asked for."""
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     folder = tmp_path_factory.mktemp("runs")
 

@@ -17,7 +17,8 @@ from .conftest import H264, picture, tone
 def scored(run, split="test"):
     """What `stgcma evaluate` computes: the shares of every clip of a split, by key."""
     from stgcma.model import load_model
-    from stgcma.train.data import ClipDataset, make_loader, open_task
+    from stgcma.train.batch import make_loader
+    from stgcma.train.data import ClipDataset, open_task
     from stgcma.train.distributed import pick_device
     from stgcma.train.evaluation import outputs
     from stgcma.train.order import ScoringOrder
@@ -203,7 +204,7 @@ def test_results_that_fail_leave_the_old_ones(run_of, encoded, tmp_path, monkeyp
 
 
 def test_a_run_that_only_hears_or_only_sees(ave_shards, small_config, encoded, tmp_path):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     video = encoded("clip.mp4", *picture(seconds=1), *tone(seconds=1), *H264)
     for modality in ("audio", "video"):

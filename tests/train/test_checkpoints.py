@@ -8,11 +8,12 @@ import stgcma as package
 import torch
 from stgcma.errors import InputError
 from stgcma.model import load_model
-from stgcma.train.data import ClipDataset, decode_frames, open_task, read_fbank
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.evaluation import evaluate
-from stgcma.train.loop import train
+from stgcma.train.inputs import decode_frames, read_fbank
 from stgcma.train.objective import run_model
 from stgcma.train.order import ALL_QUESTIONS, Item
+from stgcma.train.run import train
 from stgcma.train.trained import open_trained
 
 
@@ -61,9 +62,9 @@ def test_prepared_inputs_are_those_of_training(handed_on, ave_shards):
     model = load_model(handed_on)
     trained = open_trained(handed_on)
     clips = ClipDataset(ave_shards, "val", open_task(ave_shards), trained.config.data, model.config)
-    from stgcma.model.noise import Part
+    from stgcma.model.noise import BatchSlice
 
-    read = clips[Item(0, ALL_QUESTIONS, 0, 0, Part(0, 1, 1), True)]["inputs"]
+    read = clips[Item(0, ALL_QUESTIONS, 0, 0, BatchSlice(0, 1, 1), True)].inputs
     members = clips.members(0)
     clips.close()
     fbank = torch.from_numpy(read_fbank(members, "fbank_128"))

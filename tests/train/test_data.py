@@ -17,10 +17,12 @@ import torch
 from stgcma.errors import InputError, StgcmaError
 from stgcma.model import preset_config
 from stgcma.model.inputs import normalise_frames
-from stgcma.model.noise import Part
+from stgcma.model.noise import BatchSlice
 from stgcma.shards.members import open_frames
+from stgcma.train.batch import batches, make_loader
 from stgcma.train.config import DataConfig
-from stgcma.train.data import ClipDataset, batches, decode_frames, make_loader, open_task
+from stgcma.train.data import ClipDataset, open_task
+from stgcma.train.inputs import decode_frames
 from stgcma.train.order import ALL_QUESTIONS, EpochOrder, Item
 
 OPENED = []
@@ -41,7 +43,7 @@ def _close():
 
 
 def item(clip, *, question=ALL_QUESTIONS, epoch=0, position=0):
-    return Item(clip, question, epoch, position, Part(0, 1, 1), True)
+    return Item(clip, question, epoch, position, BatchSlice(0, 1, 1), True)
 
 
 def load(clips, *, workers=0, batch=3, seed=1):
@@ -71,7 +73,7 @@ def test_reading_leaves_the_generators_alone(ave_shards):
 
 def test_frames_are_the_pixels_of_their_pictures(ave_shards):
     clips = dataset(ave_shards)
-    video = clips[item(0)]["inputs"]["video"]
+    video = clips[item(0)].inputs["video"]
     pictures = np.stack([np.asarray(frame) for frame in open_frames(clips.members(0))])
     assert np.array_equal(video.permute(0, 2, 3, 1).numpy(), pictures)
     expected = (video[0, :, 3, 5] / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
@@ -88,19 +90,19 @@ def test_a_frame_that_is_no_picture_is_named():
 def test_sound_is_normalised_and_padded(ave_shards):
     clips = dataset(ave_shards, fbank_mean=-4.0, fbank_std=3.0)
     clip = clips[item(0)]
-    audio = clip["inputs"]["audio"]
+    audio = clip.inputs["audio"]
     assert audio.shape == (10, 102, 128)
     assert torch.all(audio[:, 98:] == 0), "98 frames are there, the rest is zero padding"
     members = clips.members(0)
     stored = torch.from_numpy(np.load(io.BytesIO(members["fbank_128.npy"])).astype(np.float32))
     torch.testing.assert_close(audio[:, :98], (stored + 4.0) / 6.0)
     labels = np.load(io.BytesIO(members["label.npy"]))
-    assert clip["targets"]["labels"].tolist() == labels.tolist()
+    assert clip.targets["labels"].tolist() == labels.tolist()
 
 
 def test_measured_statistics_normalise_to_half_a_deviation(ave_shards):
     clips = dataset(ave_shards)
-    audio = torch.stack([clips[item(index)]["inputs"]["audio"][:, :98] for index in range(len(clips))])
+    audio = torch.stack([clips[item(index)].inputs["audio"][:, :98] for index in range(len(clips))])
     assert audio.mean().item() == pytest.approx(0, abs=1e-3)
     assert audio.std().item() == pytest.approx(0.5, abs=1e-3)
 
@@ -108,7 +110,7 @@ def test_measured_statistics_normalise_to_half_a_deviation(ave_shards):
 @pytest.mark.parametrize(("modality", "inputs"), [("video", {"video"}), ("audio", {"audio"})])
 def test_what_a_model_does_not_take_is_not_read(ave_shards, modality, inputs):
     model = preset_config("ave-demo", modality=modality)
-    assert set(dataset(ave_shards, model=model)[item(0)]["inputs"]) == inputs
+    assert set(dataset(ave_shards, model=model)[item(0)].inputs) == inputs
 
 
 def test_augmentation_is_one_draw_for_all_frames_of_a_clip(ave_shards):
@@ -117,21 +119,21 @@ def test_augmentation_is_one_draw_for_all_frames_of_a_clip(ave_shards):
     frame = still["frame_00.jpg"]
     still = {name: frame if name.startswith("frame_") else content for name, content in still.items()}
     clips.members = lambda *_, **__: still
-    drawn = [clips[item(0, position=position)]["inputs"]["video"] for position in range(6)]
+    drawn = [clips[item(0, position=position)].inputs["video"] for position in range(6)]
     for video in drawn:
         assert all(torch.equal(video[0], later) for later in video[1:])
     assert len({video.sum().item() for video in drawn}) == 6, "each clip has a draw of its own"
-    assert torch.equal(drawn[0], clips[item(0, position=0)]["inputs"]["video"])
+    assert torch.equal(drawn[0], clips[item(0, position=0)].inputs["video"])
 
 
 def test_mixing_changes_the_sound_alone_and_keeps_the_labels(ave_shards):
     plain, mixed = dataset(ave_shards, seed=1)[item(0)], dataset(ave_shards, seed=1, mixup=1.0)[item(0)]
-    assert torch.equal(plain["inputs"]["video"], mixed["inputs"]["video"])
-    assert not torch.equal(plain["inputs"]["audio"], mixed["inputs"]["audio"])
-    assert torch.equal(plain["targets"]["labels"], mixed["targets"]["labels"])
+    assert torch.equal(plain.inputs["video"], mixed.inputs["video"])
+    assert not torch.equal(plain.inputs["audio"], mixed.inputs["audio"])
+    assert torch.equal(plain.targets["labels"], mixed.targets["labels"])
     some = dataset(ave_shards, seed=1, mixup=0.5)
     changed = [
-        not torch.equal(some[item(0, position=place)]["inputs"]["audio"], plain["inputs"]["audio"])
+        not torch.equal(some[item(0, position=place)].inputs["audio"], plain.inputs["audio"])
         for place in range(40)
     ]
     assert 10 <= sum(changed) <= 30
@@ -140,10 +142,10 @@ def test_mixing_changes_the_sound_alone_and_keeps_the_labels(ave_shards):
 def test_questions_come_alone_or_all_together(avqa_shards):
     clips = dataset(avqa_shards, seed=1)
     counts = clips.question_counts()
-    whole = clips[item(0)]["targets"]
+    whole = clips[item(0)].targets
     assert whole["question"].shape == (counts[0], 14)
     for place in range(counts[0]):
-        one = clips[item(0, question=place)]["targets"]
+        one = clips[item(0, question=place)].targets
         assert all(torch.equal(one[name][0], whole[name][place]) for name in ("question", "answer", "type"))
     assert counts.sum() > len(clips)
 
@@ -151,10 +153,10 @@ def test_questions_come_alone_or_all_together(avqa_shards):
 @pytest.mark.parametrize("verify", [True, False])
 def test_every_negative_frame_is_one_of_another_clip(avqa_shards, verify):
     clips = dataset(avqa_shards, seed=1, verify=verify)
-    videos = [clips[item(index)]["inputs"]["video"] for index in range(len(clips))]
+    videos = [clips[item(index)].inputs["video"] for index in range(len(clips))]
     owners, places = set(), set()
     for position in range(8):
-        negative = clips[item(2, position=position)]["inputs"]["negative"]
+        negative = clips[item(2, position=position)].inputs["negative"]
         assert negative.shape == videos[2].shape
         # Frames of a clip that are equal count as the first of them.
         drawn = [
@@ -171,12 +173,12 @@ def test_every_negative_frame_is_one_of_another_clip(avqa_shards, verify):
         places |= {number for _, number in drawn}
     assert owners == set(range(len(clips))) - {2}
     assert len(places) > 5
-    assert "negative" not in dataset(avqa_shards, "val")[item(0)]["inputs"]
+    assert "negative" not in dataset(avqa_shards, "val")[item(0)].inputs
 
 
 def test_negatives_are_a_function_of_seed_epoch_and_position(avqa_shards):
     def drawn(**place):
-        return dataset(avqa_shards, seed=place.pop("seed", 1))[item(2, **place)]["inputs"]["negative"]
+        return dataset(avqa_shards, seed=place.pop("seed", 1))[item(2, **place)].inputs["negative"]
 
     assert torch.equal(drawn(epoch=1, position=3), drawn(epoch=1, position=3))
     for other in ({"epoch": 0, "position": 3}, {"epoch": 1, "position": 4}):
@@ -186,13 +188,13 @@ def test_negatives_are_a_function_of_seed_epoch_and_position(avqa_shards):
 
 def test_negatives_of_one_clip_as_in_version_0_1(avqa_shards):
     clips = dataset(avqa_shards, seed=1, negatives="clip")
-    videos = [clips[item(index)]["inputs"]["video"] for index in range(len(clips))]
+    videos = [clips[item(index)].inputs["video"] for index in range(len(clips))]
     for position in range(8):
-        negative = clips[item(2, position=position)]["inputs"]["negative"]
+        negative = clips[item(2, position=position)].inputs["negative"]
         owners = [index for index, video in enumerate(videos) if torch.equal(video, negative)]
         assert len(owners) == 1
         assert owners != [2]
-    assert "negative" not in dataset(avqa_shards, "val")[item(0)]["inputs"]
+    assert "negative" not in dataset(avqa_shards, "val")[item(0)].inputs
 
 
 def test_batches_say_whose_question_is_whose(avqa_shards):
@@ -205,8 +207,8 @@ def test_batches_say_whose_question_is_whose(avqa_shards):
 
 def test_masks_are_those_that_exist(avs_shards):
     training, validation = (
-        dataset(avs_shards)[item(0)]["targets"],
-        dataset(avs_shards, "val")[item(0)]["targets"],
+        dataset(avs_shards)[item(0)].targets,
+        dataset(avs_shards, "val")[item(0)].targets,
     )
     assert training["annotated"].tolist() == [True, False, False, False, False]
     assert validation["annotated"].tolist() == [True] * 5
@@ -244,7 +246,7 @@ def test_a_run_that_goes_on_in_a_later_epoch_checks_what_it_reads_first(damaged,
     order.start_at(1)
     with pytest.raises(StgcmaError, match=f"{place.key} is damaged"):
         list(batches(make_loader(clips, order, workers=workers)))
-    assert len(load(dataset(folder, verify=False))) == order.batches
+    assert len(load(dataset(folder, verify=False))) == order.steps
 
 
 def test_a_clip_is_compared_at_its_first_read_alone(ave_shards, monkeypatch):
@@ -366,7 +368,8 @@ UNFINISHED = """
 import sys
 from stgcma.model import preset_config
 from stgcma.train.config import DataConfig
-from stgcma.train.data import ClipDataset, make_loader, open_task
+from stgcma.train.batch import make_loader
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import EpochOrder
 
 shards = sys.argv[1]

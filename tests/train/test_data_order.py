@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from stgcma.model.noise import Part
-from stgcma.train.order import ALL_QUESTIONS, SHARDS_PER_BLOCK, EpochOrder, ScoringOrder, Shares
+from stgcma.model.noise import BatchSlice
+from stgcma.train.order import ALL_QUESTIONS, SHARDS_PER_BLOCK, EpochOrder, MicroBatches, ScoringOrder
 
 
 def names(clips, shards):
@@ -18,7 +18,7 @@ def clips(batches):
 def test_every_clip_once_an_epoch(count, shards, batch):
     order = EpochOrder(names(count, shards), batch, seed=0)
     batches = list(order)
-    assert len(batches) == len(order) == order.batches
+    assert len(batches) == len(order) == order.steps
     assert sorted(clips(batches)) == list(range(count))
     assert {len(items) for items in batches[:-1]} <= {batch}
 
@@ -36,7 +36,7 @@ def test_an_epoch_can_begin_at_any_batch():
     order = EpochOrder(names(23, 3), 4, seed=3)
     order.start_at(2)
     whole = list(order)
-    for batch in range(order.batches + 1):
+    for batch in range(order.steps + 1):
         order.start_at(2, batch)
         assert list(order) == whole[batch:]
         assert len(order) == len(whole) - batch
@@ -56,7 +56,7 @@ def test_the_shares_of_a_step_make_up_the_whole(total, own):
     size, count = 6, 15  # the last step has three clips for up to six parts
     whole = list(EpochOrder(names(count, 2), size, seed=1))
     shared = [
-        list(EpochOrder(names(count, 2), size, seed=1, shares=Shares(total, first, own)))
+        list(EpochOrder(names(count, 2), size, seed=1, micro_batches=MicroBatches(total, first, own)))
         for first in range(0, total, own)
     ]
     assert {len(parts) for parts in shared} == {len(whole) * own}
@@ -66,9 +66,12 @@ def test_the_shares_of_a_step_make_up_the_whole(total, own):
         assert [item.clip for item in counted] == [item.clip for item in items]
         assert [item.position for item in counted] == [item.position for item in items]
         for part in parts:
-            assert part[0].part.total == len(items)
-            assert part[0].part.count == len(part)
-            assert all(not item.counted for item in part) or part[0].clip == items[part[0].part.first].clip
+            assert part[0].batch_slice.total == len(items)
+            assert part[0].batch_slice.count == len(part)
+            assert (
+                all(not item.counted for item in part)
+                or part[0].clip == items[part[0].batch_slice.first].clip
+            )
 
 
 def test_questions_are_items_of_their_own():
@@ -93,11 +96,11 @@ def test_without_questions_clips_come_with_all_of_theirs():
 
 @pytest.mark.parametrize(("count", "world"), [(7, 1), (7, 2), (7, 3), (2, 4)])
 def test_scoring_takes_every_clip_once_over_all_processes(count, world):
-    shares = [clips(ScoringOrder(count, 2, rank=rank, world=world)) for rank in range(world)]
+    shares = [clips(ScoringOrder(count, 2, rank=rank, world_size=world)) for rank in range(world)]
     assert sorted(clip for share in shares for clip in share) == list(range(count))
 
 
 @pytest.mark.parametrize("wrong", [(-1, 1, 2), (0, 0, 2), (1, 2, 2)])
 def test_a_part_lies_within_its_total(wrong):
     with pytest.raises(ValueError, match="must lie within its total"):
-        Part(*wrong)
+        BatchSlice(*wrong)

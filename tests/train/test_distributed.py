@@ -13,9 +13,9 @@ import stgcma
 import torch
 from safetensors.torch import load_file
 from stgcma.errors import InputError
-from stgcma.train import loop
-from stgcma.train.distributed import SharedBatchNorm, World, share_batch_norms
-from stgcma.train.loop import train
+from stgcma.train import run as run_module
+from stgcma.train.distributed import ProcessGroup, SharedBatchNorm, share_batch_norms
+from stgcma.train.run import train
 
 from ..conftest import SMALL
 
@@ -139,13 +139,13 @@ def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, tm
 
 DYING = """
 import os, sys
-from stgcma.train import loop
-step = loop._Trainer._step
+from stgcma.train.trainer import Trainer
+step = Trainer._step
 def dying(trainer, *arguments):
-    if trainer.here.rank == 1 and trainer.now.step == 1:
+    if trainer.group.rank == 1 and trainer.progress.step == 1:
         os._exit(9)
     return step(trainer, *arguments)
-loop._Trainer._step = dying
+Trainer._step = dying
 from stgcma.cli import main
 main()
 """
@@ -164,7 +164,9 @@ def test_a_process_that_dies_ends_all(ave_shards, tmp_path):
 
 
 def test_too_few_clips_for_the_processes_are_refused(kept_shards, small_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "world", lambda: nullcontext(World(0, 2, torch.device("cpu"))))
+    monkeypatch.setattr(
+        run_module, "process_group", lambda: nullcontext(ProcessGroup(0, 2, torch.device("cpu")))
+    )
     message = r"optim\.batch_size is 1, too few clips for 2 processes with train\.accumulate=1; at least 2"
     with pytest.raises(InputError, match=message):
         train(kept_shards("ave"), tmp_path / "run", small_config("ave", "optim.batch_size=1"))

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from stgcma.errors import StgcmaError
 from stgcma.shards.members import open_picture, read_array, read_energies, read_mask
-from stgcma.train.data import decode_frames
+from stgcma.train.inputs import decode_frames
 
 
 def picture(kind, side=16, mode="RGB"):

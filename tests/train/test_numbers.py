@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 from stgcma.strict_json import strict_json
-from stgcma.train.distributed import World
-from stgcma.train.loop import train
+from stgcma.train.distributed import ProcessGroup
 from stgcma.train.objective import set_tf32
+from stgcma.train.run import train
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def test_numbers_that_are_not_finite_are_null():
 
 def test_an_overflow_in_fp16_is_null_in_the_steps(ave_shards, small_config, tmp_path, monkeypatch):
     """The scaler leaves such a step out; the line of it must be JSON all the same."""
-    from stgcma.train import loop
+    from stgcma.train.step import OptimizerStep
 
-    update = loop._Trainer._update
-    monkeypatch.setattr(loop._Trainer, "_update", lambda *args: update(*args) * float("inf"))
+    update = OptimizerStep._update
+    monkeypatch.setattr(OptimizerStep, "_update", lambda *args: update(*args) * float("inf"))
     train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
     for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines():
         assert json.loads(line, parse_constant=pytest.fail)["gradient_norm"] is None
@@ -37,7 +37,7 @@ def test_an_overflow_in_fp16_is_null_in_the_steps(ave_shards, small_config, tmp_
 
 def test_values_of_one_process_stay_off_the_device():
     # The meta device has no values: what was copied there could not come back.
-    alone = World(0, 1, torch.device("meta"))
+    alone = ProcessGroup(0, 1, torch.device("meta"))
     assert alone.gather([1.5, 2.0]).tolist() == [[1.5, 2.0]]
 
 

@@ -5,7 +5,7 @@ from stgcma.model import PRESET_NAMES
 from stgcma.preprocess import Options, preprocess
 from stgcma.train.config import deviations, load_preset
 from stgcma.train.evaluation import evaluate
-from stgcma.train.loop import train
+from stgcma.train.run import train
 
 from ..conftest import SMALL
 

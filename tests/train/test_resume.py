@@ -14,8 +14,8 @@ import torch
 from stgcma.errors import InputError, StgcmaError
 from stgcma.shards.manifest import read_dataset, write_dataset
 from stgcma.shards.schema import MANIFEST_FILE
-from stgcma.train import loop
-from stgcma.train.loop import train
+from stgcma.train import trainer as training
+from stgcma.train.run import train
 
 from ..conftest import SMALL
 
@@ -69,20 +69,20 @@ def test_after_every_step_of_a_short_run(task, kills, shards_of, small_config, t
     expected = outcome(tmp_path / "whole")
     steps = len(expected["steps"].splitlines())
     assert steps == 6
-    step = loop._Trainer._step
+    step = training.Trainer._step
     for last in kills:
         run = tmp_path / f"killed-{last}"
 
         def killed_after(trainer, *arguments, last=last):
             stop = step(trainer, *arguments)
-            if trainer.now.step == last:
+            if trainer.progress.step == last:
                 raise KilledError
             return stop
 
-        monkeypatch.setattr(loop._Trainer, "_step", killed_after)
+        monkeypatch.setattr(training.Trainer, "_step", killed_after)
         with pytest.raises(KilledError):
             train(shards, run, config)
-        monkeypatch.setattr(loop._Trainer, "_step", step)
+        monkeypatch.setattr(training.Trainer, "_step", step)
         train(shards, run, config, resume=True)
         assert_same(outcome(run), expected)
 
@@ -90,17 +90,18 @@ def test_after_every_step_of_a_short_run(task, kills, shards_of, small_config, t
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from stgcma.train import loop
 from stgcma.train.config import load_preset
+from stgcma.train.run import train
+from stgcma.train.trainer import Trainer
 shards, run, last, *settings = sys.argv[1:]
-step = loop._Trainer._step
+step = Trainer._step
 def killing(trainer, *arguments):
     stop = step(trainer, *arguments)
-    if trainer.now.step == int(last):
+    if trainer.progress.step == int(last):
         os.kill(os.getpid(), signal.SIGKILL)
     return stop
-loop._Trainer._step = killing
-loop.train(shards, Path(run), load_preset("ave-demo", settings), resume=True)
+Trainer._step = killing
+train(shards, Path(run), load_preset("ave-demo", settings), resume=True)
 """
 
 
@@ -219,7 +220,9 @@ def test_more_workers_are_no_other_settings(finished, ave_shards):
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut"])
 def test_a_damaged_state_is_named(ave_shards, small_config, tmp_path, monkeypatch, content):
     config = small_config("ave", "optim.epochs=1", "train.save_every_steps=1")
-    monkeypatch.setattr(loop._Trainer, "_keep", lambda *_: (_ for _ in ()).throw(StgcmaError("stopped")))
+    monkeypatch.setattr(
+        training.Trainer, "_finish_epoch", lambda *_: (_ for _ in ()).throw(StgcmaError("stopped"))
+    )
     with pytest.raises(StgcmaError, match="stopped"):
         train(ave_shards, tmp_path / "run", config)
     state = tmp_path / "run" / "checkpoints" / "state.pt"
@@ -238,21 +241,21 @@ def test_a_signal_saves_and_says_how_to_go_on(
 ):
     config = small_config("ave", "optim.epochs=2", "optim.batch_size=3")
     train(ave_shards, tmp_path / "whole", config)
-    step = loop._Trainer._step
+    step = training.Trainer._step
 
     def interrupted(trainer, *arguments):
-        if trainer.now.step == 1:
+        if trainer.progress.step == 1:
             signal.raise_signal(number)
         return step(trainer, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_step", interrupted)
+    monkeypatch.setattr(training.Trainer, "_step", interrupted)
     handlers = signal.getsignal(number)
     with pytest.raises(left):
         train(ave_shards, tmp_path / "run", config)
     assert signal.getsignal(number) is handlers
     said = capsys.readouterr().err
     assert "stopped at step 2, everything is saved; the same command with --resume goes on" in said
-    monkeypatch.setattr(loop._Trainer, "_step", step)
+    monkeypatch.setattr(training.Trainer, "_step", step)
     train(ave_shards, tmp_path / "run", config, resume=True)
     assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
 
@@ -262,14 +265,14 @@ def test_a_signal_at_an_epochs_end_saves_before_the_scoring(
 ):
     config = small_config("ave", "optim.epochs=2", "optim.batch_size=3")
     whole = train(ave_shards, tmp_path / "whole", config)
-    epoch = loop._Trainer._train_epoch
+    epoch = training.Trainer._train_epoch
 
     def interrupted(trainer, row):
         epoch(trainer, row)
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop._Trainer, "_train_epoch", interrupted)
+        patched.setattr(training.Trainer, "_train_epoch", interrupted)
         with pytest.raises(SystemExit):
             train(ave_shards, tmp_path / "run", config)
     assert "stopped at step 3, everything is saved" in capsys.readouterr().err
@@ -286,8 +289,8 @@ def test_a_signal_in_the_last_scoring_is_heeded_when_all_is_done(
         signal.raise_signal(signal.SIGINT)
         return score(*arguments)
 
-    score = loop.score
-    monkeypatch.setattr(loop, "score", interrupted)
+    score = training.score
+    monkeypatch.setattr(training, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
     assert (tmp_path / "run" / "summary.json").is_file()

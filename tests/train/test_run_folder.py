@@ -4,7 +4,8 @@ import json
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.train.run_folder import METRICS, STEPS, RunFolder
+from stgcma.train.run_folder import RunFolder
+from stgcma.train.run_records import METRICS, STEPS
 
 
 @pytest.fixture
@@ -39,13 +40,13 @@ def test_a_run_is_not_replaced_unasked(run):
 
 def test_lines_after_the_last_state_are_taken_back(run):
     for step in range(1, 5):
-        run.append(STEPS, {"step": step})
-        run.append(METRICS, {"epoch": step})
+        run.records.append(STEPS, {"step": step})
+        run.records.append(METRICS, {"epoch": step})
     with (run.path / STEPS).open("a") as stream:
         stream.write('{"step": 5, "cut')
-    run.rewind(step=3, epoch=1)
-    assert [row["step"] for row in run.read_rows(STEPS)] == [1, 2, 3]
-    assert [row["epoch"] for row in run.read_rows(METRICS)] == [1]
+    run.records.rewind(step=3, epoch=1)
+    assert [row["step"] for row in run.records.read(STEPS)] == [1, 2, 3]
+    assert [row["epoch"] for row in run.records.read(METRICS)] == [1]
 
 
 def test_a_score_counts_for_the_checkpoint_that_was_scored(run):

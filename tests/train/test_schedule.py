@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from stgcma.train.schedule import learning_rate
+from stgcma.train.optim import learning_rate
 
 
 def rates(**options):

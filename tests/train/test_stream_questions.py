@@ -5,10 +5,11 @@ from contextlib import closing
 import numpy as np
 import torch
 from stgcma.model import preset_config
+from stgcma.train.batch import batches
 from stgcma.train.config import architecture
-from stgcma.train.data import batches, open_task
+from stgcma.train.data import open_task
 from stgcma.train.loading import open_clips, training_batches
-from stgcma.train.order import Shares
+from stgcma.train.order import MicroBatches
 
 
 def streamed(folder, config, *, first=0):
@@ -16,7 +17,9 @@ def streamed(folder, config, *, first=0):
     model = preset_config(config.preset, **architecture(config))
     with closing(open_clips(folder, "train", task, config.data, model, seed=1)) as clips:
         counts = clips.question_counts()
-        order, loader = training_batches(clips, config, rank=0, shares=Shares(), questions=counts)
+        order, loader = training_batches(
+            clips, config, rank=0, micro_batches=MicroBatches(), questions=counts
+        )
         order.start_at(1, first)
         return counts, list(batches(loader))
 

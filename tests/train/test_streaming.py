@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from stgcma.errors import InputError, OtherSettingsError, StgcmaError
-from stgcma.model.noise import Part
+from stgcma.model.noise import BatchSlice
 from stgcma.shards.manifest import (
     read_dataset,
     read_manifest,
@@ -19,15 +19,16 @@ from stgcma.shards.manifest import (
 from stgcma.shards.reader import ClipReader, clip_places
 from stgcma.shards.schema import Sample
 from stgcma.shards.writer import write_shard
-from stgcma.train import loading, loop, streaming
+from stgcma.train import loading, streaming
+from stgcma.train.batch import batches
 from stgcma.train.config import DataConfig
-from stgcma.train.data import batches
-from stgcma.train.distributed import World
+from stgcma.train.distributed import ProcessGroup
 from stgcma.train.loading import open_clips, scoring_batches, training_batches
-from stgcma.train.loop import train
-from stgcma.train.order import ALL_QUESTIONS, Shares
-from stgcma.train.stream_plan import Clip, EpochPlan, StreamOrder, Streams
+from stgcma.train.order import ALL_QUESTIONS, MicroBatches
+from stgcma.train.run import train
+from stgcma.train.stream_plan import ClipIndex, EpochPlan, StreamOrder, Streams
 from stgcma.train.tasks import task_of
+from stgcma.train.trainer import Trainer
 
 from ..conftest import SMALL
 from .test_distributed import torchrun
@@ -73,7 +74,7 @@ def sample(rows, contents, number):
 def contents_of(sizes):
     numbers = itertools.count()
     return {
-        f"train-{index:06d}.tar": [Clip(next(numbers), ALL_QUESTIONS) for _ in range(size)]
+        f"train-{index:06d}.tar": [ClipIndex(next(numbers), ALL_QUESTIONS) for _ in range(size)]
         for index, size in enumerate(sizes)
     }
 
@@ -90,16 +91,16 @@ def test_every_clip_is_in_one_step_of_one_process(workers, processes, batch):
             steps = {}
             for worker in range(workers):
                 clips = plan.clips_of(worker)
-                for step, turn in plan.own_steps(worker, first=0):
+                for step, turn in plan.steps_of(worker, first=0):
                     assert step not in steps
-                    steps[step] = plan.items(step, clips[turn * quota : (turn + 1) * quota], Clip(0, -1))
+                    steps[step] = plan.items(step, clips[turn * quota : (turn + 1) * quota], ClipIndex(0, -1))
             assert sorted(steps) == list(range(plan.steps)), "as many steps as every other process"
             kinds.append(plan.steps)
             for step, parts in steps.items():
                 for item in itertools.chain(*parts):
-                    totals.setdefault(step, set()).add(item.part.total)
+                    totals.setdefault(step, set()).add(item.batch_slice.total)
                     if item.counted:
-                        seen.append((item.clip, item.position, step, item.part))
+                        seen.append((item.clip, item.position, step, item.batch_slice))
         assert len(set(kinds)) == 1
         assert sorted(clip for clip, *_ in seen) == list(range(sum(SIZES)))
         assert sorted(position for _, position, *_ in seen) == list(range(sum(SIZES)))
@@ -119,11 +120,11 @@ def test_epochs_and_seeds_differ():
 
 
 def test_a_step_is_cut_into_parts_as_in_indexed_reading():
-    plan = EpochPlan(contents_of((4,)), Streams(4, parts=2, seed=0), 0)
+    plan = EpochPlan(contents_of((4,)), Streams(4, micro_batches=2, seed=0), 0)
     clips = plan.clips_of(0)
     parts = plan.items(0, clips, clips[-1])
     assert [[item.clip for item in part] for part in parts] == [[0, 1], [2, 3]]
-    assert [part[0].part for part in parts] == [Part(0, 2, 4), Part(2, 2, 4)]
+    assert [part[0].batch_slice for part in parts] == [BatchSlice(0, 2, 4), BatchSlice(2, 2, 4)]
     lonely = plan.items(0, clips[:1], clips[-1])
     assert [[(item.clip, item.counted) for item in part] for part in lonely] == [[(0, False)], [(0, True)]]
 
@@ -147,7 +148,7 @@ def streamed(folder, small_config, *settings, epoch=0, first=0, parts=1):
     """The batches of an epoch from step `first` on."""
     config, clips = opened(folder, small_config, *settings)
     order, loader = training_batches(
-        clips, config, rank=0, shares=Shares(total=parts, first=0, own=parts), questions=None
+        clips, config, rank=0, micro_batches=MicroBatches(total=parts, first=0, count=parts), questions=None
     )
     order.start_at(epoch, first)
     with closing(clips):
@@ -157,7 +158,7 @@ def streamed(folder, small_config, *settings, epoch=0, first=0, parts=1):
 def same(one, other):
     return (
         one.keys == other.keys
-        and one.part == other.part
+        and one.batch_slice == other.batch_slice
         and all(torch.equal(*pair) for pair in zip(one.tensors, other.tensors, strict=True))
     )
 
@@ -219,7 +220,7 @@ def test_a_damaged_clip_is_named_wherever_the_stream_begins(many, small_config, 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_scoring_has_every_clip_once(many, small_config, workers):
     config, clips = opened(many, small_config, f"data.workers={workers}", split="val", seed=None)
-    _, loader = scoring_batches(clips, config, batch_size=1, rank=0, world=1)
+    _, loader = scoring_batches(clips, config, batch_size=1, rank=0, world_size=1)
     keys = [batch.keys for batch in batches(loader)]
     clips.close()
     assert sorted(keys) == [("clip-22",), ("clip-23",), ("clip-24",)]
@@ -246,20 +247,20 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert sorted(key for row in steps if row["epoch"] == 1 for key in row["clips"]) == [
         f"clip-{n:02d}" for n in range(22)
     ]
-    step = loop._Trainer._step
+    step = Trainer._step
     for last in (2, len(steps) - 2):  # in the middle of the first epoch, and of the second
         run = tmp_path / f"killed-{last}"
 
         def killed_after(trainer, *arguments, last=last):
             stop = step(trainer, *arguments)
-            if trainer.now.step == last + 1:
+            if trainer.progress.step == last + 1:
                 raise KilledError
             return stop
 
-        monkeypatch.setattr(loop._Trainer, "_step", killed_after)
+        monkeypatch.setattr(Trainer, "_step", killed_after)
         with pytest.raises(KilledError):
             train(many, run, config)
-        monkeypatch.setattr(loop._Trainer, "_step", step)
+        monkeypatch.setattr(Trainer, "_step", step)
         train(many, run, config, resume=True)
         assert outcome(run) == expected
 
@@ -291,12 +292,12 @@ def test_two_processes_have_equally_many_steps_and_every_clip_once(many, tmp_pat
 
 
 def test_processes_with_room_for_other_numbers_of_workers_agree_on_the_smallest(monkeypatch):
-    class TwoRanks(World):
+    class TwoRanks(ProcessGroup):
         def gather(self, values):
             return np.array([values, [1.0]])  # the other has room for one
 
     monkeypatch.setattr(loading, "possible_workers", lambda wanted: wanted)
-    here = TwoRanks(0, 2, torch.device("cpu"))
+    group = TwoRanks(0, 2, torch.device("cpu"))
     streamed = DataConfig(read="streamed", workers=4)
-    assert loading.stream_shape(streamed, here) == {"processes": 2, "loader processes": 1}
-    assert loading.stream_shape(DataConfig(workers=4), here) is None
+    assert loading.stream_shape(streamed, group) == {"processes": 2, "loader processes": 1}
+    assert loading.stream_shape(DataConfig(workers=4), group) is None

@@ -21,7 +21,7 @@ FEW = tuple(
 
 @pytest.fixture(scope="module")
 def trained(ave_shards, small_config, tmp_path_factory):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     run = tmp_path_factory.mktemp("runs") / "av"
     summary = train(ave_shards, run, small_config("ave", "optim.epochs=3", "data.workers=1"))
@@ -66,7 +66,7 @@ def test_tensorboard_holds_every_step_and_epoch(trained):
 
 
 def test_recomputing_activations_changes_no_number(ave_shards, small_config, trained, tmp_path):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=3", "train.checkpointing=true"))
     last = "checkpoints/last/adapters.safetensors"
@@ -76,7 +76,7 @@ def test_recomputing_activations_changes_no_number(ave_shards, small_config, tra
 
 
 def test_training_lowers_the_loss_and_repeats_to_the_bit(ave_shards, small_config, tmp_path):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     weights, losses = [], []
     for name in ("one", "two"):
@@ -125,7 +125,7 @@ def test_a_run_is_not_replaced_unasked(stgcma, trained, ave_shards):
 def test_a_model_that_cannot_be_built_leaves_no_folder_and_no_old_run_is_lost(
     stgcma, ave_shards, small_config, tmp_path
 ):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     new, old = tmp_path / "new", tmp_path / "old"
     train(ave_shards, old, small_config("ave", "optim.epochs=1"))
@@ -159,11 +159,12 @@ def test_wrong_requests_are_status_2_and_one_line(stgcma, ave_shards, tmp_path, 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(ave_shards, small_config, tmp_path, monkeypatch):
     from stgcma.errors import StgcmaError
-    from stgcma.train import loop
+    from stgcma.train import step
+    from stgcma.train.run import train
 
     settings = ("optim.epochs=1", "optim.batch_size=1", "train.save_every_steps=1")
     config = small_config("ave", *settings)
-    forward = loop.Objective.forward
+    forward = step.Objective.forward
 
     def broken(objective, inputs, targets, weight):
         terms = forward(objective, inputs, targets, weight)
@@ -171,10 +172,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(ave_shards, small_confi
             terms.losses["class"] = terms.losses["class"] * float("nan")
         return terms
 
-    monkeypatch.setattr(loop.Objective, "forward", broken)
+    monkeypatch.setattr(step.Objective, "forward", broken)
     good = r"the last good state is in .*state\.pt"
     with pytest.raises(StgcmaError, match=rf"the loss is nan at step 4, on the clips [\w-]{{11}}; {good}$"):
-        loop.train(ave_shards, tmp_path / "run", config)
+        train(ave_shards, tmp_path / "run", config)
     state = torch.load(tmp_path / "run" / "checkpoints" / "state.pt", weights_only=True)
     assert state["progress"]["step"] == 3
     assert all(bool(tensor.isfinite().all()) for tensor in state["trained"].values())
@@ -182,17 +183,18 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(ave_shards, small_confi
 
 def test_a_gradient_that_is_not_finite_stops_too(ave_shards, small_config, tmp_path, monkeypatch):
     from stgcma.errors import StgcmaError
-    from stgcma.train import loop
+    from stgcma.train import step
+    from stgcma.train.run import train
 
-    monkeypatch.setattr(loop.nn.utils, "get_total_norm", lambda _: torch.tensor(float("inf")))
+    monkeypatch.setattr(step.nn.utils, "get_total_norm", lambda _: torch.tensor(float("inf")))
     config = small_config("ave", "optim.epochs=1", "optim.batch_size=2")
     with pytest.raises(StgcmaError, match=r"the gradient is inf at step 1, on the clips \S+, \S+; no state"):
-        loop.train(ave_shards, tmp_path / "run", config)
+        train(ave_shards, tmp_path / "run", config)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_comes_near_to_full(ave_shards, small_config, tmp_path, precision):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     losses = {}
     for name in ("fp32", precision):
@@ -205,7 +207,7 @@ def test_half_precision_comes_near_to_full(ave_shards, small_config, tmp_path, p
 
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same(ave_shards, small_config, tmp_path):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     for name in ("false", "true"):
         config = small_config("ave", "optim.epochs=1", "model.drop_path=0", f"train.compile={name}")
@@ -251,23 +253,26 @@ def test_a_full_gpu_is_one_line(error, ave_shards, small_config, tmp_path, monke
     from types import SimpleNamespace
 
     from stgcma.errors import StgcmaError
-    from stgcma.train import loop, memory
+    from stgcma.train import memory
+    from stgcma.train import run as run_module
+    from stgcma.train.run import train
+    from stgcma.train.step import OptimizerStep
 
     def full(*_):
         raise error
 
-    monkeypatch.setattr(loop._Trainer, "_differentiate", full)
+    monkeypatch.setattr(OptimizerStep, "_backward", full)
     card = SimpleNamespace(total_memory=2**34)
     monkeypatch.setattr(memory.torch.cuda, "get_device_properties", lambda _: card)
     # The device is the GPU of this machine only in name.
     monkeypatch.setattr(memory, "_named", lambda _: "a GPU of 16 GiB")
     monkeypatch.setattr(
-        loop, "training_advice", lambda config, model, *_: memory.advice(config, model, 2**34)
+        run_module, "training_advice", lambda config, model, *_: memory.advice(config, model, 2**34)
     )
     with pytest.raises(
         StgcmaError, match="out of memory with 4 clips at a time on a GPU of 16 GiB"
     ) as caught:
-        loop.train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
+        train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
     assert "this should fit" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -285,14 +290,15 @@ def test_a_full_gpu_is_one_line_in_evaluate(trained, monkeypatch):
 
 
 def test_other_errors_of_torch_stay_as_they_are(ave_shards, small_config, tmp_path, monkeypatch):
-    from stgcma.train import loop
+    from stgcma.train.run import train
+    from stgcma.train.step import OptimizerStep
 
     def wrong(*_):
         raise RuntimeError("CUBLAS_STATUS_INVALID_VALUE")
 
-    monkeypatch.setattr(loop._Trainer, "_differentiate", wrong)
+    monkeypatch.setattr(OptimizerStep, "_backward", wrong)
     with pytest.raises(RuntimeError, match="INVALID_VALUE"):
-        loop.train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
+        train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
 
 
 def test_a_score_that_is_not_met_is_said(stgcma, trained):
@@ -377,7 +383,7 @@ def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):
 
 @pytest.mark.parametrize("task", ["avs", "avqa"])
 def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config, tmp_path, task):
-    from stgcma.train.loop import train
+    from stgcma.train.run import train
 
     run = tmp_path / "run"
     train(shards_of(task), run, small_config(task, "optim.epochs=1", "optim.batch_size=4"))

@@ -11,13 +11,15 @@ import torch
 from PIL import Image
 from stgcma.errors import InputError, StgcmaError
 from stgcma.shards.manifest import read_dataset, write_dataset
-from stgcma.train import loop
+from stgcma.train import step as step_module
 from stgcma.train.augmentation import FrameAugmentation
+from stgcma.train.batch import make_loader
 from stgcma.train.config import DataConfig
-from stgcma.train.data import ClipDataset, make_loader, open_task
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.evaluation import evaluate
-from stgcma.train.loop import train
 from stgcma.train.order import EpochOrder
+from stgcma.train.run import train
+from stgcma.train.trainer import Trainer
 
 LAST = "checkpoints/last/adapters.safetensors"
 
@@ -35,7 +37,7 @@ def config(small_config):
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_numbers_that_are_not_finite_stop_before_the_step(shards, config, tmp_path, monkeypatch, what):
-    forward = loop.Objective.forward
+    forward = step_module.Objective.forward
 
     def broken(objective, *arguments):
         terms = forward(objective, *arguments)
@@ -43,9 +45,9 @@ def test_numbers_that_are_not_finite_stop_before_the_step(shards, config, tmp_pa
         return terms
 
     if what == "loss":
-        monkeypatch.setattr(loop.Objective, "forward", broken)
+        monkeypatch.setattr(step_module.Objective, "forward", broken)
     else:
-        monkeypatch.setattr(loop.nn.utils, "get_total_norm", lambda _: torch.tensor(float("inf")))
+        monkeypatch.setattr(step_module.nn.utils, "get_total_norm", lambda _: torch.tensor(float("inf")))
     stepped = []
     monkeypatch.setattr(torch.optim.Adam, "step", lambda *_, **__: stepped.append(True))
     with pytest.raises(StgcmaError, match=rf"the {what} is (nan|inf) at step 1, on the clips"):
@@ -55,7 +57,7 @@ def test_numbers_that_are_not_finite_stop_before_the_step(shards, config, tmp_pa
 
 def test_what_others_draw_changes_no_number(shards, config, tmp_path, monkeypatch):
     """The weights and the noise are functions of the seed, whatever the global generators went through."""
-    step = loop._Trainer._step
+    step = Trainer._step
 
     def drawing(trainer, *arguments):
         torch.rand(3)
@@ -64,18 +66,18 @@ def test_what_others_draw_changes_no_number(shards, config, tmp_path, monkeypatc
     for name, seed in (("one", 1), ("other", 2)):
         torch.manual_seed(seed)
         train(shards, tmp_path / name, config)
-        monkeypatch.setattr(loop._Trainer, "_step", drawing)
+        monkeypatch.setattr(Trainer, "_step", drawing)
     assert (tmp_path / "one" / LAST).read_bytes() == (tmp_path / "other" / LAST).read_bytes()
 
 
 def test_a_signal_at_an_epochs_end_is_heeded_after_saving(shards, config, tmp_path, monkeypatch):
-    epoch = loop._Trainer._train_epoch
+    epoch = Trainer._train_epoch
 
     def interrupted(trainer, row):
         epoch(trainer, row)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Trainer, "_train_epoch", interrupted)
+    monkeypatch.setattr(Trainer, "_train_epoch", interrupted)
     with pytest.raises(SystemExit):
         train(shards, tmp_path / "run", config)
     state = torch.load(tmp_path / "run" / "checkpoints" / "state.pt", weights_only=True)

@@ -9,8 +9,9 @@ import torch
 from stgcma.errors import StgcmaError
 from stgcma.model import preset_config
 from stgcma.train import workers
+from stgcma.train.batch import Batch, batches, make_loader
 from stgcma.train.config import DataConfig
-from stgcma.train.data import Batch, ClipDataset, batches, make_loader, open_task
+from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import EpochOrder
 from stgcma.train.workers import Packed, free_shared_bytes, lost_workers_named, possible_workers, to_send
 
@@ -76,7 +77,7 @@ def test_batches_through_pipes_are_the_same(clips, monkeypatch, capsys):
     found = list(batches(loader(clips, workers=2)))
     assert [batch.keys for batch in found] == [batch.keys for batch in expected]
     for one, other in zip(found, expected, strict=True):
-        assert one.part == other.part
+        assert one.batch_slice == other.batch_slice
         assert all(torch.equal(*pair) for pair in zip(one.tensors, other.tensors, strict=True))
     assert found[0].inputs["video"].is_shared() is False
     assert "they travel through pipes, which is slower" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""Clips as batches of tensors, and the loader that yields them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, get_worker_info
+
+from ..errors import StgcmaError
+from ..model.noise import BatchSlice
+from .order import Item
+from .tasks.base import Task, Tensors
+from .workers import Packed, enter_worker, possible_workers, to_send
+
+if TYPE_CHECKING:
+    from .data import ClipDataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The clips of one step, or a micro-batch of them.
+
+    Attributes:
+        keys: of the clips.
+        inputs: the model's inputs: `video`, `audio` and those of the task.
+        targets: the targets, as the task collates them.
+        weight: `[B]` float32; 0 for a padding clip.
+        batch_slice: the slice of the step's clips.
+    """
+
+    keys: tuple[str, ...]
+    inputs: Tensors
+    targets: Tensors
+    weight: Tensor
+    batch_slice: BatchSlice
+
+    @property
+    def is_padding(self) -> bool:
+        """True when no clip counts."""
+        return not self.weight.any()
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the batch."""
+        return [*self.inputs.values(), *self.targets.values(), self.weight]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+
+        def move(tensors: Tensors) -> Tensors:
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        weight = self.weight.to(device, non_blocking=True)
+        return Batch(self.keys, move(self.inputs), move(self.targets), weight, self.batch_slice)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in pinned memory, from which copies to a GPU are asynchronous.
+
+        The loader calls this.
+        """
+
+        def pin(tensors: Tensors) -> Tensors:
+            return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+
+        weight = self.weight.pin_memory()
+        return Batch(self.keys, pin(self.inputs), pin(self.targets), weight, self.batch_slice)
+
+
+class UnreadableClip(NamedTuple):
+    """The error of a clip that could not be read, to be sent by a loader's worker."""
+
+    error: type[StgcmaError]
+    message: str
+
+
+@dataclass(frozen=True)
+class ClipTensors:
+    """One clip, as `ClipDataset` returns it for an item.
+
+    Attributes:
+        key: of the clip.
+        inputs: the model's inputs `video`, `audio` and `negative`, without the batch dimension.
+        targets: as the task reads them.
+        item: that the order asked for.
+    """
+
+    key: str
+    inputs: Tensors
+    targets: Tensors
+    item: Item
+
+
+class Collate:
+    """Collate clips into a batch; picklable for the loader's workers."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __call__(self, clips: list[ClipTensors | UnreadableClip]) -> Batch | UnreadableClip | Packed:
+        """Return the batch as `collate` does; in a worker, ready to be sent."""
+        batch = self.collate(clips)
+        if get_worker_info() is None:
+            return batch
+        sent: Batch | UnreadableClip | Packed = to_send(
+            batch, batch.tensors if isinstance(batch, Batch) else ()
+        )
+        return sent
+
+    def collate(self, clips: list[ClipTensors | UnreadableClip]) -> Batch | UnreadableClip:
+        """Return the batch of `clips`, or the first of them that could not be read."""
+        read: list[ClipTensors] = []
+        for clip in clips:
+            if isinstance(clip, UnreadableClip):
+                return clip
+            read.append(clip)
+        inputs = {name: torch.stack([clip.inputs[name] for clip in read]) for name in read[0].inputs}
+        task_inputs, targets = self.task.collate([clip.targets for clip in read])
+        return Batch(
+            keys=tuple(clip.key for clip in read),
+            inputs=inputs | task_inputs,
+            targets=targets,
+            weight=torch.tensor([float(clip.item.counted) for clip in read]),
+            batch_slice=read[0].item.batch_slice,
+        )
+
+
+def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:
+    """Return a loader of the batches in `order`; iterate over it with `batches`.
+
+    It has fewer than `workers` processes when shared memory is too small for them.
+    """
+    workers = possible_workers(workers)
+    return DataLoader(
+        dataset,
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=Collate(dataset.task),
+        worker_init_fn=enter_worker,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        # A generator of its own, because a loader draws from it: dropout must not depend on the workers.
+        generator=torch.Generator(),
+    )
+
+
+def batches(loader: Iterable[Any]) -> Iterator[Batch]:
+    """Yield the batches of a loader, which yields them singly or in lists.
+
+    Raises StgcmaError naming the shard of a clip that cannot be read.
+    """
+    for loaded in loader:
+        content = loaded.unpacked() if isinstance(loaded, Packed) else loaded
+        for batch in content if isinstance(content, list) else [content]:
+            if isinstance(batch, UnreadableClip):
+                raise batch.error(batch.message)
+            yield batch

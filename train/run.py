@@ -1,0 +1,175 @@
+"""`train`: adapters and head on shards, with the backbone frozen."""
+
+from __future__ import annotations
+
+import math
+import platform
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..console import message
+from ..errors import InputError
+from ..model import STGCMA, build_model
+from ..shards.schema import DatasetInfo
+from ..shards.storage import Location, absolute
+from ..versions import git_revision, package_versions
+from .config import RunConfig, architecture, check_schedule
+from .data import open_task
+from .distributed import ProcessGroup, process_group
+from .loading import LOADER_PROCESSES, open_clips, stream_shape
+from .memory import clips_at_a_time, memory_explained, training_advice
+from .objective import set_tf32
+from .order import MicroBatches
+from .run_folder import SUMMARY, RunFolder
+from .tasks.base import Task
+from .trained import trained_on
+from .trainer import Trainer, TrainSummary, count_parameters
+
+
+def train(
+    shards: Location, run_path: Path, config: RunConfig, *, overwrite: bool = False, resume: bool = False
+) -> TrainSummary:
+    """Train on `shards` as `config` says, and write everything to the run folder `run_path`.
+
+    Under `torchrun`, every process computes its micro-batches of each step.
+
+    Args:
+        shards: a shard directory, a path or a URL.
+        run_path: a new or empty folder, or one of a run.
+        config: as `load_preset` returns it.
+        overwrite: replace the run in the folder.
+        resume: continue a run that was stopped, with the same result as without the stop; a finished run is
+            not changed. A folder without a run starts one.
+
+    Raises InputError for shards, settings or a run folder that do not fit; StgcmaError when the loss is not
+    finite or memory runs out; KeyboardInterrupt or SystemExit after a signal, with the state saved.
+    """
+    task = open_task(shards)
+    if task.name != config.task:
+        raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
+    run, fingerprint = RunFolder(run_path), task.info.data_fingerprint
+    with process_group() as group:
+        micro_batches = _micro_batches(config, group)
+        stream = stream_shape(config.data, group)
+        if resume:
+            group.run_on_main(lambda: run.check_resumable(config, fingerprint, stream=stream))
+        else:
+            group.run_on_main(lambda: run.check_free(overwrite=overwrite))
+        finished = resume and (run.path / SUMMARY).is_file()
+        group.check_equal([float(finished)], "different summaries")
+        if finished:
+            if group.is_main:
+                message(f"{run_path} is finished already")
+            return _read_summary(run)
+        check_schedule(config.optim)
+        set_tf32(allowed=config.train.tf32)
+        model = _build_model(task, config, group)
+        training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
+        selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
+        model.trained_on = trained_on(
+            task.info,
+            config,
+            fbank=training.fbank,
+            normalisation=training.normalisation,
+            clip_seconds=training.usual_seconds,
+        )
+        about = {
+            "shards": absolute(shards),
+            "data_fingerprint": fingerprint,
+            "clip_seconds": training.usual_seconds,
+            "processes": group.size,
+            **({} if stream is None else {"stream": stream}),
+            **_environment(model),
+        }
+        # Only now: a training that cannot begin creates no folder and removes no earlier run.
+        group.run_on_main(
+            lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
+        )
+        with closing(training), closing(selection), _memory_explained(config, model, group):
+            trainer = Trainer(
+                model,
+                task,
+                config,
+                run,
+                training=training,
+                selection=selection,
+                group=group,
+                micro_batches=micro_batches,
+                stream_workers=None if stream is None else stream[LOADER_PROCESSES],
+            )
+            return trainer.fit()
+
+
+def _write_folder(
+    run: RunFolder,
+    config: RunConfig,
+    info: DatasetInfo,
+    about: dict[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Create the run folder unless a run is resumed, and write the files that describe the run."""
+    if not (resume and run.holds_run()):
+        RunFolder.create(run.path, overwrite=overwrite)
+    run.write_config(config)
+    run.write_dataset(info)
+    run.write_json("run.json", about)
+
+
+def _micro_batches(config: RunConfig, group: ProcessGroup) -> MicroBatches:
+    """Return the division of a step over processes and `train.accumulate`."""
+    count = config.train.accumulate
+    if config.optim.batch_size < count * group.size:
+        raise InputError(
+            f"optim.batch_size is {config.optim.batch_size}, too few clips for {group.size} processes with "
+            f"train.accumulate={count}; at least {count * group.size} are needed"
+        )
+    return MicroBatches(total=count * group.size, first=count * group.rank, count=count)
+
+
+def _read_summary(run: RunFolder) -> TrainSummary:
+    """Return the summary of a finished run."""
+    content = run.read_json(SUMMARY, texts=("score_name",))
+    if content.keys() != TrainSummary.__dataclass_fields__.keys():
+        raise InputError(f"{run.path / SUMMARY} is not the summary of a run; it holds other fields")
+    if content["best_score"] is None:  # JSON has no NaN
+        content["best_score"] = math.nan
+    return TrainSummary(**content)
+
+
+def _build_model(task: Task, config: RunConfig, group: ProcessGroup) -> STGCMA:
+    """Return the model, drawn from the seed, on the device of `group`."""
+    if group.is_main and config.model.get("weights") == "timm":
+        message("the backbone's published weights, from timm's cache or the network")
+    torch.manual_seed(config.train.seed)
+    options = task.model_options() | {"checkpointing": config.train.checkpointing} | architecture(config)
+    model = build_model(config.preset, config.model.get("weights") or "random", **options)
+    with _memory_explained(config, model, group):
+        model.to(group.device)
+    return model
+
+
+def _memory_explained(config: RunConfig, model: STGCMA, group: ProcessGroup) -> AbstractContextManager[None]:
+    return memory_explained(
+        f"with {clips_at_a_time(config, group.size)} clips at a time",
+        group.device,
+        lambda: training_advice(config, model.config, group.device, group.size),
+    )
+
+
+def _environment(model: STGCMA) -> dict[str, Any]:
+    """Return the parameter counts, the backbone, and the software and machine of this process."""
+    packages = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "webdataset")
+    trainable, total = count_parameters(model)
+    return {
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+        "backbone": model.backbone_source,
+        "versions": {"python": platform.python_version()} | package_versions(*packages),
+        "git_revision": git_revision(),
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+    }

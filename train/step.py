@@ -1,0 +1,210 @@
+"""One optimiser step: the gradients of all micro-batches of all processes, and the update of the weights."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from ..errors import StgcmaError
+from ..model import STGCMA
+from ..model.noise import BatchSlice, set_batch_slices
+from .batch import Batch
+from .config import RunConfig
+from .distributed import ProcessGroup, share_batch_norms
+from .objective import Objective
+from .order import MicroBatches
+from .tasks.base import Task
+from .totals import Totals
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The result of one optimiser step, equal on all ranks.
+
+    Attributes:
+        totals: over the clips of the step.
+        loss: the weighted mean of the losses.
+        gradient_norm: before the update; not finite where fp16 overflowed and the update was skipped.
+        clips: keys of the step's clips, in the order of the ranks.
+        stop_signal: the signal that a rank received before the step, or 0.
+    """
+
+    totals: Totals
+    loss: float
+    gradient_norm: float
+    clips: list[str]
+    stop_signal: int
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The numbers that every rank must know of the whole step before it computes its micro-batches.
+
+    Attributes:
+        counts: name to the count of each loss over the step.
+        scored: the count of the score over the step.
+        questions: the slice of the step's questions of each micro-batch of this rank; None without questions.
+        stop_signal: the signal that a rank received, or 0.
+    """
+
+    counts: dict[str, float]
+    scored: float
+    questions: list[BatchSlice | None]
+    stop_signal: int
+
+
+class OptimizerStep:
+    """One optimiser step over this process's micro-batches, together with the other processes.
+
+    A batch gives the same gradient however it is divided: its losses are divided by the counts of the whole
+    batch, and every micro-batch draws the noise of the whole batch and uses its rows.
+
+    Args:
+        state_path: of the run's state file, for the message about a loss that is not finite.
+    """
+
+    def __init__(
+        self,
+        model: STGCMA,
+        task: Task,
+        config: RunConfig,
+        group: ProcessGroup,
+        micro_batches: MicroBatches,
+        *,
+        optimizer: torch.optim.Optimizer,
+        scaler: GradScaler,
+        state_path: Path,
+    ) -> None:
+        self._model, self._task, self._group, self._micro_batches = model, task, group, micro_batches
+        self._optimizer, self._scaler, self._state_path = optimizer, scaler, state_path
+        self._seed = config.train.seed
+        self._weights = task.weights(config.loss)
+        self._norms = share_batch_norms(model) if group.is_distributed else []
+        if config.train.compile:
+            model.compile()
+        self._objective = Objective(model, task, config.loss, config.train.precision)
+        self._module: nn.Module = self._objective
+        if group.is_distributed:
+            devices = [group.device] if group.device.type == "cuda" else None
+            self._module = nn.parallel.DistributedDataParallel(
+                self._objective, device_ids=devices, broadcast_buffers=False
+            )
+
+    def run(self, batches: list[Batch], *, step: int, stop_signal: int) -> StepResult:
+        """Compute the gradients of `batches`, update the weights, and return the result.
+
+        Args:
+            batches: the micro-batches of this process, on the CPU.
+            step: optimiser steps before this one.
+            stop_signal: the signal that this process received, or 0.
+
+        Raises StgcmaError when the loss or the gradient is not finite; the weights are unchanged then.
+        """
+        scope = self._exchange(batches, stop_signal)
+        self._optimizer.zero_grad(set_to_none=True)
+        seed = _noise_seed(self._seed, step)
+        sums = dict.fromkeys([*self._weights, "score"], 0.0)
+        for index, (batch, questions) in enumerate(zip(batches, scope.questions, strict=True)):
+            is_last = index == len(batches) - 1
+            # The processes average their gradients once, in the backward pass of the last micro-batch.
+            unsynced = self._group.is_distributed and not is_last
+            with self._module.no_sync() if unsynced else nullcontext():  # type: ignore[operator]
+                terms = self._backward(batch.to(self._group.device), questions, scope.counts, seed)
+            for name, value in terms.items():
+                sums[name] += value
+        *losses, score = self._group.sum(list(sums.values()))
+        totals = Totals(dict(zip(self._weights, losses, strict=True)), scope.counts, score, scope.scored)
+        loss = totals.mean_loss(self._weights)
+        norm = self._update(batches, step, loss)
+        clips = self._group.gather_texts(
+            [key for batch in batches if not batch.is_padding for key in batch.keys]
+        )
+        return StepResult(totals, loss, norm, clips, scope.stop_signal)
+
+    def _exchange(self, batches: list[Batch], stop_signal: int) -> _Scope:
+        """Exchange counts, numbers of questions and signals with the other processes."""
+        names = [*self._weights, "score"]
+        counted = [self._task.counts(batch.targets, batch.weight) for batch in batches]
+        questions = [_question_count(batch) for batch in batches]
+        rows = self._group.gather(
+            [
+                float(stop_signal),
+                *(sum(count[name] for count in counted) for name in names),
+                *map(float, questions),
+            ]
+        )
+        signals, counts, asked = np.split(rows, [1, 1 + len(names)], axis=1)
+        *of_losses, scored = counts.sum(0).tolist()
+        return _Scope(
+            counts=dict(zip(self._weights, of_losses, strict=True)),
+            scored=scored,
+            questions=self._question_slices(questions, [int(count) for count in asked.ravel()]),
+            stop_signal=int(signals.max()),
+        )
+
+    def _question_slices(self, local: list[int], all_counts: list[int]) -> list[BatchSlice | None]:
+        """Return the slices of this process's micro-batches.
+
+        `local` and `all_counts` count the questions of its micro-batches, and of those of all processes.
+        """
+        total, first = sum(all_counts), sum(all_counts[: self._micro_batches.first])
+        slices: list[BatchSlice | None] = []
+        for count in local:
+            slices.append(BatchSlice(first, count, total) if count else None)
+            first += count
+        return slices
+
+    def _backward(
+        self, batch: Batch, questions: BatchSlice | None, counts: dict[str, float], seed: int
+    ) -> dict[str, float]:
+        """Add the gradients of a micro-batch. Return the sums of its losses and its score."""
+        torch.manual_seed(seed)  # the same for every micro-batch: each draws the noise of the whole batch
+        if self._micro_batches.total > 1:
+            set_batch_slices(self._model, clips=batch.batch_slice, questions=questions)
+        for norm in self._norms:
+            norm.counted = not batch.is_padding
+        terms = self._module(batch.inputs, batch.targets, batch.weight)
+        loss: Tensor = self._objective.total(terms.losses, counts)
+        # DistributedDataParallel averages the gradients of the processes; those of a batch are summed.
+        self._scaler.scale(loss * self._group.size).backward()  # type: ignore[no-untyped-call]
+        return {name: float(value.detach()) for name, value in {**terms.losses, "score": terms.score}.items()}
+
+    def _update(self, batches: list[Batch], step: int, loss: float) -> float:
+        """Update the weights, unless a number is not finite. Return the norm of the gradient."""
+        self._scaler.unscale_(self._optimizer)
+        gradients = [
+            parameter.grad
+            for parameters in self._optimizer.param_groups
+            for parameter in parameters["params"]
+            if parameter.grad is not None
+        ]
+        norm = float(nn.utils.get_total_norm(gradients))
+        # In fp16 a gradient may overflow: the scaler skips the update and lowers its scale.
+        if not math.isfinite(loss) or not (math.isfinite(norm) or self._scaler.is_enabled()):
+            keys = self._group.gather_texts([key for batch in batches for key in batch.keys])
+            what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient is {norm}"
+            raise StgcmaError(f"{what} at step {step + 1}, on the clips {', '.join(keys)}; {self._advice()}")
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return norm
+
+    def _advice(self) -> str:
+        if self._state_path.is_file():
+            return f"the last good state is in {self._state_path}"
+        return "no state had been saved yet"
+
+
+def _noise_seed(seed: int, step: int) -> int:
+    return int(np.random.default_rng([seed, step]).integers(2**63))
+
+
+def _question_count(batch: Batch) -> int:
+    """Return the number of questions that count, 0 for a task without questions."""
+    return 0 if batch.is_padding or "owner" not in batch.targets else len(batch.targets["owner"])

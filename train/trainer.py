@@ -1,0 +1,283 @@
+"""The epochs of a training: steps, scoring, selection of the best epoch, saving and stopping."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from rich.progress import TaskID
+from torch.amp.grad_scaler import GradScaler
+
+from ..console import message, progress
+from ..model import STGCMA, save_checkpoint
+from .batch import Batch, batches
+from .config import RunConfig
+from .data import ClipDataset
+from .distributed import ProcessGroup
+from .evaluation import score
+from .loading import scoring_batches, training_batches
+from .optim import learning_rates, make_optimizer, set_learning_rates
+from .order import MicroBatches
+from .run_folder import SUMMARY, RunFolder
+from .run_records import RecordWriter
+from .state import Progress, load_state, save_state
+from .step import OptimizerStep, StepResult
+from .stopping import StopSignals
+from .tasks.base import Meter, Task
+from .totals import Totals
+from .workers import lost_workers_named
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """The summary of a training run.
+
+    Attributes:
+        epochs: trained.
+        best_epoch: the epoch with the best score on the selection split, counted from 1.
+        best_score: of that epoch, a share in [0, 1]; NaN when the split has nothing to score.
+        score_name: of the task's score, such as `accuracy`.
+        trainable_parameters: number of trained values.
+        total_parameters: number of all values.
+        items_per_second: clips (with `data.questions=one`: questions) per second, without scoring.
+        peak_memory_bytes: of the GPU, else resident memory.
+        seconds: in all.
+    """
+
+    epochs: int
+    best_epoch: int
+    best_score: float
+    score_name: str
+    trainable_parameters: int
+    total_parameters: int
+    items_per_second: float
+    peak_memory_bytes: int
+    seconds: float
+
+
+class Trainer:
+    """One run: its state, and the loop over epochs and steps.
+
+    Args:
+        model: on the device of `group`.
+        run: a run folder that was created.
+        training: clips of the training split.
+        selection: clips of the split whose score selects the best epoch.
+        stream_workers: loader processes of a stream, as `training_batches` takes them.
+    """
+
+    def __init__(
+        self,
+        model: STGCMA,
+        task: Task,
+        config: RunConfig,
+        run: RunFolder,
+        *,
+        training: ClipDataset,
+        selection: ClipDataset,
+        group: ProcessGroup,
+        micro_batches: MicroBatches,
+        stream_workers: int | None,
+    ) -> None:
+        self._model, self._task, self._config, self._run, self.group = model, task, config, run, group
+        self._micro_batches = micro_batches
+        question_items = task.several_questions and config.data.questions == "one"
+        self._order, self._loader = training_batches(
+            training,
+            config,
+            rank=group.rank,
+            micro_batches=micro_batches,
+            questions=training.question_counts() if question_items else None,
+            stream_workers=stream_workers,
+        )
+        self._scoring_order, self._scoring_loader = scoring_batches(
+            selection,
+            config,
+            batch_size=-(-config.optim.batch_size // group.size),
+            rank=group.rank,
+            world_size=group.size,
+        )
+        self._optimizer = make_optimizer(model, config.optim)
+        self._scaler = GradScaler(group.device.type, enabled=config.train.precision == "fp16")
+        self._optimizer_step = OptimizerStep(
+            model,
+            task,
+            config,
+            group,
+            micro_batches,
+            optimizer=self._optimizer,
+            scaler=self._scaler,
+            state_path=run.state,
+        )
+        self._signals = StopSignals()
+        self.progress = Progress()
+
+    def fit(self) -> TrainSummary:
+        """Train the remaining epochs; the run folder then holds the newest and the best checkpoint."""
+        self._restore()
+        epochs = self._config.optim.epochs
+        self._started = time.monotonic() - self.progress.seconds
+        self._records = RecordWriter(
+            self._run.records, self._run.tensorboard, step=self.progress.step, enabled=self.group.is_main
+        )
+        with lost_workers_named(), self._signals, progress("clips", shown=self.group.is_main) as self._bar:
+            try:
+                while self.progress.epoch < epochs:
+                    self._epoch(f"epoch {self.progress.epoch + 1}/{epochs}")
+            finally:
+                self._records.close()
+            summary = self._write_summary()
+            if signal := self._stop_signal():
+                self._signals.leave(signal)
+        return summary
+
+    def _restore(self) -> None:
+        """Load the state, if there is one, and remove the records of later steps."""
+        if self._run.state.is_file():
+            self.progress = load_state(self._run.state, self._model, self._optimizer, self._scaler)
+        position = [float(self.progress.epoch), float(self.progress.step)]
+        self.group.check_equal(position, "different states")
+        if self.group.is_main:
+            self._run.records.rewind(step=self.progress.step, epoch=self.progress.epoch)
+
+    def _epoch(self, name: str) -> None:
+        """Train one epoch, score it, and write its records, checkpoints and state."""
+        row = self._bar.add_task(name, total=self._order.items, note="")
+        self._bar.update(row, completed=self.progress.batch * self._config.optim.batch_size)
+        self._train_epoch(row)
+        if signal := self._stop_signal():
+            self._save_state()
+            self._stop(signal)
+        self._scoring_order.start_at(self.progress.epoch)
+        meter = score(self._model, self._task, self._scoring_loader, self.group, self._config.train.precision)
+        loss, scores = self._finish_epoch(meter)
+        self._bar.update(row, note=scores)  # the loss would not fit into a line of 80 columns
+        if self.group.is_main and not self._bar.console.is_terminal:
+            message(f"{name}: {loss} · {scores}")
+
+    def _train_epoch(self, row: TaskID) -> None:
+        """Train the remaining steps of the epoch, saving the state every `train.save_every_steps` steps."""
+        self._model.train()
+        self._order.start_at(self.progress.epoch, self.progress.batch)
+        before = time.monotonic()
+        micro_batches: list[Batch] = []
+        for batch in batches(self._loader):
+            micro_batches.append(batch)
+            if len(micro_batches) < self._micro_batches.count:
+                continue
+            signal = self._step(micro_batches, row)
+            micro_batches = []
+            if signal or self.progress.step % self._config.train.save_every_steps == 0:
+                self.progress.training_seconds += time.monotonic() - before
+                before = time.monotonic()
+                self._save_state()
+            if signal:
+                self._stop(signal)
+        self.progress.training_seconds += time.monotonic() - before
+
+    def _step(self, micro_batches: list[Batch], row: TaskID) -> int:
+        """Do one optimiser step and write its record. Return the signal to stop for, or 0."""
+        optim = self._config.optim
+        set_learning_rates(
+            self._optimizer,
+            self.progress.step,
+            minimum=optim.minimal_lr,
+            warmup_steps=self._order.steps_until(optim.warmup_epochs),
+            total_steps=self._order.steps_until(optim.epochs),
+        )
+        result = self._optimizer_step.run(
+            micro_batches, step=self.progress.step, stop_signal=self._signals.received or 0
+        )
+        self.progress.step += 1
+        self.progress.batch += 1
+        self.progress.totals.add(result.totals)
+        self._record_step(result, row)
+        return result.stop_signal
+
+    def _record_step(self, result: StepResult, row: TaskID) -> None:
+        """Write the row of a step, and show its loss."""
+        rates = learning_rates(self._optimizer)
+        scalars = {"loss": result.loss, "gradient_norm": result.gradient_norm, **rates}
+        position = {"step": self.progress.step, "epoch": self.progress.epoch + 1}
+        self._records.step({**position, **scalars, "clips": result.clips}, scalars=scalars)
+        done = min(self.progress.batch * self._config.optim.batch_size, self._order.items)
+        note = f"loss {result.loss:.3f} · lr {rates['adapter_lr']:.1e}"
+        self._bar.update(row, completed=done, note=note)
+
+    def _finish_epoch(self, meter: Meter) -> tuple[str, str]:
+        """Write the row and the checkpoints of the epoch, and begin the next.
+
+        Return its loss and its scores as texts.
+        """
+        state, split, name = self.progress, self._config.train.select_on, self._task.score_name
+        loss = state.totals.mean_loss(self._task.weights(self._config.loss))
+        trained, selected = state.totals.mean_score(), meter.score()
+        scores = {f"{split}_{metric}": value for metric, value in meter.scores().items()}
+        scalars = {"loss": loss, f"train_{name}": trained, f"{split}_{name}": selected, **scores}
+        position = {"epoch": state.epoch + 1, "step": state.step}
+        self._records.epoch({**position, **scalars, **learning_rates(self._optimizer)}, scalars=scalars)
+        folders = [self._run.last]
+        if state.best_epoch == 0 or selected > state.best_score:
+            state.best_epoch, state.best_score = state.epoch + 1, selected
+            folders.append(self._run.best)
+        if self.group.is_main:
+            for folder in folders:
+                save_checkpoint(self._model, folder, backbone_folder=self._run.path)
+        state.epoch, state.batch, state.totals = state.epoch + 1, 0, Totals()
+        self._save_state()
+        return f"loss {loss:.3f}", f"train {trained:.1%} · {split} {selected:.1%}"
+
+    def _write_summary(self) -> TrainSummary:
+        trainable, total = count_parameters(self._model)
+        epochs = self._config.optim.epochs
+        summary = TrainSummary(
+            epochs=epochs,
+            best_epoch=self.progress.best_epoch,
+            best_score=self.progress.best_score,
+            score_name=self._task.score_name,
+            trainable_parameters=trainable,
+            total_parameters=total,
+            items_per_second=self._order.items * epochs / self.progress.training_seconds,
+            peak_memory_bytes=_peak_memory_bytes(self.group.device),
+            seconds=time.monotonic() - self._started,
+        )
+        if self.group.is_main:
+            self._run.write_json(SUMMARY, asdict(summary))
+        self.group.barrier()
+        return summary
+
+    def _save_state(self) -> None:
+        self.progress.seconds = time.monotonic() - self._started
+        if self.group.is_main:
+            save_state(self._run.state, self.progress, self._model, self._optimizer, self._scaler)
+
+    def _stop_signal(self) -> int:
+        """Return the signal that any process received, or 0."""
+        return int(self.group.gather([float(self._signals.received or 0)]).max())
+
+    def _stop(self, signal: int) -> None:
+        """Leave the program as the signal would; the state has been saved."""
+        if self.group.is_main:
+            message(
+                f"stgcma: stopped at step {self.progress.step}, everything is saved; "
+                f"the same command with --resume goes on from here"
+            )
+        self.group.barrier()
+        self._signals.leave(signal)
+
+
+def count_parameters(model: STGCMA) -> tuple[int, int]:
+    """Return the numbers of trained values and of all values of `model`."""
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return trainable, sum(parameter.numel() for parameter in model.parameters())
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    """Return the peak memory of this process: of the GPU when there is one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
