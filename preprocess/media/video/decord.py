@@ -26,7 +26,7 @@ _CONTAINERS = ("mov", "matroska")  # AVI: wrong timestamps; MPEG-TS: wrong frame
 
 
 def objection(info: MediaInfo, timeline: Timeline) -> str | None:
-    """Why decord is not to be trusted with this clip, or None when it is."""
+    """Return the reason for which decord is wrong for this clip; None when it is right."""
     video = info.video
     if video is None:
         return "files without pictures"
@@ -54,11 +54,11 @@ def objection(info: MediaInfo, timeline: Timeline) -> str | None:
 
 
 def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames:
-    """The frames of `path` that `choose` picks from all its presentation times.
+    """Return the frames of `path` that `choose` picks from all presentation times.
 
     Raises `ClipError`: those of `probe`, 'no-video', 'truncated', 'too-large', 'unsupported' for the clips
     that `objection` names; `DamageError` when decord fails or sees other frames than the container lists;
-    `ValueError` when `choose` answers nonsense.
+    `ValueError` for invalid indices from `choose`.
     """
     import decord
 
@@ -78,7 +78,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
         _check_times(seen - seen[0], times - times[0])
         images = _images(reader, indices, seek=not timeline.open_groups)
     except (decord.DECORDError, UnicodeEncodeError, IndexError, RuntimeError) as error:
-        # What decord says holds the time of day, so that it is for the log only.
+        # decord's message holds the time of day, so it is only logged.
         logging.getLogger(__name__).info("%s: %s", shown(path), error)
         raise DamageError("unreadable", "decord cannot decode it") from error
     return Frames(shown_pictures(np.ascontiguousarray(images), info.video), times[indices], NAME)
@@ -88,7 +88,7 @@ DECODER = Decoder(read=read_frames, version=lambda: version("decord"), order=3)
 
 
 def _images(reader: Any, indices: NDArray[np.intp], *, seek: bool) -> NDArray[np.uint8]:
-    """uint8 [M, H, W, 3]. decord seeks to wrong pictures in open groups: those are read from the start."""
+    """Return uint8 [M, H, W, 3]. In open groups decord seeks to wrong pictures: read these from the start."""
     if seek:
         return np.asarray(reader.get_batch(indices.tolist()).asnumpy())
     wanted = set(indices.tolist())

@@ -23,11 +23,11 @@ NAME = "ffmpeg"
 
 
 def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) -> Frames:
-    """The frames of `path` that `choose` picks from all its presentation times, upright.
+    """Return the frames of `path` that `choose` picks from all presentation times, upright.
 
     The frames are found by the timestamps that ffmpeg's own decoder gives them; where packets have none, they
     are counted. Raises `ClipError`: those of `probe`, 'no-video', 'truncated', 'too-large'; `DamageError`
-    where a picture up to the last chosen one does not decode; `ValueError` when `choose` answers nonsense.
+    where a picture up to the last chosen one does not decode; `ValueError` for invalid indices from `choose`.
     """
     info = probe(path) if info is None else info
     if info.video is None:
@@ -42,12 +42,12 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     check_bytes(len(unique), *info.video.square_size)
 
     numbers = unique if counted else timeline.visible[unique]
-    # Pictures of another size than the first would be squashed to it; this fails for them.
+    # Without this, pictures of another size than the first would be resized; so ffmpeg fails for them.
     width, height = info.video.width, info.video.height
     same_size = f"crop=w='if(eq(in_w,{width})*eq(in_h,{height}),in_w,2*in_w)'"
     wanted = "+".join(f"eq({'n' if counted else 'pts'},{number})" for number in numbers)
-    # Rotation is left to us, so that only chosen frames are turned. `interl=-1` and `neighbor` are what PyAV
-    # does: chroma of interlaced pictures belongs to its field, and is not interpolated.
+    # Chosen frames are rotated later. `interl=-1` and `neighbor` are as with PyAV: chroma of interlaced
+    # pictures belongs to its field, and is not interpolated.
     matrix = f":in_color_matrix={info.video.matrix}" if info.video.matrix else ""
     output = ffmpeg_input(noautorotate=None)[str(info.video.index)].output(
         "pipe:",
@@ -59,7 +59,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     )
     written, failure = run_ffmpeg(path, output.global_args("-xerror"))
     if failure is not None:
-        # Its threads stop at the first damage, and what they say of it depends on how far each has come.
+        # Its threads stop at the first damage; their message depends on the progress of each.
         logging.getLogger(__name__).info("%s: %s", shown(path), failure)
         raise DamageError("unreadable", "its pictures do not decode")
     expected = len(unique) * info.video.height * info.video.width * 3

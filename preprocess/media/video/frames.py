@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..probe import ClipError, MediaInfo
 
-# From all presentation times [N] in seconds, ascending, to the indices [M] of the frames that are wanted.
+# Maps all presentation times [N] in seconds, ascending, to the indices [M] of the wanted frames.
 Choose = Callable[[NDArray[np.float64]], NDArray[np.intp]]
 
 MAX_BYTES = 2 << 30
@@ -20,13 +20,15 @@ MAX_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Frames:
-    """M frames of one clip, as they are shown: upright, with square pixels.
+    """M frames of one clip as they are shown: upright, with square pixels.
 
-    images: uint8 [M, H, W, 3], RGB.
-    times_seconds: float64 [M], when each is presented, in seconds of clip time.
-    decoder: which one made them.
+    Attributes:
+        images: uint8 [M, H, W, 3], RGB.
+        times_seconds: float64 [M], presentation times in seconds of clip time.
+        decoder: name of the decoder.
 
-    Raises `ValueError` when the shapes do not fit together.
+    Raises:
+        ValueError: when the shapes do not fit together.
     """
 
     images: NDArray[np.uint8]
@@ -70,7 +72,7 @@ class Decoder:
 
 
 def evenly(times: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Indices [count] of the frames nearest to `count` moments spread over `times` [N], ends included.
+    """Return the indices [count] of the frames nearest to `count` times spread over `times` [N], with ends.
 
     Raises `ValueError` when `count` is less than 1 or there are no times.
     """
@@ -80,9 +82,9 @@ def evenly(times: NDArray[np.float64], count: int) -> NDArray[np.intp]:
 
 
 def at_seconds(times: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Indices [M] of the frames of `times` [N, ascending] presented nearest to `targets` [M], in seconds.
+    """Return the indices [M] of the frames at `times` [N], ascending, nearest to `targets` [M], in seconds.
 
-    Of two equally near the earlier one. Raises `ValueError` when there are no times.
+    Of two equally near frames the earlier one is chosen. Raises `ValueError` when there are no times.
     """
     if len(times) == 0:
         raise ValueError("times is empty, a nearest one needs at least one")
@@ -93,20 +95,17 @@ def at_seconds(times: NDArray[np.float64], targets: NDArray[np.float64]) -> NDAr
 
 
 def chosen_indices(choose: Choose, times: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Calls `choose`, and checks what it answers: int [M], M at least 1, each in [0, N).
-
-    Raises `ValueError`.
-    """
+    """Call `choose` and check its result: int [M], M at least 1, each in [0, N). Raises `ValueError`."""
     indices = np.asarray(choose(times))
     if indices.ndim != 1 or len(indices) == 0 or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(f"choose must answer with indices [M], not {indices.dtype} {indices.shape}")
+        raise ValueError(f"choose must return indices [M], not {indices.dtype} {indices.shape}")
     if indices.min() < 0 or indices.max() >= len(times):
-        raise ValueError(f"choose answered {indices.min()}..{indices.max()}, there are {len(times)} frames")
+        raise ValueError(f"choose returned {indices.min()}..{indices.max()}, there are {len(times)} frames")
     return indices.astype(np.intp)
 
 
 def check_bytes(count: int, width: int, height: int) -> None:
-    """Raises `ClipError('too-large')` when `count` RGB frames would not fit in memory."""
+    """Raise `ClipError('too-large')` when `count` RGB frames would not fit in memory."""
     if count * width * height * 3 > MAX_BYTES:
         raise ClipError(
             "too-large", f"{count} frames of {width}x{height}, at most {MAX_BYTES} bytes are decoded"

@@ -99,3 +99,14 @@ def clip(tmp_path_factory, ffmpeg):
         return path
 
     return path_of
+
+
+@pytest.fixture
+def film(tmp_path, ffmpeg):
+    """`film("a.mkv", *arguments)` encodes a clip."""
+
+    def make(name, *arguments):
+        ffmpeg(*arguments, tmp_path / name)
+        return tmp_path / name
+
+    return make

@@ -20,10 +20,10 @@ def packet(corrupt):
 def test_a_picture_that_was_made_up_is_damage(pts):
     stream = SimpleNamespace(time_base=Fraction(1, 25))
     good, bad = (SimpleNamespace(pts=pts, is_corrupt=corrupt) for corrupt in (False, True))
-    assert pyav._sound([good], stream) == [good]
+    assert pyav._undamaged([good], stream) == [good]
     where = "without a time" if pts is None else r"at 2\.00 s"
     with pytest.raises(DamageError, match=f"unreadable: the picture {where} .* is damaged"):
-        pyav._sound([good, bad], stream)
+        pyav._undamaged([good, bad], stream)
 
 
 @pytest.mark.parametrize(("packet_is", "frame_is"), [(False, False), (True, False), (False, True)])

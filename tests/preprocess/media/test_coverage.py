@@ -21,17 +21,6 @@ def frames(path, **options):
 
 
 @pytest.fixture
-def film(tmp_path, ffmpeg):
-    """`film("a.mkv", *arguments)` encodes a clip."""
-
-    def make(name, *arguments):
-        ffmpeg(*arguments, tmp_path / name)
-        return tmp_path / name
-
-    return make
-
-
-@pytest.fixture
 def stream(film):
     """Eight seconds of picture and sound in a transport stream."""
     return film("stream.ts", *picture(seconds=8), *tone(seconds=8), *H264, *AAC)

@@ -24,17 +24,6 @@ AVI = ["-c:v", "mpeg4", "-c:a", "libmp3lame"]
 RECORDER = [*VP8, "-c:a", "libopus", "-f", "matroska", "-live", "1"]
 
 
-@pytest.fixture
-def film(tmp_path, ffmpeg):
-    """`film("a.mkv", *arguments)` encodes a clip."""
-
-    def make(name, *arguments):
-        ffmpeg(*arguments, tmp_path / name)
-        return tmp_path / name
-
-    return make
-
-
 def claimed_seconds(path):
     """The claimed end, when pictures and sound are read whole."""
     info = probe(path)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from stgcma.preprocess.media.probe import ClipError, probe
-from stgcma.preprocess.media.video import decoder_versions, pyav, read_frames
+from stgcma.preprocess.media.video import decoder_versions, read_frames
+from stgcma.preprocess.media.video.decoding_plan import can_skip, make_plan
 from stgcma.preprocess.media.video.frames import Frames, at_seconds, evenly
 from stgcma.preprocess.media.video.timeline import read_timeline
 
@@ -66,7 +67,7 @@ def test_at_seconds_takes_the_nearest_and_of_two_the_earlier():
 
 def test_the_plan_decodes_only_what_is_needed(clip):
     timeline = read_timeline(probe(clip("h264.mp4")))  # keys at 0, 20 and 40
-    plan = pyav.make_plan(timeline, timeline.visible[[0, 41]])
+    plan = make_plan(timeline, timeline.visible[[0, 41]])
     assert plan.decode[0]
     assert not plan.decode[1:40].any()
     assert np.flatnonzero(plan.restart).tolist() == [40]
@@ -80,13 +81,13 @@ def test_an_open_group_is_entered_from_the_group_before(clip):
     key = np.flatnonzero(timeline.key)[1]
     leading = int(key) + 1
     assert timeline.pts[leading] < timeline.pts[key]
-    plan = pyav.make_plan(timeline, timeline.pts[leading : leading + 1])
+    plan = make_plan(timeline, timeline.pts[leading : leading + 1])
     assert plan.decode[: leading + 1].all()
 
 
 @pytest.mark.parametrize("codec", ["av1", "prores", "h263"])
 def test_pictures_are_skipped_only_by_decoders_known_to_obey(codec):
-    assert not pyav.can_skip(codec, b"")
+    assert not can_skip(codec, b"")
 
 
 def test_hevc_with_temporal_layers_is_decoded_whole(clip):
@@ -95,19 +96,19 @@ def test_hevc_with_temporal_layers_is_decoded_whole(clip):
     for name, expected in (("hevc-23976.mp4", True), ("hevc-layers.mp4", False)):
         with av.open(str(clip(name))) as container:
             context = container.streams.video[0].codec_context
-            assert pyav.can_skip("hevc", context.extradata) is expected, name
-    assert not pyav.can_skip("hevc", None)
-    assert not pyav.can_skip("hevc", b"\0\0\0\1" + bytes(40))
+            assert can_skip("hevc", context.extradata) is expected, name
+    assert not can_skip("hevc", None)
+    assert not can_skip("hevc", b"\0\0\0\1" + bytes(40))
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (np.array([], dtype=int), r"choose must answer with indices \[M\], not int64 \(0,\)"),
+        (np.array([], dtype=int), r"choose must return indices \[M\], not int64 \(0,\)"),
         (np.array([0.5]), "not float64"),
         (np.array([[1]]), r"not int64 \(1, 1\)"),
-        (np.array([50]), r"choose answered 50\.\.50, there are 50 frames"),
-        (np.array([-1, 3]), r"choose answered -1\.\.3"),
+        (np.array([50]), r"choose returned 50\.\.50, there are 50 frames"),
+        (np.array([-1, 3]), r"choose returned -1\.\.3"),
     ],
 )
 def test_a_nonsensical_choice_is_refused(clip, answer, message):
@@ -116,7 +117,7 @@ def test_a_nonsensical_choice_is_refused(clip, answer, message):
 
 
 def test_an_unknown_decoder_is_refused_with_the_known_ones(clip):
-    with pytest.raises(ValueError, match="decoder is 'opencv', allowed are auto, pyav, ffmpeg, decord"):
+    with pytest.raises(ValueError, match="decoder is 'opencv', allowed are auto, decord, ffmpeg, pyav"):
         read_frames(clip("ramp.mp4"), lambda times: evenly(times, 1), decoder="opencv")
 
 

@@ -28,17 +28,6 @@ def tone_hz(waveform):
     return round(float(spectrum.argmax()) * SAMPLE_RATE_HZ / len(waveform)) if spectrum.max() > 1 else 0
 
 
-@pytest.fixture
-def film(tmp_path, ffmpeg):
-    """`film("a.mkv", *arguments)` encodes a clip."""
-
-    def make(name, *arguments):
-        ffmpeg(*arguments, tmp_path / name)
-        return tmp_path / name
-
-    return make
-
-
 def heard(path, choice="default"):
     info, warnings = probe_with_sound(path, choice)
     return tone_hz(read_waveform(path, info=info)), warnings
