@@ -109,7 +109,7 @@ def _preprocess(collection: str, raw: Location, shards: Path, options: Options) 
     try:
         return preprocess(collection, raw, shards, options)
     except OtherSettingsError as error:
-        message(f"making them anew: {error}")
+        message(f"preprocessing again: {error}")
         return preprocess(collection, raw, shards, replace(options, overwrite=True))
 
 
@@ -118,7 +118,7 @@ def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
     try:
         return train(shards, folder, config, resume=True)
     except OtherSettingsError as error:
-        message(f"training anew: {error}")
+        message(f"training again: {error}")
         return train(shards, folder, config, overwrite=True)
 
 
@@ -127,7 +127,7 @@ def _score(folder: Path) -> tuple[EvaluationResult, bool]:
     stored = read_evaluation(RunFolder.open(folder), "evaluation-test.json")
     if stored is None:
         return evaluate(folder), True
-    message(f"{folder} is scored already")
+    message(f"{folder} is already scored")
     return stored, False
 
 

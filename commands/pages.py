@@ -61,7 +61,7 @@ def inspect(
 
     Example: stgcma inspect shards --split train --class "Church bell"
     """
-    from ..pages.samples import Wanted, write_samples
+    from ..pages.samples import ClipFilter, write_samples
 
-    wanted = Wanted(split.value if split else None, class_, warning, clips, seed)
-    typer.echo(str(write_samples(out, wanted, page=page)))
+    clip_filter = ClipFilter(split.value if split else None, class_, warning, clips, seed)
+    typer.echo(str(write_samples(out, clip_filter, page=page)))

@@ -24,14 +24,47 @@ CLIPS_SHOWN = 24
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Choice of clips; None is any. `warning`: a part of a warning's text, in any case."""
+class ClipFilter:
+    """Choice of clips for the page.
+
+    Attributes:
+        split: None for all splits.
+        class_: class or question type that the clips have; None for any.
+        warning: part of a warning's text, in any case; None for clips with and without warnings.
+        clips: the most clips that are shown.
+        seed: of the random choice.
+    """
 
     split: str | None = None
     class_: str | None = None
     warning: str | None = None
     clips: int = CLIPS_SHOWN
     seed: int = 0
+
+    def check(self, info: DatasetInfo) -> None:
+        """Raise InputError for a split or a class that the shards cannot have."""
+        if self.split is not None and self.split not in SPLITS:
+            raise InputError(f"split is {self.split!r}, must be one of {', '.join(SPLITS)}")
+        known = VIEWS[info.task].filter_names(info)
+        if self.class_ is not None and self.class_ not in known:
+            # In quotes: names hold commas.
+            raise InputError(f"class is {self.class_!r}, must be one of {', '.join(map(repr, known))}")
+
+    def takes(self, record: ClipRecord) -> bool:
+        """Return true for a clip of the split and with the warning."""
+        warning = None if self.warning is None else self.warning.casefold()
+        has_warning = warning is None or any(warning in one.casefold() for one in record.warnings)
+        return self.split in (None, record.split) and has_warning
+
+    def takes_members(self, info: DatasetInfo, members: dict[str, bytes]) -> bool:
+        """Return true for a clip with the class."""
+        return self.class_ is None or self.class_ in VIEWS[info.task].names_of(info, members)
+
+    def __str__(self) -> str:
+        """The filter as the end of a message such as `no clip in split val`."""
+        text = f" in split {self.split}" if self.split else ""
+        text += f" with class {self.class_!r}" if self.class_ else ""
+        return text + ("" if self.warning is None else f" with a warning that contains {self.warning!r}")
 
 
 @dataclass(frozen=True)
@@ -49,22 +82,22 @@ class SampleView:
         return tuple(dict.fromkeys(map(warning_kind, self.record.warnings)))
 
 
-def write_samples(out: Location, wanted: Wanted | None = None, *, page: Path | None = None) -> Path:
+def write_samples(out: Location, clip_filter: ClipFilter | None = None, *, page: Path | None = None) -> Path:
     """Write a page of clips of the shard directory `out` into `page`, or `OUT-inspect.html` beside it.
 
     The tables are read, and of the shards only the clips that are shown; with a class, also clips that
     are drawn before enough of that class are found.
 
-    Raises InputError when `out` is no finished directory, when no clip is as `wanted`, and when `out` is a
+    Raises InputError when `out` is no finished directory, when no clip passes the filter, and when `out` is a
     URL and `page` is not given.
     """
-    wanted = wanted or Wanted()
+    clip_filter = clip_filter or ClipFilter()
     page = page or _beside(out)
     check_target(page)
     account = read_account(out)
-    _check(wanted, account.info)
+    clip_filter.check(account.info)
     clips = []
-    for record, members in _chosen(out, account.info, account.manifest, wanted):
+    for record, members in _chosen(out, account.info, account.manifest, clip_filter):
         with named_clip(out, record.key):
             clips.append(_view(account.info, record, members))
     clips.sort(key=lambda clip: (SPLITS.index(clip.record.split), clip.record.key))
@@ -73,7 +106,7 @@ def write_samples(out: Location, wanted: Wanted | None = None, *, page: Path | N
         title=f"{account.info.name} · {Path(str(out)).resolve().name}",
         sections={"data": "Data", "clips": "Clips"},
         data=account,
-        wanted=wanted,
+        clip_filter=clip_filter,
         clips=clips,
         splits=in_order(clip.record.split for clip in clips),
         classes=sorted({name for clip in clips for name in clip.classes}),
@@ -87,47 +120,38 @@ def _beside(out: Location) -> Path:
     """Return the page's path beside `out`, not in it: the format names all files of a shard directory."""
     store = open_store(out)
     if not isinstance(store, LocalStore):
-        raise InputError(f"OUT {out} is a URL: say with --page where the page is to be written")
+        raise InputError(f"OUT {out} is a URL; the option page must give the path of the page")
     folder = store.path.resolve()
     return folder.with_name(f"{folder.name}-inspect.html")
 
 
-def _check(wanted: Wanted, info: DatasetInfo) -> None:
-    if wanted.split is not None and wanted.split not in SPLITS:
-        raise InputError(f"--split is {wanted.split!r}, must be one of {', '.join(SPLITS)}")
-    known = VIEWS[info.task].filter_names(info)
-    if wanted.class_ is not None and wanted.class_ not in known:
-        # In quotes: names hold commas.
-        raise InputError(f"--class is {wanted.class_!r}, must be one of {', '.join(map(repr, known))}")
-
-
 def _chosen(
-    out: Location, info: DatasetInfo, manifest: Sequence[ClipRecord], wanted: Wanted
+    out: Location, info: DatasetInfo, manifest: Sequence[ClipRecord], clip_filter: ClipFilter
 ) -> Iterator[tuple[ClipRecord, dict[str, bytes]]]:
-    """Yield clips as wanted, drawn at random, from all splits in turn."""
+    """Yield clips that pass the filter, drawn at random, from all splits in turn."""
     candidates = [
         (record, place)
         for record, place in zip(manifest, clip_places(manifest), strict=True)
-        if wanted.split in (None, record.split) and _has_warning(record, wanted.warning)
+        if clip_filter.takes(record)
     ]
     if not candidates:
-        raise InputError(f"{out} has no clip{_description(wanted)}")
+        raise InputError(f"{out} has no clip{clip_filter}")
     found = 0
     with closing(ClipReader(out)) as reader, progress("clips") as bar:
-        row = bar.add_task("read clips", total=min(wanted.clips, len(candidates)), note="")
-        for number, (record, place) in enumerate(_drawn(candidates, wanted.seed)):
-            if found == wanted.clips:
+        row = bar.add_task("read clips", total=min(clip_filter.clips, len(candidates)), note="")
+        for number, (record, place) in enumerate(_drawn(candidates, clip_filter.seed)):
+            if found == clip_filter.clips:
                 break
             members = reader.read(place)
             with named_clip(out, record.key):
-                fits = wanted.class_ is None or wanted.class_ in VIEWS[info.task].names_of(info, members)
+                fits = clip_filter.takes_members(info, members)
             if fits:
                 found += 1
                 yield record, members
-            note = "" if wanted.class_ is None else f"{number + 1:,} looked at for {wanted.class_}"
+            note = "" if clip_filter.class_ is None else f"{number + 1:,} read for {clip_filter.class_}"
             bar.update(row, completed=found, note=note)
     if not found:
-        raise InputError(f"{out} has no clip{_description(wanted)}")
+        raise InputError(f"{out} has no clip{clip_filter}")
 
 
 def _drawn(
@@ -144,17 +168,6 @@ def _drawn(
     while turns:
         yield from [one.pop() for one in turns]
         turns = [one for one in turns if one]
-
-
-def _has_warning(record: ClipRecord, text: str | None) -> bool:
-    return text is None or any(text.casefold() in warning.casefold() for warning in record.warnings)
-
-
-def _description(wanted: Wanted) -> str:
-    """Return the wanted split, class and warning as words of a message."""
-    text = f" in split {wanted.split}" if wanted.split else ""
-    text += f" with class {wanted.class_!r}" if wanted.class_ else ""
-    return text + (f" with a warning that contains {wanted.warning!r}" if wanted.warning is not None else "")
 
 
 def _view(info: DatasetInfo, record: ClipRecord, members: dict[str, bytes]) -> SampleView:

@@ -1,4 +1,4 @@
-"""Shards with what goes wrong in real collections, and trained runs of every task."""
+"""Shards with the faults of real collections, and trained runs of every task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stgcma.preprocess import Options, preprocess
 
 @pytest.fixture(scope="session")
 def troubled_shards(ave_raw, ffmpeg, tmp_path_factory) -> Path:
-    """`ave_raw` in shards, of whose 8 training clips one has no sound, and one is no video."""
+    """Shards of `ave_raw`; of its 8 training clips one has no sound and one is not a video."""
     folder = tmp_path_factory.mktemp("troubled")
     raw = shutil.copytree(ave_raw, folder / "raw")
     lines = (raw / "trainSet.txt").read_text().splitlines()
@@ -26,7 +26,7 @@ def troubled_shards(ave_raw, ffmpeg, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_of(shards_of, small_config, troubled_shards, tmp_path_factory):
-    """Task to a run of one epoch, scored on test; made when asked for and then kept. AVE: of the troubled."""
+    """Function from a task to a run of one epoch, scored on test; AVE's is of `troubled_shards`."""
     from stgcma.train.evaluation import evaluate
     from stgcma.train.run import train
 

@@ -1,4 +1,4 @@
-"""`stgcma report` and `stgcma inspect`: what the pages say, and what is refused."""
+"""`stgcma report` and `stgcma inspect`: content of the pages, and refused requests."""
 
 import json
 import re
@@ -193,10 +193,10 @@ def test_published_scores_are_of_presets_and_of_their_ablation():
         (("inspect", "EMPTY"), "EMPTY is not a finished shard directory"),
         (
             ("inspect", "SHARDS", "--class", "Bark"),
-            "--class is 'Bark', must be one of 'Helicopter', 'Violin, fiddle',",
+            "class is 'Bark', must be one of 'Helicopter', 'Violin, fiddle',",
         ),
         (("inspect", "SHARDS", "--warning", "x" * 9), "no clip with a warning that contains 'xxxxxxxxx'"),
-        (("inspect", "memory://shards"), "OUT memory://shards is a URL: say with --page where"),
+        (("inspect", "memory://shards"), "OUT memory://shards is a URL; the option page must give the path"),
     ],
 )
 def test_wrong_requests_are_status_2(stgcma, run_copy, troubled_shards, tmp_path, arguments, message):

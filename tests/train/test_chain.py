@@ -12,7 +12,7 @@ def stages(result):
     return {
         "shards": "was complete already" not in said,
         "training": "is finished already" not in said,
-        "scoring": "is scored already" not in said,
+        "scoring": "is already scored" not in said,
     }
 
 
@@ -39,7 +39,7 @@ def test_stages_are_skipped_or_done_again(stgcma, ave_raw, tmp_path):
 
     other = run("optim.adapter_lr=1e-4")
     assert stages(other) == {"shards": False, "training": True, "scoring": True}
-    assert "training anew: " in other.stderr
+    assert "training again: " in other.stderr
     assert "optim.adapter_lr was 0.002, is 0.0001" in other.stderr
 
 
@@ -57,8 +57,8 @@ def test_other_videos_make_all_stages_anew(stgcma, ave_raw, tmp_path):
     (raw / "testSet.txt").write_text("\n".join(lines[:-1]) + "\n")
     again = stgcma(*command)
     assert again.status == 0, again.stderr
-    assert "making them anew: " in again.stderr
-    assert "training anew: " in again.stderr
+    assert "preprocessing again: " in again.stderr
+    assert "training again: " in again.stderr
     assert stages(again) == {"shards": True, "training": True, "scoring": True}
 
 
