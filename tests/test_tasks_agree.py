@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from stgcma.pages.tasks import VIEWS
 from stgcma.pages.tasks.base import TaskView
+from stgcma.predict import PREDICTORS
 from stgcma.preprocess.collections import COLLECTIONS
 from stgcma.preprocess.synthesis import SYNTHESIZERS
 from stgcma.train.config import load_preset, preset_names
@@ -16,7 +17,7 @@ from stgcma.train.tasks.meter import TaskResult
 
 
 def test_every_registry_has_the_same_tasks():
-    assert set(VIEWS) == set(TASKS)
+    assert set(PREDICTORS) == set(VIEWS) == set(TASKS)
     assert {load_preset(name).task for name in preset_names()} == set(TASKS)
     assert {entry.task for _, entry in COLLECTIONS.items()} == set(TASKS)
 
