@@ -1,4 +1,4 @@
-"""The command line: registers the commands of `commands/`, and turns their errors into one line each."""
+"""The command line: registers the commands of `commands/` and prints each error as one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Raw videos to trained audio-visual adapters: preprocess, train, evaluate.",
+    help="Audio-visual learning with frozen vision transformers: preprocess, train, evaluate, predict.",
 )
 
 
@@ -49,12 +49,12 @@ app.add_typer(shards_app, name="shards")
 
 
 def main() -> None:
-    """Runs the command line; an error that a user can meet becomes one line and its exit status."""
-    # Threads that wait for each other should sleep: on two busy cores, spinning made an epoch of the demo
-    # take over 120 s instead of 36. Read when torch is first imported; the user's own choice is kept.
+    """Run the command line. An error that users can cause is printed as one line, with its exit status."""
+    # Waiting threads should sleep: on two busy cores, spinning slowed an epoch of the demo from 36 s to over
+    # 120 s. torch reads this when it is first imported; a setting by the user is kept.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        # What a command returns is nothing; a status comes from --version, --help and Ctrl-C.
+        # Commands return None; --version, --help and Ctrl-C return a status.
         sys.exit(app(standalone_mode=False) or 0)
     except StgcmaError as error:
         message(f"stgcma: {error}")
@@ -62,9 +62,9 @@ def main() -> None:
     except typer.Abort:
         message("Aborted!")
         sys.exit(1)
-    except TyperException as error:  # what typer finds wrong with the command line may quote all of it
+    except TyperException as error:  # typer may quote the whole command line
         written = io.StringIO()
-        error.show(file=written)  # type: ignore[attr-defined]  # its subclasses all have it
+        error.show(file=written)  # type: ignore[attr-defined]  # every subclass has it
         message(written.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
     except ImportError as error:
@@ -73,7 +73,7 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        message(f"stgcma: {error.filename!r} is no path: {error.strerror}; give a shorter one")
+        message(f"stgcma: {error.filename!r} is not a valid path: {error.strerror}; give a shorter one")
         sys.exit(2)
     except RuntimeError as error:
         if "torch" not in sys.modules:
@@ -83,5 +83,5 @@ def main() -> None:
         if not is_out_of_memory(error):
             raise
         reason = str(error).splitlines()[0]
-        message(f"stgcma: too little memory is left, does another program use it? {reason}")
+        message(f"stgcma: out of memory; close other programs that use it: {reason}")
         sys.exit(1)

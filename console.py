@@ -1,4 +1,4 @@
-"""How `stgcma` talks: results on stdout, progress and messages on stderr."""
+"""Console output: results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def message(text: str) -> None:
-    """Writes one line, or several, for a person to stderr; each is shortened to 500 characters."""
+    """Write one or several lines to stderr, each shortened to 500 characters."""
     sys.stderr.write("\n".join(map(shortened, text.split("\n"))) + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table to stdout."""
+    """Print a table to stdout."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -28,22 +28,25 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
     drawn = Table(*header, box=box.SIMPLE, pad_edge=False)
     for row in rows:
-        drawn.add_row(*(Text(str(cell)) for cell in row))  # as it is: names may hold brackets
+        drawn.add_row(*(Text(str(cell)) for cell in row))  # not as markup: names may contain brackets
     Console().print(drawn)
 
 
 def stderr_console() -> Console:
-    """A rich console on stderr, made when asked for, so that it sees today's stderr."""
+    """Return a new rich console on the current stderr."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
 def progress(unit: str, *, shown: bool = True) -> Progress:
-    """A progress bar on stderr with count, `unit`/s, time left, and a free `note` field.
+    """Return a progress bar on stderr with count, rate, time left, and a free `note` field.
 
-    Add tasks with `add_task(description, total=..., note="")`. In a pipe nothing is drawn but the last state.
-    The unit `bytes` is shown in its multiples. One that is not `shown` draws nothing at all.
+    Add tasks with `add_task(description, total=..., note="")`. In a pipe, only the last state is written.
+
+    Args:
+        unit: the counted unit; `bytes` are shown as kB, MB, ….
+        shown: whether anything is drawn.
     """
     from rich.progress import (
         BarColumn,
@@ -66,7 +69,7 @@ def progress(unit: str, *, shown: bool = True) -> Progress:
 
     class NoteColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
-            # The one column that gives way where the terminal is narrow: lines that wrap are drawn twice.
+            # Only this column is shortened on a narrow terminal, because wrapped lines are drawn twice.
             return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
     console = stderr_console()

@@ -1,21 +1,21 @@
-"""The errors that a user of `stgcma` can meet, and the exit status each one means."""
+"""Errors that users of `stgcma` see, each with its exit status."""
 
 from __future__ import annotations
 
 import re
 
 MAX_MESSAGE_CHARACTERS = 500
-# Of an error itself: its line begins with `stgcma: `, and may be quoted by another one.
+# Of an error: the line begins with `stgcma: `, and another error may quote it.
 _MAX_ERROR_CHARACTERS = 480
 _LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
-# Control characters, with which a name could steer the terminal, other line ends, and halves of characters.
+# Control characters, which could control the terminal, other line ends, and surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def shortened(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
-    """`text` in at most `most` characters: its middle gives way to ` … `, since where and what stand outside.
+    """Return `text` in at most `most` characters, with ` … ` in place of the middle.
 
-    A message may quote a line of a file, a name or an answer of another program, of whatever length.
+    Messages may quote lines of files, names or the output of other programs, of any length.
     """
     if len(text) <= most:
         return text
@@ -25,7 +25,7 @@ def shortened(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
 
 
 def one_line(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
-    """`text` without line breaks, shortened to `most` characters; control characters become escapes."""
+    """Return `text` without line breaks, control characters escaped, shortened to `most` characters."""
     return shortened(_UNPRINTABLE.sub(_escape, _LINE_BREAKS.sub(" ", text)), most)
 
 
@@ -34,7 +34,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class StgcmaError(Exception):
-    """The work failed. The message is one line of 480 characters at most: what, where, and what is right."""
+    """The work failed. The message is one line of at most 480 characters."""
 
     exit_code = 1
 
@@ -43,16 +43,16 @@ class StgcmaError(Exception):
 
 
 class InputError(StgcmaError, ValueError):
-    """The request or the input is wrong. Also a `ValueError`, for callers from Python."""
+    """The request or the input is wrong. It is also a `ValueError`, for callers from Python."""
 
     exit_code = 2
 
 
 class OtherSettingsError(InputError):
-    """An existing result was made with other settings or from other data than those asked for."""
+    """An existing result was made with other settings or from other data than requested."""
 
 
 class TooManyFailuresError(StgcmaError):
-    """The work is done, but more clips were quarantined than was allowed."""
+    """The work is done, but more clips were quarantined than allowed."""
 
     exit_code = 3

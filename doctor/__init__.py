@@ -1,1 +1,1 @@
-"""What `stgcma doctor` looks at: whether this machine can do the work, and what to do where it cannot."""
+"""Checks of `stgcma doctor`: the installation and the machine, with a remedy for each problem."""

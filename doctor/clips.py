@@ -1,8 +1,8 @@
-"""The built-in clips: half a second each, with pictures and a tone that a correct decode must give.
+"""Built-in clips of half a second with known pictures and a known tone, to test decoders.
 
-The left half of picture N is flat, and its brightness tells N; the right half is another hue with stripes
-that move. So a wrong picture, a wrong order, swapped planes and a wrong colour matrix all change a mean
-colour. `make_clips` made the files.
+The left half of picture N is flat, with a brightness that depends on N; the right half has another hue and
+moving stripes. A wrong picture, a wrong order, swapped planes or a wrong colour matrix changes a mean colour.
+The files were written by `make_clips`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECONDS = FRAMES / FPS
 TONE_HZ = 1000.0
 TONE_AMPLITUDE = 0.5
 
-# The picture in Y'CbCr (ITU-R BT.601, limited range). The stripes' mean is that of the wave: its own middle.
+# The picture in Y'CbCr (ITU-R BT.601, limited range). The mean of the stripes is the middle of their wave.
 LEFT_LUMA_FIRST, LEFT_LUMA_STEP = 60, 12
 LEFT_CHROMA = (110, 150)
 STRIPES_LUMA, STRIPES_AMPLITUDE = 120, 40
@@ -28,10 +28,13 @@ STRIPES_CHROMA = (150, 110)
 
 @dataclass(frozen=True)
 class Clip:
-    """A built-in file, and how its streams are encoded.
+    """A built-in file and the encoding of its streams.
 
-    name: of the file in `folder`; what it holds is told by `title`.
-    video, audio: arguments of ffmpeg.
+    Attributes:
+        name: name of the file in `folder`.
+        title: names of the codecs, for messages.
+        video: arguments of ffmpeg for the video stream.
+        audio: arguments of ffmpeg for the audio stream.
     """
 
     name: str
@@ -42,7 +45,7 @@ class Clip:
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """Path of the file."""
         return self.folder / self.name
 
 
@@ -61,12 +64,12 @@ CLIPS = (
 
 
 def mean_colours(index: int) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """The mean RGB, 0 to 255, of the left and the right half of picture `index`."""
+    """Return the mean RGB, 0 to 255, of the left and the right half of picture `index`."""
     left = _rgb(LEFT_LUMA_FIRST + LEFT_LUMA_STEP * index, *LEFT_CHROMA)
     return left, _rgb(STRIPES_LUMA, *STRIPES_CHROMA)
 
 
 def _rgb(luma: float, cb: float, cr: float) -> tuple[float, float, float]:
-    """ITU-R BT.601, 8 bits, limited range."""
+    """Convert Y'CbCr to RGB (ITU-R BT.601, 8 bits, limited range)."""
     y, b, r = 255 / 219 * (luma - 16), 255 / 224 * (cb - 128), 255 / 224 * (cr - 128)
     return y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b

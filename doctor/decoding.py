@@ -1,4 +1,4 @@
-"""Decodes the built-in clips with every decoder, in processes that may die of it."""
+"""Decoding of the built-in clips with every decoder, in processes that may crash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.reasons import ClipError
+from ..preprocess.media.video import DECODERS
 from . import clips
 from .clips import CLIPS, Clip
 from .findings import Finding, Level
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     from ..preprocess.collections.specification import FbankKind
 
-PICTURE_DECODERS = ("pyav", "ffmpeg", "decord")
 SOUND = "sound"
 _NEEDED = {"pyav", SOUND}
-# Half a second of 64×64 takes milliseconds; the rest is for starting a process on a machine that is busy.
+PICTURE_DECODERS = tuple(sorted(DECODERS, key=lambda name: name not in _NEEDED))
+# Packages of a decoder; by default the one of its name.
+_PACKAGES = {"pyav": ("av",), SOUND: ("av", "torchaudio"), "ffmpeg": ("imageio-ffmpeg",)}
+# Half a second of 64×64 takes milliseconds; the rest is for starting a process on a busy machine.
 TIMEOUT_SECONDS = 60.0
 _MEMORY_BYTES = 8 << 30  # torch, whose fbank is compared, reserves much that it never touches
 
@@ -34,18 +37,21 @@ _TONE_TOLERANCE_HZ = 20.0
 _LOUDNESS_TOLERANCE = 0.25
 _FBANK_TOLERANCE = 0.02  # two steps of float16 between -16 and -8
 
-# A clip, and what decodes it: one of `PICTURE_DECODERS`, or `SOUND`.
+# A clip and its decoder: one of `PICTURE_DECODERS`, or `SOUND`.
 Job = tuple[Clip, str]
-# Decodes; says what is wrong with what came out, or None. Importable, and may raise ClipError or worse.
+# Decodes a clip; returns a description of what is wrong with the result, or None. It must be importable.
 Decode = Callable[[Job], str | None]
 
 
 def decode(job: Job) -> str | None:
-    """What is wrong with what comes out of a decoder, or None. Raises `ClipError` where nothing does."""
+    """Return a description of what is wrong with a decoder's output, or None when nothing is.
+
+    Raises ClipError when the decoder fails.
+    """
     clip, decoder = job
     try:
         return _wrong_sound(clip) if decoder == SOUND else _wrong_pictures(clip, decoder)
-    except InputError as error:  # of the ffmpeg that the environment names; the other decoders still count
+    except InputError as error:  # an unusable ffmpeg; other decoders are still checked
         raise ClipError("unreadable", str(error)) from error
 
 
@@ -56,7 +62,7 @@ def _wrong_pictures(clip: Clip, decoder: str) -> str | None:
 
     images = read_frames(clip.path, lambda times: np.arange(len(times)), decoder=decoder).images
     if len(images) != clips.FRAMES:
-        return f"{len(images)} pictures came out, {clips.FRAMES} are in it"
+        return f"{len(images)} pictures were decoded, the file holds {clips.FRAMES}"
     middle = clips.PIXELS // 2
     for index, image in enumerate(images):
         halves = image[:, :middle], image[:, middle:]
@@ -93,7 +99,7 @@ def _wrong_sound(clip: Clip) -> str | None:
 
 
 def _torchaudio_fbank(waveform: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.float64]:
-    """The fbank `[F, B]` of a waveform `[n]` as torchaudio computes it, cut to the kind's target."""
+    """Return the fbank `[F, B]` of a waveform `[n]` by torchaudio, cut to the target length of the kind."""
     import torch
     from torchaudio.compliance import kaldi
 
@@ -115,10 +121,10 @@ def check_decoding(
     decoders: Sequence[str] = (*PICTURE_DECODERS, SOUND),
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Iterator[Finding]:
-    """A finding for every clip: which decoders are right, and those that are not.
+    """Yield a finding for every clip, with the decoders that decode it correctly and those that do not.
 
-    PyAV is the decoder of choice, and the only one for sound, so that its failures are problems; the others
-    are asked when it has no answer, or by name.
+    A failure of PyAV is a problem, because it is the default decoder and decodes all sound; a failure of
+    another decoder is a warning.
     """
     jobs = [(clip, decoder) for clip in samples for decoder in decoders]
     with IsolatedPool(1, timeout_seconds=timeout_seconds, memory_bytes=_MEMORY_BYTES, tries=1) as pool:
@@ -132,7 +138,7 @@ def _finding(clip: Clip, outcomes: dict[str, str | ClipError | None]) -> Finding
     failures = {d: o for d, o in outcomes.items() if d not in right and d not in refusing}
     said = [f"{decoder} {_said(outcome)}" for decoder, outcome in failures.items()]
     said += [f"right with {', '.join(right)}"] if right else []
-    said += [f"{', '.join(refusing)} never takes such files"] if refusing else []
+    said += [f"{', '.join(refusing)} does not accept such files"] if refusing else []
     text = f"{clip.title}: {'; '.join(said)}"
     if not failures:
         return Finding(clip.name, Level.OK, text)
@@ -150,7 +156,7 @@ def _said(outcome: str | ClipError | None) -> str:
 
 
 def _remedy(decoder: str) -> str:
-    if decoder == "ffmpeg":
+    packages = _PACKAGES.get(decoder, (decoder,))
+    if packages == ("imageio-ffmpeg",):
         return replace_ffmpeg("all decoders")
-    packages = {"decord": ("decord",), "pyav": ("av",), SOUND: ("av", "torchaudio")}[decoder]
-    return f"{reinstall(*packages)}{'; avoid --decoder decord' if decoder == 'decord' else ''}"
+    return f"{reinstall(*packages)}{'' if decoder in _NEEDED else f'; avoid --decoder {decoder}'}"

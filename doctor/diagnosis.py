@@ -27,7 +27,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
 
 
 def diagnose(checks: Mapping[str, Sequence[Check]] = CHECKS) -> Iterator[tuple[str, Finding]]:
-    """Yields (area, finding) as they are found. A check that cannot run at all is a finding, too."""
+    """Run all checks and yield (area, finding). A check that fails to run is reported as a problem."""
     for area, of_area in checks.items():
         for check in of_area:
             try:
@@ -36,5 +36,5 @@ def diagnose(checks: Mapping[str, Sequence[Check]] = CHECKS) -> Iterator[tuple[s
             except (ImportError, OSError, StgcmaError) as error:
                 said = " ".join(str(error).split())
                 name = check.__name__.removeprefix("check_")
-                remedy = "repair what it names, then ask again"
+                remedy = "repair it, then run stgcma doctor again"
                 yield area, Finding(name, Level.PROBLEM, f"could not be checked ({said})", remedy)

@@ -1,4 +1,4 @@
-"""What a check says: a line, and what to do about it."""
+"""Findings: the results of checks, each with a line and a remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Level(StrEnum):
-    """How bad it is. Only a `PROBLEM` keeps the main job (preprocess, train, evaluate) from running."""
+    """Severity of a finding. Only a `PROBLEM` prevents preprocess, train or evaluate from running."""
 
     OK = "ok"
     NOTE = "note"
@@ -18,15 +18,15 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what, e.g. `torch`.
-        level: how it is.
-        text: what was found, in one line.
-        remedy: what to do; a warning or a problem has one.
+        name: the object of the check, e.g. `torch`.
+        level: the severity.
+        text: the result in one line.
+        remedy: a fix in one line; required for warnings and problems.
 
-    Raises ValueError when a warning or a problem comes without a remedy, or a line is more than one.
+    Raises ValueError for a warning or a problem without a remedy, and for text of several lines.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Finding:
             raise ValueError(f"{self.name}: a finding is one line, not {self.text!r}")
 
     def line(self) -> str:
-        """For a person."""
+        """Return the finding as a line of text."""
         remedy = f" → {self.remedy}" if self.remedy else ""
         return f"  {self.level:<8} {self.name:<16} {self.text}{remedy}"
 
     def to_json(self) -> dict[str, Any]:
-        """For a machine."""
+        """Return the finding as a JSON object."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Whether torch can use a GPU; where it cannot, why."""
+"""Check that torch can use the GPUs, or find the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CPU_TRAINING = "training runs on the CPU"
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU as torch sees it. `failure`: what a small multiplication on it raised, or None."""
+    """A GPU as torch reports it. `failure` is the error of a small multiplication on it, or None."""
 
     name: str
     free_bytes: int
@@ -32,7 +32,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Torch:
-    """What torch says: the CUDA (or ROCm) version it was built for, the GPUs, and what it warned of."""
+    """The report of torch: its CUDA (or ROCm) version, the GPUs, and the first warning."""
 
     platform: str | None
     devices: tuple[Device, ...]
@@ -40,7 +40,7 @@ class Torch:
 
 
 def ask_torch(_: object = None) -> Torch:
-    """Starts CUDA. Run it in a process of its own: drivers can hang, and a started one keeps memory."""
+    """Start CUDA and query the GPUs. Run it in a separate process: drivers can hang, and keep memory."""
     import warnings
 
     import torch
@@ -82,13 +82,13 @@ def check_gpu(
     environment: Mapping[str, str] = os.environ,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Iterator[Finding]:
-    """A finding for every GPU, or one that says why torch sees none."""
+    """Yield a finding for every GPU, or one with the reason why torch finds none."""
     driver = _driver(root)
     with IsolatedPool(1, timeout_seconds=timeout_seconds, memory_bytes=_MEMORY_BYTES, tries=1) as pool:
         ((_, answer),) = pool.map(ask_torch, [None])
     if isinstance(answer, ClipError):
         remedy = "repair torch and the driver, or hide the GPUs: CUDA_VISIBLE_DEVICES="
-        yield Finding("GPU", Level.PROBLEM, f"torch fails to look for one ({answer.message})", remedy)
+        yield Finding("GPU", Level.PROBLEM, f"torch fails to query the GPUs ({answer.message})", remedy)
     elif answer.devices:
         for index, device in enumerate(answer.devices):
             yield _device(index, device, answer.platform, driver)
@@ -110,7 +110,7 @@ def _device(index: int, device: Device, platform: str | None, driver: str | None
 
 def _none(answer: Torch, driver: str | None, card: bool, visible: str | None) -> Finding:
     if not card and driver is None:
-        return Finding("GPU", Level.NOTE, f"this machine has none, or no driver for it; {_CPU_TRAINING}")
+        return Finding("GPU", Level.NOTE, f"no GPU, or no driver for one; {_CPU_TRAINING}")
     if visible is not None and visible.strip() in ("", "-1"):
         text = f"hidden by CUDA_VISIBLE_DEVICES={visible!r}; {_CPU_TRAINING}"
         return Finding("GPU", Level.WARNING, text, "unset CUDA_VISIBLE_DEVICES")
@@ -120,14 +120,14 @@ def _none(answer: Torch, driver: str | None, card: bool, visible: str | None) ->
     if answer.platform is None:
         text = f"driver {driver}, but this torch is built for the CPU only; {_CPU_TRAINING}"
         return Finding("GPU", Level.WARNING, text, "install a torch that is built for CUDA")
-    said = answer.complaint or "it does not say why"
+    said = answer.complaint or "no reason given"
     text = f"driver {driver}, but torch for {answer.platform} sees none ({said}); {_CPU_TRAINING}"
     remedy = f"install a driver that suits {answer.platform}; in a container: --gpus all"
     return Finding("GPU", Level.WARNING, text, remedy)
 
 
 def _driver(root: Path) -> str | None:
-    """The version of the loaded NVIDIA kernel module, as it tells it; None without one."""
+    """Return the version of the loaded NVIDIA kernel module, None when there is none."""
     path = root / "proc/driver/nvidia/version"
     if not path.is_file():
         return None

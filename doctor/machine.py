@@ -1,4 +1,4 @@
-"""Memory, disk, shared memory and cores: of the machine, or of the container that this runs in."""
+"""Checks of memory, disk, shared memory and cores, of the machine or of the container."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from ..figures import mebibytes
 from .findings import Finding, Level
 
 _GIB = 1 << 30
-# The demo, which trains the smallest model, peaks at about 1 GiB; its decoding processes come beside that.
+# The demo trains the smallest model and peaks at about 1 GiB; its decoding processes need more.
 _LEAST_MEMORY_BYTES = 3 * _GIB
 # Below, not even the demo's videos and shards fit; a real collection's shards take gigabytes.
 _LEAST_DISK_BYTES = _GIB // 2
 _ROOMY_DISK_BYTES = 20 * _GIB
-# Containers have 64 MiB unless they are told otherwise, which a few batches on their way fill.
+# Containers have 64 MiB by default, which a few batches in transit fill.
 _LEAST_SHARED_BYTES = _GIB // 2
 
-# The free bytes, and all bytes, of the file system that a folder is in.
+# Free and total bytes of the file system of a folder.
 Usage = Callable[[Path], tuple[int, int]]
 
 
 def usage(folder: Path) -> tuple[int, int]:
-    """Free and all bytes of the file system that `folder` is in."""
+    """Return the free and the total bytes of the file system of `folder`."""
     found = shutil.disk_usage(folder)
     return found.free, found.total
 
 
 def check_disk(folders: Mapping[str, Path] | None = None, *, usage: Usage = usage) -> Iterator[Finding]:
-    """Room for videos and shards here, and for temporary files."""
+    """Check the free disk space of the working directory and of the temporary files."""
     places = {"disk": Path.cwd(), "temporary files": Path(tempfile.gettempdir())}
     for name, folder in (folders or places).items():
         free, total = usage(folder)
         text = f"{_gib(free)} of {_gib(total)} free in {folder}"
         elsewhere = "set TMPDIR to a larger disk" if name == "temporary files" else "work on a larger disk"
         if free < _LEAST_DISK_BYTES:
-            yield Finding(name, Level.PROBLEM, text, f"make room, or {elsewhere}")
+            yield Finding(name, Level.PROBLEM, text, f"free some space, or {elsewhere}")
         elif free < _ROOMY_DISK_BYTES and name == "disk":
             text = f"{text}: enough for the demo, not for a whole collection"
-            yield Finding(name, Level.WARNING, text, f"make room, or {elsewhere}")
+            yield Finding(name, Level.WARNING, text, f"free some space, or {elsewhere}")
         else:
             yield Finding(name, Level.OK, text)
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm"), *, usage: Usage = usage) -> Iterator[Finding]:  # noqa: S108
-    """Where the loader's workers leave their batches."""
+    """Check the shared memory, through which loader workers pass batches."""
     if not folder.is_dir():
         yield Finding("shared memory", Level.NOTE, f"there is no {folder} on this system")
         return
@@ -61,10 +61,10 @@ def check_shared_memory(folder: Path = Path("/dev/shm"), *, usage: Usage = usage
 
 
 def check_memory(root: Path = Path("/")) -> Iterator[Finding]:
-    """Free memory, within what the control group allows."""
+    """Check the free memory, within the limit of the control group."""
     free = _free_memory_bytes(root)
     if free is None:
-        yield Finding("memory", Level.NOTE, "how much is free is not known on this system")
+        yield Finding("memory", Level.NOTE, "the free memory of this system is unknown")
     elif free < _LEAST_MEMORY_BYTES:
         remedy = "end other programs, raise the container's limit, or use fewer --workers"
         yield Finding("memory", Level.WARNING, f"{_gib(free)} free", remedy)
@@ -91,7 +91,7 @@ def _free_memory_bytes(root: Path) -> int | None:
 
 
 def check_cores(environment: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> Iterator[Finding]:
-    """How many cores this process may use, and what OpenMP was told."""
+    """Check the cores that this process may use, and the OpenMP settings."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")
     limit = ""

@@ -1,4 +1,4 @@
-"""Encodes the built-in clips anew: python -m stgcma.doctor.make_clips
+"""Encode the built-in clips again: python -m stgcma.doctor.make_clips
 
 Needs an ffmpeg with libx264, libx265, libvpx, SVT-AV1, Opus and LAME, such as the one of imageio-ffmpeg.
 """
@@ -12,7 +12,7 @@ from . import clips
 
 
 def make(clip: clips.Clip) -> None:
-    """Writes the file of `clip`. Raises `CalledProcessError` when ffmpeg cannot encode it."""
+    """Write the file of `clip`. Raises CalledProcessError when ffmpeg cannot encode it."""
     left = f"{clips.LEFT_LUMA_FIRST}+{clips.LEFT_LUMA_STEP}*N"
     stripes = f"{clips.STRIPES_LUMA}+{clips.STRIPES_AMPLITUDE}*sin(2*PI*(X+Y+2*N)/16)"
     on_left = f"lt(X,{clips.PIXELS // 2})"

@@ -1,4 +1,4 @@
-"""Which packages are there, whether they are those that were tested, and whether they load."""
+"""Checks of the installed packages: present, in the tested version, and loadable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .requirements import install, reinstall, required
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-# Those with compiled code may be installed and yet not load. In the order in which they need each other.
+# Packages with compiled code can fail to load although they are installed. Dependencies come first.
 MODULES = {
     "numpy": "numpy",
     "torch": "torch",
@@ -33,12 +33,12 @@ MODULES = {
     "pydantic": "pydantic",
     "tensorboard": "torch.utils.tensorboard",
 }
-# Nothing but the decoder of that name needs it.
+# Only the decoder of that name needs it.
 _DISPENSABLE = {"decord"}
 _LOADING_SECONDS = 180.0
-_LOADING_BYTES = 1 << 40  # CUDA's libraries reserve what they like
+_LOADING_BYTES = 1 << 40  # CUDA's libraries reserve large address ranges
 
-# Extra to what needs it.
+# Extra to the option that needs it.
 _EXTRAS = {"ray": "preprocess --engine ray", "s3": "s3:// as RAW and OUT"}
 
 # The version of an installed package, or None.
@@ -46,7 +46,7 @@ VersionOf = Callable[[str], "str | None"]
 
 
 def version_of(package: str) -> str | None:
-    """The version of `package`, None where it is not installed."""
+    """Return the version of `package`, None when it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -54,13 +54,13 @@ def version_of(package: str) -> str | None:
 
 
 def check_python() -> Iterator[Finding]:
-    """The interpreter and the system."""
+    """Report the interpreter and the system."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     yield Finding("python", Level.OK, f"{platform.python_version()} on {system}")
 
 
 def check_pins(version_of: VersionOf = version_of) -> Iterator[Finding]:
-    """A finding for every declared dependency: there, and in the pinned version."""
+    """Check that every declared dependency is installed in the pinned version."""
     for line in required():
         yield _against_pin(line, version_of(line.name)) or Finding(
             line.name, Level.PROBLEM, "not installed", install(line.name)
@@ -68,7 +68,7 @@ def check_pins(version_of: VersionOf = version_of) -> Iterator[Finding]:
 
 
 def check_extras(version_of: VersionOf = version_of) -> Iterator[Finding]:
-    """The optional dependencies that a user can ask for: a cluster, object storage."""
+    """Check the optional dependencies, for clusters and object storage."""
     for extra, use in _EXTRAS.items():
         for line in required(extra):
             yield _against_pin(line, version_of(line.name)) or Finding(
@@ -86,14 +86,14 @@ def _against_pin(line: Requirement, found: str | None) -> Finding | None:
 
 
 def load(module: str) -> None:
-    """Imports `module`."""
+    """Import `module`."""
     importlib.import_module(module)
 
 
 def check_loading(
     packages: Sequence[str] = tuple(MODULES), *, load: Callable[[str], None] = load
 ) -> Iterator[Finding]:
-    """A finding for every package with compiled code that does not load, and one for those that do."""
+    """Yield a finding for every package with compiled code that does not load, and one for all that do."""
     loaded = 0
     with IsolatedPool(1, timeout_seconds=_LOADING_SECONDS, memory_bytes=_LOADING_BYTES, tries=1) as pool:
         modules = [MODULES[name] for name in packages]

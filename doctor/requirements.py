@@ -1,4 +1,4 @@
-"""The packages that stgcma declares, in the versions that it pins."""
+"""Declared dependencies of stgcma with their pinned versions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 @functools.cache
 def declared() -> tuple[Requirement, ...]:
-    """What this machine needs of the declared dependencies, extras included (those have `extra` markers).
+    """Return the declared dependencies, with those of extras, which have `extra` markers.
 
-    A checkout's pyproject.toml goes before the metadata of an installation, which may be older.
+    They are read from pyproject.toml of a checkout, otherwise from the metadata of the installation, which
+    may be older.
     """
     from packaging.requirements import Requirement
 
@@ -34,7 +35,7 @@ def declared() -> tuple[Requirement, ...]:
 
 
 def required(extra: str = "") -> tuple[Requirement, ...]:
-    """The declared dependencies of stgcma itself, or those that only `extra` adds."""
+    """Return the dependencies of stgcma itself, or those that only `extra` adds, for this machine."""
     return tuple(
         line
         for line in declared()
@@ -44,11 +45,11 @@ def required(extra: str = "") -> tuple[Requirement, ...]:
 
 
 def install(*packages: str) -> str:
-    """The command that installs `packages` as they are pinned."""
+    """Return the command that installs `packages` in their pinned versions."""
     pins = {line.name: f"{line.name}{line.specifier}" for line in declared()}
     return "pip install " + shlex.join(pins.get(name, name) for name in packages)
 
 
 def reinstall(*packages: str) -> str:
-    """The command that replaces the files of `packages`."""
+    """Return the command that replaces the files of `packages`."""
     return install(*packages).replace("pip install", "pip install --force-reinstall --no-deps", 1)

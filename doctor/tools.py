@@ -1,4 +1,4 @@
-"""The ffmpeg executable: which one, and whether it encodes what the demo needs."""
+"""Checks of the ffmpeg program and of its encoders."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_ffmpeg() -> Iterator[Finding]:
 
 
 def encode_sample(folder: str) -> None:
-    """Encodes two pictures and some sound as the synthetic collections are. Raises StgcmaError."""
+    """Encode two pictures and some sound like a synthetic collection. Raises StgcmaError when that fails."""
     import numpy as np
 
     from ..preprocess.synthesis.encoding import encode
@@ -47,7 +47,7 @@ def encode_sample(folder: str) -> None:
 def check_encoding(
     encode_sample: Callable[[str], None] = encode_sample, *, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> Iterator[Finding]:
-    """Whether `stgcma demo` and `stgcma synthesize` can write H.264 and AAC."""
+    """Check that `stgcma demo` and `stgcma synthesize` can write H.264 and AAC."""
     with (
         tempfile.TemporaryDirectory() as folder,
         IsolatedPool(1, timeout_seconds=timeout_seconds, memory_bytes=_MEMORY_BYTES, tries=1) as pool,
@@ -65,7 +65,7 @@ def check_encoding(
 
 
 def replace_ffmpeg(needed: str) -> str:
-    """Say how to get an ffmpeg that has what is `needed`."""
+    """Return the remedy for an ffmpeg that lacks what is `needed`."""
     from ..preprocess.media.ffmpeg_program import VARIABLE
 
     if os.environ.get(VARIABLE):

@@ -1,4 +1,4 @@
-"""Which presets' published weights lie on this machine. Nothing is downloaded."""
+"""Check that published weights are in the local cache. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .findings import Finding, Level
 
 TIMEOUT_SECONDS = 180.0
 _MEMORY_BYTES = 1 << 40
-# In the order in which timm asks for them, where a model names no file of its own.
+# In the order in which timm requests them, for models that do not name a file.
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
-# timm's name of a backbone to the presets that take it, and the file that holds its weights, or None.
+# timm's name of a backbone to the presets that use it, and the cached file of its weights, or None.
 Cached = dict[str, tuple[list[str], "str | None"]]
 
 
 def find_cached(_: object = None) -> Cached:
-    """Looks into the hub's cache. In a process of its own: timm and torch take seconds to load."""
+    """Search the cache of the hub. Run it in a separate process: timm and torch take seconds to load."""
     import timm
 
     from ..model import PRESET_NAMES, preset_config
@@ -47,7 +47,7 @@ def _cached_file(hub_id: str, filename: str | None) -> str | None:
 
 
 def check_weights(find_cached: Callable[[object], Cached] = find_cached) -> Iterator[Finding]:
-    """A finding for every published backbone."""
+    """Yield a finding for every published backbone."""
     with IsolatedPool(1, timeout_seconds=TIMEOUT_SECONDS, memory_bytes=_MEMORY_BYTES, tries=1) as pool:
         ((_, cached),) = pool.map(find_cached, [None])
     if isinstance(cached, ClipError):

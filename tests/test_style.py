@@ -71,7 +71,7 @@ def code_lines(text):
 
 
 def test_code_is_told_from_comments_and_docstrings():
-    text = '"""Module."""\n\n# A comment.\ndef f():\n    """Doc.\n\n    More.\n    """\n    return """x\ny"""  # why\n'
+    text = '"""M."""\n\n# A comment.\ndef f():\n    """D.\n\n    D.\n    """\n    return """x\ny"""  # why\n'
     assert list(code_lines(text)) == [4, 9, 10]
 
 
@@ -154,7 +154,7 @@ def shingles(text):
 
 
 def alike(files):
-    """Pairs of files of which one shares more than the limit of its shingles with the other, with the share."""
+    """Pairs of files, and the share of common shingles in the smaller one, where it is above the limit."""
     places = defaultdict(set)
     counts = {}
     for name, text in files.items():

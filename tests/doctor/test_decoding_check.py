@@ -74,7 +74,7 @@ def test_missing_pictures_are_noticed(tmp_path, monkeypatch):
         change.setattr(clips, "SECONDS", clips.SECONDS * 5 / 6)
         make(clip)
     (finding,) = check_decoding([clip], decoders=("pyav",))
-    assert "10 pictures came out, 12 are in it" in finding.text
+    assert "10 pictures were decoded, the file holds 12" in finding.text
 
 
 def test_a_decoder_that_aborts_does_not_end_the_others(failing):
@@ -85,7 +85,7 @@ def test_a_decoder_that_aborts_does_not_end_the_others(failing):
         assert finding.level is Level.PROBLEM
         assert "pyav fails (its process was ended by SIGABRT" in finding.text
     assert "right with ffmpeg, decord" in first.text
-    assert "right with ffmpeg; decord never takes such files" in second.text
+    assert "right with ffmpeg; decord does not accept such files" in second.text
 
 
 def test_a_decoder_that_hangs_is_given_up(failing):

@@ -25,7 +25,7 @@ def test_disk(tmp_path, free, level):
     (finding,) = check_disk({"disk": tmp_path}, usage=lambda _: (free, 100 * GIB))
     assert finding.level is level
     assert f"of 100.0 GiB free in {tmp_path}" in finding.text
-    assert (finding.remedy or "").startswith("make room" if level is not Level.OK else "")
+    assert (finding.remedy or "").startswith("free some space" if level is not Level.OK else "")
 
 
 def test_temporary_files_have_their_own_remedy(tmp_path):
