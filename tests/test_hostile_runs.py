@@ -122,9 +122,8 @@ CHECKPOINTS = (
 FOLDERS = ("yaml-aliases", "yaml-deep", "yaml-large", "yaml-number", "deep-dataset")
 
 
-def test_runs_are_refused_in_little_memory_by_every_command(run, tmp_path):
-    with tarfile.open(EARLIER / "ave.tar.xz") as shards:
-        shards.extractall(tmp_path, filter="data")
+def test_runs_are_refused_in_little_memory_by_every_command(run, earlier_shards, tmp_path):
+    shutil.copytree(earlier_shards / "0.1/ave", tmp_path / "ave")
     commands = []
     for name in (*CHECKPOINTS, *FOLDERS):
         folder = tmp_path / name
@@ -265,12 +264,10 @@ def test_fields_that_a_page_needs_are_looked_at(run, file, content, message):
         read_runs([run], "test")
 
 
-def test_a_summary_of_other_fields_is_refused(run, tmp_path):
-    with tarfile.open(EARLIER / "ave.tar.xz") as shards:
-        shards.extractall(tmp_path, filter="data")
+def test_a_summary_of_other_fields_is_refused(run, earlier_shards):
     (run / "summary.json").write_text('{"score_name": "accuracy"}')
     with pytest.raises(InputError, match="is not the summary of a run"):
-        train(tmp_path / "ave", run, RunFolder(run).read_config(), resume=True)
+        train(earlier_shards / "0.1/ave", run, RunFolder(run).read_config(), resume=True)
 
 
 def test_lines_without_end_are_refused(tmp_path):
