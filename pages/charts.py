@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: sharp at any width, and coloured by the page's style, light or dark."""
+"""Line charts as inline SVG, coloured by the style of the page."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from html import escape
 
 from ..figures import numbers
 
-# Small, so that on a phone, where it is drawn smaller than this, the numbers can still be read.
+# Small, so that numbers remain readable on a phone, which draws the chart even smaller.
 _WIDTH, _HEIGHT = 420, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 40
 _STEPS = 5
-# As many as the style has; after them the colours repeat, dashed.
+# The number of colours in the style; further lines repeat them, dashed.
 COLOURS = 6
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name, and a value for some epochs. A value that is not finite is a gap."""
+    """One line: its name, and pairs of epoch and value. A value that is not finite is a gap."""
 
     name: str
     points: Sequence[tuple[int, float]]
 
     def at(self, epoch: int) -> float | None:
-        """The value of an epoch, None where there is none."""
-        return next((value for own, value in self.points if own == epoch and math.isfinite(value)), None)
+        """Return the value of an epoch; None for a gap."""
+        return next((value for e, value in self.points if e == epoch and math.isfinite(value)), None)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, the names of its lines in the order of their colours, and the numbers behind it.
+    """A drawn chart and its numbers.
 
     Attributes:
-        rows: an epoch and each line's value as text.
+        title: of the chart.
+        svg: the drawing.
+        names: of the lines, in the order of their colours.
+        rows: an epoch and the value of each line, as text.
     """
 
     title: str
@@ -44,9 +47,12 @@ class Chart:
 
 
 def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -> Chart:
-    """`series` over the epochs. With `percent` the values are shares, else the axis begins at 0.
+    """Draw lines over the epochs; a line of one epoch is a dot.
 
-    A line of one epoch is a dot.
+    Args:
+        title: of the chart.
+        series: the lines.
+        percent: the values are shares; other values have an axis that begins at 0.
     """
     epochs = sorted({epoch for line in series for epoch, _ in line.points})
     values = [value for line in series for _, value in line.points if math.isfinite(value)]
@@ -72,7 +78,7 @@ def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -
 
 @dataclass(frozen=True)
 class _Frame:
-    """The part of the picture that the lines are in, and what its edges stand for."""
+    """Scales of the chart: from epochs and values to pixels."""
 
     first: int
     last: int
@@ -91,7 +97,7 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Text:
-    """Values as text, with as many digits as the ticks need."""
+    """Values as text, with the digits that distinguish the ticks."""
 
     percent: bool
     ticks: Sequence[float]
@@ -108,7 +114,7 @@ class _Text:
         return max(0, -math.floor(math.log10(step) + 1e-9))
 
     def summary(self, title: str, series: Sequence[Series]) -> str:
-        """What the chart shows, for who does not see it."""
+        """Return a text in place of the drawing: the first and the last value of each line."""
         ends = [
             f"{line.name} from {self.value(line.points[0][1])} to {self.value(line.points[-1][1])}"
             for line in series
@@ -139,20 +145,20 @@ def _line(frame: _Frame, number: int, line: Series) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About `_STEPS` round steps from at most `low` to at least `high`."""
+    """Return multiples of a round step that cover `low` to `high`, in about `_STEPS` steps."""
     step = _round_step((high - low) / _STEPS or abs(high) / _STEPS or 1 / _STEPS)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [index * step for index in range(first, max(last, first + 1) + 1)]
 
 
 def _round_step(least: float) -> float:
-    """The next larger of 1, 2, 5 times a power of ten."""
+    """Return the smallest of 1, 2 and 5 times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
 def _whole_ticks(first: int, last: int) -> list[int]:
-    """Round epochs between the first and the last, at most `_STEPS` + 2 of them, these two included."""
+    """Return the first and the last epoch with round ones between, at most `_STEPS` + 2 in all."""
     step = max(1, round(_round_step((last - first) / _STEPS))) if last > first else 1
     inner = [epoch for epoch in range(0, last + 1, step) if first + step / 2 < epoch < last - step / 2]
     return sorted({first, *inner, last})

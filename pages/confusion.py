@@ -1,4 +1,4 @@
-"""The confusion matrix as a heat table."""
+"""The confusion matrix as a table with shaded cells."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from ..train.tasks.meter import ConfusionMatrix
 
-# A cell's shade, 1 to 5: the number of these shares of its row that it is above; 0 for an empty cell.
+# A cell's shade, 1 to 5: the number of these shares of its row that it exceeds; 0 for an empty cell.
 _SHADES = (0.0, 0.1, 0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Seconds of one class that were taken for another, and how dark that is drawn."""
+    """Seconds of one class predicted as another. `shade` is 0 to 5, the darkest."""
 
     seconds: int
     shade: int
@@ -20,7 +20,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ConfusionTable:
-    """Rows are true classes, columns predicted ones, in the order of `names`."""
+    """Cells by true class (rows) and predicted class (columns), in the order of `names`."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -29,12 +29,12 @@ class ConfusionTable:
 def confusion_table(matrix: ConfusionMatrix) -> ConfusionTable:
     """Return the matrix as a table, without classes that are neither true nor predicted."""
     names, counts = matrix.names, matrix.counts
-    kept = [index for index in range(len(names)) if sum(counts[index]) or sum(row[index] for row in counts)]
+    used = [index for index in range(len(names)) if sum(counts[index]) or sum(row[index] for row in counts)]
     rows = tuple(
-        tuple(_cell(counts[true][predicted], sum(counts[true])) for predicted in kept) for true in kept
+        tuple(_cell(counts[true][predicted], sum(counts[true])) for predicted in used) for true in used
     )
-    return ConfusionTable(tuple(names[index] for index in kept), rows)
+    return ConfusionTable(tuple(names[index] for index in used), rows)
 
 
-def _cell(seconds: int, of_class: int) -> Cell:
-    return Cell(seconds, sum(seconds / of_class > share for share in _SHADES) if of_class else 0)
+def _cell(seconds: int, total: int) -> Cell:
+    return Cell(seconds, sum(seconds / total > share for share in _SHADES) if total else 0)

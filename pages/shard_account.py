@@ -1,4 +1,4 @@
-"""What a shard directory holds, from its three tables alone: no shard is opened."""
+"""A summary of a shard directory, read from its three tables only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from ..shards.storage import Location
 
 @dataclass(frozen=True)
 class SplitCount:
-    """A split's clips. `published` is how many there should be, None where that is not known."""
+    """The clips of a split.
+
+    Attributes:
+        name: of the split.
+        written: clips in the shards.
+        quarantined: clips that could not be made.
+        published: clips that the collection has, None when unknown.
+        seconds: the length of the written clips.
+    """
 
     name: str
     written: int
@@ -27,8 +35,8 @@ class SplitCount:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Clips that were put aside for one reason, and what is said of the first of them."""
+class QuarantineReason:
+    """The number of clips quarantined for one reason, and the first of them."""
 
     reason: str
     clips: int
@@ -40,8 +48,12 @@ class ShardAccount:
     """A shard directory in numbers.
 
     Attributes:
-        splits: the splits that hold or lost clips, and all together.
-        warnings: warning to the clips that carry it; numbers in it are shown as N.
+        location: of the directory.
+        info: its `dataset.json`.
+        manifest: its written clips.
+        splits: the splits with written or quarantined clips, and their sum.
+        failures: the quarantined clips by reason, the most frequent first.
+        warnings: warning to number of clips; numbers in a warning are replaced by N.
         leaks: pairs of splits to the sources that are in both.
     """
 
@@ -49,13 +61,13 @@ class ShardAccount:
     info: DatasetInfo
     manifest: list[ClipRecord]
     splits: tuple[SplitCount, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[QuarantineReason, ...]
     warnings: dict[str, int]
     leaks: dict[str, list[str]]
 
 
 def read_account(location: Location) -> ShardAccount:
-    """Reads the tables of a finished directory. Raises InputError when it is none, or damaged."""
+    """Read the tables of a shard directory. Raises InputError when they are missing or damaged."""
     info, manifest, quarantine = read_dataset(location), read_manifest(location), read_quarantine(location)
     warnings = Counter(warning_kind(warning) for record in manifest for warning in record.warnings)
     return ShardAccount(
@@ -70,7 +82,7 @@ def read_account(location: Location) -> ShardAccount:
 
 
 def warning_kind(warning: str) -> str:
-    """The warning without its numbers, so that equal ones can be counted."""
+    """Return the warning with N for its numbers, so that similar ones can be counted together."""
     return re.sub(r"\d+(?:\.\d+)?", "N", warning)
 
 
@@ -92,9 +104,9 @@ def _splits(info: DatasetInfo, manifest: Sequence[ClipRecord]) -> tuple[SplitCou
     return (*rows, SplitCount(ALL, written, quarantined, expected[ALL], sum(seconds.values())))
 
 
-def _failures(quarantine: Sequence[QuarantineRecord]) -> tuple[Failure, ...]:
+def _failures(quarantine: Sequence[QuarantineRecord]) -> tuple[QuarantineReason, ...]:
     by_reason: dict[str, list[QuarantineRecord]] = {}
     for record in quarantine:
         by_reason.setdefault(record.reason, []).append(record)
     ranked = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
-    return tuple(Failure(reason, len(records), records[0]) for reason, records in ranked)
+    return tuple(QuarantineReason(reason, len(records), records[0]) for reason, records in ranked)

@@ -1,4 +1,4 @@
-"""A clip from left to right: its frames, its spectrogram, its masks, and what is said of every second."""
+"""Rows of a clip in a page: frames, spectrogram, masks, and classes or numbers of every second."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ _FBANK = re.compile(r"(fbank_([0-9]{1,6}))\.npy")
 
 @dataclass(frozen=True)
 class Segment:
-    """Seconds in a row with the same class.
+    """Successive seconds of one class.
 
     Attributes:
-        hue: a colour in degrees; None for background, which has none.
-        wrong: whether it is a prediction that is not true.
+        name: of the class.
+        seconds: their number.
+        hue: the colour of the class in degrees; None for the background.
+        wrong: the class is predicted, and another one is true.
     """
 
     name: str
@@ -39,7 +41,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a strip: a picture over its whole width, or segments, or a cell for every column."""
+    """One row of a strip: a picture over its whole width, or segments, or a cell for every column.
+
+    `image` is a `data:` URL, `alt` its text.
+    """
 
     heading: str
     image: str = ""
@@ -50,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Strip:
-    """A clip's rows over its columns, which are the frames; `timed` when each stands for a second."""
+    """The rows of a clip. Each frame has a column; `timed` when each column is a second."""
 
     columns: int
     timed: bool
@@ -58,28 +63,33 @@ class Strip:
 
 
 def clip_strip(members: dict[str, bytes], info: DatasetInfo, rows: Sequence[Row]) -> Strip:
-    """The rows of a clip. Frames that are spread over it are its seconds only if it has as many."""
+    """Return the strip of a clip.
+
+    Its columns are seconds when the frames belong to masks, or are as many as the clip has seconds.
+    """
     columns = count_frames(members)
-    a_second_each = info.features["sampling"].get("frame_times") == "masks"
-    timed = a_second_each or _seconds(members) == columns
-    return Strip(columns, timed, tuple(rows))
+    with_masks = info.features["sampling"].get("frame_times") == "masks"
+    return Strip(columns, with_masks or _seconds(members) == columns, tuple(rows))
 
 
 def _seconds(members: dict[str, bytes]) -> int | None:
-    """The clip's whole seconds; None when its description has none."""
+    """Return the clip's length in whole seconds; None when its description has none."""
     seconds = read_description(member(members, "json")).get("seconds")
     return round(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else None
 
 
 def frames_row(key: str, members: dict[str, bytes]) -> Row:
-    """What is seen."""
+    """Return the frames as one picture."""
     return Row(
         "seen", _data_url(join_frames(open_frames(members))), f"{count_frames(members)} frames of {key}"
     )
 
 
 def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> Row:
-    """What is heard; of several fbanks the one that is named, else the one with the most bins."""
+    """Return the spectrogram of the fbank named `fbank`; None is the one with the most bins.
+
+    Raises StgcmaError when the clip has no fbank.
+    """
     fbanks = [match for name in members if (match := _FBANK.fullmatch(name))]
     if fbank is None and not fbanks:
         raise StgcmaError("fbank_*.npy is missing")
@@ -90,12 +100,19 @@ def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> 
 def masks_row(
     heading: str, members: dict[str, bytes], masks: Iterable[npt.NDArray[np.bool_] | None], alt: str
 ) -> Row:
-    """The frames with the pixels of their masks coloured; a frame whose mask is None is left as it is."""
+    """Return the frames with their masks, as `join_frames` draws them.
+
+    Args:
+        heading: of the row.
+        members: of the clip.
+        masks: bool `[H, W]`, or None, for each frame.
+        alt: text of the picture.
+    """
     return Row(heading, _data_url(join_frames(open_frames(members), masks)), alt)
 
 
 def true_masks(members: dict[str, bytes]) -> list[npt.NDArray[np.bool_] | None]:
-    """The masks among the members, one a frame, None where there is none."""
+    """Return the ground-truth mask of each frame, bool `[H, W]`; None for a frame without one."""
     names = [f"mask_{number:02d}.png" for number in range(count_frames(members))]
     return [read_mask(members[name], name) if name in members else None for name in names]
 
@@ -103,20 +120,24 @@ def true_masks(members: dict[str, bytes]) -> list[npt.NDArray[np.bool_] | None]:
 def classes_row(
     heading: str, classes: Sequence[int], names: Sequence[str], *, true: Sequence[int] | None = None
 ) -> Row:
-    """The class of every second, equal neighbours joined; with `true`, what differs from it is marked."""
-    wrong = (
-        [False] * len(classes)
-        if true is None
-        else [own != is_ for own, is_ in zip(classes, true, strict=True)]
+    """Return the class of every second, with equal neighbours joined.
+
+    Args:
+        heading: of the row.
+        classes: the class index of every second.
+        names: of the classes, the background last.
+        true: the true classes, if `classes` are predicted; seconds that differ are marked as wrong.
+    """
+    wrong = [shown != right for shown, right in zip(classes, classes if true is None else true, strict=True)]
+    segments = (
+        Segment(names[index], len(list(group)), _hue(index, len(names)), is_wrong)
+        for (index, is_wrong), group in itertools.groupby(zip(classes, wrong, strict=True))
     )
-    segments = []
-    for (index, is_wrong), run in itertools.groupby(zip(classes, wrong, strict=True)):
-        segments.append(Segment(names[index], len(list(run)), _hue(index, len(names)), is_wrong))
     return Row(heading, segments=tuple(segments))
 
 
 def count_frames(members: dict[str, bytes]) -> int:
-    """How many frames a clip has."""
+    """Return the number of a clip's frames."""
     return sum(name.startswith("frame_") for name in members)
 
 

@@ -1,4 +1,4 @@
-"""Results are written beside where they belong, and put there when they are whole."""
+"""Result files: written into a temporary folder, then moved into place when they are complete."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..shards.files import PARTIAL_SUFFIX, named_errors, sync_folder
 
 
 def check_folder(out: Path) -> None:
-    """Raises InputError when `out` is, or lies below, something that is no folder."""
-    for place in (out, *out.absolute().parents):
-        if place.exists() and not place.is_dir():
-            raise InputError(f"--out {out} cannot be made: {place} is a file; choose another place")
+    """Raise InputError when `out` or one of its parents exists and is not a folder."""
+    for path in (out, *out.absolute().parents):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"out {out} cannot be made: {path} is a file; choose another folder")
 
 
 @contextmanager
 def staged(out: Path, name: str) -> Iterator[Path]:
-    """An empty folder to fill with the results called `name`; whatever happens, it is gone afterwards.
+    """Yield an empty folder in `out` for the results called `name`; delete it afterwards.
 
-    Raises StgcmaError naming `out` when it takes no files.
+    Raises StgcmaError naming `out` when it cannot be written.
     """
     folder = out / f".{name}{PARTIAL_SUFFIX}"
     with named_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        if folder.exists():  # left by one that was killed
+        if folder.exists():  # of a process that was killed
             shutil.rmtree(folder)
         folder.mkdir()
         try:
@@ -38,8 +38,11 @@ def staged(out: Path, name: str) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, out: Path) -> tuple[Path, ...]:
-    """Moves all that lies in `folder` into `out`, in place of what has the same names. Returns the paths."""
-    made = []
+    """Move the content of `folder` into `out`, replacing files and folders of the same names.
+
+    Files are synced before they are renamed. Returns the new paths.
+    """
+    moved = []
     with named_errors(out):
         for path in sorted(folder.iterdir()):
             target = out / path.name
@@ -48,16 +51,16 @@ def put_in_place(folder: Path, out: Path) -> tuple[Path, ...]:
             else:
                 _sync_file(path)
                 path.replace(target)
-            made.append(target)
+            moved.append(target)
         sync_folder(out)
-    return tuple(made)
+    return tuple(moved)
 
 
 def _replace_folder(path: Path, target: Path) -> None:
     for file in path.iterdir():
         _sync_file(file)
     if target.is_dir():
-        # A folder cannot be replaced in one go: between these two the old one is complete, but aside.
+        # A folder cannot be replaced atomically: between the two renames, only the complete old one exists.
         target.rename(path.with_name(f"{path.name}.old"))
     path.rename(target)
 

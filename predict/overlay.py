@@ -1,4 +1,4 @@
-"""A video with a picture a second laid over it, written with ffmpeg."""
+"""A video with a picture for every second laid over it, written with ffmpeg."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..preprocess.media.container import DEMUXERS, MAX_PIXELS, file_url
 from ..preprocess.media.ffmpeg_process import convert
 from ..preprocess.media.probe import MediaInfo
 
-# How many pixels the shorter side has at most. The model sees 224, and encoding is dear.
+# The most pixels of the shorter side. Masks have 224, and encoding more pixels takes long.
 MOST_PIXELS = 360
-# Slower than this, something hangs.
+# A process that takes longer hangs.
 _SECONDS_A_SECOND = 30.0
 _SECONDS_TO_START = 120.0
 
 
 def overlay_size(width: int, height: int) -> tuple[int, int]:
-    """The width and height of the overlay of such an upright video: its own, unless that is too large."""
+    """Return the size of the overlay of an upright `width`×`height` video: reduced to even sides if large."""
     scale = MOST_PIXELS / min(width, height)
     return (width, height) if scale >= 1 else (2 * round(width * scale / 2), 2 * round(height * scale / 2))
 
@@ -33,30 +33,34 @@ def write_overlay(
     *,
     on_seconds: Callable[[float], None],
 ) -> None:
-    """Writes the video as H.264 and AAC in MP4, upright, at `size`, with its own times and sound.
+    """Write a video as H.264 and AAC in MP4, upright, with the times and the sound of the original.
 
-    A size that is odd gains a row or a column, as its pixel format needs an even one.
+    An odd size gains a row or a column, as the pixel format needs an even one.
 
-    layers: the folder of `000000.png` …, of that size. Each belongs to the moment `shown_at_seconds` of its
-        second, and is shown while no other is nearer.
-    size: width and height, as `overlay_size` gives them.
-    on_seconds: is told how far the written video goes.
+    Args:
+        info: facts of the video.
+        layers: the folder of `000000.png` …, one for each second, of `size`; its files are renamed.
+        size: width and height, as `overlay_size` returns them.
+        shown_at_seconds: the time within its second that a layer belongs to. It is shown as long as no other
+            layer is nearer.
+        target: the file to write.
+        on_seconds: called with the length that is written so far.
 
-    Raises ClipError where ffmpeg fails or hangs.
+    Raises ClipError when ffmpeg fails or hangs.
     """
-    # The first picture has no layer before it: it is shown from the beginning by being there twice.
+    # A second copy of the first layer precedes it, so that the video begins with it.
     count = len(list(layers.iterdir()))
     for number in range(count - 1, -1, -1):
         (layers / f"{number:06d}.png").rename(layers / f"{number + 1:06d}.png")
     shutil.copyfile(layers / "000001.png", layers / "000000.png")
-    # ffmpeg's clock starts with the earliest stream. The layers' own, of a tick a second, is too coarse.
+    # The clock of ffmpeg starts with the earliest stream. The layers' time base of 1 s is too coarse.
     first_layer = info.clip_start_seconds - info.start_seconds + shown_at_seconds - 0.5 - 1.0
     video = info.video
     index = 0 if video is None else video.index
-    # Set upright by the same steps as the frames, not by ffmpeg, whose tag must then not reach the output.
+    # Rotated by the steps that frames are, not by ffmpeg; its rotation tag must not reach the output.
     upright = () if video is None else (*video.orientation.ffmpeg_filters(), "sidedata=delete:DISPLAYMATRIX")
     if video is not None and video.interlaced:
-        upright = ("field=top", *upright)  # at half the height, until it is scaled
+        upright = ("field=top", *upright)  # half the height, before scaling
     steps = ",".join((*upright, f"scale={size[0]}:{size[1]}:flags=bilinear", "setsar=1"))
     filters = (
         f"[1:v]settb=AVTB,setpts=PTS+({first_layer!r})/TB[layers];"

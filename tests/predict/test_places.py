@@ -84,6 +84,6 @@ def test_results_that_fail_leave_the_old_ones(tmp_path):
 
 def test_a_place_that_takes_no_files_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another place"):
+    with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another folder"):
         check_folder(tmp_path / "out" / "deeper")
     check_folder(tmp_path / "new" / "deeper")
