@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import message, table
-from ..figures import mebibytes
+from ..figures import mebibytes, percent
 from ..preprocess.collections import COLLECTIONS
 from ..strict_json import strict_json
 from ..train.tasks import TASKS
@@ -129,8 +129,8 @@ def _show_demo(result: DemoResult) -> None:
         rows.append(
             (
                 run.modality,
-                f"{run.result.score:.1%}",
-                "–" if baseline is None else f"{baseline[1]:.1%}",
+                percent(run.result.score, 1),
+                percent(None if baseline is None else baseline[1], 1),
                 f"{summary.trainable_parameters:,}",
                 f"{summary.total_parameters:,}",
                 f"{summary.items_per_second:.1f}",

@@ -9,7 +9,7 @@ import typer
 
 from ..console import table
 from ..errors import StgcmaError
-from ..figures import mebibytes
+from ..figures import mebibytes, percent
 from ..strict_json import strict_json
 from .options import (
     CheckpointFolder,
@@ -99,7 +99,9 @@ def train(
             typer.echo(strict_json(result.to_json(), indent=2))
             return
         _show_runs(result)
-        typer.echo(f"{result.score_name} {result.mean:.2%} ± {result.std:.2%} over {seeds} seeds")
+        typer.echo(
+            f"{result.score_name} {percent(result.mean, 2)} ± {percent(result.std, 2)} over {seeds} seeds"
+        )
         return
     summary = fit(out, run, config, overwrite=overwrite, resume=resume)
     if not is_main_process():
@@ -109,7 +111,7 @@ def train(
         return
     typer.echo(
         f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.score_name} "
-        f"{summary.best_score:.1%} on {config.train.select_on}; {summary.trainable_parameters:,} of "
+        f"{percent(summary.best_score, 1)} on {config.train.select_on}; {summary.trainable_parameters:,} of "
         f"{summary.total_parameters:,} parameters trained, {summary.items_per_second:.1f} clips/s, "
         f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
@@ -177,17 +179,17 @@ def evaluate(
     stored = result.stored
     if stored is not None and not stored.met:
         raise StgcmaError(
-            f"{path} stores {stored.score:.2%} on {split.value} (on {stored.machine}), "
-            f"but it scores {result.score:.2%} here"
+            f"{path} stores {percent(stored.score, 2)} on {split.value} (on {stored.machine}), "
+            f"but it scores {percent(result.score, 2)} here"
         )
 
 
 def show_scores(result: EvaluationResult) -> None:
     """Print the scores of an evaluation as a table."""
-    rows = [(row.name, "–" if row.share is None else f"{row.share:.1%}") for row in result.rows()]
+    rows = [(row.name, percent(row.share, 1)) for row in result.rows()]
     table((f"{result.clips} {result.split} clips", result.score_name), rows)
 
 
 def _show_runs(result: ScoredRuns) -> None:
-    rows = [(row.run, f"{row.score:.1%}", f"{row.trainable_parameters:,}") for row in result.runs]
+    rows = [(row.run, percent(row.score, 1), f"{row.trainable_parameters:,}") for row in result.runs]
     table(("run", f"{result.split} {result.score_name}", "trained"), rows)

@@ -30,7 +30,7 @@ def test_stages_are_skipped_or_done_again(stgcma, ave_raw, tmp_path):
     assert stages(first) == {"shards": True, "training": True, "scoring": True}
     assert "12 clips written, 0 quarantined" in first.stdout
     score = json.loads((work / "run" / "evaluation-test.json").read_text())
-    assert f"{score['score']:.1%}" in first.stdout
+    assert f"{100 * score['score']:.1f} %" in first.stdout
     assert (work / "run" / "report.html").is_file()
 
     page = (work / "run" / "report.html").stat().st_mtime_ns

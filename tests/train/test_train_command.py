@@ -413,7 +413,7 @@ def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path)
     assert [row["score"] for row in kept["runs"]] == scores
     assert kept["mean"] == pytest.approx(sum(scores) / 2)
     assert kept["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
-    assert f"{kept['mean']:.2%} ± {kept['std']:.2%} over 2 seeds" in result.stdout
+    assert f"{100 * kept['mean']:.2f} % ± {100 * kept['std']:.2f} % over 2 seeds" in result.stdout
     again = json.loads(stgcma(*arguments, "--resume", "--json").stdout)
     assert again["mean"] == kept["mean"]
 
