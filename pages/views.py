@@ -25,7 +25,7 @@ from ..train.run_folder import RunFolder
 from ..train.tasks.meter import Tensors
 from .strips import Strip, clip_strip, frames_row, sound_row
 from .tasks import VIEWS
-from .tasks.base import Answer, Prediction
+from .tasks.base import PredictedAnswer, PredictedClip
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ClipView:
     key: str
     score: float
     strip: Strip
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[PredictedAnswer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class _Chosen(ScoringOrder):
 
 def _view(dataset: ClipDataset, index: int, made: Tensors, targets: Tensors, score: float) -> ClipView:
     key, members, info = dataset.places[index].key, dataset.members(index), dataset.task.info
-    clip = Prediction(key, members, info, made, targets)
+    clip = PredictedClip(key, members, info, made, targets)
     view = VIEWS[info.task]
     with named_clip(dataset.location, key):
         rows = view.predicted_rows(clip)

@@ -144,5 +144,10 @@ def read_evaluation(run: RunFolder, name: str) -> EvaluationResult | None:
 
     Raises InputError naming the file and the field when it is damaged.
     """
-    content = run.read_evaluation(name)
-    return None if content is None else EvaluationResult.from_json(content, where=str(run.path / name))
+    path = run.path / name
+    if not path.is_file():
+        return None
+    content = run.read_json(name)
+    if content.get("checkpoint_sha256") != run.best_sha256():
+        return None
+    return EvaluationResult.from_json(content, where=str(path))

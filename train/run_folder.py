@@ -201,13 +201,6 @@ class RunFolder:
         """Return the hash of the best checkpoint's adapters; evaluations name the checkpoint by it."""
         return file_sha256(self.best / ADAPTERS)
 
-    def read_evaluation(self, name: str) -> dict[str, Any] | None:
-        """Return the evaluation in the file `name`; None without one, or when it is of another checkpoint."""
-        if not (self.path / name).is_file():
-            return None
-        stored = self.read_json(name)
-        return stored if stored.get("checkpoint_sha256") == self.best_sha256() else None
-
 
 def _data_differences(about: dict[str, Any], fingerprint: str, stream: dict[str, int] | None) -> list[str]:
     """Return the differences between the data in `run.json`, `about`, and the data to resume on."""

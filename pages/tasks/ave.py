@@ -6,7 +6,7 @@ from ...figures import percent
 from ...shards.members import class_name, member, read_labels
 from ...shards.schema import DatasetInfo
 from ..strips import Row, classes_row
-from .base import ClipRows, DetailTable, Prediction, TaskView, in_order
+from .base import ClipRows, DetailTable, PredictedClip, TaskView, in_order
 
 
 class AveView(TaskView):
@@ -17,7 +17,7 @@ class AveView(TaskView):
     clip_score = "of the seconds right"
     detail = DetailTable("Classes", "The share of each class's seconds that are right", "class", "seconds")
 
-    def predicted_rows(self, clip: Prediction) -> ClipRows:
+    def predicted_rows(self, clip: PredictedClip) -> ClipRows:
         true, names = clip.targets["labels"][0].tolist(), clip.info.classes
         shares = clip.outputs["logits"][0].softmax(-1)
         confidence = tuple(percent(float(share)) for share in shares.max(-1).values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...shards.members import member, question_text, read_questions
 from ...shards.schema import QUESTION_TYPES, DatasetInfo
-from .base import Answer, AskedQuestion, ClipRows, DetailTable, Prediction, TaskView, in_order
+from .base import AskedQuestion, ClipRows, DetailTable, PredictedAnswer, PredictedClip, TaskView, in_order
 
 
 class AvqaView(TaskView):
@@ -22,16 +22,16 @@ class AvqaView(TaskView):
     filter_word = "question type"
     lists_names = False
 
-    def predicted_rows(self, clip: Prediction) -> ClipRows:  # noqa: ARG002
+    def predicted_rows(self, clip: PredictedClip) -> ClipRows:  # noqa: ARG002
         return ClipRows()
 
-    def answers(self, clip: Prediction) -> tuple[Answer, ...]:
+    def answers(self, clip: PredictedClip) -> tuple[PredictedAnswer, ...]:
         names = clip.info.vocabulary["answers"]
         shares = clip.outputs["answer_logits"].softmax(-1)
         asked = read_questions(member(clip.members, "qa.json"))
         rows = zip(asked, shares.argmax(-1).tolist(), shares.max(-1).values, strict=True)
         return tuple(
-            Answer(question_text(one), one["answer"], names[predicted], float(share))
+            PredictedAnswer(question_text(one), one["answer"], names[predicted], float(share))
             for one, predicted, share in rows
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...shards.members import member, read_description
 from ...shards.schema import DatasetInfo
 from ..strips import masks_row, true_masks
-from .base import ClipRows, DetailTable, Prediction, TaskView
+from .base import ClipRows, DetailTable, PredictedClip, TaskView
 
 
 class AvsView(TaskView):
@@ -24,7 +24,7 @@ class AvsView(TaskView):
     clips_note = ""
     samples_note = "Where a mask exists, the pixels that sound are red and the others dark."
 
-    def predicted_rows(self, clip: Prediction) -> ClipRows:
+    def predicted_rows(self, clip: PredictedClip) -> ClipRows:
         predicted = (clip.outputs["mask_logits"][0].squeeze(1) > 0).numpy()
         true, frames = true_masks(clip.members), f"Frames of {clip.key}"
         return ClipRows(

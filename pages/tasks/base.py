@@ -13,7 +13,7 @@ from ..strips import Row
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictedAnswer:
     """A question, the true and the predicted answer, and the probability of the predicted one."""
 
     question: str
@@ -45,7 +45,7 @@ class ClipRows:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictedClip:
     """A clip's members, and the model's outputs and the targets as a batch of one clip."""
 
     key: str
@@ -91,10 +91,10 @@ class TaskView(ABC):
     lists_names: ClassVar[bool] = True
 
     @abstractmethod
-    def predicted_rows(self, clip: Prediction) -> ClipRows:
+    def predicted_rows(self, clip: PredictedClip) -> ClipRows:
         """Return the rows of a clip of the report besides its frames and its spectrogram."""
 
-    def answers(self, clip: Prediction) -> tuple[Answer, ...]:  # noqa: ARG002
+    def answers(self, clip: PredictedClip) -> tuple[PredictedAnswer, ...]:  # noqa: ARG002
         """Return the questions of a clip with their predicted answers; none for most tasks."""
         return ()
 

@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from stgcma.errors import InputError
 from stgcma.strict_json import strict_json
-from stgcma.train.results import EvaluationResult
+from stgcma.train.results import EvaluationResult, read_evaluation
+from stgcma.train.run_folder import RunFolder
 from stgcma.train.tasks import TASKS
 from stgcma.train.tasks.ave import AveTask
 from stgcma.train.tasks.avqa import AvqaTask
@@ -162,9 +164,21 @@ def test_all_scores_have_names():
     assert len(answers) == 1 + 3 + 9
 
 
+def test_a_result_counts_for_the_checkpoint_that_was_scored(tmp_path):
+    run = RunFolder(tmp_path)
+    assert read_evaluation(run, "evaluation-test.json") is None
+    run.best.mkdir(parents=True)
+    (run.best / "adapters.safetensors").write_bytes(b"weights")
+    result = replace(result_of("ave"), checkpoint_sha256=run.best_sha256())
+    run.write_json("evaluation-test.json", result.to_json())
+    assert read_evaluation(run, "evaluation-test.json") == result
+    (run.best / "adapters.safetensors").write_bytes(b"other weights")
+    assert read_evaluation(run, "evaluation-test.json") is None
+
+
 def test_a_score_is_compared_with_the_stored_one():
-    result, higher = result_of("ave"), result_of("ave")
-    object.__setattr__(higher, "score", result.score + 0.0011)
+    result = result_of("ave")
+    higher = replace(result, score=result.score + 0.0011)
     assert result.compared_with(result).to_json()["stored"] == {
         "score": result.score,
         "machine": "x86_64",
@@ -172,8 +186,7 @@ def test_a_score_is_compared_with_the_stored_one():
     }
     assert not result.compared_with(higher).to_json()["stored"]["met"]
     assert higher.compared_with(result).to_json()["stored"]["met"]
-    object.__setattr__(higher, "score", math.nan)
-    assert result.compared_with(higher).to_json()["stored"]["met"]  # of nothing
+    assert result.compared_with(replace(higher, score=math.nan)).to_json()["stored"]["met"]  # of nothing
 
 
 def test_the_rows_for_a_person_end_with_the_score():

@@ -1,7 +1,5 @@
 """What a run folder refuses, without a model: other settings, other data, a run that is in the way."""
 
-import json
-
 import pytest
 from stgcma.errors import InputError
 from stgcma.train.run_folder import RunFolder
@@ -47,13 +45,3 @@ def test_lines_after_the_last_state_are_taken_back(run):
     run.records.rewind(step=3, epoch=1)
     assert [row["step"] for row in run.records.read(STEPS)] == [1, 2, 3]
     assert [row["epoch"] for row in run.records.read(METRICS)] == [1]
-
-
-def test_a_score_counts_for_the_checkpoint_that_was_scored(run):
-    run.best.mkdir(parents=True)
-    (run.best / "adapters.safetensors").write_bytes(b"weights")
-    stored = {"score": 0.5, "checkpoint_sha256": run.best_sha256()}
-    (run.path / "evaluation-test.json").write_text(json.dumps(stored))
-    assert run.read_evaluation("evaluation-test.json") == stored
-    (run.best / "adapters.safetensors").write_bytes(b"other weights")
-    assert run.read_evaluation("evaluation-test.json") is None

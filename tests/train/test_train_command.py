@@ -63,6 +63,8 @@ def test_tensorboard_holds_every_step_and_epoch(trained):
     assert [event.step for event in drawn] == [row["step"] for row in rows]
     assert [event.value for event in drawn] == pytest.approx([row["loss"] for row in rows], rel=1e-6)
     assert len(board.Scalars("epoch/val_accuracy")) == 3
+    classes = [tag for tag in board.Tags()["scalars"] if tag.startswith("epoch/val_accuracy/")]
+    assert len(classes) == len(json.loads((run / "dataset.json").read_text())["classes"])
 
 
 def test_recomputing_activations_changes_no_number(ave_shards, small_config, trained, tmp_path):
@@ -383,6 +385,7 @@ def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):
 
 @pytest.mark.parametrize("task", ["avs", "avqa"])
 def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config, tmp_path, task):
+    from stgcma.train.evaluation import evaluate
     from stgcma.train.run import train
 
     run = tmp_path / "run"
@@ -393,6 +396,10 @@ def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config,
     assert scored["score"] == scored[scored["score_name"]]
     assert all(0 <= value <= 1 for value in scored["baselines"].values())
     assert len(scored["baselines"]) >= 2
+    (epoch,) = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    metrics = evaluate(run, split="val").metrics
+    assert len(metrics) == {"avs": 2, "avqa": 13}[task]
+    assert {name: epoch[f"val_{name}"] for name in metrics} == metrics
     assert stgcma("report", run).status == 0
     page = (run / "report.html").read_text()
     assert f"{100 * scored['score']:.1f} %" in page
