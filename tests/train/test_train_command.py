@@ -312,7 +312,7 @@ def test_a_score_that_is_not_met_is_said(stgcma, trained):
     result = stgcma("evaluate", run, "--split", "val")
     assert result.status == 1
     assert re.search(
-        r"stores \d+\.\d\d% on val \(on elsewhere\), but it scores \d+\.\d\d% here", result.stderr
+        r"stores \d+\.\d\d % on val \(on elsewhere\), but it scores \d+\.\d\d % here", result.stderr
     )
     assert json.loads(stored.read_text())["machine"] == "elsewhere", "what is stored stays"
     for_machines = stgcma("evaluate", run, "--split", "val", "--json")
