@@ -97,7 +97,10 @@ def _description_faults(content: bytes | None, record: ClipRecord) -> Iterator[s
 
 
 def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str], set[str]]:
-    """The members that a clip must have, and those that it may have."""
+    """Return the members that a clip must have, and those that it may have.
+
+    A clip of a task that is not known here may have any members; their content is checked by their names.
+    """
     wanted = {"json", *(f"frame_{number:02d}.jpg" for number in range(shapes.frames)), *shapes.fbanks}
     masks: set[str] = set()
     if shapes.task == "ave":
@@ -108,6 +111,8 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
         masks = {f"mask_{number:02d}.png" for number in range(shapes.frames)}
         # For training any of them will do: as published it is the first one.
         wanted |= ({"mask_00.png"} if not found & masks else set()) if split == "train" else masks
+    else:
+        return wanted, wanted | found
     return wanted, wanted | masks
 
 

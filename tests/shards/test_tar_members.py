@@ -2,9 +2,11 @@
 
 import io
 import tarfile
+from dataclasses import replace
 
 import pytest
-from stgcma.shards.clip_checks import clip_faults
+from stgcma.shards.clip_checks import clip_faults, expected_shapes
+from stgcma.shards.manifest import read_dataset, read_manifest
 from stgcma.shards.schema import ClipRecord
 from stgcma.shards.tar_members import TarMemberError, extent_members, stream_members
 from stgcma.shards.writer import end_of_archive
@@ -62,3 +64,16 @@ def test_verify_names_a_member_that_is_there_twice():
     record = ClipRecord("a", "train", "train-000000.tar", 0, "", "a.mp4", 1.0, 25.0, True, "pyav", ())
     twice = member(tarfile.REGTYPE, "a.label.npy") * 2
     assert "has the member a.label.npy twice" in list(clip_faults(twice, record, None))
+
+
+def test_members_are_those_of_the_task_and_free_for_a_task_of_one_s_own(kept_shards):
+    shards = kept_shards("ave")
+    record = read_manifest(shards, split="test")[0]
+    extent = (shards / "shards" / record.shard).read_bytes()[: record.bytes]
+    shapes = expected_shapes(read_dataset(shards))
+    assert list(clip_faults(extent, record, shapes)) == []
+    assert list(clip_faults(extent, record, replace(shapes, task="tags"))) == []
+    of_avqa = list(clip_faults(extent, record, replace(shapes, task="avqa")))
+    assert of_avqa == ["lacks qa.json", "has label.npy, which does not belong to task avqa"]
+    (fewer,) = clip_faults(extent, record, replace(shapes, task="tags", classes=1))
+    assert "expected int16 [seconds] from 0 to 0" in fewer
