@@ -57,3 +57,10 @@ def test_runs_of_different_length_share_the_axis():
 def test_names_cannot_break_out_of_the_picture():
     chart = line_chart("Loss", [Series('"><script>', [(1, 1.0)])])
     assert "<script>" not in chart.svg
+
+
+def test_ticks_of_shares_that_differ_little_differ():
+    chart = line_chart("Score", [Series("val", [(1, 0.901), (2, 0.909)])], percent=True)
+    shown = re.findall(r">([\d.]+) %<", chart.svg)
+    assert len(shown) == len(set(shown)) > 3
+    assert {"90.2", "90.8"} <= set(shown)
