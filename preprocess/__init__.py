@@ -1,13 +1,12 @@
 """Preprocessing: raw videos of a collection to frames and log-mel features in a shard directory.
 
->>> from stgcma.preprocess import Options, preprocess, synthesize
->>> synthesize("ave", "raw", clips=10)
->>> outcome = preprocess("ave", "raw", "shards", Options(features=("fbank_128",)))
+>>> from stgcma.preprocess import Options, preprocess
+>>> outcome = preprocess("ave", "RAW", "new_shards", Options(features=("fbank_128",), limit=4))
 >>> outcome.written, outcome.quarantined
-(10, 0)
+(4, 0)
 
 `COLLECTIONS`, `DECODERS` and `SYNTHESIZERS` are the registries of collections, video decoders and synthetic
-collections; their `names` are available without loading a decoder.
+collections. Their `names` are available without loading a decoder.
 """
 
 from __future__ import annotations

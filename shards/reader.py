@@ -1,4 +1,4 @@
-"""Reading shards: one clip by its place in the manifest, or a whole shard as a stream."""
+"""Readers of shards: one clip by its position in the manifest, or a whole shard as a stream."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, BinaryIO, NamedTuple
 from ..errors import StgcmaError
 from .cache import open_kept
 from .manifest import read_columns
-from .schema import SHARD_FOLDER, ClipRecord
+from .schema import SHARD_FOLDER, SPLITS, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
 from .tar_members import TarMemberError, extent_members, parse_header, stream_members
 
 
 class ClipPlace(NamedTuple):
-    """Where a clip lies: the bytes `[offset_bytes, offset_bytes + size_bytes)` of a shard."""
+    """Position of a clip: the bytes `[offset_bytes, offset_bytes + size_bytes)` of a shard."""
 
     key: str
     shard: str
@@ -30,13 +30,13 @@ class ClipPlace(NamedTuple):
 
 
 def clip_places(records: Sequence[ClipRecord]) -> list[ClipPlace]:
-    """Where each clip of the manifest lies. `records` are all rows of their shards, in manifest order."""
+    """Return the position of each clip. `records` are all rows of their shards, in manifest order."""
     rows = [(record.key, record.shard, record.bytes, record.sha256) for record in records]
     return _places(*zip(*rows, strict=True)) if rows else []
 
 
 def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[float]]:
-    """Where the clips of one split lie, in the manifest's order, and their lengths in seconds.
+    """Return the positions of the clips of one split, in manifest order, and their lengths in seconds.
 
     Raises InputError when the manifest is damaged.
     """
@@ -48,7 +48,7 @@ def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[fl
 def _places(
     keys: Sequence[str], shards: Sequence[str], sizes: Sequence[int], hashes: Sequence[str]
 ) -> list[ClipPlace]:
-    """The places of clips that follow one another: a shard's first is at its beginning."""
+    """Return the positions of consecutive clips; the first clip of a shard is at its beginning."""
     offsets: list[int] = []
     names: list[str] = []  # one string a shard, not one a clip
     shard, offset = "", 0
@@ -61,14 +61,40 @@ def _places(
     return list(map(ClipPlace, keys, names, offsets, sizes, hashes))
 
 
-class ClipReader:
-    """Reads clips of a shard directory by place, keeping the last shard open.
+def iterate_clips(
+    location: Location, *, split: str | None = None, check: bool = False
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield the key and the members of every clip, in the order of the manifest.
 
-    Reading by place makes the order of clips a free choice (a function of seed and epoch, not of the number
-    of workers), while neighbours in that order mostly lie in the same shard. Shards behind a URL are fetched
-    whole into the folder `cache`, where one is given; a copy there that turns out to be damaged is fetched
-    again, once. Without a cache only what is read is fetched, `ahead_bytes` at a time when clips are read one
-    after the other.
+    Args:
+        location: the shard directory, a path or a URL.
+        split: `train`, `val` or `test`; None for all.
+        check: compare every clip with its hash in the manifest.
+
+    Yields:
+        The key, and the members as suffix (`frame_00.jpg`) to bytes.
+
+    Raises:
+        InputError: when the manifest is missing or damaged.
+        StgcmaError: when a shard is missing or damaged.
+    """
+    reader = ClipReader(location, ahead_bytes=1 << 20)
+    try:
+        for each in SPLITS if split is None else (split,):
+            for place in split_places(location, each)[0]:
+                yield place.key, reader.read(place, check=check)
+    finally:
+        reader.close()
+
+
+class ClipReader:
+    """Reader of single clips by position, in any order. It keeps the last shard open.
+
+    Args:
+        folder: the shard directory, a path or a URL.
+        cache: local folder into which shards behind a URL are fetched whole; a damaged copy is fetched again,
+            once. Without a cache only the ranges that are read are fetched.
+        ahead_bytes: size of the ranges fetched without a cache when clips are read in sequence.
     """
 
     def __init__(self, folder: Location, *, cache: Path | None = None, ahead_bytes: int = 0) -> None:
@@ -77,15 +103,15 @@ class ClipReader:
         self.ahead_bytes = ahead_bytes
         self._renewed: set[str] = set()  # shards whose copies in the cache were fetched again
         self._store: Store | None = None
-        self._process = 0  # whose store and stream they are
+        self._process = 0  # that opened the store and the stream
         self._shard = ""
         self._stream: BinaryIO | None = None
 
     def read(self, place: ClipPlace, *, check: bool = False) -> dict[str, bytes]:
-        """The members of the clip at `place`: suffix (`frame_00.jpg`) to bytes.
+        """Return the members of the clip at `place`: suffix (`frame_00.jpg`) to bytes.
 
-        `check` compares the bytes with the manifest's hash. Raises StgcmaError naming the shard when it is
-        missing, cut, or holds something else.
+        `check` compares the bytes with the manifest's hash. Raises StgcmaError, naming the shard, when it is
+        missing, cut, or holds other content.
         """
         try:
             return self._read(place, check=check)
@@ -115,10 +141,10 @@ class ClipReader:
         return members
 
     def read_member(self, place: ClipPlace, suffix: str) -> bytes:
-        """One member of the clip at `place`, e.g. `frame_00.jpg`; of the others only the headers are read.
+        """Return one member of the clip at `place`, e.g. `frame_00.jpg`; of others only headers are read.
 
-        Its hash is not compared: the manifest has that of the whole clip. Raises StgcmaError as `read`, and
-        when the clip has no such member.
+        No hash is compared, since the manifest has that of the whole clip. Raises StgcmaError as `read` does,
+        and when the clip has no such member.
         """
         try:
             return self._read_member(place, suffix)
@@ -141,7 +167,7 @@ class ClipReader:
         raise StgcmaError(f"{where}: {place.key} has no {suffix}")
 
     def close(self) -> None:
-        """Closes the open shard."""
+        """Close the open shard."""
         if self._stream is not None:
             self._stream.close()
         self._shard, self._stream = "", None
@@ -149,22 +175,22 @@ class ClipReader:
     def __reduce__(self) -> tuple[Any, tuple[Location]]:
         return partial(ClipReader, cache=self.cache, ahead_bytes=self.ahead_bytes), (self.folder,)
 
-    def _here(self) -> Store:
-        """The store, opened in this process: a forked one would share its parent's place in the file."""
+    def _opened(self) -> Store:
+        """Return the store, opened in this process: a fork would share the parent's position in the file."""
         if self._store is None or self._process != os.getpid():
             self._shard, self._stream = "", None
             self._store, self._process = open_store(self.folder), os.getpid()
         return self._store
 
     def _where(self, shard: str) -> str:
-        return self._here().where(f"{SHARD_FOLDER}/{shard}")
+        return self._opened().where(f"{SHARD_FOLDER}/{shard}")
 
     def _read_extent(self, place: ClipPlace) -> bytes:
         return self._read_bytes(place, place.offset_bytes, place.size_bytes)
 
     def _read_bytes(self, place: ClipPlace, offset: int, size: int) -> bytes:
-        """The `size` bytes from byte `offset` of the shard of `place`."""
-        store = self._here()
+        """Return `size` bytes from byte `offset` of the shard of `place`."""
+        store = self._opened()
         if self._stream is None or place.shard != self._shard:
             self.close()
             try:
@@ -190,8 +216,8 @@ class ClipReader:
         return stream
 
     def _renew(self, shard: str) -> bool:
-        """Fetches a shard anew whose copy in the cache is damaged; False when that is not the cause."""
-        store = self._here()
+        """Fetch a shard again whose copy in the cache is damaged; return False when that is not the cause."""
+        store = self._opened()
         if self.cache is None or not isinstance(store, ObjectStore) or shard != self._shard:
             return False
         if shard in self._renewed:
@@ -203,13 +229,13 @@ class ClipReader:
 
 
 def small_members(store: Store, name: str, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """The members of the shard `name` that have one of `suffixes`: (suffix, bytes), the others skipped over.
+    """Yield the members of the shard `name` with one of `suffixes` as (suffix, bytes).
 
     Raises StgcmaError naming the shard when it is missing or damaged.
     """
     where = store.where(name)
     try:
-        # Of an object, every read is a request: of many small members it is fetched by the megabyte.
+        # Every read of an object is a request, so small members are fetched by the megabyte.
         with io.BufferedReader(store.open(name), 1 << 20) as stream:  # type: ignore[type-var]
             for member, content in stream_members(stream, store.size_bytes(name) or 0, frozenset(suffixes)):
                 yield member.partition(".")[2], content

@@ -30,7 +30,8 @@ from ...shards.schema import (
     shard_name,
 )
 from ...shards.storage import Location, Store, open_store
-from ...shards.verification import DUPLICATE_KEY, shard_faults
+from ...shards.table_checks import DUPLICATE_KEY
+from ...shards.verification import shard_faults
 from ...shards.writer import end_of_archive
 from ..samples.sample import add_sums, fbank_sums
 from .shard_plan import ShardTask

@@ -13,11 +13,22 @@ from .raw_storage import ClipMaker, opened_raw
 from .shard_plan import limited
 
 
-def preprocess(name: str, raw: Location, out: Location, options: Options) -> Outcome:
-    """Makes the shard directory `out` of the collection `name` under `raw`; both are folders or URLs.
+def preprocess(name: str, raw: Location, out: Location, options: Options | None = None) -> Outcome:
+    """Make a shard directory of a collection. A clip that cannot be read is quarantined.
 
-    Raises InputError for a wrong request or collection; a clip that cannot be read is quarantined.
+    An interrupted run continues when it is repeated; a complete directory is left as it is.
+
+    Args:
+        name: one of `COLLECTIONS.names`.
+        raw: the collection as its authors ship it, a folder or an fsspec URL.
+        out: the directory to write, a folder or an fsspec URL.
+        options: features, workers and policies.
+
+    Raises:
+        InputError: for a wrong request, a collection in another layout, or `out` with other content.
+        StgcmaError: when `out` cannot be written.
     """
+    options = options or Options()
     read = COLLECTIONS[name].read
     with opened_raw(raw, name) as (folder, url):
         folder = folder.absolute() if options.engine == "ray" else folder
