@@ -79,7 +79,7 @@ def test_what_is_to_be_extended_is_where_the_page_says():
             if _DEFINED.fullmatch(code) and files:
                 assert code.removesuffix("()") in known, f"{code} is not in {', '.join(map(str, files))}"
                 checked += 1
-    assert checked > 10
+    assert checked > 5
 
 
 def source_texts():
