@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "shards": set(),
     "model": set(),
     "preprocess": {"shards"},
-    "train": {"shards", "model"},
+    "train": {"figures", "shards", "model"},
     "pages": {"figures", "train", "shards", "model", "preprocess"},
     "predict": {"figures", "shards", "model", "preprocess", "train"},
     "doctor": {"figures", "preprocess", "model"},

@@ -12,6 +12,7 @@ from rich.progress import TaskID
 from torch.amp.grad_scaler import GradScaler
 
 from ..console import message, progress
+from ..figures import percent
 from ..model import STGCMA, save_checkpoint
 from .batch import Batch, batches
 from .config import RunConfig
@@ -228,7 +229,7 @@ class Trainer:
                 save_checkpoint(self._model, folder, backbone_folder=self._run.path)
         state.epoch, state.batch, state.totals = state.epoch + 1, 0, Totals()
         self._save_state()
-        return f"loss {loss:.3f}", f"train {trained:.1%} · {split} {selected:.1%}"
+        return f"loss {loss:.3f}", f"train {percent(trained, 1)} · {split} {percent(selected, 1)}"
 
     def _write_summary(self) -> TrainSummary:
         trainable, total = count_parameters(self._model)
