@@ -98,7 +98,7 @@ def features_of(config: RunConfig) -> tuple[str, ...]:
     """Return the fbank kinds that a run's backbone needs."""
     from .model import preset_config
 
-    member = f"fbank_{preset_config(config.preset, **architecture(config)).audio_shape[1]}"
+    member = preset_config(config.preset, **architecture(config)).backbone.fbank
     if member not in FBANK_KINDS:
         raise InputError(f"preset {config.preset} takes {member}, preprocess makes {', '.join(FBANK_KINDS)}")
     return (member,)

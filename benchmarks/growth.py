@@ -91,7 +91,7 @@ def _head_step(preset: str, side: int, kind: str) -> Callable[[], None]:
 
     torch.manual_seed(0)
     model = build_model(preset, "random")
-    head, frames, width = model.head.train(), model.config.frames, model.config.width
+    head, frames, width = model.head.train(), model.config.frames, model.config.backbone.width
     stages = [
         torch.randn(frames, max(side >> stage, 1), max(side >> stage, 1), width << stage)
         for stage in range(4)

@@ -22,9 +22,9 @@ States = dict[str, Tensor]
 def naive_forward(model: STGCMA, **inputs: Tensor) -> dict[str, Tensor]:
     """What `model(**inputs)` returns, for any task and modality; inputs are not checked."""
     encoder: Any = model.encoder
-    clip = model.config.backbone == "clip"
     x: States = {m: encoder._stem(m, inputs[m]) for m in model.config.modalities}
-    encoded = clip_encoder(encoder, x) if clip else swin_encoder(encoder, x, model.config.frames)
+    encode = {"clip": clip_encoder, "swin": swin_encoder}[model.config.backbone.family]
+    encoded = encode(encoder, x, model.config.frames)
     if model.config.task == "avs":
         return avs_head(model.head, encoded)
     if model.config.task == "avqa":
@@ -58,7 +58,7 @@ def adapt(step: Any, gates: Any, tokens: States) -> States:
     return {m: step[m].fc2(hidden) for m, hidden in u.items()}
 
 
-def clip_encoder(encoder: Any, x: States) -> Any:
+def clip_encoder(encoder: Any, x: States, _steps: int) -> Any:
     """All blocks of a CLIP; `x` holds `[B, T, N, D]` by modality."""
     from stgcma.model.backbones.encoder import Encoded
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 import torchaudio
 from PIL import Image
-from stgcma.model.inputs import IMAGE_MEAN, IMAGE_STD
+from stgcma.model.records import IMAGENET_MEAN, IMAGENET_STD
 from stgcma.preprocess.collections.specification import FBANK_ALIASES, FBANK_KINDS, FbankKind
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.train.config import DataConfig
@@ -71,7 +71,7 @@ class OnTheFly:
 
         self.folders, self.kind, self.mean, self.std = folders, FBANK_KINDS[FBANK_ALIASES[kind]], mean, std
         self.mixed = np.random.default_rng(0)
-        pixels = {"input_size": 224, "interpolation": "bicubic", "mean": IMAGE_MEAN, "std": IMAGE_STD}
+        pixels = {"input_size": 224, "interpolation": "bicubic", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
         self.plain = create_transform(**pixels, crop_pct=1.0)
         self.augment = create_transform(
             **pixels,

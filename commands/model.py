@@ -34,8 +34,8 @@ def presets() -> None:
     rows = []
     for name in PRESET_NAMES:
         config = preset_config(name)
-        depth = "-".join(map(str, config.depths))
-        backbone = f"{config.backbone}, {config.width} wide, {depth} deep"
+        depth = "-".join(map(str, config.backbone.depths))
+        backbone = f"{config.backbone.family}, {config.backbone.width} wide, {depth} deep"
         counts = count_parameters(config)
         trained = counts["adapter"] + counts["head"]
         rows.append((name, config.task, backbone, f"{trained:,}", f"{sum(counts.values()):,}"))
@@ -90,5 +90,5 @@ def import_reference(
     from ..model import import_reference as convert
 
     config = convert(file, out, heads=heads, modality=modality.value if modality else None)
-    backbone = f"{config.backbone} {config.width} wide"
+    backbone = f"{config.backbone.family} {config.backbone.width} wide"
     typer.echo(f"{out}: {config.task}, {backbone}, {config.modality}, {config.frames} frames")

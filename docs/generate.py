@@ -104,9 +104,10 @@ def _preset_rows() -> Iterator[str]:
     for name in PRESET_NAMES:
         config = preset_config(name)
         counts = count_parameters(config)
-        depth = "-".join(map(str, config.depths))
-        backbone = f"{config.backbone}, {config.width} wide, {depth} deep, patch {config.patch}"
-        ratio = " ".join(f"{ratio:g}" for ratio in config.adapter_ratio)
+        depth = "-".join(map(str, config.backbone.depths))
+        record = config.backbone
+        backbone = f"{record.family}, {record.width} wide, {depth} deep, patch {record.patch}"
+        ratio = " ".join(f"{ratio:g}" for ratio in config.options()["adapter_ratio"])
         trained = counts["adapter"] + counts["head"]
         yield f"| `{name}` | {backbone} | {ratio} | {trained:,} | {sum(counts.values()):,} |"
 

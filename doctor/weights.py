@@ -25,7 +25,7 @@ def find_cached(_: object = None) -> Cached:
 
     found: Cached = {}
     for preset in PRESET_NAMES:
-        name = preset_config(preset).timm_name
+        name = preset_config(preset).backbone.timm_name
         if name is None:
             continue
         if name not in found:

@@ -1,4 +1,4 @@
-"""What a model costs: parameters by group, arithmetic and memory, all without computing anything.
+"""A model's parameters by group, its arithmetic and memory, without computing anything.
 
 Parameters and arithmetic are counted on the meta device. Memory is the highest sum of live tensors while one
 clip goes through a model of fake tensors, which have shapes and lifetimes but no content.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,16 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from .config import ModelConfig
+from .config import ModelConfig, option_names
 from .network import STGCMA
 from .presets import preset_config
+from .records import InputSpec
 
 _ADAM_STATES = 2
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One model's account. Memory is in float32, for one clip, on one device."""
+    """One model's account. Memory is for float32, one clip and one device."""
 
     config: ModelConfig
     parameters: dict[str, int]
@@ -42,19 +43,24 @@ class ModelSummary:
     """Weights, activations, gradients and Adam's two states, one training step."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The account as JSON has it."""
-        return {**asdict(self), "config": self.config.to_dict()}
+        """Return the account as JSON has it.
+
+        The configuration is given as flat options; those of other tasks and families are null.
+        """
+        options = dict.fromkeys(option_names()) | self.config.options()
+        account = {name: value for name, value in vars(self).items() if name != "config"}
+        return {"config": options, **account}
 
 
 def describe(model: str | ModelConfig | STGCMA, **overrides: Any) -> ModelSummary:
-    """The account of a preset, a configuration or a model; nothing is allocated or computed.
+    """Count the parameters, operations and memory of a model; nothing is allocated or computed.
 
     Args:
-        model: what to describe.
-        overrides: fields of `ModelConfig` that a preset or a configuration gets first.
+        model: the name of a preset, a configuration or a model.
+        overrides: options that are changed first, as in `ModelConfig.replace`.
 
     Raises:
-        InputError: an unknown preset or field, or a value that does not fit.
+        InputError: an unknown preset or option, or a value that does not fit.
     """
     if isinstance(model, str):
         config = preset_config(model, **overrides)
@@ -75,7 +81,7 @@ def describe(model: str | ModelConfig | STGCMA, **overrides: Any) -> ModelSummar
 
 
 def count_parameters(config: ModelConfig) -> dict[str, int]:
-    """Parameters of the groups `frozen`, `adapter` and `head`."""
+    """Count the parameters of the groups `frozen`, `adapter` and `head`."""
     model = _on_meta(config)
     groups = {name: _size(group) for name, group in model.parameter_groups().items()}
     return {"frozen": _size(model.frozen_tensors()), **groups}
@@ -91,12 +97,14 @@ def _on_meta(config: ModelConfig) -> STGCMA:
 
 
 def _inputs(config: ModelConfig, device: str, *, training: bool) -> dict[str, Tensor]:
-    """Empty inputs of one clip; `negative` only while training."""
+    """Return empty inputs of one clip; optional ones only for training."""
     shapes: dict[str, Any] = config.input_shapes(1)
+    specs = {name: config.head_inputs.get(name, InputSpec(())) for name in shapes}
+    dtypes = {name: torch.int64 if spec.integers else torch.float32 for name, spec in specs.items()}
     return {
-        name: torch.zeros(shape, device=device, dtype=torch.int64 if name == "question" else torch.float32)
+        name: torch.zeros(shape, device=device, dtype=dtypes[name])
         for name, shape in shapes.items()
-        if training or name != "negative"
+        if training or not specs[name].optional
     }
 
 
@@ -109,7 +117,7 @@ def _forward_flops(config: ModelConfig) -> int:
 
 
 def _peak_bytes(config: ModelConfig, *, training: bool) -> int:
-    """Peak of the live tensors that a pass over one clip makes, weights not counted."""
+    """Return the peak of the live tensors that a pass over one clip makes, weights not counted."""
     model = _on_meta(config).train(training)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
@@ -124,7 +132,7 @@ def _peak_bytes(config: ModelConfig, *, training: bool) -> int:
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base is untyped
-    """Sums the storages that operations make, from their making to their release."""
+    """Sums the storages that operations make, from their creation to their release."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""From a preset or a configuration to a model."""
+"""Make a model from a preset or a configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .weights import fill_backbone
 
 
 def build_model(preset: str, weights: str | Path | None = None, **overrides: Any) -> STGCMA:
-    """A new model of a preset, its adapters untrained.
+    """Make a model of a preset, its adapters untrained.
 
     Args:
         preset: a name of `PRESET_NAMES`.
@@ -21,23 +21,24 @@ def build_model(preset: str, weights: str | Path | None = None, **overrides: Any
             the hub; a path names a local file: OpenAI's CLIP `.pt`, Microsoft's Swin `.pth`, or timm's
             weights as `.pth` or `.safetensors`; `"random"` draws them from `backbone_seed`. None draws them
             too, and warns where the preset has published weights.
-        overrides: fields of `ModelConfig`, such as `modality=`, `frames=`, `classes=`, `adapter_ratio=`.
+        overrides: options of `ModelConfig.options`, such as `modality=`, `frames=`, `classes=`,
+            `adapter_ratio=`, or `backbone=` with the name of another backbone.
 
     Raises:
-        InputError: an unknown preset or field, a value that does not fit, a file that does not fit.
+        InputError: an unknown preset or option, a value that does not fit, a file that does not fit.
     """
     config = preset_config(preset, **overrides)
-    if weights is None and config.timm_name is not None:
+    if weights is None and config.backbone.timm_name is not None:
         warnings.warn(
             f"the frozen backbone of {preset} is drawn at random; weights='timm' loads the published weights "
-            f"({config.timm_name}), weights='random' says that random ones are wanted",
+            f"({config.backbone.timm_name}), weights='random' says that random ones are wanted",
             stacklevel=2,
         )
     return build_from_config(config, weights=weights)
 
 
 def build_from_config(config: ModelConfig, weights: str | Path | None = None) -> STGCMA:
-    """As `build_model`, from a whole configuration."""
+    """Make a model of a configuration; otherwise as `build_model`."""
     model = STGCMA(config, backbone_device="meta")
     fill_backbone(model, weights)
     return model

@@ -1,4 +1,4 @@
-"""What a model is made of: one frozen, checked, JSON-able record.
+"""A model's configuration: one frozen, checked, JSON-able record of a backbone, an adapter and a head.
 
 Dimension letters, here and in every file of this package:
 `B` clips, `T` time steps, `N` tokens of one frame or one audio segment, `D` width, `h` bottleneck width
@@ -9,90 +9,78 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
+from .adapters import ADAPTERS
+from .backbones import FAMILIES, find_backbone
+from .checks import check_choice, check_flag, is_integer
+from .heads import HEADS
+from .records import AdapterConfig, BackboneConfig, HeadConfig, InputSpec, to_dict
 
-TASKS = ("ave", "avs", "avqa")
-BACKBONES = ("clip", "swin")
 MODALITIES = ("av", "av-nofusion", "video", "audio")
 LARGEST_FRAMES = 32
-QUESTION_WORDS = 14
-IN_CHANNELS = {"video": 3, "audio": 1}
+COLOURS = 3
+# The adapter of all checkpoints that do not name theirs.
+_FIRST_ADAPTER = "stg-cma"
 
-
-# A configuration may come from a stranger's checkpoint; no published model comes near to these.
-_MOST = {
-    "width": 16_384,
-    "patch": 1024,
-    "image_size": 1024,
-    "window": 32,
-    "classes": 10_000_000,
-    "vocabulary": 10_000_000,
-    "answers": 10_000_000,
-    "mask_channels": 65_536,
+# Options have the names of the records' fields, but for these: (record, field) → option.
+_OPTIONS = {
+    ("backbone", "seed"): "backbone_seed",
+    ("adapter", "ratio"): "adapter_ratio",
 }
-_MOST_IN_LIST = {"depths": 256, "heads": 1024, "audio_shape": 4096}
-_MOST_RATIO = 16
+_SHARED = ("frames", "modality", "checkpointing")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The architecture, checked when made.
+    """The architecture, checked when made. Raises InputError naming the field, its value, what is allowed.
 
-    `width`, `depths` and `heads` describe the frozen backbone: a CLIP ViT has one stage (`depths=(12,)`),
-    a Swin four, whose width doubles from each to the next. `adapter_ratio` holds h / D per stage; one
-    number stands for all stages.
-
-    Raises `InputError` naming the field, its value and what is allowed.
+    Attributes:
+        backbone: the frozen transformer.
+        adapter: the trained part of its blocks.
+        head: the task.
+        frames: T, the time steps of a clip.
+        modality: `av`; `av-nofusion`, both without exchange; `video`; `audio`.
+        checkpointing: recompute each block's activations in the backward pass instead of keeping them.
     """
 
-    task: str
-    backbone: str
-    width: int
-    depths: tuple[int, ...]
-    heads: tuple[int, ...]
-    patch: int
-    adapter_ratio: tuple[float, ...]
+    backbone: BackboneConfig
+    adapter: AdapterConfig
+    head: HeadConfig
     frames: int
-    audio_shape: tuple[int, int]
-    """`(F, M)` of one audio segment: time frames × mel bins."""
-    image_size: int = 224
-    window: int = 7
-    """Side of Swin's attention window, in tokens; CLIP has none."""
     modality: str = "av"
-    temporal: bool = True
-    """Off, every time step stands alone: there is no attention over time, and so no adapters, no bias tables
-    and, in CLIP, no temporal embedding either, which serves that attention."""
-    spatial: bool = True
-    global_: bool = True
-    drop_path: float = 0.2
-    """Rate in the last block; it grows linearly from 0 over all blocks."""
-    classes: int = 29
-    vocabulary: int = 93
-    answers: int = 42
-    mask_channels: int = 256
-    """Width of the AVS head; a multiple of 8."""
     checkpointing: bool = False
-    """Recompute each block's activations in the backward pass instead of keeping them."""
-    backbone_seed: int = 0
-    """Draws the frozen weights where no pre-trained ones are given."""
-    timm_name: str | None = None
-    """The published weights that `weights="timm"` means."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depths", _integers("depths", self.depths))
-        object.__setattr__(self, "heads", _integers("heads", self.heads))
-        object.__setattr__(self, "audio_shape", _integers("audio_shape", self.audio_shape))
-        _check_choices(self)
-        _check_stages(self)
-        object.__setattr__(self, "adapter_ratio", _ratios(self.adapter_ratio, len(self.depths)))
-        _check_numbers(self)
-        _check_shapes(self)
+        check_choice("modality", self.modality, MODALITIES)
+        check_flag("checkpointing", self.checkpointing)
+        if not is_integer(self.frames):
+            raise InputError(f"frames: {self.frames!r}, expected an integer from 1 to {LARGEST_FRAMES}")
+        if not 1 <= self.frames <= LARGEST_FRAMES:
+            raise InputError(f"frames: {self.frames}, expected 1 to {LARGEST_FRAMES}")
+        if self.head.needs_both and len(self.modalities) == 1:
+            raise InputError(
+                f"modality: {self.modality!r}, expected av or av-nofusion: {self.task} needs both"
+            )
+        if not self.head.needs <= self.backbone.provides:
+            able = [name for name, family in FAMILIES.items() if self.head.needs <= family.config.provides]
+            raise InputError(
+                f"backbone: {self.backbone.family!r}, expected {' or '.join(able)} for {self.task}"
+            )
+        object.__setattr__(self, "adapter", self.adapter.fitted(self.backbone))
+
+    @property
+    def task(self) -> str:
+        """Name of the head."""
+        return self.head.task
+
+    @property
+    def audio_shape(self) -> tuple[int, int]:
+        """`(F, M)` of one audio segment, the backbone's."""
+        return self.backbone.audio_shape
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -107,51 +95,140 @@ class ModelConfig:
     @property
     def feature_width(self) -> int:
         """Width of the encoder's output tokens."""
-        return self.width << (len(self.depths) - 1)
+        return self.backbone.widths[-1]
 
     @property
-    def audio_grid(self) -> tuple[int, int]:
-        """Audio patches `(in time, in frequency)`; a remainder smaller than a patch is not read."""
-        return self.audio_shape[0] // self.patch, self.audio_shape[1] // self.patch
+    def head_inputs(self) -> dict[str, InputSpec]:
+        """The inputs of the head besides frames and sound, by name."""
+        return self.head.inputs(self._frame_shape)
+
+    @property
+    def _frame_shape(self) -> tuple[int, ...]:
+        return self.frames, COLOURS, self.backbone.image_size, self.backbone.image_size
 
     def input_shapes(self, batch: int | str = "B") -> dict[str, tuple[int | str, ...]]:
-        """The shape of every input the model can take, with `batch` for the number of clips."""
-        frame = (batch, self.frames, IN_CHANNELS["video"], self.image_size, self.image_size)
+        """Return the shape of every input the model can take, with `batch` for the number of clips."""
         shapes: dict[str, tuple[int | str, ...]] = {}
         if "video" in self.modalities:
-            shapes["video"] = frame
+            shapes["video"] = (batch, *self._frame_shape)
         if "audio" in self.modalities:
             shapes["audio"] = (batch, self.frames, *self.audio_shape)
-        if self.task == "avqa":
-            shapes["question"] = (batch, QUESTION_WORDS)
-            shapes["negative"] = frame
-        return shapes
+        return shapes | {name: (batch, *spec.shape) for name, spec in self.head_inputs.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them: tuples become lists."""
+        """Return the records as JSON has them."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            "backbone": {"family": self.backbone.family, **to_dict(self.backbone)},
+            "adapter": {"method": self.adapter.method, **to_dict(self.adapter)},
+            "head": {"task": self.head.task, **to_dict(self.head)},
+            **{name: getattr(self, name) for name in _SHARED},
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ModelConfig:
-        """The inverse of `to_dict`; an unknown or a missing field is an `InputError`."""
+        """Return the configuration of `to_dict`, or of the flat options that version 0.1 wrote.
+
+        Raises InputError for an unknown, a missing or a wrong field. Flat options of another task's head, or
+        of another family, are left out: version 0.1 wrote them all.
+        """
+        if isinstance(fields.get("backbone"), Mapping):
+            return cls._from_records(fields)
         check_fields(fields)
-        required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
-        if missing := [name for name in required if name not in fields]:
+        return cls._from_options(fields)
+
+    @classmethod
+    def _from_records(cls, fields: Mapping[str, Any]) -> ModelConfig:
+        known = ("backbone", "adapter", "head", *_SHARED)
+        if unknown := [name for name in fields if name not in known]:
+            raise InputError(
+                f"model configuration: {', '.join(unknown)} not known, expected {', '.join(known)}"
+            )
+        if faulty := [name for name in known[:3] if not isinstance(fields.get(name), Mapping)]:
+            raise InputError(f"model configuration: {', '.join(faulty)} missing")
+        kinds = _kinds(
+            fields["backbone"].get("family"), fields["adapter"].get("method"), fields["head"].get("task")
+        )
+        records: dict[str, Any] = {}
+        for (name, kind), key in zip(kinds.items(), ("family", "method", "task"), strict=True):
+            given = {field: value for field, value in fields[name].items() if field != key}
+            if unknown := [field for field in given if field not in _field_names(kind)]:
+                raise InputError(f"model configuration: {name}.{unknown[0]} not known")
+            records[name] = given
+        shared = {name: fields[name] for name in _SHARED if name in fields}
+        return cls._made(kinds, records, shared)
+
+    @classmethod
+    def _from_options(cls, options: Mapping[str, Any]) -> ModelConfig:
+        """Return the configuration of flat options, of which those of other kinds are left out."""
+        if missing := [name for name in ("task", "backbone") if name not in options]:
             raise InputError(f"model configuration: {', '.join(missing)} missing")
-        return cls(**fields)
+        kinds = _kinds(options["backbone"], options.get("adapter", _FIRST_ADAPTER), options["task"])
+        records = {
+            name: {f: options[o] for f, o in _option_names(name, kind) if o in options}
+            for name, kind in kinds.items()
+        }
+        shared = {name: options[name] for name in _SHARED if name in options}
+        return cls._made(kinds, records, shared)
+
+    @classmethod
+    def _made(
+        cls, kinds: Mapping[str, type], records: Mapping[str, dict[str, Any]], shared: dict[str, Any]
+    ) -> ModelConfig:
+        missing = [
+            dict(_option_names(name, kind))[field]
+            for name, kind in kinds.items()
+            for field in _field_names(kind, required=True)
+            if field not in records[name]
+        ]
+        missing += [
+            name for name in _field_names(cls, required=True) if name in _SHARED and name not in shared
+        ]
+        if missing:
+            raise InputError(f"model configuration: {', '.join(missing)} missing")
+        return cls(**{name: kind(**records[name]) for name, kind in kinds.items()}, **shared)
+
+    def options(self) -> dict[str, Any]:
+        """Return the configuration as flat options, which `replace`, `build_model` and `--set` take."""
+        options = {"task": self.task, **_backbone_options(self.backbone), "adapter": self.adapter.method}
+        for name in ("adapter", "head"):
+            record = getattr(self, name)
+            options.update({o: getattr(record, f) for f, o in _option_names(name, type(record))})
+        return options | {name: getattr(self, name) for name in _SHARED}
+
+    @classmethod
+    def made_of(cls, backbone: BackboneConfig, **options: Any) -> ModelConfig:
+        """Return the configuration of a backbone's record and flat options."""
+        return cls._from_options({**_backbone_options(backbone), **options})
 
     def replace(self, **overrides: Any) -> ModelConfig:
-        """A copy with some fields changed; an unknown name is an `InputError`."""
+        """Return a copy with some options changed.
+
+        `backbone=` takes the name of a backbone, such as `clip-l14`. Raises InputError for an unknown option,
+        naming the nearest, and for one that this task, adapter or backbone does not have.
+        """
         check_fields(overrides)
-        return dataclasses.replace(self, **overrides)
+        options = self.options()
+        if overrides.get("backbone", self.backbone.family) != self.backbone.family:
+            backbone = find_backbone(overrides["backbone"])
+            options |= _backbone_options(backbone)
+            overrides = {**overrides, "backbone": backbone.family}
+        config = self._from_options(options | overrides)
+        if foreign := [name for name in overrides if name not in config.options()]:
+            raise InputError(
+                f"model option {foreign[0]!r} does not exist for the task {config.task}, the backbone "
+                f"{config.backbone.family} and the adapter {config.adapter.method}"
+            )
+        return config
+
+
+def _backbone_options(backbone: BackboneConfig) -> dict[str, Any]:
+    fields = {o: getattr(backbone, f) for f, o in _option_names("backbone", type(backbone))}
+    return {"backbone": backbone.family, **fields}
 
 
 def check_fields(names: Mapping[str, Any]) -> None:
-    """Refuses a name that no field has, and says which field comes nearest."""
-    known = [field.name for field in dataclasses.fields(ModelConfig)]
+    """Refuse a name that no configuration has as an option; the error names the nearest option."""
+    known = option_names()
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -159,108 +236,33 @@ def check_fields(names: Mapping[str, Any]) -> None:
             raise InputError(f"model option {name!r} does not exist; {hint}")
 
 
-def _integers(name: str, value: Any) -> tuple[int, ...]:
-    items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not items or any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in items):
-        raise InputError(f"{name}: {value!r}, expected positive integers")
-    if max(items) > _MOST_IN_LIST[name]:
-        raise InputError(f"{name}: {value!r}, expected at most {_MOST_IN_LIST[name]}")
-    return items
+def option_names() -> tuple[str, ...]:
+    """Return the options of all backbone families, adapters and heads."""
+    kinds: list[tuple[str, type]] = [("backbone", family.config) for _, family in FAMILIES.items()]
+    kinds += [("adapter", method.config) for _, method in ADAPTERS.items()]
+    kinds += [("head", head.config) for _, head in HEADS.items()]
+    options = [option for name, kind in kinds for _, option in _option_names(name, kind)]
+    return tuple(dict.fromkeys(["task", "backbone", "adapter", *_SHARED, *options]))
 
 
-def _ratios(value: Any, stages: int) -> tuple[float, ...]:
-    items = tuple(value) if isinstance(value, (list, tuple)) else (value,) * stages
-    if len(items) == 1:
-        items *= stages
-    numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in items)
-    if len(items) != stages or not numbers or not all(0 < item < math.inf for item in items):
-        raise InputError(f"adapter_ratio: {value!r}, expected one number above 0, or {stages} of them")
-    if max(items) > _MOST_RATIO:
-        raise InputError(f"adapter_ratio: {value!r}, expected at most {_MOST_RATIO}")
-    return tuple(float(item) for item in items)
+def _option_names(record: str, kind: type) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a record class, each with the name of its option."""
+    for field in _field_names(kind):
+        yield field, _OPTIONS.get((record, field), field)
 
 
-def _check_choices(config: ModelConfig) -> None:
-    for name, allowed in (("task", TASKS), ("backbone", BACKBONES), ("modality", MODALITIES)):
-        value = getattr(config, name)
-        if value not in allowed:
-            raise InputError(f"{name}: {value!r}, expected one of {', '.join(allowed)}")
-    for name in ("temporal", "spatial", "global_", "checkpointing"):
-        if not isinstance(getattr(config, name), bool):
-            raise InputError(f"{name}: {getattr(config, name)!r}, expected true or false")
-    if config.task != "ave" and len(config.modalities) == 1:
-        raise InputError(
-            f"modality: {config.modality!r}, expected av or av-nofusion: {config.task} needs both"
-        )
-    if config.task != "ave" and config.backbone != "swin":
-        raise InputError(f"backbone: {config.backbone!r}, expected swin for {config.task}")
+def _field_names(kind: type, *, required: bool = False) -> list[str]:
+    fields = dataclasses.fields(kind)
+    return [field.name for field in fields if not required or field.default is dataclasses.MISSING]
 
 
-def _check_numbers(config: ModelConfig) -> None:
-    for name, most in _MOST.items():
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}: {value!r}, expected a positive integer")
-        if value > most:
-            raise InputError(f"{name}: {value}, expected at most {most}")
-    if config.mask_channels % 8:
-        raise InputError(f"mask_channels: {config.mask_channels}, expected a multiple of 8")
-    if isinstance(config.frames, bool) or not isinstance(config.frames, int):
-        raise InputError(f"frames: {config.frames!r}, expected an integer from 1 to {LARGEST_FRAMES}")
-    if not 1 <= config.frames <= LARGEST_FRAMES:
-        raise InputError(f"frames: {config.frames}, expected 1 to {LARGEST_FRAMES}")
-    if not isinstance(config.drop_path, (int, float)) or not 0 <= config.drop_path < 1:
-        raise InputError(f"drop_path: {config.drop_path!r}, expected a number of at least 0 and below 1")
-    if isinstance(config.backbone_seed, bool) or not isinstance(config.backbone_seed, int):
-        raise InputError(f"backbone_seed: {config.backbone_seed!r}, expected an integer")
-    if not -(2**63) <= config.backbone_seed < 2**64:
-        raise InputError(f"backbone_seed: {config.backbone_seed}, expected -2^63 to 2^64 - 1")
-    if config.timm_name is not None and not _is_timm_name(config.timm_name):
-        # Other names make timm fetch, and trust, whatever they point to.
-        raise InputError(f"timm_name: {config.timm_name!r}, expected the name of a model in timm")
-
-
-def _is_timm_name(name: object) -> bool:
-    return isinstance(name, str) and re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name) is not None
-
-
-def _check_stages(config: ModelConfig) -> None:
-    stages = 1 if config.backbone == "clip" else 4
-    for name in ("depths", "heads"):
-        if len(getattr(config, name)) != stages:
-            raise InputError(f"{name}: {getattr(config, name)!r}, expected {stages} for {config.backbone}")
-
-
-def _check_shapes(config: ModelConfig) -> None:
-    for stage, (heads, ratio) in enumerate(zip(config.heads, config.adapter_ratio, strict=True)):
-        width = config.width * 2**stage
-        if width % heads:
-            raise InputError(
-                f"heads: {config.heads!r}, expected divisors of the widths; {width} % {heads} ≠ 0"
-            )
-        if int(width * ratio) < 1:
-            raise InputError(f"adapter_ratio: {ratio!r}, expected at least 1/{width} of width {width}")
-    if config.image_size % config.patch:
-        raise InputError(f"image_size: {config.image_size}, expected a multiple of the patch {config.patch}")
-    if len(config.audio_shape) != 2 or min(config.audio_grid) < 1:
-        raise InputError(
-            f"audio_shape: {config.audio_shape!r}, expected (time frames, mel bins), both ≥ {config.patch}"
-        )
-    if config.backbone == "swin":
-        _check_windows(config)
-
-
-def _check_windows(config: ModelConfig) -> None:
-    if config.audio_shape != (config.image_size, config.image_size):
-        raise InputError(
-            f"audio_shape: {config.audio_shape!r}, expected {(config.image_size, config.image_size)}: "
-            "Swin's windows cover audio and frames alike"
-        )
-    side = config.image_size // config.patch
-    for stage in range(len(config.depths)):
-        if (side > config.window and side % config.window) or (stage < 3 and side % 2):
-            raise InputError(
-                f"image_size: {config.image_size}, expected a grid that halves three times and that windows "
-                f"of {config.window} tile; stage {stage + 1} has {side}×{side} tokens"
-            )
-        side //= 2
+def _kinds(family: Any, method: Any, task: Any) -> dict[str, type]:
+    """Return the record classes of a family, an adapter method and a task."""
+    check_choice("task", task, HEADS.names)
+    check_choice("backbone", family, FAMILIES.names)
+    check_choice("adapter", method, ADAPTERS.names)
+    return {
+        "backbone": FAMILIES[family].config,
+        "adapter": ADAPTERS[method].config,
+        "head": HEADS[task].config,
+    }

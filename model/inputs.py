@@ -9,14 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from .config import QUESTION_WORDS
+from .heads.avqa import QUESTION_WORDS
 from .network import STGCMA
 
-# ImageNet statistics, which the backbones were trained with.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 PADDING = 0
-"""The id of what is no word, and of words that training never met."""
+"""The id of the padding, and of words that training did not have."""
 
 
 def prepare_inputs(
@@ -26,7 +23,7 @@ def prepare_inputs(
     fbank: Tensor | None = None,
     question: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
-    """Return one clip as `model` takes it; train, evaluate and predict prepare clips with the same functions.
+    """Return one clip as `model` takes it; train, evaluate and predict use the same functions.
 
     Args:
         model: a model that says what it was trained on: of a run, or of a checkpoint of this version.
@@ -78,10 +75,11 @@ def _described(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def normalise_frames(
-    frames: Tensor, mean: Sequence[float] = IMAGE_MEAN, std: Sequence[float] = IMAGE_STD
-) -> Tensor:
-    """RGB frames `[…, 3, H, W]` uint8 → the same shape, float32, `(x / 255 − mean) / std` by channel."""
+def normalise_frames(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """RGB frames `[…, 3, H, W]` uint8 → the same shape, float32, `(x / 255 − mean) / std` by channel.
+
+    `mean` and `std` are `image_mean` and `image_std` of the backbone's record.
+    """
     shape = (3, 1, 1)
     means = torch.tensor(mean, device=frames.device).view(shape)
     stds = torch.tensor(std, device=frames.device).view(shape)
@@ -97,6 +95,6 @@ def normalise_fbank(energies: Tensor, frames: int, mean: float, std: float) -> T
 
 
 def word_ids(words: Sequence[str], vocabulary: Mapping[str, int]) -> list[int]:
-    """The ids of a question's first 14 words, padded to 14; a word unseen in training is the padding."""
+    """Return the ids of a question's first 14 words, padded to 14; an unknown word is the padding."""
     ids = [vocabulary.get(word, PADDING) for word in words[:QUESTION_WORDS]]
     return ids + [PADDING] * (QUESTION_WORDS - len(ids))

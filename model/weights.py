@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, StgcmaError
-from .config import ModelConfig
+from .backbones import FAMILIES
 from .network import STGCMA
-from .reference_names import clip_trunk_names, swin_trunk_names
+from .records import BackboneConfig
 from .tensor_files import (
     check_shapes,
     file_sha256,
@@ -90,7 +90,7 @@ def draw_backbone(model: STGCMA) -> None:
     own init (σ = 0.02) attention is uniform and a deep random network maps every image to nearly the same
     features, from which no adapter can learn anything.
     """
-    generator = torch.Generator().manual_seed(model.config.backbone_seed)
+    generator = torch.Generator().manual_seed(model.config.backbone.seed)
     with torch.no_grad():
         for name, parameter in model.encoder.backbone.named_parameters():
             if parameter.ndim > 1:
@@ -103,13 +103,13 @@ def draw_backbone(model: STGCMA) -> None:
 
 
 def _load_published(model: STGCMA, weights: str | Path) -> None:
-    config = model.config
+    record = model.config.backbone
     if str(weights) == "timm":
-        tensors = _timm_tensors(config)
-        source = {"kind": "timm", "weights": "timm", "timm_name": config.timm_name}
+        tensors = _timm_tensors(record)
+        source = {"kind": "timm", "weights": "timm", "timm_name": record.timm_name}
     else:
         path = Path(weights).absolute()
-        tensors = read_backbone(path, config)
+        tensors = read_backbone(path, record)
         source = {"kind": "file", "weights": str(path), "file_sha256": file_sha256(path)}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     check_shapes(dict(model.encoder.backbone.named_parameters()), shapes, Path(str(weights)))
@@ -118,16 +118,16 @@ def _load_published(model: STGCMA, weights: str | Path) -> None:
     model.backbone_source = source
 
 
-def _timm_tensors(config: ModelConfig) -> dict[str, Tensor]:
-    if config.timm_name is None:
+def _timm_tensors(record: BackboneConfig) -> dict[str, Tensor]:
+    if record.timm_name is None:
         raise InputError("weights: 'timm', but this architecture has no published weights; expected a file")
     try:
         with _quiet("huggingface_hub"):
-            published = timm.create_model(config.timm_name, pretrained=True, num_classes=0)
+            published = timm.create_model(record.timm_name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StgcmaError(
-            f"weights 'timm': {config.timm_name} is not to be had ({reason}); "
+            f"weights 'timm': {record.timm_name} is not to be had ({reason}); "
             "give the file as model.weights, or null for random ones"
         ) from error
     return dict(published.named_parameters())
@@ -145,13 +145,13 @@ def _quiet(library: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def read_backbone(path: Path, config: ModelConfig) -> dict[str, Tensor]:
-    """The backbone's parameters in a file of weights, under timm's names, as float32.
+def read_backbone(path: Path, record: BackboneConfig) -> dict[str, Tensor]:
+    """Read the backbone's parameters in a file of weights, under timm's names, as float32.
 
     Classifiers, the text tower and computed buffers are left out; what remains is not checked here.
     """
-    rename = _clip_names if config.backbone == "clip" else _swin_names
-    tensors = rename(read_state_dict(path, torchscript=config.backbone == "clip"), config)
+    family = FAMILIES[record.family]
+    tensors = family.rename(read_state_dict(path, torchscript=family.torchscript), record)
     return {name: tensor.float() for name, tensor in tensors.items() if not name.startswith("head.")}
 
 
@@ -222,25 +222,3 @@ def _runs_when_read(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         code = [member for member in archive.infolist() if member.filename.lower().endswith(".py")]
         return any(b"__setstate__" in archive.read(member) for member in code)
-
-
-def _clip_names(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    if "visual.class_embedding" in tensors:  # the whole CLIP; only its image tower is of use
-        tensors = {n[len("visual.") :]: t for n, t in tensors.items() if n.startswith("visual.")}
-    if "class_embedding" not in tensors:
-        return tensors
-    names = clip_trunk_names(config.depths[0])
-    renamed = {names.get(name, name): tensor for name, tensor in tensors.items() if name != "proj"}
-    for name, leading in (("cls_token", 2), ("pos_embed", 1)):
-        if name in renamed:
-            renamed[name] = renamed[name].reshape((1,) * leading + tuple(renamed[name].shape))
-    return renamed
-
-
-def _swin_names(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    computed = ("relative_position_index", "attn_mask")
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(computed)}
-    if "layers.0.downsample.reduction.weight" not in tensors:
-        return tensors
-    names = swin_trunk_names(config.depths)
-    return {names.get(name, name): tensor for name, tensor in tensors.items()}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
-from ..model.config import QUESTION_WORDS
+from ..model.heads.avqa import QUESTION_WORDS
 from ..model.inputs import word_ids
 from ..preprocess.collections.questions import QUESTION_MARKS, split_words
 

@@ -125,7 +125,7 @@ def open_run(
     set_tf32(allowed=config.train.tf32)
     task = task_of(info)
     task.check_model(model.config, where=str(path))
-    fbank = f"fbank_{model.config.audio_shape[1]}"
+    fbank = model.config.backbone.fbank
     settings = _settings(info.features, fbank, path)
     window_seconds = _window_seconds(task, settings.sampling, trained.clip_seconds, path)
     with memory_explained("loading the model", chosen, scoring_advice):

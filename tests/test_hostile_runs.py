@@ -231,15 +231,19 @@ def test_a_tensor_of_few_values_that_claims_many_is_refused(tmp_path):
         {"window": 64},
         {"adapter_ratio": 1e6},
         {"vocabulary": 1 << 30},
+        {"answers": 1 << 30},
+        {"classes": 1 << 30, "task": "ave"},
+        {"mask_channels": 1 << 30, "task": "avs"},
+        {"depths": (1, 1, 1 << 20, 1)},
         {"backbone_seed": 1 << 70},
     ],
 )
 def test_sizes_of_no_model_are_refused(changes):
-    fields = {"task": "ave", "backbone": "clip", "width": 16, "depths": (1,), "heads": (2,), "patch": 16}
-    fields |= {"adapter_ratio": 0.25, "frames": 2, "audio_shape": (102, 128)}
-    ModelConfig(**fields)
+    fields = {"task": "avqa", "backbone": "swin", "width": 16, "depths": (1,) * 4, "heads": (2,) * 4}
+    fields |= {"adapter_ratio": 0.25, "frames": 2, "audio_shape": (224, 224), "patch": 4}
+    ModelConfig.from_dict(fields)
     with pytest.raises(InputError, match=next(iter(changes))):
-        ModelConfig(**(fields | changes))
+        ModelConfig.from_dict(fields | changes)
 
 
 @pytest.mark.parametrize(

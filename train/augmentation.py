@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..model.inputs import normalise_frames
+from ..model.records import BackboneConfig
 from .config import DataConfig
 
 
@@ -38,13 +39,13 @@ class FrameAugmentation:
     paper's.
     """
 
-    def __init__(self, pixels: int, data: DataConfig) -> None:
+    def __init__(self, data: DataConfig, backbone: BackboneConfig) -> None:
         from timm.data import create_transform
         from timm.data.random_erasing import RandomErasing
 
         # With `use_prefetcher` it ends at uint8 tensors.
         self._transform = create_transform(
-            pixels,
+            backbone.image_size,
             is_training=True,
             scale=data.crop_scale,
             ratio=data.crop_aspect,
@@ -53,15 +54,16 @@ class FrameAugmentation:
             interpolation="bicubic",
             use_prefetcher=True,
         )
+        self._mean, self._std = backbone.image_mean, backbone.image_std
         self._erase = RandomErasing(data.erasing, mode="pixel", device="cpu")
 
     def __call__(self, frames: list[Any], seed: int) -> Tensor:
-        """Pillow frames → `[T, 3, pixels, pixels]` float32, ImageNet-normalised."""
+        """Pillow frames → `[T, 3, pixels, pixels]` float32, normalised with the backbone's mean and std."""
         with _draws_put_back():
             video = []
             for frame in frames:
                 _seed_all(seed)
-                video.append(normalise_frames(self._transform(frame)))  # while it is in the cache
+                video.append(normalise_frames(self._transform(frame), self._mean, self._std))
                 _seed_all(seed ^ 1)  # another one: erasing must not go with the crop
                 self._erase(video[-1])
         return torch.stack(video)

@@ -72,15 +72,15 @@ class ClipDataset(Dataset[Any]):
         self.usual_seconds = statistics.median(seconds)
         self.modalities = model.modalities
         self._shapes = {name: shape[1:] for name, shape in model.input_shapes().items()}
-        self.audio_frames, mel_bins = model.audio_shape
-        self.fbank = f"fbank_{mel_bins}"
+        self.audio_frames = model.audio_shape[0]
+        self.fbank = model.backbone.fbank
         self.normalisation = normalisation_of(measured or task.info, data, self.fbank, where=str(location))
         self.seed = seed
         self._reader = ClipReader(
             location, cache=cache_folder(location, task.info.data_fingerprint, root=data.cache)
         )
         self._augmentation = (
-            FrameAugmentation(model.image_size, data) if seed is not None and data.augment else None
+            FrameAugmentation(data, model.backbone) if seed is not None and data.augment else None
         )
         self._negatives = seed is not None and task.needs_negatives and len(self.places) > 1
         self._frames = model.frames

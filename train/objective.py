@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import STGCMA
-from ..model.inputs import IMAGE_MEAN, IMAGE_STD, normalise_frames
+from ..model.inputs import normalise_frames
 from .config import LossConfig
 from .tasks.base import Task, Tensors, Terms
 
@@ -50,8 +50,8 @@ def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool =
     """
     dtype = PRECISIONS[precision]
     device = next(iter(inputs.values())).device.type
-    known = model.trained_on
-    mean, std = (known.image_mean, known.image_std) if known else (IMAGE_MEAN, IMAGE_STD)
+    known = model.trained_on or model.config.backbone
+    mean, std = known.image_mean, known.image_std
     inputs = {
         name: normalise_frames(x, mean, std) if x.dtype == torch.uint8 else x for name, x in inputs.items()
     }

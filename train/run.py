@@ -72,7 +72,7 @@ def train(
         model.trained_on = trained_on(
             task.info,
             config,
-            fbank=training.fbank,
+            backbone=model.config.backbone,
             normalisation=training.normalisation,
             clip_seconds=training.usual_seconds,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..model import STGCMA, TrainedOn, load_model
 from ..model.checkpoint import ADAPTERS
-from ..model.inputs import IMAGE_MEAN, IMAGE_STD
+from ..model.records import BackboneConfig
 from ..model.tensor_files import file_sha256
 from ..shards.manifest import read_dataset
 from ..shards.reader import split_places
@@ -120,7 +120,12 @@ def _info_of(known: TrainedOn, task: str) -> DatasetInfo:
 
 
 def trained_on(
-    info: DatasetInfo, config: RunConfig, *, fbank: str, normalisation: Normalisation, clip_seconds: float
+    info: DatasetInfo,
+    config: RunConfig,
+    *,
+    backbone: BackboneConfig,
+    normalisation: Normalisation,
+    clip_seconds: float,
 ) -> TrainedOn:
     """Return the description of a run's data that its checkpoints store."""
     return TrainedOn(
@@ -130,11 +135,11 @@ def trained_on(
         vocabulary={name: tuple(words) for name, words in info.vocabulary.items()},
         features=info.features,
         clip_seconds=clip_seconds,
-        fbank=fbank,
+        fbank=backbone.fbank,
         fbank_mean=normalisation.mean,
         fbank_std=normalisation.std,
-        image_mean=IMAGE_MEAN,
-        image_std=IMAGE_STD,
+        image_mean=backbone.image_mean,
+        image_std=backbone.image_std,
         precision=config.train.precision,
         tf32=config.train.tf32,
     )

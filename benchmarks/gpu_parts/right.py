@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from gpu_parts.common import Report, Setting
 from stgcma.model import STGCMA, build_model, import_reference, load_model
-from stgcma.model.reference_names import reference_names
+from stgcma.model.reference.importing import reference_names
 from stgcma.train.objective import set_tf32
 from training_step import make_inputs
 
@@ -129,6 +129,6 @@ def _timm(setting: Setting, preset: str) -> dict[str, Any]:
     with torch.inference_mode():
         ours = model.encoder(inputs).pooled["video"].flatten(0, 1)
         features = model.encoder.backbone.forward_features(inputs["video"].flatten(0, 1))
-        theirs = features[:, 0] if model.config.backbone == "clip" else features.flatten(1, 2).mean(1)
+        theirs = features[:, 0] if features.dim() == 3 else features.flatten(1, 2).mean(1)
     off = float((ours - theirs).norm() / theirs.norm())
     return {"ok": off <= TIMM_TOLERANCE, "difference": off, "tolerance": TIMM_TOLERANCE}

@@ -1,9 +1,14 @@
-"""The adapter: the one trained part that every block gets."""
+"""The bottleneck adapter, and the adapters of all modalities for one step."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .frozen_mlp import mlp_and_down
 
 
 class Adapter(nn.Module):
@@ -40,3 +45,30 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.down(x))
+
+
+class StepAdapters(nn.ModuleDict):
+    """The adapters of one step, one for each modality."""
+
+    def __init__(self, modalities: Sequence[str], width: int, ratio: float) -> None:
+        super().__init__({modality: Adapter(width, ratio) for modality in modalities})
+
+    def forward(self, tokens: Sequence[Tensor]) -> list[Tensor]:
+        """What the step adds for each modality: `[..., N_m, D]` → `[..., N_m, D]`, in the same order."""
+        return self.up(self.down(tokens))
+
+    def down(self, tokens: Sequence[Tensor], through: nn.Linear | None = None) -> list[Tensor]:
+        """Into the bottleneck, as `Adapter.down`."""
+        return [adapter.down(x, through) for adapter, x in zip(self._adapters(), tokens, strict=True)]
+
+    def down_from(self, mlp: Any, n: Tensor, rows: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """A frozen MLP's output `[rows, D]`, and what of it is in each bottleneck, `[rows_m, h]`."""
+        z, hidden = mlp_and_down(n, mlp, [adapter.fc1 for adapter in self._adapters()], rows)
+        return z, [functional.gelu(u) for u in hidden]
+
+    def up(self, hidden: Sequence[Tensor]) -> list[Tensor]:
+        """Out of the bottleneck, as `Adapter.up`."""
+        return [adapter.up(u) for adapter, u in zip(self._adapters(), hidden, strict=True)]
+
+    def _adapters(self) -> list[Adapter]:
+        return list(self.values())  # type: ignore[arg-type]  # only ever adapters

@@ -1,4 +1,4 @@
-"""What both encoder families share: the output, what is trained, recomputation in the backward pass."""
+"""The parts that all encoders share: output, trained parameters, recomputation in the backward pass."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..adapters import ADAPTERS
+from ..adapters.base import BlockSite
 from ..config import ModelConfig
+from ..records import BackboneConfig
 
 
 class Encoded(NamedTuple):
-    """What an encoder hands to a head. Modalities are `video` and `audio`."""
+    """The output of an encoder. Modalities are `video` and `audio`.
+
+    A field that the backbone's record does not list in `provides` is empty.
+    """
 
     pooled: dict[str, Tensor]
     """One vector per time step, `[B, T, D]`."""
     tokens: dict[str, Tensor]
-    """Swin: the tokens after the final norm, `[B, T, N, D]`."""
+    """The tokens after the final norm, `[B, T, N, D]`."""
     stages: list[Tensor]
-    """Swin: the frames' maps `[B·T, H, W, D]` before each downsampling; the last after the final norm."""
+    """The frames' maps `[B·T, H, W, D]` before each downsampling; the last after the final norm."""
 
 
 class Encoder(nn.Module, ABC):
@@ -36,36 +42,59 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def trained_modules(self) -> dict[str, nn.Module]:
-        """The modules whose parameters are trained, by their name inside the encoder."""
+        """Return the modules whose parameters are trained, by their name inside the encoder."""
 
     @abstractmethod
     def derive_audio(self) -> None:
-        """Fills the frozen audio parts from the backbone's image parts."""
+        """Fill the frozen audio parts from the backbone's image parts."""
 
     @abstractmethod
     def forward(self, inputs: Mapping[str, Tensor]) -> Encoded:
-        """Encodes `video` `[B, T, 3, H, W]` and/or `audio` `[B, T, F, M]`."""
+        """Encode `video` `[B, T, 3, H, W]` and/or `audio` `[B, T, F, M]`."""
 
     def encode_frozen(self, video: Tensor) -> Tensor:
-        """Frames through the frozen backbone alone; only Swin is ever asked."""
+        """Return the tokens `[B, T, N, D]` of frames `[B, T, 3, H, W]` after the frozen backbone alone.
+
+        Families whose records provide `tokens` implement it.
+        """
         raise NotImplementedError(f"{type(self).__name__} encodes no frames without adapters")
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The trained parameters, by name."""
+        """Yield the trained parameters, by name."""
         for prefix, module in self.trained_modules().items():
             yield from module.named_parameters(prefix=prefix)
 
+    def trained_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the buffers of the trained modules, by name; the frozen backbone's are not among them."""
+        for prefix, module in self.trained_modules().items():
+            yield from module.named_buffers(prefix=prefix)
+
     def freeze(self) -> None:
-        """Takes the gradient from everything that is not declared as trained."""
+        """Turn the gradient off for everything that is not declared as trained."""
         self.requires_grad_(False)
         for _, parameter in self.trained():
             parameter.requires_grad_(True)
 
     def run_block(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
-        """Calls `block(*inputs)`; with `checkpointing`, keeps only its inputs for the backward pass.
+        """Call `block(*inputs)`; with `checkpointing`, keep only its inputs for the backward pass.
 
         The generators are rewound for the second run, so DropPath drops the same rows again.
         """
         if self.config.checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
         return block(*inputs)
+
+
+def audio_kernel(image: Tensor, record: BackboneConfig) -> Tensor:
+    """Return the audio stem's kernel `[D, 1, p, p]` for the image stem's `[D, 3, p, p]`."""
+    return image.sum(1, keepdim=True) if record.audio_stem == "sum" else image.mean(1, keepdim=True)
+
+
+def make_adapters(config: ModelConfig, stage: int) -> nn.ModuleList:
+    """Build the trained parts of a stage's blocks."""
+    backbone = config.backbone
+    make = ADAPTERS[config.adapter.method].block
+    return nn.ModuleList(
+        make(config, BlockSite(stage, index, backbone.widths[stage], backbone.heads[stage]))
+        for index in range(backbone.depths[stage])
+    )

@@ -1,4 +1,4 @@
-"""The Swin family: timm's Swin transformer, frozen, with adapted blocks for frames and spectrograms.
+"""The Swin family: timm's Swin, frozen, with adapted blocks for frames and spectrograms (arXiv 2103.14030).
 
 A spectrogram makes a token grid of the same shape as a frame, so both modalities lie in one
 `[M·B·T, H, W, D]` tensor (M modalities, the frames first), and every frozen layer runs once for both.
@@ -6,7 +6,8 @@ A spectrogram makes a token grid of the same shape as a frame, so both modalitie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,28 +16,68 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..adapters.exchange import BlockAdapters, StepAdapters
+from ...errors import InputError
+from ..adapters.base import Attended, FrozenBlock
+from ..checks import check_integer
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
-from .encoder import Encoded, Encoder
+from ..records import BackboneConfig, Family
+from .encoder import Encoded, Encoder, audio_kernel, make_adapters
+
+_MOST_WINDOW = 32
+_ENDS = ("patch_embed.proj", "patch_embed.norm", "norm")
+_LAYERS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+_BIAS_TABLE = "attn.relative_position_bias_table"
 
 
-def swin_backbone(config: ModelConfig, *, device: str) -> Any:
-    """Swin as timm has it, without the classifier, on `device`."""
+@dataclass(frozen=True, kw_only=True)
+class SwinConfig(BackboneConfig):
+    """A Swin: four stages. `window` is the side of its attention window, in tokens."""
+
+    family = "swin"
+    stages = 4
+    provides = frozenset({"pooled", "tokens", "stages"})
+    relative_time = True
+    parallel_unimodal = True
+
+    audio_shape: tuple[int, int] = (224, 224)
+    audio_stem: str = "mean"
+    window: int = 7
+
+    def _check_sizes(self) -> None:
+        check_integer("window", self.window, most=_MOST_WINDOW)
+        super()._check_sizes()
+        if self.audio_shape != (self.image_size, self.image_size):
+            raise InputError(
+                f"audio_shape: {self.audio_shape!r}, expected {(self.image_size, self.image_size)}: "
+                "Swin's windows cover audio and frames alike"
+            )
+        side = self.image_size // self.patch
+        for stage in range(self.stages):
+            if (side > self.window and side % self.window) or (stage < 3 and side % 2):
+                raise InputError(
+                    f"image_size: {self.image_size}, expected a grid that halves three times and that "
+                    f"windows of {self.window} tile; stage {stage + 1} has {side}×{side} tokens"
+                )
+            side //= 2
+
+
+def swin_backbone(record: SwinConfig, *, device: str) -> Any:
+    """Build Swin as timm has it, without the classifier, on `device`."""
     backbone = SwinTransformer(
-        img_size=config.image_size,
-        patch_size=config.patch,
-        embed_dim=config.width,
-        depths=config.depths,
-        num_heads=config.heads,
-        window_size=config.window,
+        img_size=record.image_size,
+        patch_size=record.patch,
+        embed_dim=record.width,
+        depths=record.depths,
+        num_heads=record.heads,
+        window_size=record.window,
         num_classes=0,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),
-        drop_path_rate=config.drop_path,
+        drop_path_rate=record.drop_path,
         weight_init="skip",
         device=device,
     )
-    # timm counts Swin's fused attention as experimental; its switch is global, this one is ours.
+    # timm counts Swin's fused attention as experimental, behind a global switch; set here, it needs none.
     for stage in backbone.layers:
         for block in stage.blocks:
             block.attn.fused_attn = True
@@ -44,44 +85,29 @@ def swin_backbone(config: ModelConfig, *, device: str) -> Any:
     return backbone
 
 
-class SwinBlockAdapters(BlockAdapters):
-    """The adapters of one block; temporal ones, with their bias tables, in every other block of a stage."""
-
-    def __init__(self, config: ModelConfig, *, stage: int, index: int) -> None:
-        temporal = index % 2 == 0
-        width, ratio = config.width << stage, config.adapter_ratio[stage]
-        super().__init__(config, width=width, ratio=ratio, temporal=temporal)
-        self.modalities = config.modalities if self.temporal is not None else ()
-        shape = (2 * config.frames - 1, config.heads[stage])
-        self.temporal_bias = nn.ParameterDict({m: torch.zeros(shape) for m in self.modalities})
-
-
 class SwinEncoder(Encoder):
-    """Frozen Swin with trained adapters and temporal bias tables."""
+    """Frozen Swin with trained adapters."""
 
     def __init__(self, config: ModelConfig, *, device: str) -> None:
         super().__init__()
         self.config = config
-        self.backbone = swin_backbone(config, device=device)
+        record: Any = config.backbone
+        self.backbone = swin_backbone(record, device=device)
         if "audio" in config.modalities:
-            self.audio_stem = nn.Conv2d(1, config.width, config.patch, stride=config.patch, device=device)
-            self.audio_norm = nn.LayerNorm(config.width, eps=1e-5, device=device)
-        self.adapters = nn.ModuleList(
-            nn.ModuleList(SwinBlockAdapters(config, stage=stage, index=index) for index in range(depth))
-            for stage, depth in enumerate(config.depths)
-        )
-        # The release's unimodal variants put the global adapter beside the MLP instead of after it.
-        self.parallel = len(config.modalities) == 1
+            self.audio_stem = nn.Conv2d(1, record.width, record.patch, stride=record.patch, device=device)
+            self.audio_norm = nn.LayerNorm(record.width, eps=1e-5, device=device)
+        self.adapters = nn.ModuleList(make_adapters(config, stage) for stage in range(record.stages))
+        self.parallel = record.parallel_unimodal and len(config.modalities) == 1
 
     def trained_modules(self) -> dict[str, nn.Module]:
         return {"adapters": self.adapters}
 
     @torch.no_grad()
     def derive_audio(self) -> None:
-        """Fills the audio stem from the image's: the mean over the colours, the same bias and norm."""
+        """Fill the audio stem from the image's, with the same bias and norm."""
         if "audio" in self.config.modalities:
             image = self.backbone.patch_embed
-            self.audio_stem.weight.copy_(image.proj.weight.mean(1, keepdim=True))
+            self.audio_stem.weight.copy_(audio_kernel(image.proj.weight, self.config.backbone))
             self.audio_stem.bias.copy_(image.proj.bias)  # type: ignore[union-attr]  # built with a bias
             self.audio_norm.load_state_dict(image.norm.state_dict())
 
@@ -92,8 +118,11 @@ class SwinEncoder(Encoder):
         stages = []
         for stage, adapters in zip(self.backbone.layers, self.adapters, strict=True):
             x = stage.downsample(x)
-            for block, trained in zip(stage.blocks, adapters, strict=True):  # type: ignore[call-overload]
-                x = self.run_block(adapted_block, x, block, trained, T, self.parallel)
+            for block, adapter in zip(stage.blocks, adapters, strict=True):  # type: ignore[call-overload]
+                frozen = SwinBlock(
+                    block, x.shape, steps=T, modalities=len(modalities), parallel=self.parallel
+                )
+                x = self.run_block(adapter, x, frozen)
             stages.append(x)
         stages[-1] = x = self.backbone.norm(x)
         maps = x.view(len(modalities), B, T, -1, x.shape[-1]).unbind(0)
@@ -122,91 +151,142 @@ class SwinEncoder(Encoder):
         return normed
 
 
-def adapted_block(x: Tensor, block: Any, trained: SwinBlockAdapters, steps: int, parallel: bool) -> Tensor:
-    """Time, space and modality in one frozen block: `[M·B·T, H, W, D]` → the same."""
-    if trained.temporal is not None:
-        x = x + temporal_residual(block.norm1(x), block, trained, trained.temporal, steps)
-    x = x + spatial_residual(block.norm1(x), block, trained)
-    return x + global_residual(block.norm2(x), block, trained, parallel).view(x.shape)
+class SwinBlock(FrozenBlock):
+    """A Swin block over token grids `[M·B·T, H, W, D]`; its groups are (shifted) windows.
 
-
-def global_residual(n: Tensor, block: Any, trained: SwinBlockAdapters, parallel: bool) -> Tensor:
-    """The frozen MLP, adapted over all tokens of a time step: `[M·B·T, H, W, D]` → as many rows."""
-    n = n.flatten(1, 2)
-    if trained.global_ is None:
-        frozen: Tensor = block.mlp(n)
-        return frozen
-    if parallel:
-        (beside,) = trained.global_([n])
-        return block.mlp(n) + block.drop_path2(0.5 * beside)  # type: ignore[no-any-return]
-    frames, N, D = n.shape
-    modalities = len(trained.global_)
-    rows = [frames * N // modalities] * modalities
-    z, hidden = trained.global_.down_from(block.mlp, n.view(-1, D), rows)
-    met = trained.exchange([u.view(-1, N, u.shape[-1]) for u in hidden])
-    return z + torch.cat(trained.global_.up(met)).view(z.shape)
-
-
-def temporal_residual(
-    n: Tensor, block: Any, trained: SwinBlockAdapters, step: StepAdapters, steps: int
-) -> Tensor:
-    """Attention over the time steps at every token position, with the trained temporal bias, adapted."""
-    rows, H, W, D = n.shape
-    clips = rows // steps
-    columns = n.view(clips, steps, H * W, D).transpose(1, 2).flatten(0, 1)
-    biases = [temporal_bias(trained.temporal_bias[m], steps) for m in trained.modalities]
-    parts = zip(*(x.chunk(len(biases)) for x in project_qkv(columns, block.attn)), biases, strict=True)
-    attended = [functional.scaled_dot_product_attention(q, k, v, attn_mask=bias) for q, k, v, bias in parts]
-    y = block.attn.proj(torch.cat(attended).transpose(1, 2).flatten(2))
-    # Drops rows: one clip, one position. Modality by modality, so that a clip's rows lie together.
-    residual = torch.cat([block.drop_path1(added) for added in step(y.chunk(len(step)))])
-    return residual.view(clips, H * W, steps, D).transpose(1, 2).reshape(n.shape)
-
-
-def temporal_bias(table: Tensor, steps: int) -> Tensor:
-    """Table `[2T−1, heads]` → bias `[1, heads, T, T]`, entry `i − j + T − 1` for query i and key j."""
-    step = torch.arange(steps, device=table.device)
-    return table[step[:, None] - step[None] + steps - 1].permute(2, 0, 1)[None]
-
-
-def spatial_residual(n: Tensor, block: Any, trained: SwinBlockAdapters) -> Tensor:
-    """Frozen (shifted) window attention, adapted inside the windows: `[M·B·T, H, W, D]` → the same."""
-    _, H, W, D = n.shape
-    (h, w), shift = block.window_size, block.shift_size
-    if any(shift):
-        n = torch.roll(n, shifts=(-shift[0], -shift[1]), dims=(1, 2))
-    windows = n.view(-1, H // h, h, W // w, w, D).permute(0, 2, 4, 1, 3, 5).reshape(len(n), h * w, -1, D)
-    attended = window_attention(windows, block)
-    y: Tensor = block.attn.proj(attended)
-    if trained.spatial is not None:
-        hidden = trained.spatial.down(attended.chunk(len(trained.spatial)), through=block.attn.proj)
-        met = trained.exchange([u.transpose(1, 2) for u in hidden])
-        y = y + torch.cat(trained.spatial.up([u.transpose(1, 2) for u in met]))
-    y = y.view(-1, h, w, H // h, W // w, D).permute(0, 3, 1, 4, 2, 5).reshape(n.shape)
-    return torch.roll(y, shifts=shift, dims=(1, 2)) if any(shift) else y
-
-
-def window_attention(x: Tensor, block: Any) -> Tensor:
-    """The frozen attention of every window to itself, before its projection.
-
-    `[M·B·T, window area, windows, D]` → the same. timm's own forward adds the shift mask to the position
-    bias once per frame, which takes as much memory as the attention matrices; here the windows of a frame
-    count as heads, so that one mask serves all frames.
+    The attention layout is `[M·B·T, window area, windows, D]`.
     """
-    rows, area, windows, D = x.shape
-    heads = block.attn.num_heads
-    bias = block.attn._get_rel_pos_bias().expand(windows, -1, -1, -1)
-    if block.attn_mask is not None:
-        bias = bias + block.attn_mask[:, None]
-    bias = bias.reshape(1, windows * heads, area, area)
-    q, k, v = block.attn.qkv(x).view(rows, area, windows, 3, heads, -1).unbind(3)
-    q, k, v = (part.flatten(2, 3).transpose(1, 2) for part in (q, k, v))
-    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    return y.transpose(1, 2).reshape(rows, area, windows, D)
+
+    def __init__(self, block: Any, shape: torch.Size, *, steps: int, modalities: int, parallel: bool) -> None:
+        frames, H, W, _ = shape
+        super().__init__(
+            block,
+            steps=steps,
+            rows=[frames * H * W // modalities] * modalities,
+            tokens=[H * W] * modalities,
+            parallel=parallel,
+        )
+        self.shape, self.modalities = shape, modalities
+
+    def group(self, n: Tensor) -> Tensor:
+        _, H, W, D = n.shape
+        (h, w), shift = self.block.window_size, self.block.shift_size
+        if any(shift):
+            n = torch.roll(n, shifts=(-shift[0], -shift[1]), dims=(1, 2))
+        return n.view(-1, H // h, h, W // w, w, D).permute(0, 2, 4, 1, 3, 5).reshape(len(n), h * w, -1, D)
+
+    def core(self, qkv: Tensor) -> Attended:
+        """`[M·B·T, window area, windows, 3·D]` → the same with D.
+
+        timm's own forward adds the shift mask to the position bias once per frame, which takes as much memory
+        as the attention matrices; here the windows of a frame count as heads, so that one mask serves all
+        frames.
+        """
+        rows, area, windows, width = qkv.shape
+        heads = self.block.attn.num_heads
+        bias = self.block.attn._get_rel_pos_bias().expand(windows, -1, -1, -1)
+        if self.block.attn_mask is not None:
+            bias = bias + self.block.attn_mask[:, None]
+        bias = bias.reshape(1, windows * heads, area, area)
+        q, k, v = qkv.view(rows, area, windows, 3, heads, -1).unbind(3)
+        q, k, v = (part.flatten(2, 3).transpose(1, 2) for part in (q, k, v))
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        y = y.transpose(1, 2).reshape(rows, area, windows, width // 3)
+        return Attended(y, self.parts(y))
+
+    def parts(self, grouped: Tensor) -> list[Tensor]:
+        return list(grouped.chunk(self.modalities))
+
+    def grouped(self, u: Tensor) -> Tensor:
+        return u.transpose(1, 2)
+
+    def join_attended(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts))
+
+    def add(self, x: Tensor, *updates: Tensor) -> Tensor:
+        y = updates[0]
+        for update in updates[1:]:
+            y = y + update
+        _, H, W, D = self.shape
+        (h, w), shift = self.block.window_size, self.block.shift_size
+        y = y.view(-1, h, w, H // h, W // w, D).permute(0, 3, 1, 4, 2, 5).reshape(self.shape)
+        return x + (torch.roll(y, shifts=shift, dims=(1, 2)) if any(shift) else y)
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        tokens = x.view(self.modalities, -1, self.steps, self.tokens[0], x.shape[-1])
+        return list(tokens.unbind(0))
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts)).reshape(*self.shape[:3], -1)
+
+    def add_tokens(self, x: Tensor, *updates: Tensor) -> Tensor:
+        total = updates[0]
+        for update in updates[1:]:
+            total = total + update.view(total.shape)
+        return x + total.view(x.shape)
+
+    def to_time(self, n: Tensor) -> tuple[Tensor, list[int]]:
+        clips = len(n) // self.steps
+        columns = n.view(clips, self.steps, self.tokens[0], -1).transpose(1, 2).flatten(0, 1)
+        return columns, [len(columns) // self.modalities] * self.modalities
+
+    def from_time(self, columns: Sequence[Tensor]) -> Tensor:
+        residual = torch.cat(list(columns)).view(-1, self.tokens[0], self.steps, self.shape[-1])
+        return residual.transpose(1, 2).reshape(self.shape)
 
 
-def project_qkv(x: Tensor, attn: Any) -> tuple[Tensor, ...]:
-    """`[G, N, D]` → queries, keys and values, each `[G, heads, N, D / heads]`."""
-    G, N, _ = x.shape
-    qkv: Tensor = attn.qkv(x).view(G, N, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    return qkv.unbind(0)
+def trunk_names(record: BackboneConfig) -> dict[str, str]:
+    """Return Microsoft's names of Swin's trunk → timm's.
+
+    A downsampling is the end of a stage in the former, the start of one in the latter.
+    """
+    layers = [f"{layer}.{leaf}" for layer in _LAYERS for leaf in ("weight", "bias")]
+    names = {f"{layer}.{leaf}": f"{layer}.{leaf}" for layer in _ENDS for leaf in ("weight", "bias")}
+    for stage, depth in enumerate(record.depths):
+        for i in range(depth):
+            block = f"layers.{stage}.blocks.{i}."
+            names.update({block + layer: block + layer for layer in layers})
+            names[block + _BIAS_TABLE] = block + _BIAS_TABLE
+        if stage + 1 < len(record.depths):
+            for entry in ("norm.weight", "norm.bias", "reduction.weight"):
+                names[f"layers.{stage}.downsample.{entry}"] = f"layers.{stage + 1}.downsample.{entry}"
+    return names
+
+
+def rename(tensors: dict[str, Tensor], record: BackboneConfig) -> dict[str, Tensor]:
+    """Give Microsoft's tensors timm's names, without the buffers that both compute."""
+    computed = ("relative_position_index", "attn_mask")
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(computed)}
+    if "layers.0.downsample.reduction.weight" not in tensors:
+        return tensors
+    names = trunk_names(record)
+    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+
+
+FAMILY = Family(
+    config=SwinConfig,
+    encoder=SwinEncoder,
+    rename=rename,
+    records={
+        "swin-b": SwinConfig(
+            width=128,
+            depths=(2, 2, 18, 2),
+            heads=(4, 8, 16, 32),
+            patch=4,
+            timm_name="swin_base_patch4_window7_224.ms_in22k",
+        ),
+        "swin-l": SwinConfig(
+            width=192,
+            depths=(2, 2, 18, 2),
+            heads=(6, 12, 24, 48),
+            patch=4,
+            timm_name="swin_large_patch4_window7_224.ms_in22k",
+        ),
+        "swin-demo": SwinConfig(
+            width=32, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8), patch=7, window=4, drop_path=0.0
+        ),
+        "swin-demo-coarse": SwinConfig(
+            width=32, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8), patch=28, window=2, drop_path=0.0
+        ),
+    },
+)

@@ -1,8 +1,11 @@
-"""AVQA: the answer to a question about a clip, and which frames belong to the sound (MUSIC-AVQA)."""
+"""AVQA: the answer to a question about a clip, and the match of frames and sound (MUSIC-AVQA)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +13,79 @@ from torch.amp import autocast_mode
 from torch.nn import functional
 
 from ..backbones.encoder import Encoded
+from ..checks import check_integer
 from ..config import ModelConfig
 from ..noise import Dropout
+from ..records import Head, HeadConfig, InputSpec
+from .base import TaskHead, layer_names
 
 WIDTH = 512
 AUDIO_WIDTH = 128
 HEADS = 4
 DROPOUT = 0.1
+QUESTION_WORDS = 14
+_MOST_WORDS = 10_000_000
+_REFERENCE_LAYERS = {
+    "yb_fc_v": "video",
+    "yb_fc_a": "audio",
+    "fc_a1": "sound.0",
+    "fc_a2": "sound.2",
+    "fc_gl": "ground",
+    "fc1": "match.0",
+    "fc2": "match.2",
+    "fc3": "match.4",
+    "fc4": "match.6",
+    "question_encoder.fc": "question.project",
+    "attn_v.out_proj": "attend_video.attention.out_proj",
+    "attn_a.out_proj": "attend_audio.attention.out_proj",
+    "linear11": "attend_video.linear1",
+    "linear12": "attend_video.linear2",
+    "norm1": "attend_video.norm",
+    "linear21": "attend_audio.linear1",
+    "linear22": "attend_audio.linear2",
+    "norm2": "attend_audio.norm",
+    "fc_fusion": "fusion",
+    "fc_ans": "answer",
+}
 
 
-class AvqaHead(nn.Module):
-    """Grounds the sound in every frame, lets the question attend over time, and answers.
+@dataclass(frozen=True, kw_only=True)
+class AvqaConfig(HeadConfig):
+    """The options of the AVQA head: the numbers of words, the padding among them, and of answers."""
 
-    With frames of other clips as `negative`, it also says which frames match the sound; that is trained
-    beside the answer, so that the grounding learns where to look.
+    task = "avqa"
+    frames = 10
+    needs = frozenset({"pooled", "tokens"})
+    needs_both = True
+    explains = True
+
+    vocabulary: int = 93
+    answers: int = 42
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "answers"):
+            check_integer(name, getattr(self, name), most=_MOST_WORDS)
+
+    def inputs(self, frame_shape: tuple[int, ...]) -> dict[str, InputSpec]:
+        """Return the inputs `question` `[Q, 14]`, and `negative` like the frames, for training."""
+        return {
+            "question": InputSpec(
+                (QUESTION_WORDS,), integers=True, per="questions", below=(self.vocabulary, "vocabulary")
+            ),
+            "negative": InputSpec(frame_shape, optional=True),
+        }
+
+
+class AvqaHead(TaskHead):
+    """Grounds the sound in every frame, attends over time from the question, and answers.
+
+    With frames of other clips as `negative`, it also tells the clip's own frames from those; that is trained
+    beside the answer and trains the grounding.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        head: Any = config.head
         self.video = nn.Linear(config.feature_width, WIDTH)
         self.audio = nn.Linear(config.feature_width, AUDIO_WIDTH)
         self.sound = nn.Sequential(nn.Linear(AUDIO_WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
@@ -41,11 +99,26 @@ class AvqaHead(nn.Module):
             nn.ReLU(),
             nn.Linear(128, 2),
         )
-        self.question = QuestionEncoder(config.vocabulary)
+        self.question = QuestionEncoder(head.vocabulary)
         self.attend_video = QuestionAttention()
         self.attend_audio = QuestionAttention()
         self.fusion = nn.Linear(2 * WIDTH, WIDTH)
-        self.answer = nn.Linear(WIDTH, config.answers)
+        self.answer = nn.Linear(WIDTH, head.answers)
+
+    def run(
+        self,
+        encoded: Encoded,
+        inputs: Mapping[str, Tensor],
+        encode_frozen: Callable[[Tensor], Tensor],
+        *,
+        explain: bool = False,
+    ) -> dict[str, Tensor]:
+        """Encode the negative frames where there are any, and answer; as `TaskHead.run`."""
+        other = encode_frozen(inputs["negative"]) if "negative" in inputs else None
+        result: dict[str, Tensor] = self(
+            encoded, inputs["question"], other, inputs.get("owner"), explain=explain
+        )
+        return result
 
     def forward(
         self,
@@ -56,21 +129,21 @@ class AvqaHead(nn.Module):
         *,
         explain: bool = False,
     ) -> dict[str, Tensor]:
-        """Answers.
+        """Answer questions about encoded clips.
 
         Args:
             encoded: the encoder's output for the clips.
             question: word ids `[Q, 14]`.
             negative: frozen tokens `[B, T, N, D]` of other clips' frames, or None.
             owner: the clip of every question, indices `[Q]`; None when each clip has one, in order.
-            explain: also return what was attended to. It is computed in any case.
+            explain: also return the attention weights. They are computed in any case.
 
         Returns:
             `answer_logits` `[Q, answers]`; with `negative` also `match_positive` and `match_negative`
             `[B·T, 2]`, the clips one after the other; with `explain` also `attention_audio` and
             `attention_video` `[Q, T]`, each question's attention over time (mean of the heads), and
-            `grounding` `[B, T, N]`, how much of the sound was placed at each token. All three sum to 1
-            over their last dimension.
+            `grounding` `[B, T, N]`, the share of the sound at each token. All three sum to 1 over their
+            last dimension.
         """
         # A linear layer and a mean commute; the mean first is N times less work.
         sound = self.sound(self.audio(encoded.pooled["audio"]))
@@ -92,7 +165,7 @@ class AvqaHead(nn.Module):
         return result
 
     def _ground(self, tokens: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """What is seen where the sound comes from, and how much of it each token is.
+        """Return the frame's features weighted by their similarity to the sound, and the weights.
 
         `[B, T, N, D]`, `[B, T, 512]` → `[B, T, 512]`, `[B, T, N]`.
         """
@@ -133,7 +206,7 @@ class QuestionEncoder(nn.Module):
 
 
 class QuestionAttention(nn.Module):
-    """The question attends over the time steps of one modality; a small feed-forward network follows."""
+    """Attention from the question over the time steps of one modality, and a small feed-forward network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +224,7 @@ class QuestionAttention(nn.Module):
         return self.norm(x + self.dropout(inner)), weights
 
     def _attend(self, q: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """The module's attention, spelt out: one query and ten keys, whose dropout knows of parts."""
+        """Compute the module's attention, with dropout that draws alike for parts of a batch."""
         weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
         query = functional.linear(q, weight[:WIDTH], bias[:WIDTH]).view(len(q), HEADS, 1, -1)
         both = functional.linear(steps, weight[WIDTH:], bias[WIDTH:])
@@ -159,3 +232,28 @@ class QuestionAttention(nn.Module):
         weights = (query * query.shape[-1] ** -0.5 @ keys.transpose(-2, -1)).softmax(-1)
         x: Tensor = self.attention.out_proj((self.attention_dropout(weights) @ values).flatten(1))
         return x, weights
+
+
+def reference_names(_config: ModelConfig) -> dict[str, str]:
+    """Return the release's names of the head → ours."""
+    names = layer_names({f"avqatask_{theirs}": ours for theirs, ours in _REFERENCE_LAYERS.items()})
+    names["avqatask_question_encoder.word2vec.weight"] = "head.question.embedding.weight"
+    for leaf in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+        names[f"avqatask_question_encoder.lstm.{leaf}"] = f"head.question.lstm.{leaf}"
+    for theirs, ours in (("attn_v", "attend_video"), ("attn_a", "attend_audio")):
+        for leaf in ("in_proj_weight", "in_proj_bias"):
+            names[f"avqatask_{theirs}.{leaf}"] = f"head.{ours}.attention.{leaf}"
+    return names
+
+
+def read_reference(entries: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Read the options off a release checkpoint; None where it has no such head."""
+    if not any(name.startswith("avqatask_") for name in entries):
+        return None
+    vocabulary = len(entries["avqatask_question_encoder.word2vec.weight"])
+    return {"vocabulary": vocabulary, "answers": len(entries["avqatask_fc_ans.weight"])}
+
+
+HEAD = Head(
+    config=AvqaConfig, module=AvqaHead, reference_names=reference_names, read_reference=read_reference
+)

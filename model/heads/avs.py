@@ -1,29 +1,65 @@
-"""AVS: which pixels make the sound."""
+"""AVS: the mask of the pixels that make the sound, in each frame."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...errors import InputError
 from ..backbones.encoder import Encoded
+from ..checks import check_integer
 from ..config import ModelConfig
-from .tpavi import AUDIO_WIDTH, Tpavi
+from ..records import Head, HeadConfig
+from .base import TaskHead, layer_names
 
+AUDIO_WIDTH = 128
 # Width of each reduced stage over that of the rest of the head: 64, 128, 320 and 512 of 256.
 STAGE_RATIOS = (0.25, 0.5, 1.25, 2.0)
 DILATIONS = (3, 6, 12, 18)
+_MOST_CHANNELS = 65_536
+_TPAVI_NAMES = {
+    "align_channel": "align_audio",
+    "theta": "theta",
+    "phi": "phi",
+    "g": "g",
+    "W_z.0": "out",
+    "W_z.1": "batch_norm",
+    "norm_layer": "norm",
+}
 
 
-class AvsHead(nn.Module):
-    """The four stages of the frames, each met with the sound by TPAVI, fused from coarse to fine."""
+@dataclass(frozen=True, kw_only=True)
+class AvsConfig(HeadConfig):
+    """The options of the AVS head: its width, a multiple of 8."""
+
+    task = "avs"
+    frames = 5
+    needs = frozenset({"pooled", "stages"})
+    needs_both = True
+
+    mask_channels: int = 256
+
+    def __post_init__(self) -> None:
+        check_integer("mask_channels", self.mask_channels, most=_MOST_CHANNELS)
+        if self.mask_channels % 8:
+            raise InputError(f"mask_channels: {self.mask_channels}, expected a multiple of 8")
+
+
+class AvsHead(TaskHead):
+    """The four stages of the frames, each combined with the sound by TPAVI, fused from coarse to fine."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.steps, self.pixels = config.frames, config.image_size
-        width = config.mask_channels
+        head: Any = config.head
+        self.steps, self.pixels = config.frames, config.backbone.image_size
+        width = head.mask_channels
         reduced = [int(width * ratio) for ratio in STAGE_RATIOS]
         self.reduce = nn.ModuleList(
-            nn.Linear(config.width << stage, channels) for stage, channels in enumerate(reduced)
+            nn.Linear(wide, channels) for wide, channels in zip(config.backbone.widths, reduced, strict=True)
         )
         self.context = nn.ModuleList(DilatedSum(channels, width) for channels in reduced)
         self.audio = nn.Linear(config.feature_width, AUDIO_WIDTH)
@@ -34,9 +70,9 @@ class AvsHead(nn.Module):
         self.to_mask = nn.Conv2d(width // 8, 1, 1)
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
-        """Returns `mask_logits` `[B, T, 1, 4·H, 4·W]` for a first stage of H × W tokens.
+        """Return `mask_logits` `[B, T, 1, 4·H, 4·W]` for a first stage of H × W tokens.
 
-        That is the frames' size where patches are of four pixels; with larger ones it is interpolated to it.
+        That is the frames' size for patches of four pixels; for larger ones the masks are interpolated to it.
         """
         audio = self.audio(encoded.pooled["audio"])
         maps = [self._stage(stage, x, audio) for stage, x in enumerate(encoded.stages)]
@@ -50,14 +86,49 @@ class AvsHead(nn.Module):
         return {"mask_logits": x.view(-1, self.steps, *x.shape[1:])}
 
     def _stage(self, stage: int, x: Tensor, audio: Tensor) -> Tensor:
-        """One stage's map `[B·T, H, W, D]` → `[B·T, width, H, W]`, having heard the sound."""
+        """One stage's map `[B·T, H, W, D]` → `[B·T, width, H, W]`, combined with the sound."""
         x = self.context[stage](self.reduce[stage](x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = self.tpavi[stage](x.reshape(-1, self.steps, *x.shape[1:]), audio)
         return x.flatten(0, 1).permute(0, 3, 1, 2)
 
 
+class Tpavi(nn.Module):
+    """TPAVI: every pixel of every time step reads the sound of all time steps (AVSBench, arXiv 2207.05042).
+
+    `LayerNorm(BatchNorm(Conv(y)) + x)` with `y = θ φᵀ g / (T·H·W)` over all positions of a clip.
+
+    θ and g come from the picture, φ from the sound, which is the same at every position of a time step. There
+    is no softmax, so the product is taken from the right, and the T·H·W × T·H·W matrix `θ φᵀ` never exists:
+    `φᵀ g / (T·H·W) = Σ_t φ_t ⊗ g(mean over space of x_t) / T`, because g is affine too.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = inner = channels // 2
+        self.align_audio = nn.Linear(AUDIO_WIDTH, channels)
+        self.theta = nn.Linear(channels, inner)
+        self.phi = nn.Linear(channels, inner)
+        self.g = nn.Linear(channels, inner)
+        self.out = nn.Linear(inner, channels)
+        self.batch_norm = nn.BatchNorm1d(channels)
+        self.norm = nn.LayerNorm(channels)
+        nn.init.zeros_(self.batch_norm.weight)
+        nn.init.zeros_(self.batch_norm.bias)
+
+    def forward(self, x: Tensor, audio: Tensor) -> Tensor:
+        """`[B, T, H, W, C]` and `[B, T, 128]` → `[B, T, H, W, C]`."""
+        B, T = x.shape[:2]
+        phi = self.phi(self.align_audio(audio))
+        g = self.g(x.mean((2, 3)))
+        kernel = phi.transpose(1, 2) @ g / T  # [B, C/2, C/2]
+        y = self.theta(x).view(B, -1, self.inner) @ kernel
+        z = self.batch_norm(self.out(y).view(-1, x.shape[-1]))
+        normed: Tensor = self.norm(z.view(x.shape) + x)
+        return normed
+
+
 class DilatedSum(nn.Module):
-    """The sum of four 3×3 convolutions that look 3, 6, 12 and 18 pixels far."""
+    """The sum of four 3×3 convolutions with dilations 3, 6, 12 and 18."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -101,3 +172,36 @@ class Fusion(nn.Module):
         if self.skip_unit is not None:
             x = x + self.skip_unit(skip)
         return functional.interpolate(self.unit(x), scale_factor=2, mode="bilinear", align_corners=True)
+
+
+def reference_names(_config: ModelConfig) -> dict[str, str]:
+    """Return the release's names of the head → ours."""
+    pairs = {
+        "avstask_audio_linear": "audio",
+        "avstask_output_conv.0": "to_half",
+        "avstask_output_conv.2": "to_eighth",
+        "avstask_output_conv.4": "to_mask",
+    }
+    buffers = {}
+    for stage in range(4):
+        n = stage + 1
+        pairs[f"avstask_x{n}_linear"] = f"reduce.{stage}"
+        for i in range(4):
+            pairs[f"avstask_conv{n}.conv2d_list.{i}"] = f"context.{stage}.convolutions.{i}"
+        for theirs, ours in _TPAVI_NAMES.items():
+            pairs[f"avstask_tpavi_b{n}.{theirs}"] = f"tpavi.{stage}.{ours}"
+        for conv in ("conv1", "conv2"):
+            pairs[f"avstask_path{n}.resConfUnit2.{conv}"] = f"fuse.{stage}.unit.{conv}"
+            if stage < 3:
+                pairs[f"avstask_path{n}.resConfUnit1.{conv}"] = f"fuse.{stage}.skip_unit.{conv}"
+        for leaf in ("running_mean", "running_var"):
+            buffers[f"avstask_tpavi_b{n}.W_z.1.{leaf}"] = f"head.tpavi.{stage}.batch_norm.{leaf}"
+    return {**layer_names(pairs), **buffers}
+
+
+def read_reference(entries: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Read the options off a release checkpoint; None where it has no such head."""
+    return {} if any(name.startswith("avstask_") for name in entries) else None
+
+
+HEAD = Head(config=AvsConfig, module=AvsHead, reference_names=reference_names, read_reference=read_reference)

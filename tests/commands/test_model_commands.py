@@ -49,4 +49,5 @@ def test_a_reference_checkpoint_becomes_one_of_ours(stgcma, tmp_path):
     assert (result.status, result.stderr) == (0, "")
     assert result.stdout == f"{tmp_path / 'out'}: ave, clip 64 wide, av-nofusion, 10 frames\n"
     config = load_model(tmp_path / "out").config
-    assert (config.heads, config.modality, config.depths, config.classes) == ((2,), "av-nofusion", (3,), 29)
+    read = (config.backbone.heads, config.modality, config.backbone.depths, config.head.classes)
+    assert read == ((2,), "av-nofusion", (3,), 29)

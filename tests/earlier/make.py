@@ -33,7 +33,7 @@ from stgcma.model import (
     preset_config,
     save_checkpoint,
 )
-from stgcma.model.reference_names import reference_names
+from stgcma.model.reference.importing import reference_names
 from stgcma.predict import predict
 from stgcma.preprocess.pipeline import Options, preprocess
 from stgcma.train.config import load_preset, preset_names
@@ -127,9 +127,8 @@ def make_runs(folder: Path, shards: Path) -> dict[str, Any]:
 
 def make_checkpoints(folder: Path) -> dict[str, Any]:
     """Import a checkpoint in the release's layout, and save one whose backbone comes from a file."""
-    config = ModelConfig(
-        task="ave", backbone="clip", frames=10, audio_shape=(102, 128), classes=CLASSES, **MODEL
-    )
+    fields = {"task": "ave", "backbone": "clip", "frames": 10, "audio_shape": (102, 128), "classes": CLASSES}
+    config = ModelConfig.from_dict(fields | MODEL)
     import_reference(release_checkpoint(folder / "release.pth", config), folder / "imported", heads=2)
     backbone = build_from_config(config).encoder.backbone.state_dict()
     save_file(backbone, folder / "backbone.safetensors")

@@ -57,7 +57,7 @@ def draw_inputs(config, batch: int = 2, *, negative: bool = False, seed: int = 0
     inputs = {}
     for name, shape in config.input_shapes(batch).items():
         if name == "question":
-            inputs[name] = torch.randint(0, config.vocabulary, shape, generator=generator)
+            inputs[name] = torch.randint(0, config.head.vocabulary, shape, generator=generator)
         elif name != "negative" or negative:
             inputs[name] = torch.randn(shape, generator=generator)
     return inputs

@@ -37,7 +37,7 @@ def test_every_preset_builds_and_survives_json():
 
 
 def test_description_adds_up(helpers):
-    config = ModelConfig(**helpers.clip_fields())
+    config = ModelConfig.from_dict(helpers.clip_fields())
     summary = describe(config)
     assert summary.total == sum(summary.parameters.values())
     assert summary.total == summary.trainable + summary.parameters["frozen"]

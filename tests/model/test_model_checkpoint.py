@@ -16,7 +16,7 @@ from stgcma.model import ModelConfig, TrainedOn, build_from_config, load_model, 
 
 @pytest.fixture
 def model(helpers):
-    return helpers.teach(build_from_config(ModelConfig(**helpers.clip_fields()))).eval()
+    return helpers.teach(build_from_config(ModelConfig.from_dict(helpers.clip_fields()))).eval()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_adapters_file_is_enough_without_the_json(model, folder):
 
 
 def test_refuses_another_backbone(helpers, model, folder, tmp_path):
-    other = build_from_config(ModelConfig(**helpers.clip_fields(backbone_seed=1)))
+    other = build_from_config(ModelConfig.from_dict(helpers.clip_fields(backbone_seed=1)))
     save_checkpoint(other, tmp_path / "other")
     shutil.copy(tmp_path / "other/backbone.safetensors", folder.parent / "backbone.safetensors")
     with pytest.raises(InputError, match=model.backbone_source["sha256"][:12]):
@@ -99,7 +99,7 @@ def test_a_random_backbone_that_was_left_behind_is_drawn_again(helpers, model, f
 @pytest.fixture
 def of_file(helpers, tmp_path):
     """A model whose backbone was read from a file, and that file."""
-    config = ModelConfig(**helpers.clip_fields())
+    config = ModelConfig.from_dict(helpers.clip_fields())
     path = tmp_path / "source" / "weights.safetensors"
     path.parent.mkdir()
     backbone = build_from_config(config.replace(backbone_seed=3)).encoder.backbone
@@ -196,7 +196,7 @@ def test_the_two_descriptions_must_agree(folder):
     description = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(description))  # another layout says the same
     load_model(folder)
-    description["config"]["temporal"] = False
+    description["config"]["adapter"]["temporal"] = False
     (folder / "model.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match=r"model\.json: not what the header of adapters\.safetensors says"):
         load_model(folder)
@@ -218,7 +218,7 @@ def change(description, path, value):
         ({"format_version": 2}, "checkpoint format 2, expected 1"),
         ({"format_version": None}, "checkpoint format None, expected 1"),
         ({"config": None}, "config is None, expected fields"),
-        ({"config.depths": None}, "adapters.safetensors: model configuration: depths missing"),
+        ({"config.backbone.depths": None}, "adapters.safetensors: model configuration: depths missing"),
         ({"config.frames": 99}, "adapters.safetensors: frames: 99, expected 1 to 32"),
         ({"backbone": "random"}, "backbone is 'random', expected fields"),
         (

@@ -25,7 +25,9 @@ KNOWN = TrainedOn(
 
 @pytest.fixture
 def model(helpers):
-    model = build_from_config(ModelConfig(**helpers.swin_fields(task="avqa", vocabulary=3, answers=2))).eval()
+    model = build_from_config(
+        ModelConfig.from_dict(helpers.swin_fields(task="avqa", vocabulary=3, answers=2))
+    ).eval()
     model.trained_on = KNOWN
     return model
 
@@ -73,7 +75,7 @@ def test_a_model_that_does_not_say_how_it_was_trained(model):
 
 
 def test_a_model_without_questions_takes_none(helpers):
-    model = build_from_config(ModelConfig(**helpers.swin_fields()))
+    model = build_from_config(ModelConfig.from_dict(helpers.swin_fields()))
     model.trained_on = dataclasses.replace(KNOWN, vocabulary={})
     with pytest.raises(InputError, match=r"question: .* the model takes only video, audio"):
         stgcma.prepare_inputs(model, question=["how"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
 from stgcma.model.adapters.exchange import cross_attend
-from stgcma.model.heads.tpavi import Tpavi
+from stgcma.model.heads.avs import Tpavi
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
@@ -47,7 +47,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_naive_formulation(helpers, naive, case):
     family, overrides = CASES[case]
-    config = ModelConfig(**getattr(helpers, family)(**overrides))
+    config = ModelConfig.from_dict(getattr(helpers, family)(**overrides))
     model = helpers.teach(build_from_config(config)).eval()
     inputs = helpers.draw_inputs(config, 2, negative=True)
     results = [model(**inputs), naive.naive_forward(model, **inputs)]
@@ -79,7 +79,7 @@ def test_checkpointing_is_exact_with_drop_path(helpers, family):
     fields = getattr(helpers, family)(drop_path=0.5, depths=(4,) if family == "clip_fields" else (2, 2, 2, 2))
     results = []
     for checkpointing in (False, True):
-        model = build_from_config(ModelConfig(**{**fields, "checkpointing": checkpointing}))
+        model = build_from_config(ModelConfig.from_dict({**fields, "checkpointing": checkpointing}))
         adapters, head = model.parameter_groups().values()
         for index, parameter in enumerate([*adapters.values(), *head.values()]):
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
@@ -119,7 +119,7 @@ HALVES = [
 @pytest.mark.parametrize(("case", "dtype"), HALVES)
 def test_autocast_trains_and_stays_close(helpers, case, dtype):
     family, overrides = CASES[case]
-    config = ModelConfig(**getattr(helpers, family)(**overrides))
+    config = ModelConfig.from_dict(getattr(helpers, family)(**overrides))
     model = helpers.teach(build_from_config(config)).eval()
     inputs = helpers.draw_inputs(config, 1, negative=True)
     expected = model(**inputs)
@@ -133,7 +133,7 @@ def test_autocast_trains_and_stays_close(helpers, case, dtype):
 
 
 def test_compiles_in_one_graph(helpers):
-    model = helpers.teach(build_from_config(ModelConfig(**helpers.clip_fields()))).eval()
+    model = helpers.teach(build_from_config(ModelConfig.from_dict(helpers.clip_fields()))).eval()
     inputs = helpers.draw_inputs(model.config)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
@@ -143,7 +143,7 @@ def test_compiles_in_one_graph(helpers):
 # Tracing Swin's eight blocks takes a minute.
 @pytest.mark.parametrize("family", ["clip_fields", pytest.param("swin_fields", marks=pytest.mark.slow)])
 def test_compiles_in_one_graph_with_gradients(helpers, family):
-    model = helpers.teach(build_from_config(ModelConfig(**getattr(helpers, family)()))).eval()
+    model = helpers.teach(build_from_config(ModelConfig.from_dict(getattr(helpers, family)()))).eval()
     inputs = helpers.draw_inputs(model.config)
     gradients = []
     for run in (torch.compile(model, fullgraph=True, backend="aot_eager"), model):
@@ -157,7 +157,7 @@ def test_compiles_in_one_graph_with_gradients(helpers, family):
 
 @pytest.mark.slow
 def test_compiles_with_the_real_compiler(helpers):
-    model = helpers.teach(build_from_config(ModelConfig(**helpers.clip_fields()))).eval()
+    model = helpers.teach(build_from_config(ModelConfig.from_dict(helpers.clip_fields()))).eval()
     inputs = helpers.draw_inputs(model.config)
     with torch.no_grad():
         compiled = torch.compile(model, fullgraph=True)(**inputs)["logits"]

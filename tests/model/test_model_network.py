@@ -15,7 +15,7 @@ FAMILIES = ["clip_fields", "swin_fields"]
 
 
 def build(fields, **overrides):
-    return build_from_config(ModelConfig(**{**fields, **overrides}))
+    return build_from_config(ModelConfig.from_dict({**fields, **overrides}))
 
 
 def variants():
@@ -270,7 +270,7 @@ def test_fused_attention_does_not_hang_on_timms_switch(helpers, family):
 )
 def test_wrong_fields_are_named(helpers, overrides, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        ModelConfig(**helpers.swin_fields(**overrides))
+        ModelConfig.from_dict(helpers.swin_fields(**overrides))
 
 
 def test_a_bottleneck_may_be_wider_than_the_tokens(helpers):

@@ -14,7 +14,7 @@ FAMILIES = ["clip_fields", "swin_fields"]
 
 def build(helpers, family, **overrides):
     fields = getattr(helpers, family)(drop_path=0.5, **overrides)
-    return helpers.teach(build_from_config(ModelConfig(**fields))).train()
+    return helpers.teach(build_from_config(ModelConfig.from_dict(fields))).train()
 
 
 def blocks(model):
@@ -191,7 +191,7 @@ def test_the_parts_of_a_batch_of_questions_are_the_batch(helpers):
     owner = torch.tensor([0, 0, 1, 2, 2, 2])
     inputs = helpers.draw_inputs(model.config, 3, negative=True)
     generator = torch.Generator().manual_seed(6)
-    question = torch.randint(0, model.config.vocabulary, (6, 14), generator=generator)
+    question = torch.randint(0, model.config.head.vocabulary, (6, 14), generator=generator)
     torch.manual_seed(5)
     whole = model(**{**inputs, "question": question}, owner=owner)
     parts = []

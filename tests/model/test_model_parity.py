@@ -10,7 +10,7 @@ import pytest
 import torch
 from stgcma.model import ModelConfig, import_reference, load_model
 from stgcma.model.network import STGCMA
-from stgcma.model.reference_names import reference_names
+from stgcma.model.reference.importing import reference_names
 from stgcma.model.weights import materialise
 
 SMALL = Path(__file__).parent / "parity" / "small.json"
@@ -66,7 +66,9 @@ def test_parity(helpers, name, tmp_path):
 
 def measured(helpers, task):
     """Norm and some values of every output, and every gradient's norm, of a small model of `task`."""
-    config = ModelConfig(**helpers.swin_fields(task=task, **({"mask_channels": 8} if task == "avs" else {})))
+    config = ModelConfig.from_dict(
+        helpers.swin_fields(task=task, **({"mask_channels": 8} if task == "avs" else {}))
+    )
     model = STGCMA(config, backbone_device="meta")
     materialise(model)
     own = {**model.frozen_tensors(), **model.trained_tensors()}

@@ -9,14 +9,14 @@ from stgcma.model import ModelConfig, build_from_config
 
 @pytest.fixture
 def model(helpers):
-    return helpers.teach(build_from_config(ModelConfig(**helpers.swin_fields(task="avqa")))).eval()
+    return helpers.teach(build_from_config(ModelConfig.from_dict(helpers.swin_fields(task="avqa")))).eval()
 
 
 def asked(helpers, config, owner):
     """Inputs of three clips, and a question for each entry of `owner`."""
     inputs = helpers.draw_inputs(config, 3, negative=True)
     generator = torch.Generator().manual_seed(4)
-    inputs["question"] = torch.randint(0, config.vocabulary, (len(owner), 14), generator=generator)
+    inputs["question"] = torch.randint(0, config.head.vocabulary, (len(owner), 14), generator=generator)
     return inputs
 
 
@@ -24,7 +24,7 @@ def asked(helpers, config, owner):
 def test_each_question_gets_the_answer_it_gets_alone(helpers, model, owner):
     inputs = asked(helpers, model.config, owner)
     outputs = model(**inputs, owner=torch.tensor(owner))
-    assert outputs["answer_logits"].shape == (len(owner), model.config.answers)
+    assert outputs["answer_logits"].shape == (len(owner), model.config.head.answers)
     assert outputs["match_positive"].shape == (3 * model.config.frames, 2)  # once a clip, however many ask
     for index, clip in enumerate(owner):
         alone = {name: x[clip : clip + 1] for name, x in inputs.items() if name != "question"}
@@ -61,6 +61,6 @@ def test_questions_without_an_owner_must_be_as_many_as_the_clips(helpers, model)
 
 
 def test_other_tasks_take_no_owner(helpers):
-    model = build_from_config(ModelConfig(**helpers.clip_fields()))
+    model = build_from_config(ModelConfig.from_dict(helpers.clip_fields()))
     with pytest.raises(ValueError, match="owner: given, but this ave model takes no questions"):
         model(**helpers.draw_inputs(model.config), owner=torch.tensor([0]))

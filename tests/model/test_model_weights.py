@@ -21,20 +21,20 @@ from stgcma.model import (
     load_model,
     save_checkpoint,
 )
-from stgcma.model.reference_names import clip_trunk_names, swin_trunk_names
+from stgcma.model.backbones import clip, swin
 from torch import nn
 
 
 def published(helpers, family, **overrides):
     """A configuration and a full set of random weights for it, under timm's names."""
-    config = ModelConfig(**getattr(helpers, family)(**overrides))
+    config = ModelConfig.from_dict(getattr(helpers, family)(**overrides))
     backbone = build_from_config(config.replace(backbone_seed=7)).encoder.backbone
     return config, {name: p.detach().clone() for name, p in backbone.named_parameters()}
 
 
 def openai(config, tensors):
     """OpenAI's state dict: the tower's names, a projection and something of the text tower."""
-    inverse = {ours: theirs for theirs, ours in clip_trunk_names(config.depths[0]).items()}
+    inverse = {ours: theirs for theirs, ours in clip.trunk_names(config.backbone).items()}
     layout = {f"visual.{inverse[name]}": tensor for name, tensor in tensors.items()}
     for name, dimensions in (("class_embedding", (0, 0)), ("positional_embedding", (0,))):
         for dimension in dimensions:
@@ -44,7 +44,7 @@ def openai(config, tensors):
 
 def microsoft(config, tensors):
     """Microsoft's layout: a wrapper, a downsampling at the end of a stage, computed buffers, a classifier."""
-    inverse = {ours: theirs for theirs, ours in swin_trunk_names(config.depths).items()}
+    inverse = {ours: theirs for theirs, ours in swin.trunk_names(config.backbone).items()}
     layout = {inverse[name]: tensor for name, tensor in tensors.items()}
     layout["layers.0.blocks.1.attn_mask"] = torch.zeros(1)
     layout["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(1, dtype=torch.int64)
@@ -183,13 +183,13 @@ def test_damaged_files_are_input_errors(helpers, tmp_path, damage):
     DAMAGED[damage](file)
     gc.collect()  # closes the archives
     with pytest.raises(InputError, match=r"weights\.pth: not readable as weights \(\w+\)") as caught:
-        build_from_config(ModelConfig(**helpers.clip_fields()), weights=file)
+        build_from_config(ModelConfig.from_dict(helpers.clip_fields()), weights=file)
     assert "\n" not in str(caught.value)
     assert "weights_only" not in str(caught.value)  # torch advises to set it to False
 
 
 def test_what_is_no_state_dict_is_named(helpers, tmp_path):
-    config, file = ModelConfig(**helpers.clip_fields()), tmp_path / "weights.pth"
+    config, file = ModelConfig.from_dict(helpers.clip_fields()), tmp_path / "weights.pth"
     for content, message in (
         ({3: torch.zeros(1)}, "3: no named tensors"),
         ({"epoch": 3}, "epoch: no named tensors"),
@@ -227,7 +227,7 @@ def test_code_in_torchscript_is_not_run(helpers, tmp_path):
     with pytest.raises(Exception, match="this must not run"):
         torch.jit.load(file)  # the trap is one
     with pytest.raises(InputError, match="`__setstate__`, code that reading would run; refused"):
-        build_from_config(ModelConfig(**helpers.clip_fields()), weights=file)
+        build_from_config(ModelConfig.from_dict(helpers.clip_fields()), weights=file)
 
 
 def test_torchscript_is_taken_for_clip_alone(helpers, tmp_path):
@@ -235,7 +235,7 @@ def test_torchscript_is_taken_for_clip_alone(helpers, tmp_path):
     file = tmp_path / "weights.pt"
     write("openai-torchscript", file, config, tensors)
     with pytest.raises(InputError, match="TorchScript, which only CLIP's weights come as"):
-        build_from_config(ModelConfig(**helpers.swin_fields()), weights=file)
+        build_from_config(ModelConfig.from_dict(helpers.swin_fields()), weights=file)
     with pytest.raises(InputError, match="TorchScript, which only CLIP's weights come as"):
         import_reference(file, tmp_path / "out", heads=2)
 
@@ -247,7 +247,7 @@ def test_code_in_a_pickle_is_not_run(helpers, tmp_path):
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(InputError, match="not readable as weights"):
-        build_from_config(ModelConfig(**helpers.clip_fields()), weights=tmp_path / "trap.pth")
+        build_from_config(ModelConfig.from_dict(helpers.clip_fields()), weights=tmp_path / "trap.pth")
 
 
 def test_timm_weights_by_name(helpers, monkeypatch, tmp_path):

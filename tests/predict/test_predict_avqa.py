@@ -131,7 +131,7 @@ def test_explaining_changes_no_output(run_of):
     inputs = {
         "video": torch.randn(2, 10, 3, 224, 224),
         "audio": torch.randn(2, 10, 224, 224),
-        "question": torch.randint(0, model.config.vocabulary, (3, 14)),
+        "question": torch.randint(0, model.config.head.vocabulary, (3, 14)),
         "owner": torch.tensor([0, 1, 1]),
     }
     with torch.inference_mode():

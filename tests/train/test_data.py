@@ -18,6 +18,7 @@ from stgcma.errors import InputError, StgcmaError
 from stgcma.model import preset_config
 from stgcma.model.inputs import normalise_frames
 from stgcma.model.noise import BatchSlice
+from stgcma.model.records import IMAGENET_MEAN, IMAGENET_STD
 from stgcma.shards.members import open_frames
 from stgcma.train.batch import batches, make_loader
 from stgcma.train.config import DataConfig
@@ -79,7 +80,7 @@ def test_frames_are_the_pixels_of_their_pictures(ave_shards):
     expected = (video[0, :, 3, 5] / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
         [0.229, 0.224, 0.225]
     )
-    torch.testing.assert_close(normalise_frames(video)[0, :, 3, 5], expected)
+    torch.testing.assert_close(normalise_frames(video, IMAGENET_MEAN, IMAGENET_STD)[0, :, 3, 5], expected)
 
 
 def test_a_frame_that_is_no_picture_is_named():

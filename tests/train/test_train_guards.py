@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from stgcma.errors import InputError, StgcmaError
+from stgcma.model import preset_config
 from stgcma.shards.manifest import read_dataset, write_dataset
 from stgcma.train import step as step_module
 from stgcma.train.augmentation import FrameAugmentation
@@ -107,7 +108,7 @@ def test_clips_of_other_classes_are_not_scored(shards, config, tmp_path):
 def test_augmentation_is_one_draw_for_all_frames():
     """Three equal frames stay equal, and the generators that timm draws from go on where they were."""
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    augment = FrameAugmentation(32, DataConfig())
+    augment = FrameAugmentation(DataConfig(), preset_config("ave-demo", image_size=32).backbone)
 
     def drawn():
         return random.random(), np.random.random(), torch.rand(1).item()

@@ -83,9 +83,10 @@ class Task(ABC):
         """Raise InputError when a trained model does not fit the collection."""
         if config.task != self.name:
             raise InputError(f"{where} is made for {self.name}, the model is for {config.task}")
+        options = config.options()
         for name, value in self.model_options().items():
-            if getattr(config, name) != value:
-                raise InputError(f"{where} needs {name} {value}, the model has {getattr(config, name)}")
+            if options[name] != value:
+                raise InputError(f"{where} needs {name} {value}, the model has {options[name]}")
 
     @abstractmethod
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:
