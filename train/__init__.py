@@ -1,1 +1,92 @@
-"""Training and evaluation on shards."""
+"""Training on shards and evaluation.
+
+>>> from stgcma.train import evaluate, load_preset, train
+>>> config = load_preset("ave-demo", ["optim.epochs=2", "data.workers=0"])
+>>> summary = train("shards", "new-run", config)
+>>> summary.epochs, summary.score_name
+(2, 'accuracy')
+>>> result = evaluate("new-run", split="test")
+>>> 0 <= result.score <= 1
+True
+
+A `Task` has the targets, losses and scores of one kind of collection; `TASKS` is the registry of tasks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import (
+        DataConfig,
+        LossConfig,
+        OptimConfig,
+        RunConfig,
+        TrainConfig,
+        load_preset,
+        preset_names,
+    )
+    from .evaluation import evaluate
+    from .repeats import ScoredRun, ScoredRuns, ScoredSeeds, ablate, repeat
+    from .results import EvaluationResult
+    from .run import train
+    from .run_folder import RunFolder
+    from .tasks import TASKS
+    from .tasks.base import Task
+    from .trained import Trained, open_trained
+    from .trainer import TrainSummary
+
+# Loaded on first use: torch takes seconds to import, and `stgcma --help` needs the names of tasks only.
+_MODULES = {
+    "TASKS": ".tasks",
+    "DataConfig": ".config",
+    "EvaluationResult": ".results",
+    "LossConfig": ".config",
+    "OptimConfig": ".config",
+    "RunConfig": ".config",
+    "RunFolder": ".run_folder",
+    "ScoredRun": ".repeats",
+    "ScoredRuns": ".repeats",
+    "ScoredSeeds": ".repeats",
+    "Task": ".tasks.base",
+    "TrainConfig": ".config",
+    "TrainSummary": ".trainer",
+    "Trained": ".trained",
+    "ablate": ".repeats",
+    "evaluate": ".evaluation",
+    "load_preset": ".config",
+    "open_trained": ".trained",
+    "preset_names": ".config",
+    "repeat": ".repeats",
+    "train": ".run",
+}
+__all__ = [
+    "TASKS",
+    "DataConfig",
+    "EvaluationResult",
+    "LossConfig",
+    "OptimConfig",
+    "RunConfig",
+    "RunFolder",
+    "ScoredRun",
+    "ScoredRuns",
+    "ScoredSeeds",
+    "Task",
+    "TrainConfig",
+    "TrainSummary",
+    "Trained",
+    "ablate",
+    "evaluate",
+    "load_preset",
+    "open_trained",
+    "preset_names",
+    "repeat",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)

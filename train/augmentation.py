@@ -1,4 +1,4 @@
-"""What training changes about a clip: its frames all in the same way, its sound mixed with another's."""
+"""Augmentation of training clips: transforms of frames, and mixtures of sounds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .config import DataConfig
 
 
 @contextmanager
-def _draws_put_back() -> Iterator[None]:
-    """Python's, NumPy's and torch's global generators go on afterwards where they were.
+def _restored_generators() -> Iterator[None]:
+    """Restore the states of Python's, NumPy's and torch's global generators afterwards.
 
     timm's transforms draw from all three.
     """
@@ -35,15 +35,15 @@ def _draws_put_back() -> Iterator[None]:
 class FrameAugmentation:
     """timm's training transform, one draw for all frames of a clip.
 
-    RandAugment, random resized crop, horizontal flip and random erasing, as `data` says; its defaults are the
-    paper's.
+    RandAugment, random resized crop, horizontal flip and random erasing, with the settings of `data`; the
+    defaults are the paper's.
     """
 
     def __init__(self, data: DataConfig, backbone: BackboneConfig) -> None:
         from timm.data import create_transform
         from timm.data.random_erasing import RandomErasing
 
-        # With `use_prefetcher` it ends at uint8 tensors.
+        # With `use_prefetcher` it returns uint8 tensors.
         self._transform = create_transform(
             backbone.image_size,
             is_training=True,
@@ -59,12 +59,12 @@ class FrameAugmentation:
 
     def __call__(self, frames: list[Any], seed: int) -> Tensor:
         """Pillow frames → `[T, 3, pixels, pixels]` float32, normalised with the backbone's mean and std."""
-        with _draws_put_back():
+        with _restored_generators():
             video = []
             for frame in frames:
                 _seed_all(seed)
                 video.append(normalise_frames(self._transform(frame), self._mean, self._std))
-                _seed_all(seed ^ 1)  # another one: erasing must not go with the crop
+                _seed_all(seed ^ 1)  # another seed: erasing must be independent of the crop
                 self._erase(video[-1])
         return torch.stack(video)
 
@@ -78,11 +78,11 @@ def _seed_all(seed: int) -> None:
 def mix_powers(
     features: npt.NDArray[np.float32], other: npt.NDArray[np.float32], share: float
 ) -> npt.NDArray[np.float32]:
-    """`log(λ²·e^a + (1−λ)²·e^b)`: the log energies to expect of `λ·x + (1−λ)·y` for independent sounds x, y.
+    """Return `log(λ²·e^a + (1−λ)²·e^b)`, the expected log energies of `λ·x + (1−λ)·y` for independent x, y.
 
     Args:
         features: log-mel energies `[K, frames, bins]`, not normalised.
-        other: those of the other sound; where it has fewer frames it is silent.
+        other: those of the other sound; beyond its last frame it is silent.
         share: λ, between 0 and 1.
     """
     mixed: npt.NDArray[np.float32] = features + np.float32(2 * np.log(share))

@@ -66,7 +66,7 @@ def score(
 
 
 def evaluate(
-    path: Path,
+    path: str | Path,
     *,
     split: str = "test",
     shards: Location | None = None,

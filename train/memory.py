@@ -1,4 +1,4 @@
-"""Turn out-of-memory errors of torch into one line that says what would fit."""
+"""Turn out-of-memory errors of torch into one line that suggests settings that fit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..errors import StgcmaError
 from ..model import ModelConfig, describe
 from .config import RunConfig
 
-# What the estimate leaves out: the CUDA context, workspaces, fragmentation.
+# The estimate leaves out the CUDA context, workspaces and fragmentation.
 _USABLE_SHARE = 0.85
-# CUDA's libraries have no class of their own for a workspace that they cannot get, nor has torch on a CPU.
+# CUDA's libraries have no exception class for a workspace that cannot be allocated, nor has torch on a CPU.
 _SIGNS = (
     "CUDA out of memory",
     "CUDA error: out of memory",
@@ -30,7 +30,7 @@ _SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` says that memory, of a GPU or of the machine, does not suffice."""
+    """Return True when `error` is about too little memory, of a GPU or of the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
@@ -38,9 +38,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_explained(doing: str, device: torch.device, advise: Callable[[], str]) -> Iterator[None]:
-    """Raise StgcmaError in place of an out-of-memory error: what was done, on which device, what to do.
+    """Raise StgcmaError in place of an out-of-memory error, with the work, the device and advice.
 
-    `doing` is such as "training 2 clips at a time"; `advise` is called only when it is needed.
+    Args:
+        doing: the work, such as "scoring 2 clips at a time".
+        device: on which it runs.
+        advise: returns the advice; called after an error only.
     """
     try:
         yield
@@ -58,17 +61,17 @@ def _named(device: torch.device) -> str:
 
 
 def total_bytes(device: torch.device) -> int:
-    """The memory of a GPU, in bytes."""
+    """Return the memory of a GPU, in bytes."""
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 def clips_at_a_time(config: RunConfig, processes: int) -> int:
-    """The clips that one process trains on at once."""
+    """Return the number of clips in a micro-batch of one process."""
     return math.ceil(config.optim.batch_size / processes / config.train.accumulate)
 
 
 def training_advice(config: RunConfig, model: ModelConfig, device: torch.device, processes: int) -> str:
-    """The settings that should fit the device."""
+    """Return settings that should fit the device."""
     if device.type != "cuda":
         return "take a smaller optim.batch_size, a smaller backbone or a machine with more memory"
     return advice(config, model, total_bytes(device), processes=processes)
@@ -82,7 +85,7 @@ def scoring_advice() -> str:
 
 
 def advice(config: RunConfig, model: ModelConfig, total_bytes: int, *, processes: int = 1) -> str:
-    """The gentlest settings that should fit `total_bytes`, by the model's own account of its memory."""
+    """Return the smallest change of settings that should fit `total_bytes`, by `model.describe`."""
     clips = math.ceil(config.optim.batch_size / processes)
     for checkpointing in (False, True):
         summary = describe(model.replace(checkpointing=checkpointing))

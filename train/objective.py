@@ -1,4 +1,4 @@
-"""The model under its loss: what a step differentiates, alone or beside other processes."""
+"""The model and the loss of its task as one module, which a step differentiates."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def set_tf32(*, allowed: bool) -> None:
-    """Set whether fp32 matrix products and convolutions may round their factors to TF32, in this process.
+    """Allow or forbid TF32 in fp32 matrix products and convolutions, in this process.
 
-    torch's own defaults are no for the former and yes for the latter, and other libraries change them.
+    torch forbids it for the former and allows it for the latter by default, and other libraries change that.
     """
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 class Objective(nn.Module):
-    """The model and its task: a batch's tensors to the terms of its loss."""
+    """The model and its task: tensors of a batch to the terms of its loss."""
 
     def __init__(self, model: STGCMA, task: Task, loss: LossConfig, precision: str) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Objective(nn.Module):
         return self.task.terms(run_model(self.model, inputs, self.precision), targets, weight, self.loss)
 
     def total(self, sums: Tensors, counts: dict[str, float]) -> Tensor:
-        """`Σ weight · sum / count`, with the `counts` of the whole batch; what nothing counts for is 0."""
+        """Return `Σ weight · sum / count` with the counts of the whole batch; a loss without counts is 0."""
         weights = self.task.weights(self.loss)
         return torch.stack(
             [weights[name] * total / max(counts[name], 1.0) for name, total in sums.items()]
@@ -44,9 +44,10 @@ class Objective(nn.Module):
 
 
 def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool = False) -> Tensors:
-    """The model's outputs for `inputs`, its activations in `precision`; `explain` as the model has it.
+    """Return the model's outputs for `inputs`, with activations in `precision`.
 
-    Frames may be pixels, uint8; they are normalised here, on the model's device.
+    Frames may be uint8 pixels, which are normalised here, on the model's device. `explain` is passed to the
+    model.
     """
     dtype = PRECISIONS[precision]
     device = next(iter(inputs.values())).device.type

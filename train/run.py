@@ -17,7 +17,7 @@ from ..shards.schema import DatasetInfo
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
 from .config import RunConfig, architecture, check_schedule
-from .data import open_task
+from .data import ClipDataset, open_task
 from .distributed import ProcessGroup, process_group
 from .loading import LOADER_PROCESSES, open_clips, stream_shape
 from .memory import clips_at_a_time, memory_explained, training_advice
@@ -30,7 +30,12 @@ from .trainer import Trainer, TrainSummary, count_parameters
 
 
 def train(
-    shards: Location, run_path: Path, config: RunConfig, *, overwrite: bool = False, resume: bool = False
+    shards: Location,
+    run_path: str | Path,
+    config: RunConfig,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> TrainSummary:
     """Train on `shards` as `config` says, and write everything to the run folder `run_path`.
 
@@ -50,7 +55,7 @@ def train(
     task = open_task(shards)
     if task.name != config.task:
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
-    run, fingerprint = RunFolder(run_path), task.info.data_fingerprint
+    run, fingerprint = RunFolder(Path(run_path)), task.info.data_fingerprint
     with process_group() as group:
         micro_batches = _micro_batches(config, group)
         stream = stream_shape(config.data, group)
@@ -76,14 +81,7 @@ def train(
             normalisation=training.normalisation,
             clip_seconds=training.usual_seconds,
         )
-        about = {
-            "shards": absolute(shards),
-            "data_fingerprint": fingerprint,
-            "clip_seconds": training.usual_seconds,
-            "processes": group.size,
-            **({} if stream is None else {"stream": stream}),
-            **_environment(model),
-        }
+        about = _data(shards, training, group, stream) | _environment(model)
         # Only now: a training that cannot begin creates no folder and removes no earlier run.
         group.run_on_main(
             lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
@@ -159,6 +157,19 @@ def _memory_explained(config: RunConfig, model: STGCMA, group: ProcessGroup) -> 
         group.device,
         lambda: training_advice(config, model.config, group.device, group.size),
     )
+
+
+def _data(
+    shards: Location, training: ClipDataset, group: ProcessGroup, stream: dict[str, int] | None
+) -> dict[str, Any]:
+    """Return the shards, the training clips and their division, as `run.json` stores them."""
+    data = {
+        "shards": absolute(shards),
+        "data_fingerprint": training.task.info.data_fingerprint,
+        "clip_seconds": training.usual_seconds,
+        "processes": group.size,
+    }
+    return data if stream is None else {**data, "stream": stream}
 
 
 def _environment(model: STGCMA) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM: heard between two steps, so that what is saved is whole."""
+"""Ctrl-C and a scheduler's SIGTERM: noted when they arrive, handled between two steps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import FrameType, TracebackType
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM is only noted in `received`; a second one acts at once."""
+    """While entered, the first SIGINT or SIGTERM is only noted in `received`; a second one acts as usual."""
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
-        # Python lets the main thread alone change what a signal does.
+        # Python allows only the main thread to set handlers.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -35,7 +35,7 @@ class StopSignals:
 
     @staticmethod
     def leave(number: int) -> None:
-        """Ends the program as the signal would have: KeyboardInterrupt, or the shell's status for SIGTERM."""
+        """End the program as the signal would: KeyboardInterrupt, or the shell's status for SIGTERM."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""A trained model of a run or a checkpoint folder, with what scoring and predicting have to know."""
+"""A trained model of a run or a checkpoint folder, with the settings that scoring and predicting need."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Trained:
     Attributes:
         path: the run folder or checkpoint folder.
         run: the run folder; None for a checkpoint.
-        config: a run's configuration; of a checkpoint its preset with what the checkpoint records.
-        info: what the model was trained on: classes or vocabulary, features, statistics of the audio.
-        clip_seconds: the median length of the training clips.
-        sha256: of the trained tensors' file.
+        config: of the run; for a checkpoint, its preset with the settings that the checkpoint records.
+        info: the data it was trained on: classes or vocabulary, features, statistics of the audio.
+        model: the model.
+        clip_seconds: the median length of the training clips; None when not recorded.
+        sha256: of the file of trained tensors.
     """
 
     path: Path
@@ -43,23 +44,24 @@ class Trained:
 
 
 def open_trained(
-    path: Path,
+    path: str | Path,
     *,
     preset: str | None = None,
     shards: Location | None = None,
     weights: str | Path | None = None,
 ) -> Trained:
-    """The chosen checkpoint of the run folder `path`, or the checkpoint folder `path` itself.
+    """Open the best checkpoint of the run folder `path`, or the checkpoint folder `path`.
 
     Args:
         path: the folder.
-        preset: for a checkpoint that does not say what it was trained on (imported, or an earlier one):
-            the preset whose normalisation, batch size and precision it has.
+        preset: for a checkpoint that does not record its training data (imported, or of an earlier
+            version): the preset with its normalisation, batch size and precision.
         shards: for such a checkpoint, shards with its classes or vocabulary and its sampling.
-        weights: where the backbone's weights are; as `load_model` takes them.
+        weights: of the backbone, as `load_model` takes them.
 
-    Raises InputError when there is nothing of the kind, or it does not fit.
+    Raises InputError when `path` has no checkpoint, or an argument does not fit it.
     """
+    path = Path(path)
     if (path / ADAPTERS).is_file():
         return _open_checkpoint(path, preset=preset, shards=shards, weights=weights)
     run = RunFolder.open(path)
@@ -127,7 +129,7 @@ def trained_on(
     normalisation: Normalisation,
     clip_seconds: float,
 ) -> TrainedOn:
-    """Return the description of a run's data that its checkpoints store."""
+    """Return the description of the training data and of the precision that the run's checkpoints store."""
     return TrainedOn(
         collection=info.name,
         preset=config.preset,

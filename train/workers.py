@@ -1,7 +1,8 @@
-"""The loader's processes: how many a machine has room for, what they send, and what becomes of a lost one.
+"""The loader's processes: their number, the transport of batches, and the error of a lost one.
 
-A batch travels in shared memory where there is room, else as bytes through a pipe, which costs some copies.
-Left to torch, a batch that finds no room is lost in a thread of the sender, and the receiver waits for ever.
+A batch is sent in shared memory when it fits, else as bytes through a pipe, which costs some copies. With
+torch's own transport, a batch that does not fit is lost in a thread of the sender, and the receiver waits
+without end.
 """
 
 from __future__ import annotations
@@ -25,53 +26,56 @@ from torch import Tensor
 from ..console import message
 from ..errors import StgcmaError
 
-# Where Linux keeps what processes share; semaphores take a page of it each.
+# Shared memory of Linux; a semaphore takes a page of it.
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (nothing is written there)
-# Semaphores of a loader: of its queue of batches and its event, and of every worker's queue of orders.
+# Semaphores of a loader: of its queue of batches and its event, and of every worker's queue of indices.
 _SEMAPHORES, _SEMAPHORES_EACH = 8, 3
-_LOADERS = 2  # one for training and one for scoring are there at a time
-_HEADROOM_BYTES = 1 << 20  # of shared memory that is left to others
-_LOST = "DataLoader worker"  # how torch's messages about one begin
+_LOADERS = 2  # one for training and one for scoring exist at a time
+_HEADROOM_BYTES = 1 << 20  # of shared memory, left free for other programs
+_LOST = "DataLoader worker"  # the beginning of torch's messages about a lost worker
 
 
 def to_send(loaded: Any, tensors: Sequence[Tensor]) -> Any:
-    """In a worker: `loaded`, whose `tensors` were moved to shared memory, or Packed where that is full."""
+    """Move the `tensors` of `loaded` to shared memory and return it; return it Packed when they do not fit.
+
+    For a loader's worker.
+    """
     needed = sum(tensor.nbytes for tensor in tensors)
     free = free_shared_bytes()
-    # A page that cannot be had is a SIGBUS when it is written, so that room is looked for first.
+    # Writing a page that cannot be allocated raises SIGBUS, so the free memory is checked first.
     if free is not None and free < 2 * needed + _HEADROOM_BYTES:
         return Packed.of(loaded)
     try:
         for tensor in tensors:
             tensor.share_memory_()  # type: ignore[no-untyped-call]
-    except RuntimeError:  # another process took the room, or file descriptors ran out
+    except RuntimeError:  # another process took the memory, or file descriptors ran out
         return Packed.of(loaded)
     return loaded
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A loaded object as bytes, on its way from a worker."""
+    """A loaded object as bytes, to be sent by a worker."""
 
     content: bytes
 
     @classmethod
     def of(cls, loaded: Any) -> Packed:
-        """Packs `loaded`, whose tensors are on the CPU."""
+        """Pack `loaded`, whose tensors are on the CPU."""
         stream = io.BytesIO()
         _Pickler(stream, protocol=5).dump(loaded)
         return cls(stream.getvalue())
 
     def unpacked(self) -> Any:
-        """The object again; its tensors own their memory."""
-        _say_once(
+        """Return the object; its tensors own their memory."""
+        _message_once(
             f"shared memory ({_SHARED_MEMORY}) is too small for batches: they travel through pipes, "
             "which is slower; with docker, --shm-size gives more"
         )
-        return pickle.loads(self.content)  # noqa: S301 (made by this program's own worker)
+        return pickle.loads(self.content)  # noqa: S301 (from this program's own worker)
 
     def pin_memory(self) -> Any:
-        """The object in pinned memory; the loader calls this where there is a GPU."""
+        """Return the object in pinned memory; the loader calls this where there is a GPU."""
         loaded = self.unpacked()
         if isinstance(loaded, list):
             return [_pinned(each) for each in loaded]
@@ -83,7 +87,7 @@ def _pinned(loaded: Any) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """Takes tensors as NumPy arrays: torch's own way is slower, or shares memory."""
+    """Pickles tensors as NumPy arrays: torch's own reduction is slower, or shares memory."""
 
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is Tensor:
@@ -94,17 +98,19 @@ class _Pickler(pickle.Pickler):
 def possible_workers(wanted: int, *, free_bytes: int | None = None) -> int:
     """Return the number of the `wanted` loader processes that fit; fewer are reported on stderr.
 
-    free_bytes: of shared memory, which their queues' semaphores need; measured when not given.
+    Args:
+        wanted: number of processes.
+        free_bytes: of shared memory, which the semaphores of their queues need; measured when not given.
     """
     free = free_shared_bytes() if free_bytes is None else free_bytes
     if free is None:
         return wanted
     pages = free // os.sysconf("SC_PAGE_SIZE") // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    # Half of it is left to others.
+    # Half of it is left to other programs.
     room = pages // 2 // _LOADERS - _SEMAPHORES
     possible = max(min(wanted, room // _SEMAPHORES_EACH), 0)
     if possible < wanted:
-        _say_once(
+        _message_once(
             f"shared memory ({_SHARED_MEMORY}) has {free // 1024} KiB free, too little for "
             f"data.workers={wanted}; loading with {possible} loader processes"
         )
@@ -112,7 +118,7 @@ def possible_workers(wanted: int, *, free_bytes: int | None = None) -> int:
 
 
 def free_shared_bytes() -> int | None:
-    """Free shared memory; 0 where Linux has none, None on systems that keep semaphores elsewhere."""
+    """Return the free shared memory: 0 where Linux has none, None where semaphores do not need it."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -123,14 +129,14 @@ def free_shared_bytes() -> int | None:
 
 
 @lru_cache
-def _say_once(text: str) -> None:
+def _message_once(text: str) -> None:
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         message(text)
 
 
 @contextmanager
 def lost_workers_named() -> Iterator[None]:
-    """Turn torch's error about a worker that is gone into a StgcmaError that says what helps."""
+    """Turn torch's error about a lost worker into a StgcmaError that suggests `data.workers`."""
     try:
         yield
     except RuntimeError as error:
@@ -144,10 +150,10 @@ def lost_workers_named() -> Iterator[None]:
 
 
 def enter_worker(_worker: int) -> None:
-    """Prepare a loader process: one thread, and signals that are its parent's to give."""
+    """Set up a loader process: one thread, and no reaction to signals but the parent's."""
     torch.set_num_threads(1)
-    # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group; the parent saves,
-    # and decides when its workers end, which it does with SIGTERM as well.
+    # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group. The parent saves
+    # the state first, and then ends its workers, also with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

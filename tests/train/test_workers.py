@@ -20,7 +20,7 @@ KIB = 1024
 
 @pytest.fixture(autouse=True)
 def _say_again():
-    workers._say_once.cache_clear()
+    workers._message_once.cache_clear()
 
 
 @pytest.fixture
