@@ -11,7 +11,7 @@ def test_every_score_is_recorded(kept_shards, small_config, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = RunFolder(tmp_path / "run")
-    train(kept_shards("avqa"), run.path, small_config("avqa", "optim.epochs=1", "optim.batch_size=1"))
+    train(kept_shards("ave"), run.path, small_config("ave", "optim.epochs=1", "optim.batch_size=1"))
     (row,) = run.records.read(METRICS)
     metrics = evaluate(run.path, split="val").metrics
     assert len(metrics) > 1
