@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
+from pydantic import BaseModel
 from stgcma.registry import Registry
 
 PACKAGES = (
@@ -103,8 +104,29 @@ def _parameters(entry: Any, *, without_self: bool = False) -> str:
         parameters = parameters[1:]
     if inspect.isclass(entry):
         signature = signature.replace(return_annotation=inspect.Signature.empty)
-    text = str(signature.replace(parameters=parameters))
+    text = str(signature.replace(parameters=[_plain(parameter) for parameter in parameters]))
+    text = re.sub(r"\b(?:stgcma|typing)\.(?:\w+\.)*", "", text)
     return re.sub(r"((?:: |-> ))(['\"])(.*?)\2", r"\1\3", text)  # annotations are strings
+
+
+class _Text(str):
+    """A text that is its own representation."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter without validators, and with a short text for the default of a section."""
+    default = parameter.default
+    if isinstance(default, BaseModel):
+        default = _Text(f"{type(default).__name__}()")
+    elif inspect.isfunction(default):
+        default = _Text("...")
+    annotation = parameter.annotation
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return parameter.replace(annotation=annotation, default=default)
 
 
 def _split(parameters: str) -> Iterator[str]:

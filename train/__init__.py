@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import (
-        DataConfig,
-        LossConfig,
-        OptimConfig,
         RunConfig,
-        TrainConfig,
         load_preset,
         preset_names,
     )
@@ -40,17 +36,13 @@ if TYPE_CHECKING:
 # Loaded on first use: torch takes seconds to import, and `stgcma --help` needs the names of tasks only.
 _MODULES = {
     "TASKS": ".tasks",
-    "DataConfig": ".config",
     "EvaluationResult": ".results",
-    "LossConfig": ".config",
-    "OptimConfig": ".config",
     "RunConfig": ".config",
     "RunFolder": ".run_folder",
     "ScoredRun": ".repeats",
     "ScoredRuns": ".repeats",
     "ScoredSeeds": ".repeats",
     "Task": ".tasks.base",
-    "TrainConfig": ".config",
     "TrainSummary": ".trainer",
     "Trained": ".trained",
     "ablate": ".repeats",
@@ -63,17 +55,13 @@ _MODULES = {
 }
 __all__ = [
     "TASKS",
-    "DataConfig",
     "EvaluationResult",
-    "LossConfig",
-    "OptimConfig",
     "RunConfig",
     "RunFolder",
     "ScoredRun",
     "ScoredRuns",
     "ScoredSeeds",
     "Task",
-    "TrainConfig",
     "TrainSummary",
     "Trained",
     "ablate",
