@@ -4,7 +4,7 @@ import pytest
 from stgcma.preprocess.collections.frame_times import last_sixteenth_frames
 
 
-@pytest.mark.parametrize("fps", [10, 24, 25, 30, 60])
+@pytest.mark.parametrize("fps", [10, 23, 24, 25, 30, 50, 60])
 def test_the_last_of_16_evenly_spaced_frames_is_taken(fps):
     for second, number in enumerate(last_sixteenth_frames(5, rounded_fps=fps, frames_in_file=1000)):
         starts = [int(second * fps + sixteenth / 16 * fps) for sixteenth in range(16)]

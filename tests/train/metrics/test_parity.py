@@ -85,6 +85,40 @@ def test_numbers_agree(check, case):
     check(case)
 
 
+# A number of the last case of every part.
+CHANGED = {
+    ("a_binary_masks", "cases"): ("beside", "split_level_f"),
+    ("a_binary_masks", "explicit_edge_cases"): ("miou",),
+    ("b_semantic", "cases"): ("beside", "no_padding", "f_seen_foreground"),
+    ("b_semantic", "explicit_edge_cases"): ("f_sum", 1),
+    ("b_semantic", "palette_rgb_of_class_0_to_70"): (2,),
+    ("c_llp", "explicit_events"): ("clips", 3, "event[A,V,Event,AV]", 2),
+    ("c_llp", "decision_rule"): ("official_percent", "event", "Event@AV"),
+    ("d_mmil", "head"): ("float32", "grad_l2", "x_v"),
+    ("d_mmil", "whole_official_network"): ("grad_l2", "self_att.qkv_weight"),
+    ("e_losses", "s4"): ("with_cosine_term_all_stages", "float64", "grad_l2", "visual", 1),
+    ("e_losses", "ms3"): ("thresholded", "float32", "av_term"),
+    ("e_losses", "avss"): ("normalised", "float64", "grad_l2", "audio", 3),
+    ("e_losses", "ms3_unnormalised_large_features"): ("float64", "av_term"),
+    ("f_data_side", "geometry"): ("train", "corner_labels", 3),
+    ("f_data_side", "colour_to_label"): ("label", 0, 1),
+    ("f_data_side", "frame_index"): ("picked", 4),
+}
+
+
+@pytest.mark.parametrize(("part", "path"), CHANGED.items(), ids=["-".join(part) for part in CHANGED])
+def test_a_changed_number_is_noticed(part, path):
+    case = read_file(OWN_FILE)[part[0]][part[1]]
+    case = case if part[1] in WHOLE else case[-1]
+    holder = case
+    for step in path[:-1]:
+        holder = holder[step]
+    value = holder[path[-1]]
+    holder[path[-1]] = [0, 0, 1] if isinstance(value, list) else value * 1.001 + 1e-5
+    with pytest.raises(AssertionError):
+        CHECKS[part](case)
+
+
 def test_a_file_without_cases_is_refused():
     content = read_file(OWN_FILE)
     assert {name.rsplit("-", 1)[0] for name, *_ in read_cases(content)} == {"-".join(key) for key in CHECKS}

@@ -44,15 +44,15 @@ def by_clip(predicted, truth, confusion):
 def check_events(case):
     clips, counts = case["clips"], ParsingCounts()
     assert len(clips) == case["n_clips"] > 0
-    for clip in clips:
-        predicted, truth = (
-            np.stack([mark_rows(clip[f"{kind}_{modality}"]) for modality in "av"], 1)[None]
-            for kind in ("pred", "truth")
-        )
-        for level, confusion in (("segment", segment_confusion), ("event", event_confusion)):
-            found = by_clip(predicted, truth, confusion)[0]
+    predicted, truth = (
+        np.stack([[mark_rows(clip[f"{kind}_{modality}"]) for modality in "av"] for clip in clips])
+        for kind in ("pred", "truth")
+    )
+    predicted, truth = predicted.swapaxes(1, 2), truth.swapaxes(1, 2)
+    for level, confusion in (("segment", segment_confusion), ("event", event_confusion)):
+        for clip, found in zip(clips, by_clip(predicted, truth, confusion), strict=True):
             agree(found, clip[f"{level}[A,V,Event,AV]"], SHARE, f"{clip['name']} {level}")
-        counts.add(predicted, truth)
+    counts.add(predicted, truth)
     check_levels(counts, case)
 
 
