@@ -101,6 +101,7 @@ def write_report(
         main_published=published_scores(main.config, main.collection),
         protocol=PROTOCOL,
         charts=charts(accounts, view.score_label),
+        metrics=list(main.result.further_metrics),
         detail=detail_rows([run.result for run in accounts]),
         confusion=None if matrix is None else confusion_table(matrix),
         data=data,

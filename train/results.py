@@ -72,6 +72,13 @@ class EvaluationResult:
         return self.detail.metrics()
 
     @property
+    def further_metrics(self) -> dict[str, float | None]:
+        """The metrics of the whole split besides the task's score; names of parts have a `/`."""
+        return {
+            name: value for name, value in self.metrics.items() if "/" not in name and name != self.score_name
+        }
+
+    @property
     def best_baseline(self) -> tuple[str, float] | None:
         """Name and score of the best baseline; None without baselines."""
         return max(self.baselines.items(), key=lambda item: item[1], default=None)
@@ -103,6 +110,7 @@ class EvaluationResult:
             "score_name": self.score_name,
             "score": self.score,
             **self.detail.to_json(),
+            "metrics": self.metrics,
             "baselines": self.baselines,
             "selected_on": self.selected_on,
             "machine": self.machine,

@@ -14,7 +14,7 @@ class AvsView(TaskView):
     lead = "Masks of the pixels that make the sound, second by second"
     score_label = "mIoU"
     clip_score = "mIoU"
-    columns = {"f_score": "F-score"}  # noqa: RUF012
+    metric_labels = {"f_score": "F-score"}  # noqa: RUF012
     detail = DetailTable(
         "Measures",
         "mIoU over all frames, F-score (β² = 0.3) over those that show what sounds",

@@ -73,7 +73,7 @@ class TaskView(ABC):
         score_label: name of the score for a person.
         clip_score: words after a clip's score.
         detail: titles of the table of the parts of the score.
-        columns: further scores beside the main one: name of the metric to title.
+        metric_labels: names of further metrics for a person; without one a metric has its own name.
         clips_note: sentence about the marks in the report's clips.
         samples_note: sentence about the marks in the inspect page's clips.
         filter_word: the kind of name that clips are filtered by on the inspect page.
@@ -84,7 +84,7 @@ class TaskView(ABC):
     score_label: ClassVar[str]
     clip_score: ClassVar[str]
     detail: ClassVar[DetailTable]
-    columns: ClassVar[Mapping[str, str]] = {}
+    metric_labels: ClassVar[Mapping[str, str]] = {}
     clips_note: ClassVar[str] = "What is wrong is marked ✗."
     samples_note: ClassVar[str] = ""
     filter_word: ClassVar[str] = "class"

@@ -93,12 +93,14 @@ def test_a_result_is_read_as_it_was_written(name):
     assert set(FIELDS + OF_TASK[name]) <= set(content)
     assert EvaluationResult.from_json(content, where="file") == result
     assert content[result.score_name] == content["score"]
+    assert content["metrics"] == result.metrics
+    assert list(result.further_metrics) == (["f_score"] if name == "avs" else [])
 
 
 @pytest.mark.parametrize("name", TASKS.names)
 def test_a_missing_or_damaged_field_is_named(name):
     whole = json.loads(strict_json(result_of(name).to_json()))
-    derived = ["seconds", "majority", "questions"] + (["accuracy"] if name == "ave" else [])
+    derived = ["seconds", "majority", "questions", "metrics"] + (["accuracy"] if name == "ave" else [])
     for field in whole.keys() - set(derived):
         content = {key: value for key, value in whole.items() if key != field}
         with pytest.raises(InputError, match=f"^file: {field} is missing; it is damaged"):

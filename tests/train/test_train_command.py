@@ -406,6 +406,7 @@ def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config,
     assert page.count('<article class="clip"') == 2
     assert ("with the pixels said to sound" in page) == (task == "avs")
     assert ("Questions about " in page) == (task == "avqa")
+    assert ('<th scope="col">F-score</th>' in page) == (task == "avs")
 
 
 def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path):
