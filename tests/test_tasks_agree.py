@@ -1,10 +1,11 @@
-"""Every registry that knows tasks knows the same ones, under the same names."""
+"""All registries of tasks have the same names: heads, tasks, predictors, views, collections, presets."""
 
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+from stgcma.model.heads import HEADS
 from stgcma.pages.tasks import VIEWS
 from stgcma.pages.tasks.base import TaskView
 from stgcma.predict import PREDICTORS
@@ -17,7 +18,7 @@ from stgcma.train.tasks.meter import TaskResult
 
 
 def test_every_registry_has_the_same_tasks():
-    assert set(PREDICTORS) == set(VIEWS) == set(TASKS)
+    assert set(HEADS) == set(PREDICTORS) == set(VIEWS) == set(TASKS)
     assert {load_preset(name).task for name in preset_names()} == set(TASKS)
     assert {entry.task for _, entry in COLLECTIONS.items()} == set(TASKS)
 
