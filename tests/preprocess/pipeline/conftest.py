@@ -1,7 +1,7 @@
 """What the tests of whole runs share."""
 
+import contextlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,35 +17,22 @@ def environment():
 
 
 @pytest.fixture
-def start(environment):
+def start(forks):
     """`start("run", OUT, RAW, …)` starts the stand-in as a process of its own; ended with the test."""
-    processes = []
+    with contextlib.ExitStack() as processes:
 
-    def start(*arguments, **options):
-        process = subprocess.Popen(
-            [sys.executable, str(STAND_IN), *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-        processes.append(process)
-        return process
+        def start(*arguments):
+            return processes.enter_context(forks.popen([sys.executable, STAND_IN, *arguments]))
 
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        yield start
 
 
 @pytest.fixture
 def finish(start):
     """As `start`, waits for its end: (status, stdout, stderr)."""
 
-    def finish(*arguments, **options):
-        process = start(*arguments, **options)
+    def finish(*arguments):
+        process = start(*arguments)
         stdout, stderr = process.communicate(timeout=240)
         return process.returncode, stdout, stderr
 

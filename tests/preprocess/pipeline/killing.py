@@ -1,11 +1,32 @@
-"""Runs that are killed at random until they end."""
+"""Kill runs before operations on files, and at random."""
 
+import json
 import random
 import shutil
 import signal
 import time
 
+import pytest
+
 from .stand_in import contents
+
+# Before the first and the last operation of every kind; the slow tests before each.
+before_operations = pytest.mark.parametrize(
+    "every",
+    [False, pytest.param(True, marks=(pytest.mark.slow, pytest.mark.timeout(900)))],
+    ids=["each-kind", "every"],
+)
+
+
+def check_kills(finish, folder, raw, every, *options, operations):
+    """Kill runs of 12 clips before operations on files; there must be more than `operations` of them."""
+    sweep = ("--every",) if every else ()
+    status, stdout, stderr = finish("everywhere", folder, raw, "--clips", 12, "--serial", *options, *sweep)
+    assert status == 0, stderr
+    result = json.loads(stdout)
+    assert result["different"] == []
+    assert result["operations"] > operations
+    assert result["kills"] == result["operations"] if every else result["kills"] > operations // 4
 
 
 def kill_at_random(start_run, wanted, out, *, kills, longest_seconds, seed):

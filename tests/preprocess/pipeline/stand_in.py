@@ -2,7 +2,8 @@
 
 Also a program, since what is to be killed must be a process of its own:
     stand_in.py run OUT RAW [--workers N] [--serial] …
-    stand_in.py everywhere FOLDER RAW …     kills a run before each of its operations on files, in turn
+    stand_in.py everywhere FOLDER RAW …     kills a run before its operations on files, in turn: before the
+                                            first and the last of each kind, or with --every before each
 """
 
 import argparse
@@ -12,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -195,26 +197,62 @@ def unfinish(out):
         output.reopen(plan, list(map(finished._Summed(out), kept)))
 
 
-def kill_everywhere(folder, raw, options):
-    """Kills a run before its 1st, 2nd, … operation on files, each time runs it again to its end.
+def kill_everywhere(folder, raw, options, *, every):
+    """Kill runs before operations on files, a new run for each, and run them again to their end.
 
-    Returns how many kills there were, and which of them left another result than a run without.
+    Return the numbers of operations and kills, and the kills after which the result differs.
     """
     build(folder / "whole", raw, **options)
     wanted = contents(folder / "whole")
+    out = folder / "killed"
+    with begun(folder, out, options):
+        operations = kinds_of_operations(out, raw, options)
+    first = {kind: number for number, kind in reversed(list(enumerate(operations, 1)))}
+    last = {kind: number for number, kind in enumerate(operations, 1)}
+    kills = range(1, len(operations) + 1) if every else sorted({*first.values(), *last.values()})
     different = []
-    number = 0
-    while True:
-        number += 1
-        out = folder / f"killed-{number}"
-        if options.get("retry_quarantined") or options.get("repair") or options.get("overwrite"):
-            shutil.copytree(folder / "before", out)
-        if not died(lambda out=out, number=number: build_until(out, raw, number, options)):
-            break
-        if died(lambda out=out: build(out, raw, **options)) or contents(out) != wanted:
-            different.append(number)
-        shutil.rmtree(out)
-    return {"kills": number - 1, "different": different}
+    for number in kills:
+        with begun(folder, out, options):
+            assert died(lambda number=number: build_until(out, raw, number, options))
+            if died(lambda: build(out, raw, **options)) or contents(out) != wanted:
+                different.append(number)
+    return {"operations": len(operations), "kills": len(kills), "different": different}
+
+
+@contextlib.contextmanager
+def begun(folder, out, options):
+    """Make OUT as the run begins with it; remove it afterwards."""
+    if options.get("retry_quarantined") or options.get("repair") or options.get("overwrite"):
+        shutil.copytree(folder / "before", out)
+    yield
+    shutil.rmtree(out)
+
+
+def kinds_of_operations(out, raw, options):
+    """The kind of every operation of a run on a file of OUT: its name, the calling lines, the kind of file.
+
+    Files of one kind differ in numbers and splits.
+    """
+    path = out.with_name("operations")
+    notes = os.open(path, os.O_CREAT | os.O_WRONLY)
+
+    def note(event, arguments):
+        if event in OPERATIONS and str(out) in str(arguments[0]):
+            frames, frame = [], sys._getframe(1)
+            while frame is not None and len(frames) < 6:
+                if "site-packages" not in frame.f_code.co_filename:
+                    frames.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+                frame = frame.f_back
+            kind = re.sub(r"\d+|train|val|test", "*", str(arguments[0]).removeprefix(str(out)))
+            os.write(notes, json.dumps([event, kind, frames]).encode() + b"\n")
+
+    def run():
+        sys.addaudithook(note)
+        build(out, raw, **options)
+
+    assert not died(run)
+    os.close(notes)
+    return path.read_bytes().splitlines()
 
 
 def build_until(out, raw, number, options):
@@ -263,10 +301,11 @@ def main():
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--retry-quarantined", action="store_true")
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--every", action="store_true")
     options = vars(parser.parse_args())
-    what, out, raw = (options.pop(name) for name in ("what", "out", "raw"))
+    what, out, raw, every = (options.pop(name) for name in ("what", "out", "raw", "every"))
     if what == "everywhere":
-        sys.stdout.write(json.dumps(kill_everywhere(out, raw, options)))
+        sys.stdout.write(json.dumps(kill_everywhere(out, raw, options, every=every)))
         return
     try:
         build(out, raw, **options)

@@ -30,12 +30,28 @@ REAL = functools.partial(Options, features=("clip",))
 
 
 @pytest.fixture(scope="session")
-def ave(tmp_path_factory):
+def ave(made_once):
     """A collection of twelve real clips, one of them damaged, and what one worker makes of it."""
-    folder = tmp_path_factory.mktemp("ave")
-    make_collection(folder / "raw", clips=12)
-    preprocess("ave", folder / "raw", folder / "out", REAL())
+
+    def make(folder):
+        make_collection(folder / "raw", clips=12)
+        preprocess("ave", folder / "raw", folder / "out", REAL())
+
+    folder = made_once("engines", make)
     return folder / "raw", folder / "out"
+
+
+# One process of a run of the tests has the cluster.
+in_cluster = pytest.mark.xdist_group("ray")
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server):  # noqa: ARG001 (its environment)
+    """A Ray cluster on this machine; its workers know the S3 stand-in."""
+    ray = pytest.importorskip("ray")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
 
 
 def names_and_contents(location):
@@ -72,14 +88,6 @@ def test_workers_locale_and_time_zone_change_nothing(ave, tmp_path, environment,
 def test_the_collection_has_written_and_quarantined_clips(ave):
     result = verify(ave[1], on_total=lambda _: None, on_bytes=lambda _: None)
     assert (result.clips, result.faults) == (11, ())
-
-
-def test_ray_makes_the_same_bytes(ave, tmp_path):
-    pytest.importorskip("ray")
-    raw, out = ave
-    outcome = preprocess("ave", raw, tmp_path / "out", REAL(workers=2, engine="ray"))
-    assert (outcome.written, outcome.quarantined) == (11, 1)
-    assert contents(tmp_path / "out") == contents(out)
 
 
 @pytest.mark.slow
@@ -173,9 +181,44 @@ def test_an_actor_may_be_lost_any_number_of_times_and_a_shard_three(monkeypatch)
     assert asked == {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_a_cluster_is_started_and_ended_unless_one_is_running(monkeypatch, running):
+    calls = []
+    fake = SimpleNamespace(
+        is_initialized=lambda: running,
+        init=lambda *arguments, **options: calls.append((*arguments, options)),
+        shutdown=lambda: calls.append("shutdown"),
+        remote=lambda **_: lambda kind: kind,
+    )
+    monkeypatch.setattr(ray_engine, "_import_ray", lambda: fake)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    made = ray_engine.RayEngine()([], None, "out", workers=3, limits=None, on_clip=None)
+    assert list(made) == []
+    chosen = {"num_cpus": 3, "include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    assert calls == ([] if running else [("local", chosen), "shutdown"])
+
+
+@in_cluster
+@pytest.mark.usefixtures("cluster")
+def test_ray_asks_its_nodes_for_their_tools(ave, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "tool_versions", lambda: {"pyav": "0"})
+    with pytest.raises(StgcmaError, match="the shards would depend on where they are made"):
+        preprocess("ave", ave[0], tmp_path / "out", REAL(workers=1, engine="ray"))
+
+
+@in_cluster
+@pytest.mark.usefixtures("cluster")
+def test_ray_makes_the_same_bytes(ave, tmp_path):
+    raw, out = ave
+    outcome = preprocess("ave", raw, tmp_path / "out", REAL(workers=2, engine="ray"))
+    assert (outcome.written, outcome.quarantined) == (11, 1)
+    assert contents(tmp_path / "out") == contents(out)
+
+
+@in_cluster
+@pytest.mark.usefixtures("cluster")
 def test_an_error_in_rays_cluster_is_raised_as_it_was(tmp_path, raw):
     """A sample that no shard can hold is refused where the shard is written: in the cluster."""
-    pytest.importorskip("ray")
     (raw / "clip-0.odd").touch()
     with pytest.raises(ValueError, match=r"label\.npy of clip-0 is .*int.*, must be bytes") as raised:
         build(tmp_path / "out", raw, clips=3, engine="ray", serial=False)
@@ -217,13 +260,6 @@ def test_a_node_with_other_tools_is_refused(monkeypatch):
         ray_engine._check_versions({"numpy": "2.0", "pyav": "17"})
 
 
-def test_ray_asks_its_nodes_for_their_tools(ave, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
-    monkeypatch.setattr(ray_engine, "tool_versions", lambda: {"pyav": "0"})
-    with pytest.raises(StgcmaError, match="the shards would depend on where they are made"):
-        preprocess("ave", ave[0], tmp_path / "out", REAL(workers=1, engine="ray"))
-
-
 def test_ray_that_is_not_installed_is_a_wrong_request(ave, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"engine ray needs Ray; pip install 'stgcma\[ray\]'"):
@@ -254,26 +290,32 @@ def test_file_urls_are_folders(ave, tmp_path):
     assert contents(tmp_path / "out") == contents(out)
 
 
-@pytest.fixture
-def s3(monkeypatch):
-    """A bucket of an S3 stand-in on loopback, as a URL; child processes find it by the environment."""
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 stand-in on loopback; child processes find it by the environment."""
     pytest.importorskip("s3fs")
-    server_module = pytest.importorskip("moto.server")
-    import fsspec
-
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patched.setenv("AWS_ACCESS_KEY_ID", "test")
+        patched.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patched.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server):  # noqa: ARG001 (its environment)
+    """A bucket of its own, as a URL."""
+    import fsspec
+
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     bucket = f"bucket-{uuid.uuid4().hex}"
     fsspec.filesystem("s3").mkdir(bucket)
     yield f"s3://{bucket}"
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
 
 
 def upload(folder, url):
@@ -283,10 +325,10 @@ def upload(folder, url):
             store.publish(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine):
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=in_cluster)])
+def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine, request):
     if engine == "ray":
-        pytest.importorskip("ray")
+        request.getfixturevalue("cluster")
     raw, out = ave
     upload(raw, f"{s3}/raw")
     preprocess("ave", f"{s3}/raw", f"{s3}/out", REAL(workers=2, engine=engine))

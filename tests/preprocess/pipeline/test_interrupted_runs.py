@@ -1,6 +1,5 @@
 """Whenever a run is killed, the same command brings it to the same bytes."""
 
-import json
 import shutil
 import time
 
@@ -13,39 +12,29 @@ from stgcma.shards.schema import QuarantineRecord
 from stgcma.shards.storage import LocalStore
 from stgcma.shards.verification import verify
 
-from .killing import kill_at_random
+from .killing import before_operations, check_kills, kill_at_random
 from .stand_in import build, contents
 
 SEED = 20260918
 KILLS = 8
 
 
-def test_killed_before_any_operation_on_files(finish, tmp_path, raw):
-    status, stdout, stderr = finish("everywhere", tmp_path, raw, "--clips", 12, "--serial")
-    assert status == 0, stderr
-    result = json.loads(stdout)
-    assert result["different"] == []
-    assert result["kills"] > 50
+@before_operations
+def test_killed_before_any_operation_on_files(finish, tmp_path, raw, every):
+    check_kills(finish, tmp_path, raw, every, operations=50)
 
 
-def test_killed_anywhere_while_overwriting(finish, tmp_path, raw):
+@before_operations
+def test_killed_anywhere_while_overwriting(finish, tmp_path, raw, every):
     build(tmp_path / "before", raw, clips=14, features={"another": "kind"})
-    status, stdout, stderr = finish("everywhere", tmp_path, raw, "--clips", 12, "--serial", "--overwrite")
-    assert status == 0, stderr
-    result = json.loads(stdout)
-    assert result["different"] == []
-    assert result["kills"] > 50
+    check_kills(finish, tmp_path, raw, every, "--overwrite", operations=50)
 
 
-def test_killed_anywhere_while_retrying(finish, tmp_path, raw):
+@before_operations
+def test_killed_anywhere_while_retrying(finish, tmp_path, raw, every):
     build(tmp_path / "before", raw, clips=12)
     (raw / "clip-5.bad").unlink()
-    arguments = ("--clips", 12, "--serial", "--retry-quarantined")
-    status, stdout, stderr = finish("everywhere", tmp_path, raw, *arguments)
-    assert status == 0, stderr
-    result = json.loads(stdout)
-    assert result["different"] == []
-    assert result["kills"] > 30
+    check_kills(finish, tmp_path, raw, every, "--retry-quarantined", operations=30)
 
 
 def test_an_overwrite_cut_short_goes_on_without_the_flag(tmp_path, raw, monkeypatch):

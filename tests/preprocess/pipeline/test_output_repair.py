@@ -8,6 +8,7 @@ from stgcma.preprocess import Options
 from stgcma.preprocess.pipeline.output import PROGRESS_FOLDER
 from stgcma.shards.schema import CONTENT_HASH, content_sha256
 
+from .killing import before_operations, check_kills
 from .stand_in import build, contents, faults, unfinish
 
 MISSING, CUT, LONG, VALIDATION = (
@@ -151,15 +152,12 @@ def test_a_directory_of_a_newer_format_is_not_repaired(out, raw):
     assert json.loads(path.read_text()) == content
 
 
-def test_killed_anywhere_while_repairing(finish, tmp_path, raw):
+@before_operations
+def test_killed_anywhere_while_repairing(finish, tmp_path, raw, every):
     build(tmp_path / "before", raw, clips=12)
     flip(tmp_path / "before" / "shards" / "train-000001.tar")
     (tmp_path / "before" / "shards" / "val-000000.tar").unlink()
-    status, stdout, stderr = finish("everywhere", tmp_path, raw, "--clips", 12, "--serial", "--repair")
-    assert status == 0, stderr
-    result = json.loads(stdout)
-    assert result["different"] == []
-    assert result["kills"] > 30
+    check_kills(finish, tmp_path, raw, every, "--repair", operations=30)
 
 
 def test_repair_of_an_unfinished_run_reads_what_is_done(tmp_path, raw):
