@@ -61,7 +61,7 @@ def run(setting: Setting, report: Report) -> None:
         short = setting.tiny and preset != presets[0]
         for precision in ("bf16",) if short else ("bf16", "fp32", "tf32"):
             bench.measure(report, Cell(preset, precision, "eager", batch))
-        for precision in ("bf16",) if setting.tiny else ("bf16", "fp32"):
+        for precision in ("fp32",) if setting.tiny else ("bf16", "fp32"):
             bench.measure(report, Cell(preset, precision, "eager", batch, "naive"))
         bench.close()
     for preset in presets if setting.device == "cuda" else ():
