@@ -1,5 +1,5 @@
-"""Fixtures that several rooms need: the command line in this process, small real shards of every task, and
-models small enough to be trained for many steps."""
+"""Fixtures of several packages: the command line in this process, small real shards of every task, and models
+small enough to be trained for many steps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ import pytest
 from stgcma import cli
 from stgcma.preprocess import Options, preprocess
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
-from stgcma.preprocess.synthesis import ave, avs_s4, music_avqa
+from stgcma.preprocess.synthesis import ave, synthesize
+
+from .fork_server import ForkServer
+
+# Child processes import helpers of the tests as `tests.…`. `python -m pytest` puts the current folder on
+# sys.path, which they inherit; plain `pytest` does not.
+ROOT = str(Path(__file__).parents[1])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command line came to."""
+    """Exit status and output of a command line."""
 
     status: int
     stdout: str
@@ -61,7 +69,7 @@ def ffmpeg():
 
 @pytest.fixture(scope="session")
 def fake_ffmpeg():
-    """Writes a shell script that tells a version as ffmpeg does, and otherwise does what `then` says."""
+    """Writes a shell script that prints a version as ffmpeg does, and otherwise runs `then`."""
 
     def write(path: Path, *, release="9.0", libavcodec="63.  1.100", then="exit 127") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,7 @@ def fake_ffmpeg():
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """`made_once(name, make)` is a folder that `make` filled, once for all processes of a run of the tests.
 
-    No test changes what is in it.
+    Tests do not change its contents.
     """
     own = tmp_path_factory.getbasetemp()
     # pytest-xdist gives each of its processes a folder in that of the run.
@@ -99,6 +107,14 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Pat
 
 
 @pytest.fixture(scope="session")
+def forks():
+    """Runs Python commands in processes that have torch imported already."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def ave_raw(made_once) -> Path:
     """A synthetic AVE collection of 12 clips: 8 for training, 1 for val, 3 for test."""
     return (
@@ -115,25 +131,30 @@ def ave_shards(ave_raw, made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def avs_shards(made_once) -> Path:
-    """A synthetic AVSBench-S4 of 10 clips: 7 for training, 1 for val, 2 for test."""
+def raw_collection(made_once):
+    """Synthetic collections of 10 clips, `avs-s4` or `music-avqa`: 7 for training, 1 for val, 2 for test."""
 
-    def make(folder: Path) -> None:
-        avs_s4.synthesize(folder / "raw", clips=10, seed=3, workers=1)
-        preprocess("avs-s4", folder / "raw", folder / "out", Options(features=("swin",)))
+    def raw(name: str) -> Path:
+        def make(folder: Path) -> None:
+            synthesize(name, folder / "raw", clips=10, seed=3, workers=1)
 
-    return made_once("avs", make) / "out"
+        return made_once(name, make) / "raw"
+
+    return raw
 
 
 @pytest.fixture(scope="session")
-def avqa_shards(made_once) -> Path:
-    """A synthetic MUSIC-AVQA of 10 clips: 7 for training, 1 for val, 2 for test."""
+def avs_shards(raw_collection, made_once) -> Path:
+    """The shards of the synthetic AVSBench-S4."""
+    raw, options = raw_collection("avs-s4"), Options(features=("swin",))
+    return made_once("avs", lambda folder: preprocess("avs-s4", raw, folder / "out", options)) / "out"
 
-    def make(folder: Path) -> None:
-        music_avqa.synthesize(folder / "raw", clips=10, seed=3, workers=1)
-        preprocess("music-avqa", folder / "raw", folder / "out", Options(features=("swin",)))
 
-    return made_once("avqa", make) / "out"
+@pytest.fixture(scope="session")
+def avqa_shards(raw_collection, made_once) -> Path:
+    """The shards of the synthetic MUSIC-AVQA."""
+    raw, options = raw_collection("music-avqa"), Options(features=("swin",))
+    return made_once("avqa", lambda folder: preprocess("music-avqa", raw, folder / "out", options)) / "out"
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The benchmarks' frame: what is met, who begins, what is written. Nothing here depends on how fast it is."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,12 +83,12 @@ run.main()
 """
 
 
-def test_a_run_writes_page_and_json_and_keeps_what_is_of_the_same_machine(tmp_path):
+def test_a_run_writes_page_and_json_and_keeps_what_is_of_the_same_machine(forks, tmp_path):
     file = tmp_path / "benchmarks.json"
 
     def start(*options):
         command = [sys.executable, BENCHMARKS / "run.py", *options, "--out", tmp_path, "small"]
-        return subprocess.run(command, capture_output=True, text=True)
+        return forks.run(command)
 
     done = start("--quick")
     assert done.returncode == 0, done.stderr
@@ -101,9 +100,9 @@ def test_a_run_writes_page_and_json_and_keeps_what_is_of_the_same_machine(tmp_pa
 
     content["figures"]["streaming"] = [KEPT]
     file.write_text(json.dumps(content))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *filter(None, sys.path)])}
-    command = [sys.executable, "-c", WITH_A_FIGURE, "--quick", "--out", tmp_path, "small"]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n{WITH_A_FIGURE}"
+    again = forks.run([sys.executable, "-c", code, "--quick", "--out", tmp_path, "small"])
+    assert again.returncode == 0, again.stderr
     content, page = json.loads(file.read_text()), (tmp_path / "benchmarks.md").read_text()
     assert list(content["figures"]) == ["streaming", "small"]
     assert content["figures"]["small"][0]["name"] == "again"
@@ -132,9 +131,9 @@ def test_everything_is_measured_quickly(tmp_path):
     assert [curve["name"] for curve in content["curves"]] == ["clips", "workers", "steps", "resolution"]
 
 
-def test_an_unknown_name_is_refused(tmp_path):
+def test_an_unknown_name_is_refused(forks, tmp_path):
     command = [sys.executable, BENCHMARKS / "run.py", "--out", tmp_path / "out", "speed"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(command)
     assert done.returncode == 2
     assert "speed: not known, choose from preprocess, loading" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -25,12 +25,26 @@ def results(folder):
     return {part: json.loads((folder / f"{part}.json").read_text()) for part in PARTS}
 
 
-@pytest.fixture(scope="module")
-def dry_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpu")
-    done = start("--device", "cpu", "--tiny", "--out", folder, "--seconds", 250)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+@pytest.fixture(scope="session")
+def dry_run(forks, made_once):
+    """The results of all parts, whose processes are forked."""
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.syspath_prepend(str(BENCHMARKS))
+            import gpu
+
+            def popen(command, *, env, start_new_session, **_):
+                return forks.popen(command, env=env, start_new_session=start_new_session)
+
+            patched.setattr(gpu.subprocess, "Popen", popen)
+            patched.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--tiny", "--seconds", "250"])
+            patched.setattr(sys, "argv", [*sys.argv, "--out", str(folder)])
+            with pytest.raises(SystemExit) as ended:
+                gpu.main()
+            assert ended.value.code == 0
+
+    return made_once("gpu", make)
 
 
 @pytest.mark.timeout(600)

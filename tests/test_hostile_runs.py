@@ -122,7 +122,7 @@ CHECKPOINTS = (
 FOLDERS = ("yaml-aliases", "yaml-deep", "yaml-large", "yaml-number", "deep-dataset")
 
 
-def test_runs_are_refused_in_little_memory_by_every_command(run, earlier_shards, tmp_path):
+def test_runs_are_refused_in_little_memory_by_every_command(forks, run, earlier_shards, tmp_path):
     shutil.copytree(earlier_shards / "0.1/ave", tmp_path / "ave")
     commands = []
     for name in (*CHECKPOINTS, *FOLDERS):
@@ -142,7 +142,7 @@ def test_runs_are_refused_in_little_memory_by_every_command(run, earlier_shards,
         shutil.copytree(run, folder)
         (folder / file).write_bytes(deep())
         commands.append([name, ("report", folder)])
-    results = run_commands(commands, tmp_path, imports=MODULES)
+    results = run_commands(forks, commands, tmp_path, imports=MODULES)
     wrong = [
         result
         for result in results

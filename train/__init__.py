@@ -18,9 +18,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import RunConfig, load_preset
+    from .config import (
+        RunConfig,
+        load_preset,
+        preset_names,
+    )
     from .evaluation import evaluate
-    from .preset_files import preset_names
     from .repeats import ScoredRun, ScoredRuns, ScoredSeeds, ablate, repeat
     from .results import EvaluationResult
     from .run import train
@@ -46,7 +49,7 @@ _MODULES = {
     "evaluate": ".evaluation",
     "load_preset": ".config",
     "open_trained": ".trained",
-    "preset_names": ".preset_files",
+    "preset_names": ".config",
     "repeat": ".repeats",
     "train": ".run",
 }

@@ -1,4 +1,4 @@
-"""Size and hash of the files that a clip is made of, to detect files that are replaced later."""
+"""Size and hash of the files that a clip is made of, so that a file that was replaced later is noticed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from ...shards.schema import SourceFile
 from ..collections.specification import ClipSpecification
 
-# Clips of one long video are consecutive: each process hashes it once.
+# Clips that are cut from one long video follow one another: it is hashed once by each process.
 _REMEMBERED = 256
 
 
 def clip_files(clip: ClipSpecification) -> list[str]:
-    """Return the files that decoding `clip` reads, relative to RAW; the folder of pictures comes first."""
+    """All files that decoding `clip` reads, relative to RAW; for a clip of pictures, their folder first."""
     sound = [] if clip.sound is None else [clip.sound]
     return [clip.source, *filter(None, clip.masks), *clip.pictures, *sound]
 
 
 def source_files(clip: ClipSpecification, resolve: Callable[[str], Path]) -> tuple[SourceFile, ...]:
-    """Return the files of `clip`, each once, with size and hash. `resolve` maps their names to paths.
+    """The files of `clip`, each once, with size and hash. `resolve` maps their names to paths.
 
-    Call it right after decoding, while the files are in the page cache.
+    To be called right after decoding, while the files are in the page cache.
     """
     names = clip_files(clip)
     files = names[1:] if clip.pictures else names  # the source of a clip of pictures is a folder

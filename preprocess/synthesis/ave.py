@@ -1,8 +1,9 @@
-"""A synthetic collection in the layout of AVE.
+"""A stand-in for the AVE collection, in its own layout.
 
 In every clip an object is visible over one interval and its sound is heard over another; the event is where
-both hold, all else is background. Around the event, one modality alone is misleading: the object stays
-visible in silence or under another sound, or its sound continues without it, for about as long as the event.
+both hold, all else is background. What surrounds the event is made to mislead whoever only looks or only
+listens: the object stays on in silence or under another sound, or its sound goes on without it, for about as
+long as the event itself.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from .rendering import new_id, render_all, seeded, split_names
 
 PIXELS = 256
 FPS = 10
-# The mean of 5.25 s leaves 47.5 % background; any number of clips keeps it within 40 to 55 %.
+# The mean, 5.25 s, leaves 47.5 % background; any run of these keeps it within 40 to 55 %.
 EVENT_SECONDS = (5, 4, 7, 5)
 _NOTHING = -1
 
 
 @dataclass(frozen=True)
 class Script:
-    """Content of one clip.
+    """What happens in one clip.
 
     Attributes:
         video: an 11-character id, as the real ones.
         event: index of the class.
         start, end: the event fills the seconds `[start, end)`.
         seen, heard: class index of each second, −1 for nothing.
-        seed: for pictures and sound.
+        seed: of the clip's looks and sounds.
     """
 
     video: str
@@ -48,15 +49,15 @@ class Script:
     seed: int
 
     def row(self) -> str:
-        """Return the annotation row."""
+        """The annotation row."""
         return f"{OBJECTS[self.event].name}&{self.video}&good&{self.start}&{self.end}"
 
 
 def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
-    """Write a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
+    """Writes a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
 
     The same seed gives the same labels and the same clips, whatever the number of workers.
-    Raises InputError when `raw` has content or `clips` is below 10.
+    Raises InputError when `raw` holds something already or `clips` is below 10.
     """
     splits = split_names(clips)
     scripts = write_scripts(clips, seed)
@@ -78,7 +79,7 @@ def _write_rows(path: Path, scripts: list[Script], *, header: bool = False) -> N
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
-    """Return the scripts of a collection. Classes and event lengths are balanced, then shuffled."""
+    """The scripts of a collection. Classes and event lengths are balanced, then shuffled."""
     rng = seeded(seed)
     events = rng.permutation(np.resize(np.arange(len(OBJECTS)), clips))
     lengths = rng.permutation(np.resize(EVENT_SECONDS, clips))
@@ -108,13 +109,13 @@ def _write_script(video: str, event: int, length: int, rng: np.random.Generator)
 
 
 def render(script: Script, folder: Path) -> None:
-    """Encode the clip of `script` as `folder/ID.mp4`."""
+    """Encodes the clip of `script` as `folder/ID.mp4`."""
     rng = np.random.default_rng(script.seed)
     encode(folder / f"{script.video}.mp4", _paint(script, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
 
 
 def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
-    """Yield the clip's frames as RGB bytes. Each object moves along a line."""
+    """The clip's frames as RGB bytes. Each object drifts along its own line."""
     from PIL import ImageDraw
 
     background = scenery(rng, PIXELS)
@@ -130,13 +131,13 @@ def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
 
 
 def _track(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return start (x, y) in pixels, velocity in pixels a second, radius in pixels, inside the picture."""
+    """Start (x, y) in pixels, velocity in pixels a second, radius in pixels; stays inside the picture."""
     ends = rng.uniform(0.3 * PIXELS, 0.7 * PIXELS, size=(2, 2))
     return ends[0], (ends[1] - ends[0]) / SECONDS, float(rng.uniform(42, 58))
 
 
 def _sound(script: Script, rng: np.random.Generator) -> Waveform:
-    """Return the clip's mono waveform at 44.1 kHz: the sounds of its seconds over a faint hiss."""
+    """The clip's mono waveform at 44.1 kHz: the sounds of its seconds over a faint hiss."""
     times = np.arange(SECONDS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     waveform = 0.003 * rng.standard_normal(len(times))
     for index in sorted(set(script.heard) - {_NOTHING}):

@@ -6,13 +6,11 @@ import contextlib
 import os
 import shlex
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
 import stgcma as package
-from stgcma.preprocess.synthesis import synthesize
 from typer.main import get_command
 
 from .markdown import Block
@@ -25,8 +23,8 @@ VIDEOS = ("holiday.mp4", "more-videos/party.mp4")
 
 
 @pytest.fixture(scope="session")
-def collection(ave_raw, tmp_path_factory):
-    """Makes what a page's name of a folder stands for, such a collection of 12 clips; each once."""
+def collection(ave_raw, raw_collection, tmp_path_factory):
+    """Makes what a page's name of a folder stands for, a collection of 10 or 12 clips; each once."""
 
     @cache
     def make(name: str) -> Path:
@@ -37,7 +35,7 @@ def collection(ave_raw, tmp_path_factory):
                 category.mkdir(parents=True, exist_ok=True)
                 shutil.copy(clip, category / f"{number}.mp4")
         else:
-            synthesize(COLLECTIONS[name], folder, clips=12, seed=3, workers=1)
+            folder = raw_collection(COLLECTIONS[name])
         return folder
 
     return lambda name: ave_raw if name == "AVE_Dataset" else make(name)
@@ -50,7 +48,7 @@ def made_shards() -> dict[str, Path]:
 
 
 @pytest.fixture
-def run_block(stgcma, collection, made_shards, tmp_path, monkeypatch):
+def run_block(stgcma, forks, collection, made_shards, tmp_path, monkeypatch):
     """Runs a code block, in a folder that stays the same for the test and holds the collections it names."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
@@ -74,18 +72,18 @@ def run_block(stgcma, collection, made_shards, tmp_path, monkeypatch):
                 assert result.status == 0, f"{command}\n{result.stderr}"
             else:
                 assert words[0] in PROGRAMS, f"{command}: mark its block as not run, or say how to run it"
-                _run_program(words)
+                _run_program(forks, words)
 
     return run
 
 
-def _run_program(words: list[str]) -> None:
+def _run_program(forks, words: list[str]) -> None:
     command = [*PROGRAMS[words[0]], *substituted(words[1:])]
     paths = os.pathsep.join(
         filter(None, [str(Path(package.__file__).parent.parent), os.environ.get("PYTHONPATH")])
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=280)
+    done = forks.run(command, env=environment)
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
 
 

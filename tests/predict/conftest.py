@@ -24,13 +24,10 @@ def run_of(shards_of, small_config, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def raw_of(request, shards_of):
+def raw_of(ave_raw, raw_collection):
     """The raw folder that a task's shards were made of."""
-
-    def find(task: str) -> Path:
-        return request.getfixturevalue("ave_raw") if task == "ave" else shards_of(task).parent / "raw"
-
-    return find
+    collections = {"avs": "avs-s4", "avqa": "music-avqa"}
+    return lambda task: ave_raw if task == "ave" else raw_collection(collections[task])
 
 
 def picture(*, size="160x120", rate="25", seconds=4.0, source="testsrc2"):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import struct
+import sys
 import tarfile
 import zlib
 
@@ -200,7 +201,7 @@ import contextlib, io, json, resource, sys
 import numpy, PIL.Image, PIL.JpegImagePlugin, PIL.PngImagePlugin, pyarrow.parquet
 from stgcma import cli
 import stgcma.pages.samples, stgcma.shards.verification, stgcma.shards.statistics, stgcma.shards.clip_view
-target, modules = sys.argv[1:]
+target, requests, modules = sys.argv[1:]
 for module in json.loads(modules):
     __import__(module)
 def used():
@@ -209,7 +210,7 @@ def used():
 allowed = used() + (700 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 results = []
-for name, arguments in json.loads(sys.stdin.read()):
+for name, arguments in json.load(open(requests)):
     sys.argv = ["stgcma", *arguments]
     out, err, status = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -224,21 +225,13 @@ json.dump(results, open(target, "w"))
 """
 
 
-def run_commands(commands, tmp_path, *, imports=(), env=None):
+def run_commands(forks, commands, tmp_path, *, imports=(), env=None):
     """Run command lines, `[name, arguments]`, in a child that has 700 MiB of memory beside what it imports.
 
     Returns `[name, arguments, status, stdout, stderr]` of each.
     """
-    import subprocess
-    import sys
-
-    results = tmp_path / "results.json"
-    subprocess.run(
-        [sys.executable, "-c", CHILD, str(results), json.dumps(list(imports))],
-        input=json.dumps([[name, [str(each) for each in arguments]] for name, arguments in commands]),
-        text=True,
-        check=True,
-        env=env,
-        timeout=280,
-    )
+    results, requests = tmp_path / "results.json", tmp_path / "requests.json"
+    requests.write_text(json.dumps([[name, [str(each) for each in args]] for name, args in commands]))
+    done = forks.run([sys.executable, "-c", CHILD, results, requests, json.dumps(list(imports))], env=env)
+    assert done.returncode == 0, done.stderr
     return json.loads(results.read_text())

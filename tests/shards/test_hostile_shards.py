@@ -48,7 +48,7 @@ def refused(results):
     return wrong
 
 
-def test_every_attack_is_refused_in_little_memory_by_every_command(directory, tmp_path):
+def test_every_attack_is_refused_in_little_memory_by_every_command(forks, directory, tmp_path):
     """A `gs` on PATH would tell that a picture was handed to Ghostscript."""
     commands = []
     for name in (*TARS, *MEMBERS):
@@ -67,7 +67,9 @@ def test_every_attack_is_refused_in_little_memory_by_every_command(directory, tm
     programs.mkdir()
     (programs / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\necho 10\n")
     (programs / "gs").chmod(0o755)
-    results = run_commands(commands, tmp_path, env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"})
+    results = run_commands(
+        forks, commands, tmp_path, env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    )
     assert refused(results) == []
     assert not (tmp_path / "started").exists()
 
@@ -75,7 +77,7 @@ def test_every_attack_is_refused_in_little_memory_by_every_command(directory, tm
 @pytest.mark.parametrize(
     ("table", "kind"), [("manifest.parquet", ClipRecord), ("quarantine.parquet", QuarantineRecord)]
 )
-def test_a_table_that_unpacks_to_gigabytes_is_refused(directory, tmp_path, table, kind):
+def test_a_table_that_unpacks_to_gigabytes_is_refused(forks, directory, tmp_path, table, kind):
     folder = directory(ONE_CLIP, quarantine=[])
     content = wordy_table(kind)
     assert len(content) < 1 << 20
@@ -83,7 +85,7 @@ def test_a_table_that_unpacks_to_gigabytes_is_refused(directory, tmp_path, table
     commands = [[each, ("shards", each, folder)] for each in ("verify", "stats")]
     commands += [["show", ("shards", "show", folder, "x")]]
     commands += [["inspect", ("inspect", folder, "--page", tmp_path / "page.html")]]
-    results = run_commands(commands, tmp_path)
+    results = run_commands(forks, commands, tmp_path)
     assert refused(results) == []
     assert all("claims 1000000 rows" in stdout + stderr for *_, stdout, stderr in results), results
 

@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -383,13 +382,7 @@ kept.append(kept)
 """
 
 
-def test_a_loader_that_is_still_there_does_not_keep_the_process(ave_shards):
+def test_a_loader_that_is_still_there_does_not_keep_the_process(forks, ave_shards):
     """Its workers leave other processes' SIGTERM alone, but not their parent's."""
-    done = subprocess.run(
-        [sys.executable, "-c", UNFINISHED, str(ave_shards)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = forks.run([sys.executable, "-c", UNFINISHED, ave_shards], timeout=120)
     assert done.returncode == 0, done.stderr

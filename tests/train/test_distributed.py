@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,16 +21,15 @@ from ..conftest import SMALL
 LAST = "checkpoints/last/adapters.safetensors"
 
 
-def torchrun(*arguments, script=None, processes=2, timeout=280):
-    program = [str(script)] if script else ["-m", "stgcma"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, "--nproc-per-node", str(processes), *program, *map(str, arguments)]
-    package = Path(stgcma.__file__).absolute().parent.parent
-    paths = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, check=False, env=environment
-    )
+@pytest.fixture
+def ranks(forks):
+    """Runs `stgcma ARGS…` in several processes that know each other as under torchrun."""
+
+    def run(*arguments, code=None, processes=2):
+        program = ["-c", code] if code else ["-m", "stgcma"]
+        return forks.run_ranks([sys.executable, *program, *arguments], processes=processes)
+
+    return run
 
 
 def options(task, *settings):
@@ -69,10 +67,10 @@ def rows(run, name):
         ),
     ],
 )
-def test_two_processes_do_what_one_does(task, settings, shards_of, small_config, tmp_path):
+def test_two_processes_do_what_one_does(task, settings, shards_of, small_config, ranks, tmp_path):
     shards = shards_of(task)
     train(shards, tmp_path / "one", small_config(task, *settings, "optim.epochs=2"))
-    result = torchrun(
+    result = ranks(
         "train",
         shards,
         "--preset",
@@ -99,10 +97,10 @@ def test_two_processes_do_what_one_does(task, settings, shards_of, small_config,
     assert two_scores == pytest.approx(one_scores, abs=1e-3)
 
 
-def test_scoring_in_three_processes_is_exact(ave_shards, small_config, tmp_path, stgcma):
+def test_scoring_in_three_processes_is_exact(ave_shards, small_config, ranks, tmp_path, stgcma):
     train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
     alone = json.loads(stgcma("evaluate", tmp_path / "run", "--split", "train", "--json").stdout)
-    result = torchrun("evaluate", tmp_path / "run", "--split", "train", "--json", processes=3)
+    result = ranks("evaluate", tmp_path / "run", "--split", "train", "--json", processes=3)
     assert result.returncode == 0, result.stderr
     shared = json.loads(result.stdout)
     assert shared["clips"] == 8, "three processes hold three, three and two of them"
@@ -110,21 +108,20 @@ def test_scoring_in_three_processes_is_exact(ave_shards, small_config, tmp_path,
     assert shared["stored"]["met"]
 
 
-def test_several_seeds_in_two_processes(ave_shards, tmp_path):
+def test_several_seeds_in_two_processes(ave_shards, ranks, tmp_path):
     chosen = options("ave", "optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=4")
     run = ("--preset", "ave-demo", "--run-folder", tmp_path / "seeds", "--seeds", 2)
-    result = torchrun("train", ave_shards, *run, *chosen)
+    result = ranks("train", ave_shards, *run, *chosen)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("over 2 seeds") == 1, "the first process speaks for all"
     assert len(json.loads((tmp_path / "seeds" / "seeds.json").read_text())["runs"]) == 2
 
 
-def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, tmp_path, monkeypatch):
+def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, ranks, tmp_path, monkeypatch):
     """As if each process were on a machine of its own, with a RUN of its own: the first one's is finished."""
     settings = ("optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=4", "train.save_every_steps=1")
     train(ave_shards, tmp_path / "run-0", small_config("ave", *settings))
-    script = tmp_path / "apart.py"
-    script.write_text(
+    code = (
         "import os, sys\n"
         "sys.argv[sys.argv.index('RUN')] = f'{os.environ[\"HERE\"]}/run-{os.environ[\"RANK\"]}'\n"
         "from stgcma.cli import main\n"
@@ -132,7 +129,7 @@ def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, tm
     )
     monkeypatch.setenv("HERE", str(tmp_path))
     arguments = ("train", ave_shards, "--preset", "ave-demo", "--run-folder", "RUN", "--resume")
-    result = torchrun(*arguments, *options("ave", *settings), script=script)
+    result = ranks(*arguments, *options("ave", *settings), code=code)
     assert result.returncode != 0
     assert "the processes find different summaries in RUN" in result.stderr
 
@@ -151,13 +148,17 @@ main()
 """
 
 
-def test_a_process_that_dies_ends_all(ave_shards, tmp_path):
+def test_a_process_that_dies_ends_all(forks, ave_shards, tmp_path):
+    """With torchrun itself."""
     script = tmp_path / "dying.py"
     script.write_text(DYING)
     run = tmp_path / "run"
-    result = torchrun(
-        "train", ave_shards, "--preset", "ave-demo", "--run-folder", run, *options("ave"), script=script
-    )
+    package = Path(stgcma.__file__).absolute().parent.parent
+    paths = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = ["train", ave_shards, "--preset", "ave-demo", "--run-folder", run, *options("ave")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    result = forks.run([*launcher, script, *arguments], env=environment)
     assert result.returncode != 0
     assert "exitcode  : 9" in result.stderr
     assert not (run / "summary.json").exists()
@@ -182,29 +183,34 @@ def test_a_step_in_parts_is_the_whole_step(ave_shards, small_config, tmp_path):
         torch.testing.assert_close(parts[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
 
 
-def shared_norm(rank, folder, port):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    x, upstream, weight = torch.load(folder / "case.pt", weights_only=True)
-    norm = torch.nn.BatchNorm1d(3)
-    norm.weight.data.copy_(weight)
-    (norm,) = share_batch_norms(torch.nn.Sequential(norm))
-    rows = slice(0, 5) if rank == 0 else slice(5, 12)
-    own = x[rows].clone().requires_grad_()
-    y = norm(own)
-    (y * upstream[rows]).sum().backward()
-    result = [y.detach(), own.grad, norm.weight.grad, norm.running_mean, norm.running_var]
-    torch.save(result, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+SHARED_NORM = """
+import os, sys
+from pathlib import Path
+import torch
+from stgcma.train.distributed import share_batch_norms
+folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+torch.distributed.init_process_group("gloo")
+x, upstream, weight = torch.load(folder / "case.pt", weights_only=True)
+norm = torch.nn.BatchNorm1d(3)
+norm.weight.data.copy_(weight)
+(norm,) = share_batch_norms(torch.nn.Sequential(norm))
+rows = slice(0, 5) if rank == 0 else slice(5, 12)
+own = x[rows].clone().requires_grad_()
+y = norm(own)
+(y * upstream[rows]).sum().backward()
+result = [y.detach(), own.grad, norm.weight.grad, norm.running_mean, norm.running_var]
+torch.save(result, folder / f"{rank}.pt")
+torch.distributed.destroy_process_group()
+"""
 
 
-def test_batch_norm_over_two_processes_is_one(tmp_path):
+def test_batch_norm_over_two_processes_is_one(ranks, tmp_path):
     torch.manual_seed(0)
     x, upstream, norm = torch.randn(12, 3), torch.randn(12, 3), torch.nn.BatchNorm1d(3)
     torch.nn.init.normal_(norm.weight)
     torch.save((x, upstream, norm.weight.detach()), tmp_path / "case.pt")
-    port = 20000 + os.getpid() % 20000
-    torch.multiprocessing.spawn(shared_norm, (tmp_path, port), nprocs=2)
+    result = ranks(tmp_path, code=SHARED_NORM)
+    assert result.returncode == 0, result.stderr
     whole = x.clone().requires_grad_()
     y = norm(whole)
     (y * upstream).sum().backward()
