@@ -8,18 +8,18 @@ READY_TO_TEST := $(VENV)/.ready-to-test
 .PHONY: help demo test test-slow mutants bench bench-gpu docs lint format docker-lock docker-verify clean
 
 help:
-	@echo "make demo           set up .venv (5 GB) and run the demo, to a score and a page"
-	@echo "make test           set up .venv and run the quick tests; make test-slow: all others (over an hour)"
-	@echo "make mutants        take guards out of a copy, one at a time: the tests that then fail (20 minutes)"
-	@echo "make bench          measure what is promised, into docs/benchmarks.md (OPTIONS=--quick: a few minutes)"
-	@echo "make bench-gpu      check and measure on this machine's GPU, eight minutes, into build/gpu (benchmarks/gpu.md)"
-	@echo "make lint format    check, or mend, the code's form and types"
+	@echo "make demo           create .venv (5 GB) and run the demo: a test score and a report"
+	@echo "make test           create .venv and run the quick tests; make test-slow: all others (over an hour)"
+	@echo "make mutants        remove guards one at a time and list the tests that fail (20 minutes)"
+	@echo "make bench          run the benchmarks and write docs/benchmarks.md (OPTIONS=--quick: a few minutes)"
+	@echo "make bench-gpu      check and measure on the GPU of this machine, eight minutes (benchmarks/gpu.md)"
+	@echo "make lint format    check style and types; reformat the files"
 	@echo "make docs           write the generated parts of the documentation"
-	@echo "make docker-lock docker-verify    lock the image's packages; build it and see that it repeats"
-	@echo "make clean          remove what these made"
+	@echo "make docker-lock docker-verify    lock the packages of the image; build it and check that it is reproducible"
+	@echo "make clean          remove the files that these targets created"
 
 demo: $(READY)
-	@echo "a collection of known answers → shards → training → score and page, about five minutes on two cores"
+	@echo "synthetic collection → shards → training → score and report, about five minutes on two cores"
 	$(BIN)/stgcma demo --workdir demo
 
 test: $(READY_TO_TEST)

@@ -1,4 +1,4 @@
-"""Reading files from strangers: how much a file may hold is checked before it is read or unpacked.
+"""Reading of untrusted files: their size is checked before they are read or parsed.
 
 JSON and YAML are small in every file that `stgcma` writes. A file of a few kilobytes can still claim a number
 of a million digits, or lists nested deeper than Python's stack.
@@ -21,7 +21,7 @@ MOST_YAML_BYTES = 256 << 10
 MOST_DEPTH = 32
 MOST_DIGITS = 400  # of one number; a float64 needs at most 17, its exponent may be written out
 
-# A string without its end reaches to the end of the text, so that every character is looked at once.
+# A string without an end extends to the end of the text, so every character is read once.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 _OPENING = "[{"
@@ -41,7 +41,7 @@ def read_file(path: Path, *, most_bytes: int, where: str | None = None) -> bytes
 
 
 def open_plain(path: Path, *, where: str | None = None) -> BinaryIO:
-    """Open a plain file for reading. Raises as `read_file` does: opening a named pipe would wait for ever."""
+    """Open a plain file for reading. Raises as `read_file` does: opening a named pipe would block."""
     where = where or str(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -56,7 +56,7 @@ def open_plain(path: Path, *, where: str | None = None) -> BinaryIO:
 def read_stream(stream: BinaryIO, *, most_bytes: int, where: str) -> bytes:
     """Return the rest of `stream`. Raises InputError naming `where` when it is longer than `most_bytes`."""
     parts, total = [], 0
-    # In parts: a read of n bytes takes memory for n bytes, however few there are.
+    # In parts: a read of n bytes allocates n bytes, even for a short file.
     while part := stream.read(min(1 << 20, most_bytes + 1 - total)):
         parts.append(part)
         total += len(part)
@@ -73,14 +73,14 @@ def parse_json(
     most_values: int = MOST_JSON_VALUES,
     non_finite: bool = False,
 ) -> Any:
-    """Return what a JSON text says.
+    """Parse a JSON text.
 
     Args:
         content: the text; bytes are UTF-8.
-        where: how messages name it.
+        where: its name in messages.
         most_bytes: the longest text that is parsed, in bytes or characters.
         most_values: the most values that it may hold. A value takes up to 64 bytes of memory.
-        non_finite: take `NaN`, `Infinity` and numbers beyond float64, which are not JSON.
+        non_finite: accept `NaN`, `Infinity` and numbers beyond float64, which are not JSON.
 
     Raises InputError naming `where` when it is too long, holds too many values, is nested deeper than
     `MOST_DEPTH`, or is not JSON.
@@ -95,7 +95,7 @@ def parse_json(
         else:
             value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
         if _ESCAPED_SURROGATE.search(text):
-            # Half a character cannot be printed or written.
+            # A lone surrogate cannot be printed or written.
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -113,10 +113,10 @@ def parse_object(content: bytes | str, *, where: str, non_finite: bool = False) 
 
 
 def parse_yaml(content: bytes | str, *, where: str) -> Any:
-    """Return what a YAML text of plain values says.
+    """Parse a YAML text of plain values.
 
     Raises InputError naming `where` when it is larger than `MOST_YAML_BYTES`, is nested deeper than
-    `MOST_DEPTH`, has an alias (a few lines of them can stand for any amount of memory), or is not YAML.
+    `MOST_DEPTH`, has an alias (a few of them can expand to any amount of memory), or is not YAML.
     """
     import yaml
 
@@ -154,7 +154,7 @@ def _children(value: list[Any] | dict[str, Any]) -> list[Any]:
 
 
 def _check_structure(text: str, where: str, most_values: int) -> None:
-    """Look at a JSON text's brackets, commas and digits, which tell what it takes, before it is parsed."""
+    """Check brackets, commas and digits of a JSON text, which bound its memory, before it is parsed."""
     opening = sum(map(text.count, _OPENING))
     values = opening + text.count(",")
     if values > most_values:

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it: numbers that are not finite, which it cannot hold, become null."""
+"""JSON as in RFC 8259: numbers that are not finite, which it does not allow, become null."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 def strict_json(content: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
     """Return `content` as JSON text, with null for every NaN and infinity.
 
-    Python's own `json` writes `NaN` and `Infinity`, which other readers refuse.
+    Python's own `json` writes `NaN` and `Infinity`, which other readers reject.
 
     >>> strict_json({"loss": float("inf"), "scores": (0.5, float("nan"))})
     '{"loss": null, "scores": [0.5, null]}'

@@ -116,7 +116,8 @@ Device = Annotated[str, typer.Option("--device", help="auto (a GPU when there is
 
 # Output.
 ScoredSplit = Annotated[Split, SPLIT_OPTION]
-ShownClips = Annotated[int, typer.Option("--clips", help="Number of clips to show.", min=0)]
+ShownClips = Annotated[int, typer.Option("--clips", help="Number of clips to show; 0 for none.", min=0)]
+InspectedClips = Annotated[int, typer.Option("--clips", help="Number of clips to show.", min=1)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn at random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

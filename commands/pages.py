@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from .options import OUT_OPTION, SPLIT_OPTION, FoundWeights, Out, ScoredSplit, Seed, ShownClips, Split
+from .options import (
+    OUT_OPTION,
+    SPLIT_OPTION,
+    FoundWeights,
+    InspectedClips,
+    Out,
+    ScoredSplit,
+    Seed,
+    ShownClips,
+    Split,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +58,7 @@ def inspect(
     warning: Annotated[
         str | None, typer.Option(help='Show only clips with a warning that contains this text; "" for any.')
     ] = None,
-    clips: ShownClips = 24,
+    clips: InspectedClips = 24,
     seed: Seed = 0,
     page: Annotated[
         Path | None, typer.Option(help="The file to write; by default OUT-inspect.html beside OUT.")

@@ -1,4 +1,4 @@
-"""Shards from behind a URL, kept in a local folder after they were fetched once."""
+"""Local cache of shards behind a URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .storage import Location, ObjectStore, open_store
 
 
 def cache_folder(location: Location, fingerprint: str, *, root: str | None = None) -> Path | None:
-    """Where the shards at `location` are kept; None for a local directory, which needs no cache.
+    """Return the cache folder of the shards at `location`; None for a local directory, which needs none.
 
     Other content behind the same URL has another `fingerprint`, and so another folder. `root` is the user's
     cache folder when not given. Nothing is ever removed from it.
@@ -30,10 +30,10 @@ def cache_folder(location: Location, fingerprint: str, *, root: str | None = Non
 
 
 def open_kept(store: ObjectStore, name: str, folder: Path, *, anew: bool = False) -> BinaryIO:
-    """Opens the file `name` of `store` from `folder`, fetching it whole when it is not there yet.
+    """Open the file `name` of `store` from `folder`, after fetching it if it is not there yet.
 
-    With `anew`, the copy that is there is damaged: it is named on stderr, and replaced. Several processes may
-    do so at once. Raises as `Store.open`, and UnwritableError naming the cache when it takes no files.
+    With `anew`, a damaged copy is named on stderr and replaced. Several processes may do so at once. Raises
+    as `Store.open`, and UnwritableError naming the cache when it cannot be written.
     """
     kept = folder / name
     if anew:

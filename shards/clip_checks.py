@@ -1,4 +1,4 @@
-"""Whether one clip's extent in a shard is what the contract says of a clip of its task."""
+"""Check of one clip in a shard against the contract for its task."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .members import decode_picture, read_array, read_description, read_question
 from .schema import ClipRecord, DatasetInfo
 from .tar_members import TarMemberError, extent_members
 
-# Columns of the manifest that are not in KEY.json: what is about the clip's own bytes, and about its sources.
+# Columns of the manifest that are not in KEY.json: those on the clip's bytes and its sources.
 _NOT_DESCRIBED = ("bytes", "sha256", "source_files", "source_bytes", "source_sha256")
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What every clip of a data set must hold.
+    """Required content of every clip of a data set.
 
     Attributes:
         task: `ave`, `avs` or `avqa`.
@@ -37,7 +37,7 @@ class Shapes:
 
 
 def expected_shapes(info: DatasetInfo) -> Shapes:
-    """What `dataset.json` says a clip must hold."""
+    """Return the content that `dataset.json` requires of a clip."""
     sampling = info.features["sampling"]
     kinds = info.features["fbanks"].values()
     return Shapes(
@@ -51,7 +51,7 @@ def expected_shapes(info: DatasetInfo) -> Shapes:
 
 
 def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Iterator[str]:
-    """What is wrong with a clip; without `shapes`, only tar structure and description are looked at."""
+    """Yield the faults of a clip; without `shapes`, only tar structure and description are checked."""
     contents: dict[str, bytes] = {}
     try:
         for name, content in extent_members(extent):
@@ -77,7 +77,7 @@ def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Ite
 
 
 def first_key(extent: bytes) -> str:
-    """The key that a tar's first header names, for telling whose clips they are."""
+    """Return the key in a tar's first header."""
     return extent[:100].split(b"\0")[0].split(b".")[0].decode(errors="replace")
 
 
@@ -109,7 +109,7 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
         wanted.add("qa.json")
     elif shapes.task == "avs":
         masks = {f"mask_{number:02d}.png" for number in range(shapes.frames)}
-        # For training any of them will do: as published it is the first one.
+        # For training any one is enough; as published it is the first.
         wanted |= ({"mask_00.png"} if not found & masks else set()) if split == "train" else masks
     else:
         return wanted, wanted | found
@@ -117,7 +117,7 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
 
 
 def _content_faults(name: str, content: bytes, shapes: Shapes) -> Iterator[str]:
-    """Yield the faults of a member's content, which is decoded for it."""
+    """Yield the faults of a member's content, which is decoded."""
     try:
         if name.endswith(".npy"):
             yield from _array_faults(name, read_array(content, name), shapes)

@@ -1,4 +1,4 @@
-"""`stgcma shards show`: one clip of a shard directory, looked at or taken out."""
+"""One clip of a shard directory, to view or extract (`stgcma shards show`)."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ClipView:
     Attributes:
         description: its `KEY.json`.
         members: the other members, by name.
-        labels: class names by second, where it has such; else empty.
-        questions: the records of `KEY.qa.json`, where it has such; else empty.
+        labels: class names by second; empty for tasks without.
+        questions: the records of `KEY.qa.json`; empty for tasks without.
     """
 
     description: dict[str, Any]
@@ -51,7 +51,7 @@ class ClipView:
     questions: tuple[Question, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the clip as JSON values."""
         members = [{"name": each.name, "bytes": each.bytes, "content": each.content} for each in self.members]
         return {
             "description": self.description,
@@ -62,7 +62,7 @@ class ClipView:
 
 
 def read_clip(location: Location, key: str) -> dict[str, bytes]:
-    """The members of the clip `key`, suffix to bytes, compared with the manifest's hash.
+    """Return the members of the clip `key`, suffix to bytes, after comparing them with the manifest's hash.
 
     Raises InputError when there is no such clip (and why, if it is in quarantine), StgcmaError when it is
     damaged.
@@ -84,7 +84,7 @@ def read_clip(location: Location, key: str) -> dict[str, bytes]:
 
 
 def view_clip(location: Location, key: str) -> ClipView:
-    """What the clip `key` holds. Raises as `read_clip` does."""
+    """Return the content of the clip `key` for display. Raises as `read_clip` does."""
     members = read_clip(location, key)
     classes = read_dataset(location).classes
     with named_clip(location, key):
@@ -104,9 +104,9 @@ def view_clip(location: Location, key: str) -> ClipView:
 
 
 def extract_clip(location: Location, key: str, folder: Path) -> list[Path]:
-    """Writes the members of the clip `key` into `folder` as `KEY.suffix`; returns their paths.
+    """Write the members of the clip `key` into `folder` as `KEY.suffix`; return their paths.
 
-    Raises as `read_clip` does, and InputError when one of the files is there already.
+    Raises as `read_clip` does, and InputError when one of the files exists.
     """
     paths = {folder / f"{key}.{suffix}": content for suffix, content in read_clip(location, key).items()}
     for path in paths:

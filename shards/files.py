@@ -1,4 +1,4 @@
-"""Publishing files so that a reader sees all of one or none of it, whatever happens to the writer."""
+"""Atomic and durable writing of files: a reader sees a complete file or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import StgcmaError
 
 PARTIAL_SUFFIX = ".partial"
 
-# What a disk or a folder answers that takes no files, and what would help.
+# Errors of disks and folders that cannot be written, each with advice.
 _STORAGE_ERRORS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "ask for a larger quota",
@@ -28,7 +28,7 @@ _STORAGE_ERRORS = {
 }
 
 
-# Those of them that only a local file system answers, never a driver for a remote one.
+# Those that only a local file system returns, not a driver for a remote one.
 LOCAL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
@@ -38,10 +38,10 @@ class UnwritableError(StgcmaError):
 
 @contextmanager
 def published(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary neighbour of `path` for writing; on success it becomes `path`, durably.
+    """Open a temporary neighbour of `path` for writing; on success it becomes `path`, durably.
 
-    Written, fsynced, renamed, folder fsynced. On an exception nothing is left behind. Raises StgcmaError
-    naming `path` when the disk is full or fails.
+    The file is written, fsynced and renamed, and the folder fsynced. On an exception it is removed. Raises
+    StgcmaError naming `path` when the disk is full or fails.
     """
     temporary = path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
     with named_errors(path):
@@ -58,13 +58,13 @@ def published(path: Path) -> Iterator[BinaryIO]:
 
 
 def publish(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` as `published` does."""
+    """Write `content` to `path` as `published` does."""
     with published(path) as stream:
         stream.write(content)
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the renames and removals in `folder` durable."""
+    """Make renames and removals in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -74,7 +74,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Turns what a disk or folder answers that takes no files into a StgcmaError that names `path`."""
+    """Turn errors of a disk or folder that cannot be written into a StgcmaError that names `path`."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Check that the fields of a `dataset.json` are of the types that all its readers rely on."""
+"""Check of the types of the fields of `dataset.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TEXTS = ("name", "task", "plan_sha256")
 
 
 def info_fault(content: dict[str, Any]) -> str | None:
-    """Return what is wrong with the fields of `DatasetInfo` in `content`, None when nothing is."""
+    """Return the fault in the fields of `DatasetInfo` in `content`; None when there is none."""
     for name in _TEXTS:
         if not isinstance(content[name], str):
             return _expected(name, content[name], "text")

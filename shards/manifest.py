@@ -28,27 +28,27 @@ from .schema import (
 from .storage import Location, Store, open_store
 
 MOST_TABLE_BYTES = 1 << 30
-# A hash of 64 hexadecimal digits does not get shorter than 32 bytes, a key not shorter than a few.
+# Encoded, a hash of 64 hexadecimal digits takes at least 32 bytes, a key a few.
 _LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4}
 
 
 def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
-    """Writes `manifest.parquet`, a row per written clip in the order of the shards. Returns its SHA-256."""
+    """Write `manifest.parquet`, a row per written clip in the order of the shards. Returns its SHA-256."""
     return _write_table(open_store(folder), MANIFEST_FILE, records, ClipRecord)
 
 
 def write_quarantine(folder: Location, records: Sequence[QuarantineRecord]) -> str:
-    """Writes `quarantine.parquet`, a row per clip that was not written. Returns its SHA-256."""
+    """Write `quarantine.parquet`, a row per clip that was not written. Returns its SHA-256."""
     return _write_table(open_store(folder), QUARANTINE_FILE, records, QuarantineRecord)
 
 
 def write_dataset(folder: Location, info: DatasetInfo) -> None:
-    """Writes `dataset.json`. It comes last: a folder that has it is complete."""
+    """Write `dataset.json`. It comes last: a folder that has it is complete."""
     open_store(folder).publish(DATASET_FILE, dataset_bytes(info.to_json()))
 
 
 def dataset_bytes(content: dict[str, Any]) -> bytes:
-    """The one way in which `content` is written as `dataset.json`."""
+    """Return the bytes of `dataset.json` for `content`."""
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
@@ -68,7 +68,7 @@ def is_as_written(content: bytes, fields: dict[str, Any]) -> bool | None:
 
 
 def read_dataset(folder: Location) -> DatasetInfo:
-    """Reads `dataset.json`. Raises InputError when `folder` is not a finished shard directory."""
+    """Read `dataset.json`. Raises InputError when `folder` is not a finished shard directory."""
     store = open_store(folder)
     try:
         text = store.read(DATASET_FILE)
@@ -82,18 +82,16 @@ def read_dataset(folder: Location) -> DatasetInfo:
 
 
 def read_manifest(folder: Location, *, split: str | None = None) -> list[ClipRecord]:
-    """Reads the manifest's rows, those of one `split` or all. Raises InputError when it is damaged."""
+    """Read the manifest's rows, those of one `split` or all. Raises InputError when it is damaged."""
     columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
     records = map(ClipRecord._make, zip(*columns.values(), strict=True))
     return [record for record in records if split in (None, record.split)]
 
 
 def read_columns(folder: Location, names: Sequence[str], *, split: str | None = None) -> list[list[Any]]:
-    """The columns `names` of the manifest's rows, those of one `split` or all.
+    """Return the columns `names` of the manifest's rows, of one `split` or all.
 
-    Raises InputError when it is damaged.
-
-    Of a hundred thousand clips this takes a fraction of what `read_manifest` takes.
+    For many clips it is much faster than `read_manifest`. Raises InputError when the manifest is damaged.
     """
     columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord, (*names, "split"))
     if split is None:
@@ -103,7 +101,7 @@ def read_columns(folder: Location, names: Sequence[str], *, split: str | None = 
 
 
 def read_quarantine(folder: Location) -> list[QuarantineRecord]:
-    """Reads the quarantine's rows. Raises InputError when it is damaged."""
+    """Read the quarantine's rows. Raises InputError when it is damaged."""
     columns = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
     return list(map(QuarantineRecord._make, zip(*columns.values(), strict=True)))
 
@@ -142,10 +140,7 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
 def _read_table(
     store: Store, name: str, kind: Any, wanted: Sequence[str] | None = None
 ) -> dict[str, list[Any]]:
-    """The columns of a table, those that are `wanted` or all.
-
-    All are in the order of the fields of `kind`: records are made of them at once.
-    """
+    """Return the `wanted` columns of a table, or all in the order of the fields of `kind`."""
     import pyarrow
     from pyarrow import parquet
 
@@ -158,8 +153,8 @@ def _read_table(
     try:
         paths = check_table(content, names, bytes_a_row=_LEAST_ROW_BYTES[name])
         # A checksum of its pages does not cover its footer: `stgcma shards verify` compares the whole file.
-        # No threads: one of Arrow's that still holds `content` as the interpreter ends aborts the process.
-        # Texts stay words of a dictionary: a few bytes can repeat a long one in every row.
+        # No threads: an Arrow thread that holds `content` when the interpreter ends aborts the process.
+        # Texts stay encoded as a dictionary: a few bytes can repeat a long text in every row.
         file = parquet.ParquetFile(
             pyarrow.BufferReader(content),
             page_checksum_verification=True,
@@ -177,7 +172,7 @@ def _read_table(
         _check_types(file.schema_arrow, there, kind)
         rows = file.metadata.num_rows
         columns: dict[str, list[Any]] = {each: [] for each in there}
-        if rows:  # of an empty table there are no pages to be read
+        if rows:  # an empty table has no pages
             table = file.read(columns=there, use_threads=False)
             table.validate(full=True)
             columns = {each: _values(table.column(each)) for each in there}
@@ -191,13 +186,13 @@ def _read_table(
 
 
 def _text_columns(kind: Any) -> list[str]:
-    """The columns of texts, as Parquet calls them."""
+    """Return Parquet's names of the columns of texts."""
     paths = {str: "{}", tuple[str, ...]: "{}.list.element"}
     return [paths[each].format(name) for name, each in get_type_hints(kind).items() if each in paths]
 
 
 def _check_types(found: Any, names: Sequence[str], kind: Any) -> None:
-    """Raises TableError when a column is of another type than it is written with."""
+    """Raise TableError when a column has another type than the writer's."""
     import pyarrow
 
     words = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
@@ -210,7 +205,7 @@ def _check_types(found: Any, names: Sequence[str], kind: Any) -> None:
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's values as Python has them; equal texts are one object."""
+    """Return a column's values as Python objects; equal texts are one object."""
     import pyarrow
 
     values: list[Any] = []
@@ -231,7 +226,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def _check_rows(columns: dict[str, list[Any]], where: str) -> None:
-    """Raises InputError when a row of the manifest names no shard, or no extent of one that is read."""
+    """Raise InputError when a row of the manifest has an invalid shard name, size or number."""
     for name in set(columns.get("shard", ())):
         if not is_shard_name(name):
             raise InputError(f"{where} names the shard {name[:100]!r}, expected a name like train-000000.tar")

@@ -1,7 +1,7 @@
 """A clip's members as pictures, arrays and records, each checked before it is unpacked.
 
-A member may come from a stranger: a picture's header can claim any size, and so can an array's. Every read of
-a member goes through this file. All raise StgcmaError naming the member.
+Members can come from an untrusted source: headers of pictures and arrays can claim any size. Every read of a
+member goes through this file. All functions raise StgcmaError naming the member.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# Frames and masks are 224×224; larger ones are taken, but no poster.
+# Frames and masks are 224×224; somewhat larger ones are accepted.
 MOST_PICTURE_SIDE = 512
 MASK_PIXELS = 224
 MOST_FRAMES = 128
@@ -29,7 +29,7 @@ MOST_FRAMES = 128
 
 _KINDS = {"jpg": "JPEG", "png": "PNG"}
 _MODES = {"JPEG": ("RGB",), "PNG": ("L", "1")}
-# The header as NumPy writes it. Its own reader would evaluate the text as Python.
+# The header as NumPy writes it. NumPy's reader would evaluate the text as Python.
 _ARRAY = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][fiub][1248])', 'fortran_order': (False|True), "
     rb"'shape': \(((?:[0-9]{1,10}, ?)*[0-9]{0,10})\), \} *\n",
@@ -52,7 +52,7 @@ class Question(TypedDict):
 
 @contextmanager
 def named_clip(location: object, key: str) -> Iterator[None]:
-    """Put the clip's name before what is raised of its members."""
+    """Prefix the message of a StgcmaError with the clip's name."""
     try:
         yield
     except StgcmaError as error:
@@ -60,26 +60,26 @@ def named_clip(location: object, key: str) -> Iterator[None]:
 
 
 def member(members: dict[str, bytes], name: str) -> bytes:
-    """The content of the member `name`. Raises StgcmaError when the clip lacks it."""
+    """Return the content of the member `name`. Raises StgcmaError when the clip lacks it."""
     if name not in members:
         raise StgcmaError(f"{name} is missing")
     return members[name]
 
 
 def class_name(classes: Sequence[str], label: int) -> str:
-    """The name of the class `label`. Raises StgcmaError when there is none."""
+    """Return the name of the class `label`. Raises StgcmaError for an unknown class."""
     if not 0 <= label < len(classes):
         raise StgcmaError(f"label.npy has the class {label}, expected 0 to {len(classes) - 1}")
     return classes[label]
 
 
 def frame_name(number: int) -> str:
-    """The name of the member that holds frame `number`, counted from 0."""
+    """Return the name of the member with frame `number`, counted from 0."""
     return f"frame_{number:02d}.jpg"
 
 
 def frame_names(members: dict[str, bytes]) -> list[str]:
-    """The names of the frames among a clip's members, in order.
+    """Return the names of the frames among a clip's members, in order.
 
     Raises StgcmaError when there are none, or more than a clip has.
     """
@@ -90,12 +90,12 @@ def frame_names(members: dict[str, bytes]) -> list[str]:
 
 
 def open_frames(members: dict[str, bytes]) -> list[Any]:
-    """The frames among a clip's members as Pillow images, in order."""
+    """Return the frames among a clip's members as Pillow images, in order."""
     return [decode_picture(members[name], name) for name in frame_names(members)]
 
 
 def open_picture(content: bytes, name: str) -> Any:
-    """The picture member `name` (`*.jpg`, `*.png`) as a Pillow image; decoded when it is used.
+    """Return the picture member `name` (`*.jpg`, `*.png`) as a Pillow image; decoded when it is used.
 
     Raises StgcmaError when it is of another format, larger than `MOST_PICTURE_SIDE` a side, or in a mode that
     frames and masks do not have. Pillow's reader of the one format is used: `Image.open` tries all formats,
@@ -121,7 +121,7 @@ def open_picture(content: bytes, name: str) -> Any:
 
 
 def decode_picture(content: bytes, name: str) -> Any:
-    """The picture member `name` as a Pillow image, decoded. Raises as `open_picture`, and on damage."""
+    """Return the picture member `name` as a decoded Pillow image. Raises as `open_picture`, or on damage."""
     image = open_picture(content, name)
     try:
         image.load()
@@ -131,7 +131,7 @@ def decode_picture(content: bytes, name: str) -> Any:
 
 
 def read_mask(content: bytes, name: str) -> npt.NDArray[np.bool_]:
-    """The mask member `name`: `[224, 224]`, true where the pixel belongs to what sounds."""
+    """Return the mask member `name`: bool `[224, 224]`, true for sounding pixels."""
     import numpy as np
 
     mask = decode_picture(content, name)
@@ -142,7 +142,7 @@ def read_mask(content: bytes, name: str) -> npt.NDArray[np.bool_]:
 
 
 def read_array(content: bytes, name: str) -> npt.NDArray[Any]:
-    """The array member `name` (`*.npy`), of numbers or truth values.
+    """Return the array member `name` (`*.npy`), of numbers or booleans.
 
     Raises StgcmaError when its header is not as NumPy writes it, or its shape is not that of its bytes.
     """
@@ -168,7 +168,7 @@ def read_array(content: bytes, name: str) -> npt.NDArray[Any]:
 
 
 def read_energies(members: dict[str, bytes], fbank: str) -> npt.NDArray[np.float16]:
-    """The member `fbank` (`fbank_128`): log-mel energies `[K, frames, mel bins]`.
+    """Return the member `fbank` (`fbank_128`): log-mel energies `[K, frames, mel bins]`.
 
     Raises StgcmaError when it is missing or no float16 array of that shape.
     """
@@ -185,7 +185,7 @@ def read_energies(members: dict[str, bytes], fbank: str) -> npt.NDArray[np.float
 
 
 def read_labels(content: bytes, name: str = "label.npy") -> list[int]:
-    """The member `label.npy`: the class of every second.
+    """Return the class of every second from the member `label.npy`.
 
     Raises StgcmaError when it is no list of integers.
     """
@@ -197,12 +197,12 @@ def read_labels(content: bytes, name: str = "label.npy") -> list[int]:
 
 
 def read_description(content: bytes, name: str = "json") -> dict[str, Any]:
-    """The member `KEY.json`: what the manifest says of the clip, and the task's own fields."""
+    """Return the member `KEY.json`: the clip's fields of the manifest and those of the task."""
     return parse_object(content, where=name)
 
 
 def read_questions(content: bytes, name: str = "qa.json") -> list[Question]:
-    """The member `qa.json`: the questions about a clip.
+    """Return the questions about a clip from the member `qa.json`.
 
     Raises StgcmaError when it is no list of questions, naming the field at fault.
     """
@@ -233,7 +233,7 @@ def _question_fault(record: Any) -> str | None:
 
 
 def question_text(asked: Question) -> str:
-    """A record of `qa.json` as the question that it asks."""
+    """Return the text of a question."""
     return " ".join(asked["words"]).rstrip() + "?"
 
 

@@ -1,8 +1,8 @@
-"""The size that a Parquet table unpacks to, found out before any of it is unpacked.
+"""Check of the size that a Parquet table unpacks to, before any of it is unpacked.
 
-A dictionary, run lengths and a compressor each turn a few bytes into any number of rows. Arrow believes what
-the pages claim, so the footer's claims and every page's header are compared with the bytes that are there.
-Our own tables are Snappy or not compressed, and every row of them takes some bytes that no encoding saves.
+A dictionary, run lengths and a compressor each turn a few bytes into any number of rows. Arrow trusts the
+pages' claims, so the footer and every page's header are compared with the actual bytes. Our own tables
+are Snappy or not compressed, and every row of them takes some bytes in any encoding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_THRIFT_DEPTH = 8
 
 
 class TableError(ValueError):
-    """A table claims more than its bytes can hold, or is damaged. The message says what."""
+    """A table claims more than its bytes can hold, or is damaged."""
 
 
 class _Column(NamedTuple):
@@ -55,11 +55,11 @@ def check_table(content: bytes, names: Sequence[str], *, bytes_a_row: int) -> li
     Args:
         content: the file.
         names: the columns that may be read.
-        bytes_a_row: the least that a row of an honest table takes in the file, all columns together.
+        bytes_a_row: the least number of bytes of a row in the file, all columns together.
 
     Returns the paths of all columns, such as `key` and `warnings.list.element`.
 
-    Raises TableError for more columns, rows, list entries or unpacked bytes than the bytes can stand for.
+    Raises TableError for more columns, rows, list entries or unpacked bytes than possible for its size.
     """
     if len(content) < 12 or content[:4] != _MAGIC or content[-4:] != _MAGIC:
         raise TableError("it is not a Parquet file")

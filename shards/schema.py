@@ -1,4 +1,4 @@
-"""The shard directory's records: the one place that names their fields.
+"""The records of a shard directory; their fields are named here only.
 
 A directory holds `dataset.json`, `manifest.parquet`, `quarantine.parquet` and `shards/SPLIT-000000.tar`.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from .info_checks import info_fault
 
-# Version 1 differs in the bytes alone: its fbanks were torchaudio's, which depend on the processor.
+# Version 1 differs only in the bytes of fbanks: they were torchaudio's, which depend on the processor.
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 SPLITS = ("train", "val", "test")
@@ -25,7 +25,7 @@ QUARANTINE_FILE = "quarantine.parquet"
 SHARD_FOLDER = "shards"
 CONTENT_HASH = "content_sha256"
 
-# The types of MUSIC-AVQA's questions, modality and kind, as they stand in `KEY.qa.json`.
+# The types of MUSIC-AVQA's questions, modality and kind, as written in `KEY.qa.json`.
 QUESTION_TYPES = (
     ("Audio", "Counting"),
     ("Audio", "Comparative"),
@@ -40,7 +40,7 @@ QUESTION_TYPES = (
 
 # A plain tar header holds 100 bytes of name; the longest member suffix is 16.
 MAX_KEY_CHARACTERS = 80
-# Frames, fbanks and masks of a clip take a few megabytes; a reader takes memory for no more than this.
+# Frames, fbanks and masks of a clip take a few megabytes; readers allocate no more than this.
 MOST_CLIP_BYTES = 64 << 20
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_CHARACTERS}}}")
 
@@ -48,7 +48,7 @@ _SHARD = re.compile(rf"({'|'.join(SPLITS)})-[0-9]{{6,12}}\.tar")
 
 
 def is_valid_key(key: str) -> bool:
-    """Whether `key` can name a clip's members in a shard."""
+    """Tell whether `key` can name a clip's members in a shard."""
     return _KEY.fullmatch(key) is not None
 
 
@@ -81,10 +81,10 @@ class Sample:
         source: the media file, relative to the raw folder.
         seconds: the clip's length.
         fps: average frames a second; 0 when there is no video stream.
-        has_audio: whether the sound is real (not stand-in silence).
-        decoder: what decoded the frames, and after a `+` the sound where that was another; `dataset.json` has
-            their versions.
-        warnings: what a user should know of this clip, one line each.
+        has_audio: whether the sound is real, not inserted silence.
+        decoder: the decoder of the frames, and after a `+` another one of the sound; `dataset.json` has their
+            versions.
+        warnings: one line each, for the user.
         fbank_sums: fbank name to (sum, sum of squares, count) over its values, for the audio statistics.
         source_files: every file that was read to make it: the media file, masks, pictures.
     """
@@ -111,8 +111,8 @@ class Sample:
 class ClipRecord(NamedTuple):
     """A row of `manifest.parquet`: one written clip, in the order of the shards.
 
-    `bytes` is what the clip's members take in the shard, tar headers and padding included, so that a clip
-    starts where the clips before it in the shard end. `sha256` is the hash of exactly those bytes.
+    `bytes` is the size of the clip's members in the shard with tar headers and padding: a clip starts where
+    the previous one ends. `sha256` is the hash of exactly those bytes.
 
     `source_files`, `source_bytes` and `source_sha256` are equally long: name, size and hash of every file
     that the clip was made of. They are empty in directories of versions that did not record them.
@@ -159,7 +159,7 @@ class AudioStatistics:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What `dataset.json` says.
+    """Content of `dataset.json`.
 
     Attributes:
         name: the collection, e.g. `ave`.
@@ -188,7 +188,7 @@ class DatasetInfo:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what is asked for: collection, features, classes, plan."""
+        """Hash of the request: collection, features, classes, plan."""
         return fingerprint(
             {
                 "name": self.name,
@@ -201,7 +201,7 @@ class DatasetInfo:
 
     @property
     def data_fingerprint(self) -> str:
-        """Hash of the samples' content itself: clips that were mended later change it, not `fingerprint`.
+        """Hash of the samples' content: clips that are repaired later change it, but not `fingerprint`.
 
         The manifest, whose hash is in `files`, holds the hash of every clip.
         """
@@ -214,7 +214,7 @@ class DatasetInfo:
 
     @classmethod
     def from_json(cls, content: dict[str, Any], *, where: str) -> DatasetInfo:
-        """Reads what `to_json` wrote. Raises InputError naming `where` for another format or type."""
+        """Read the output of `to_json`. Raises InputError naming `where` for another format or type."""
         version = content.get("format_version")
         if version not in READABLE_VERSIONS:
             readable = " and ".join(map(str, READABLE_VERSIONS))
@@ -231,7 +231,7 @@ class DatasetInfo:
 
 
 def content_sha256(content: dict[str, Any]) -> str:
-    """What `dataset.json` must say under `content_sha256`: the hash of all else in it."""
+    """Return the hash of all fields of `dataset.json` but `content_sha256`, which records it."""
     return fingerprint({name: value for name, value in content.items() if name != CONTENT_HASH})
 
 
@@ -239,10 +239,10 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",
 
 
 def canonical_json(content: Any) -> bytes:
-    """JSON whose bytes depend on the content alone: sorted keys, no spaces, UTF-8."""
+    """Return JSON whose bytes depend on the content alone: sorted keys, no spaces, UTF-8."""
     return _CANONICAL.encode(content).encode()
 
 
 def fingerprint(content: Any) -> str:
-    """SHA-256 of the canonical JSON of `content`."""
+    """Return the SHA-256 of the canonical JSON of `content`."""
     return hashlib.sha256(canonical_json(content)).hexdigest()

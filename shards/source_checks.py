@@ -15,9 +15,9 @@ _KEYS_SHOWN = 3
 
 
 def recorded_sources(records: Iterable[ClipRecord], *, where: str) -> dict[SourceFile, list[str]]:
-    """Every file that the manifest's rows record, with the keys of the clips that were made of it.
+    """Return every file that the manifest records, with the keys of the clips that were made of it.
 
-    Raises InputError naming `where` when no row records any: then nothing can be compared.
+    Raises InputError naming `where` when the manifest records no files.
     """
     files: dict[SourceFile, list[str]] = {}
     for record in records:
@@ -35,7 +35,7 @@ def recorded_sources(records: Iterable[ClipRecord], *, where: str) -> dict[Sourc
 
 
 def open_sources(raw: Location) -> Store:
-    """The store of the raw folder. Raises InputError when it is a path that is no folder."""
+    """Return the store of the raw folder. Raises InputError when it is a path that is no folder."""
     store = open_store(raw)
     if isinstance(store, LocalStore) and not store.path.is_dir():
         raise InputError(f"sources {store} is not a folder; give the RAW that the shards were made of")
@@ -45,7 +45,7 @@ def open_sources(raw: Location) -> Store:
 def source_faults(
     files: dict[SourceFile, list[str]], store: Store, on_bytes: Callable[[int], None]
 ) -> Iterator[tuple[str, str]]:
-    """(file, fault) for every recorded file that is missing or is not what the clips were made of."""
+    """Yield (file, fault) for every recorded file that is missing or was replaced."""
     for file, keys in files.items():
         clips = _clips(keys)
         if not _is_inside(file.name):

@@ -1,4 +1,4 @@
-"""`stgcma shards stats`: what a shard directory holds, beside what its collection is known to hold."""
+"""Statistics of a shard directory, compared with published numbers (`stgcma shards stats`)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .storage import Location, open_store
 
 @dataclass(frozen=True)
 class SplitStatistics:
-    """One split: clips, their length in seconds, what they are labelled with.
+    """Statistics of one split; lengths are in seconds.
 
     Attributes:
         clips: written clips.
         quarantined: clips that could not be made.
-        published: how many there should be; None where that is not known.
+        published: number of clips in the publication; None when unknown.
         questions: question records (`music-avqa`), else 0.
         categories: `category` of the clips to their number.
         labels_by_class: class to the labels that name it (tasks with a label a second; a clip that is shorter
@@ -65,13 +65,13 @@ class Statistics:
     leaks: dict[str, list[str]]
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the statistics as JSON values."""
         return asdict(self)
 
 
 @dataclass
 class _Labels:
-    """What the clips of a split are labelled with."""
+    """Labels of the clips of a split."""
 
     categories: Counter[str]
     seconds: Counter[str]
@@ -85,7 +85,7 @@ def gather_statistics(location: Location, *, published: PublishedLookup = lambda
 
     Args:
         location: the shard directory, a path or a URL.
-        published: gives the published numbers to compare with, by the collection's name.
+        published: returns the published numbers of a collection, by its name.
 
     Raises:
         InputError: when `location` is not a finished shard directory.
@@ -119,13 +119,13 @@ def gather_statistics(location: Location, *, published: PublishedLookup = lambda
 
 
 def leaks(manifest: list[ClipRecord]) -> dict[str, list[str]]:
-    """The sources that are in two splits, by the pair of splits; pairs without any are left out."""
+    """Return the sources that are in two splits, by the pair of splits; pairs without any are left out."""
     sources = {split: {record.source for record in manifest if record.split == split} for split in SPLITS}
     return {f"{one} & {other}": shared for (one, other), shared in in_two_splits(sources).items()}
 
 
 def in_two_splits(sources: Mapping[str, set[str]]) -> dict[tuple[str, str], list[str]]:
-    """What is in two splits, sorted, by the pair of splits; pairs without any are left out."""
+    """Return the sorted names that are in two splits, by pair of splits; empty pairs are left out."""
     pairs = itertools.combinations(SPLITS, 2)
     shared = {(one, other): sorted(sources[one] & sources[other]) for one, other in pairs}
     return {pair: names for pair, names in shared.items() if names}

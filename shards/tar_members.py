@@ -1,7 +1,7 @@
-"""The members of a shard, read as the writer makes them: plain files with one header each.
+"""Reader of a shard's members in the form that the writer uses: plain files with one header each.
 
 Python's `tarfile` also follows sparse files, long names and PAX records, with which a header of half a
-kilobyte can claim a member of terabytes. Shards have none of them, so that each is refused.
+kilobyte can claim a member of terabytes. Shards have none of them, so all are refused.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _KINDS = {
 
 
 class TarMemberError(ValueError):
-    """A part of a shard is not as the writer makes it. The message says where and what."""
+    """A part of a shard is not in the writer's form. The message names position and fault."""
 
 
 class Header(NamedTuple):
-    """A member's header: its name, and where its content lies, `[begin, begin + size_bytes)`."""
+    """A member's header: its name, and its content's position, `[begin, begin + size_bytes)`."""
 
     name: str
     begin: int
@@ -45,12 +45,12 @@ class Header(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next header begins."""
+        """Position of the next header."""
         return self.begin + -(-self.size_bytes // _BLOCK) * _BLOCK
 
 
 def parse_header(block: bytes, *, at: int, end: int) -> Header:
-    """Return what the header in `block`, at byte `at` of a tar whose members end by `end`, says.
+    """Parse the header in `block`, at byte `at` of a tar whose members end by `end`.
 
     Raises TarMemberError when it is damaged, is not that of a plain file named `KEY.suffix`, or claims more
     bytes than there are or than a clip may have.
@@ -83,7 +83,7 @@ def parse_header(block: bytes, *, at: int, end: int) -> Header:
 def extent_members(extent: bytes, *, offset: int = 0) -> Iterator[tuple[str, bytes]]:
     """Yield the members of a clip's bytes, which begin at `offset` of the shard: (name, content).
 
-    This is a good part of what loading a clip costs. Raises TarMemberError.
+    Its speed matters for loading. Raises TarMemberError.
     """
     at, end = 0, offset + len(extent)
     while at < len(extent):

@@ -1,4 +1,4 @@
-"""Writing one shard: the members of a clip side by side in a plain tar."""
+"""Writer of one shard: a plain tar with the members of a clip side by side."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .storage import Location, open_store
 
 
 def write_shard(folder: Location, split: str, index: int, samples: Iterable[Sample]) -> list[ClipRecord]:
-    """Writes `samples` as shard `index` of `split` into `folder`; returns the manifest's rows.
+    """Write `samples` as shard `index` of `split` into `folder`; return the manifest's rows.
 
-    The shard appears under its name once the last sample is written, and not at all when there is none. Its
+    The shard appears under its name once the last sample is written; without samples there is no file. Its
     bytes depend on the samples alone.
     """
     samples = iter(samples)
@@ -34,11 +34,11 @@ def write_shard(folder: Location, split: str, index: int, samples: Iterable[Samp
 
 
 def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
-    """The tar members of one clip, headers and padding included, written by webdataset's TarWriter.
+    """Return the tar members of one clip, with headers and padding, as webdataset's TarWriter writes them.
 
-    A writer a clip: the manifest holds the size and the hash of each clip's part of the tar.
+    Each clip has its own writer, because the manifest holds size and hash of each clip's part of the tar.
     """
-    from webdataset import TarWriter  # loads torch: not before there is something to write
+    from webdataset import TarWriter  # loads torch, so not before it is needed
 
     description = {
         **sample.fields,
@@ -57,7 +57,7 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
         if not isinstance(content, bytes):
             raise ValueError(f"{suffix} of {sample.key} is {type(content)}, must be bytes")
     stream = io.BytesIO()
-    # Nothing of the clock or of the user who runs this.
+    # Independent of the clock and of the user.
     with TarWriter(stream, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
         writer.write({"__key__": sample.key, **members})
         size = writer.tarstream.offset
@@ -65,7 +65,7 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
 
 
 def end_of_archive(size: int) -> bytes:
-    """What closes a tar of `size` bytes: two empty blocks, then zeros up to a whole record."""
+    """Return the end of a tar of `size` bytes: two empty blocks, then zeros up to a whole record."""
     closing = 2 * tarfile.BLOCKSIZE
     return bytes(closing + -(size + closing) % tarfile.RECORDSIZE)
 

@@ -11,7 +11,8 @@ from stgcma.pages.tasks.base import TaskView
 from stgcma.predict import PREDICTORS
 from stgcma.preprocess.collections import COLLECTIONS
 from stgcma.preprocess.synthesis import SYNTHESIZERS
-from stgcma.train.config import load_preset, preset_names
+from stgcma.train.config import load_preset
+from stgcma.train.preset_files import preset_names
 from stgcma.train.tasks import TASKS
 from stgcma.train.tasks.base import Task
 from stgcma.train.tasks.meter import TaskResult

@@ -18,12 +18,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import (
-        RunConfig,
-        load_preset,
-        preset_names,
-    )
+    from .config import RunConfig, load_preset
     from .evaluation import evaluate
+    from .preset_files import preset_names
     from .repeats import ScoredRun, ScoredRuns, ScoredSeeds, ablate, repeat
     from .results import EvaluationResult
     from .run import train
@@ -49,7 +46,7 @@ _MODULES = {
     "evaluate": ".evaluation",
     "load_preset": ".config",
     "open_trained": ".trained",
-    "preset_names": ".config",
+    "preset_names": ".preset_files",
     "repeat": ".repeats",
     "train": ".run",
 }

@@ -1,9 +1,8 @@
-"""What a run is made of: presets, the schema that they must meet, and `--set` on top."""
+"""The configuration of a run: its schema, presets, and the settings on top of them."""
 
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -11,13 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import InputError
 from ..model import preset_config
+from .preset_files import preset_names, read_preset
 from .tasks import TASKS
 
-_PRESET_FOLDER = Path(__file__).parent / "presets"
-
-
-# The key of a preset's file that says where it differs from the paper.
-_DEVIATES = "deviates"
 # The modality of every architecture preset.
 _OF_EVERY_PRESET = "av"
 
@@ -50,15 +45,16 @@ _RAND_AUGMENT = r"^rand(-((m|mmax|n|inc)\d+|(mstd|p)\d+(\.\d+)?))+$"
 
 
 class DataConfig(_Section):
-    """How clips are read. The fbanks are normalised as `(x − mean) / (2·std)`."""
+    """How clips are read. Fbanks are normalised as `(x − mean) / (2·std)`."""
 
     # None: as measured on the training clips, from dataset.json.
     fbank_mean: float | None = None
     fbank_std: float | None = Field(default=None, gt=0)
     workers: int = Field(default=1, ge=0)
-    # RandAugment, random crop, flip and erasing, one draw a clip. Moves what masks and "left of" speak of.
+    # RandAugment, random crop, flip and erasing, one draw a clip. Moves pixels that masks and questions
+    # ("left of") refer to.
     augment: bool = False
-    # Of RandAugment, as timm writes them.
+    # The settings of RandAugment, as timm writes them.
     rand_augment: str = Field(default="rand-m7-n4-mstd0.5-inc1", pattern=_RAND_AUGMENT)
     # The random crop's share of the frame's area, and its aspect (width / height).
     crop_scale: Annotated[tuple[float, float], AfterValidator(_share_range)] = (0.08, 1.0)
@@ -74,13 +70,13 @@ class DataConfig(_Section):
     questions: Literal["one", "all"] = "one"
     # AVQA: every negative frame is one of another clip (`frames`), or they are those of one (`clip`).
     negatives: Literal["frames", "clip"] = "frames"
-    # `indexed`: clips in any order; `streamed`: shard after shard, for what no disk holds.
+    # `indexed`: clips in any order; `streamed`: shard after shard, for shards larger than a local disk.
     read: Literal["indexed", "streamed"] = "indexed"
     # Streamed: clips among which each loader process shuffles.
     shuffle_buffer: int = Field(default=100, ge=1)
     # Compare every clip with the manifest's hash when a process first reads it; streamed, at every read.
     verify: bool = True
-    # Where shards that lie behind a URL are kept; None: the user's cache folder.
+    # Folder for shards behind a URL; None: the user's cache folder.
     cache: str | None = None
 
 
@@ -99,16 +95,16 @@ class OptimConfig(_Section):
 
 
 class LossConfig(_Section):
-    """What the losses leave open."""
+    """Options of the losses."""
 
     # AVS: soft Jaccard, binary cross-entropy, or their sum.
     mask: Literal["iou", "bce", "iou+bce"] = "iou+bce"
-    # AVQA: the weight of telling a clip's own frames from another's.
+    # AVQA: the weight of the match loss, which tells a clip's own frames from another's.
     match: float = Field(default=0.5, ge=0)
 
 
 class TrainConfig(_Section):
-    """How the run goes."""
+    """How the run is trained."""
 
     seed: int = Field(default=0, ge=0)
     select_on: Literal["val", "test"] = "val"
@@ -128,10 +124,10 @@ class TrainConfig(_Section):
 
 
 class RunConfig(_Section):
-    """A run's whole configuration, as it lies in the run folder.
+    """A run's whole configuration, as `config.yaml` in the run folder holds it.
 
-    `model` holds what differs from the architecture preset of the same name, and `weights`: where the frozen
-    backbone's come from, as `build_model` takes it.
+    `model` holds the options of `ModelConfig` that differ from the architecture preset of the same name, and
+    `weights`, the source of the frozen weights, as `build_model` takes it.
     """
 
     preset: str
@@ -143,28 +139,21 @@ class RunConfig(_Section):
     train: TrainConfig = TrainConfig()
 
 
-def preset_names() -> list[str]:
-    """The presets that can be trained."""
-    return sorted(path.stem for path in _PRESET_FOLDER.glob("*.yaml"))
-
-
 def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> RunConfig:
-    """The configuration of preset `name` with `settings` (`section.key=value`) and `model` overrides on top.
+    """Return the configuration of preset `name` with `settings` (`section.key=value`) and `model` overrides.
 
     Raises InputError listing the known presets, the nearest key, or every value at fault.
     """
     if name not in preset_names():
         raise InputError(f"preset {name!r} is not known{_suggest(name, list(preset_names()))}")
-    content = _read_preset(name)
-    content.pop(_DEVIATES, None)  # about the preset, not of the run
-    content["preset"] = name
+    content = {**read_preset(name).settings, "preset": name}
     content.setdefault("model", {}).update({key: value for key, value in model.items() if value is not None})
     for setting in settings or []:
         _apply(content, setting)
     if content["model"].get("modality") == _OF_EVERY_PRESET:
-        del content["model"]["modality"]  # said or not said, it is the same run
+        del content["model"]["modality"]  # given or not, the run is the same
     if content["model"].get("weights") == "random":
-        content["model"]["weights"] = None  # said in either way, it is the same run
+        content["model"]["weights"] = None  # in either spelling, the run is the same
     config = parse(content, where=f"preset {name}")
     check_schedule(config.optim)
     return config
@@ -183,7 +172,7 @@ def check_schedule(optim: OptimConfig) -> None:
 
 
 def with_earlier_defaults(content: Any) -> Any:
-    """The content of a run's `config.yaml` with the settings that the version of that run did not name.
+    """Return the content of a run's `config.yaml` with the settings that version 0.1 did not have.
 
     Earlier versions took the negatives of AVQA from one clip and had no setting for it.
     """
@@ -196,17 +185,12 @@ def with_earlier_defaults(content: Any) -> Any:
 
 
 def deviations(preset: str) -> str:
-    """The settings of `preset` that differ from the paper's Table 9, and the paper's values; often none."""
-    return str(_read_preset(preset).get(_DEVIATES, ""))
-
-
-def _read_preset(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((_PRESET_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    return content
+    """Return the differences of `preset` from the paper's Table 9; empty where there are none."""
+    return read_preset(preset).deviates
 
 
 def parse(content: dict[str, Any], *, where: str) -> RunConfig:
-    """Checks `content` against the schema. Raises InputError naming `where` and all that is wrong."""
+    """Check `content` against the schema. Raises InputError naming `where` and all faults."""
     if not isinstance(content, dict):
         raise InputError(f"{where} holds a {type(content).__name__}, expected sections")
     try:
@@ -222,19 +206,19 @@ def parse(content: dict[str, Any], *, where: str) -> RunConfig:
 
 
 def replaced(config: RunConfig, section: str, **values: Any) -> RunConfig:
-    """`config` with some values of a section changed, checked again."""
+    """Return `config` with some values of a section changed, checked again."""
     content = config.model_dump(mode="json")
     content[section] = {**content[section], **values}
     return parse(content, where=f"preset {config.preset}")
 
 
 def architecture(config: RunConfig) -> dict[str, Any]:
-    """What the run's `model` section changes in the architecture preset."""
+    """Return the options that the run's `model` section changes in the architecture preset."""
     return {name: value for name, value in config.model.items() if name != "weights"}
 
 
 def _apply(content: dict[str, Any], setting: str) -> None:
-    """Applies one `section.key=value`; the value is read as YAML."""
+    """Apply one `section.key=value`; the value is read as YAML."""
     path, equals, text = setting.partition("=")
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and key):

@@ -45,12 +45,12 @@ class Annotation(NamedTuple):
 
     @property
     def event(self) -> tuple[str, str, int, int]:
-        """What makes two rows the same: split files may grade the quality otherwise."""
+        """Identity of a row; the quality is left out because split files may grade it differently."""
         return self.video, self.category, self.start, self.end
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
-    """Reads the annotations and splits under `raw`. Raises InputError naming the file and line at fault."""
+    """Read the annotations and splits under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, raw / "Annotations.txt", allow_links=allow_links)
     annotations = [row for _, row in read_rows(path)]
     if not annotations:
@@ -88,7 +88,7 @@ COLLECTION = CollectionEntry(
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
-    """The rows of an annotation or split file, each with `file:line`; the header line is left out."""
+    """Yield the rows of an annotation or split file with `file:line`; the header line is left out."""
     text = read_text(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
     # Not splitlines(): a form feed or the like within a name does not end a line.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -145,7 +145,7 @@ def _split_rows(
 
 
 class _Planner:
-    """From rows to clips.
+    """Makes clips of annotation rows.
 
     Attributes:
         classes: categories in the order of their first appearance in `Annotations.txt`.
@@ -186,7 +186,7 @@ class _Planner:
 
 
 def _later_keys(annotations: list[Annotation]) -> dict[tuple[str, str, int, int], str]:
-    """Keys of a video's second and later distinct rows; the first has the video id."""
+    """Return the keys of a video's second and later distinct rows; the first has the video id."""
     counts = Counter(row.video for row in annotations)
     seen: dict[str, list[tuple[str, str, int, int]]] = {}
     for row in annotations:

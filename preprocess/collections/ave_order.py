@@ -11,7 +11,7 @@ from ...errors import InputError
 from ..media.isolation import IsolatedPool
 from ..media.reasons import ClipError
 
-DATASET = "order"  # its name in the authors' files
+DATASET = "order"  # name in the authors' files
 
 MAX_CHUNK_BYTES = 16 << 20
 _MEMORY_BYTES = 256 << 20
@@ -19,10 +19,10 @@ _TIMEOUT_SECONDS = 60.0
 
 
 def read_order(path: Path, rows: int) -> list[int]:
-    """The row numbers in `path`, each in `[0, rows)`, in its order; a row may occur more than once.
+    """Return the row numbers in `path`, each in `[0, rows)`, in its order; a row may occur more than once.
 
     They are the dataset `order`, or the only dataset at the file's top. The file is read in a process of its
-    own: what it unpacks to is not known before. Raises InputError naming the file and the value at fault.
+    own, because its unpacked size is unknown. Raises InputError naming the file and the value at fault.
     """
     with IsolatedPool(
         1, timeout_seconds=_TIMEOUT_SECONDS, memory_bytes=_MEMORY_BYTES, tries=1, imports=("h5py",)
@@ -51,7 +51,7 @@ def _read(path: Path, *, rows: int) -> list[int]:
 def _dataset(file: Any, path: Path) -> Any:
     import h5py
 
-    # Links are looked at and not followed: an external one would open another file.
+    # Links are not followed: an external one would open another file.
     names = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
     datasets = {name: file[name] for name in names if file.get(name, getclass=True) is h5py.Dataset}
     if DATASET in datasets:
@@ -72,7 +72,7 @@ def _numbers(dataset: Any, path: Path, rows: int) -> list[int]:
     # A header can claim any length: no more than twice the annotations is unpacked.
     if dataset.shape[0] > 2 * rows:
         raise InputError(f"{path}: {dataset.shape[0]} entries, there are {rows} rows in Annotations.txt")
-    # A chunk is unpacked whole, however few of its numbers are asked for.
+    # A chunk is unpacked as a whole, however few of its numbers are read.
     chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
     if chunk > MAX_CHUNK_BYTES:
         raise InputError(

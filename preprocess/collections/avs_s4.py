@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
-    """Reads the annotations under `raw`. Raises InputError naming the file and line at fault."""
+    """Read the annotations under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, _annotation_file(raw), allow_links=allow_links)
     rows = read_rows(path)
     check_twins(dict.fromkeys(row.category for row in rows), path)
@@ -113,7 +113,7 @@ def _annotation_file(raw: Path) -> Path:
 
 
 def _data_folder(raw: Path) -> str:
-    """Where `raw_videos` and its neighbours lie: RAW itself or `s4_data/`."""
+    """Return the folder of `raw_videos` and its neighbours: RAW itself or `s4_data/`."""
     for folder in _DATA_FOLDERS:
         if any((raw / folder / name).is_dir() for name in ("raw_videos", "visual_frames", "gt_masks")):
             return folder
@@ -147,7 +147,7 @@ def _is_folder_name(name: str) -> bool:
 
 
 def _series(folder: str, name: str, numbers: Iterable[int]) -> Iterator[str]:
-    """The pictures of a clip, which are numbered from 1."""
+    """Yield the pictures of a clip, numbered from 1."""
     return (f"{folder}/{name}/{name}_{number + 1}.png" for number in numbers)
 
 
@@ -158,7 +158,7 @@ def _split_rank(name: str) -> tuple[int, str]:
 
 @dataclass
 class _Disk:
-    """What lies under the data folder; every folder of a category is listed once.
+    """Files under the data folder; every folder of a category is listed once.
 
     Attributes:
         raw: the raw folder.
@@ -175,7 +175,7 @@ class _Disk:
     _fields: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def specify(self, row: Row) -> ClipSpecification:
-        """The clip of a row: its video, or where there is none its pictures."""
+        """Return the clip of a row: its video, or else its pictures."""
         problem = unsafe_name(row.name, "name")
         if problem is None and not _is_folder_name(row.category):
             problem = ("unsafe-path", f"category {row.category!r} cannot name a folder")
@@ -206,7 +206,7 @@ class _Disk:
         )
 
     def findings(self, rows: list[Row], clips: tuple[ClipSpecification, ...]) -> Iterator[str]:
-        """What the user should know of clips that lack their video, their sound or their masks."""
+        """Yield notes on clips without a video, sound or masks."""
         if pictured := [clip for clip in clips if clip.pictures]:
             silent = sum(clip.sound is None for clip in pictured)
             yield (
@@ -232,7 +232,7 @@ class _Disk:
             )
 
     def video_folders(self) -> list[str]:
-        """Every folder of videos there is, referenced or not."""
+        """Return every folder of videos, referenced or not."""
         top = f"{self.data}raw_videos"
         return [
             f"{top}/{split}/{category}"
@@ -242,7 +242,7 @@ class _Disk:
         ]
 
     def _masks(self, row: Row) -> tuple[str, ...]:
-        """The clip's masks by frame, empty for a frame without: those of its split, and others that exist."""
+        """Return the clip's masks by frame, empty for a frame without: those of its split, and others."""
         folder = self._place("gt_masks", row)
         wanted = list(_series(folder, row.name, range(SECONDS)))
         published = MASKS[row.split]
@@ -255,7 +255,7 @@ class _Disk:
         return tuple(masks[: 1 + max(number for number, path in enumerate(masks) if path)])
 
     def _place(self, kind: str, row: Row) -> str:
-        """`KIND/SPLIT/CATEGORY` as the two are spelt on disk, which may be otherwise than in the table."""
+        """Return `KIND/SPLIT/CATEGORY` as spelt on disk, which may differ from the table."""
         asked = (kind, row.split, row.category)
         if asked not in self._places:
             top = f"{self.data}{kind}"

@@ -51,7 +51,7 @@ _SPLITS_IN_CLASSES = _Layout(category=0, split=1)
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001 (no annotations)
-    """Finds the clips under `raw`.
+    """Find the clips under `raw`.
 
     Raises InputError when there is none, when splits stand beside classes or are named otherwise, and when
     the names of two classes differ in nothing that a reader sees.
@@ -90,7 +90,7 @@ COLLECTION = CollectionEntry(
 
 
 def _layout(raw: Path, videos: Sequence[Path]) -> _Layout:
-    """The layout that all videos agree on. Raises InputError naming the folders that do not."""
+    """Return the layout that all videos agree on. Raises InputError naming the folders that do not."""
     marked: dict[tuple[int, ...], Path] = {}
     for folder in sorted({path.parent for path in videos if len(path.parts) > 1}):
         places = tuple(place for place, name in enumerate(folder.parts) if looks_like_split(name))
@@ -155,7 +155,7 @@ def _found(files: Sequence[Path], videos: Sequence[Path]) -> str:
 def _findings(
     files: Sequence[Path], clips: Sequence[Path], by_class: dict[str, list[Path]], layout: _Layout
 ) -> Iterator[str]:
-    """What the user should know: names of splits that were understood, and files that are no clips."""
+    """Yield notes for the user: folders that were read as splits, and files that are no clips."""
     if layout.split is not None:
         names = sorted({path.parts[layout.split] for path in clips} - set(SPLITS))
         if names:
@@ -188,7 +188,7 @@ def _findings(
 
 
 def _same_folders(clips: Sequence[Path]) -> list[str]:
-    """The folders in the class folders, where all of these hold the same ones, and no clip beside them."""
+    """Return the folders in the class folders if these hold the same ones and no other clips."""
     held: dict[str, set[str]] = {}
     for path in clips:
         held.setdefault(path.parts[0], set()).add(path.parts[1] if len(path.parts) > 2 else "")
@@ -206,7 +206,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _files(raw: Path) -> Iterator[Path]:
-    """Every file below `raw`, relative to it. Folders that are links are not entered."""
+    """Yield every file below `raw`, relative to it. Folders that are links are not entered."""
     for folder, _, names in os.walk(raw):
         place = Path(folder).relative_to(raw)
         yield from (place / name for name in names)
@@ -232,13 +232,13 @@ def _digest(path: Path) -> str:
 
 
 def _key(path: Path) -> str:
-    """The path with every other character replaced, and a hash that keeps it unique."""
+    """Return the path with all other characters replaced, and a hash that makes it unique."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.with_suffix("").as_posix())
     return f"{name[-60:]}-{_digest(path)[:10]}"
 
 
 def _divide(paths: list[Path], layout: _Layout) -> list[tuple[Path, str]]:
-    """Each path of a class with its split: that of its folder, else by a hash.
+    """Return each path of a class with its split: that of its folder, else by a hash.
 
     Of n clips, n/10 rounded (one at least, when n ≥ 3) go to val and to test.
     """

@@ -1,4 +1,4 @@
-"""Reading a JSON file that is one long list, record by record: never all of them lie in memory at once."""
+"""Reading of a JSON file that is one long list, record by record, without holding all in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DECODER = json.JSONDecoder()
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the line number where each record of the list in `path` begins, and the record.
+    """Yield the line number where each record of the list in `path` begins, and the record.
 
     Bytes that are not UTF-8 become lone surrogates. Raises InputError naming the line when the file is not a
     list of objects in JSON, and naming its encoding when that is another than UTF-8.
@@ -65,7 +65,7 @@ class _Window:
         yield decoder.decode(b"", final=True)
 
     def _more(self) -> bool:
-        """Forgets what was read and adds a chunk. False at the end of the file."""
+        """Drop what was read and read a chunk. Return False at the end of the file."""
         chunk = next(self._chunks, None)
         if chunk is None:
             return False
@@ -74,12 +74,12 @@ class _Window:
         return True
 
     def skip(self, count: int) -> None:
-        """Goes on by `count` characters."""
+        """Skip `count` characters."""
         self.line += self._text.count("\n", self._place, self._place + count)
         self._place += count
 
     def next_character(self) -> str:
-        """The next character that is not white space, without going past it; empty at the end."""
+        """Return the next character that is not white space, without consuming it; empty at the end."""
         while True:
             # The pattern also matches nothing, so there is always a match.
             self.skip(len(_SPACE.match(self._text, self._place).group()))  # type: ignore[union-attr]
@@ -89,7 +89,7 @@ class _Window:
                 return ""
 
     def record(self) -> tuple[int, Any]:
-        """Reads one value: the line where it begins, and the value."""
+        """Read one value; return the line where it begins, and the value."""
         self.next_character()
         line = self.line
         while True:

@@ -44,7 +44,7 @@ VIDEO_FOLDERS = tuple(
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
-    """Reads the questions under `raw`. Raises InputError naming the file and line at fault."""
+    """Read the questions under `raw`. Raises InputError naming the file and line at fault."""
     files = _question_files(raw, allow_links=allow_links)
     places, folders = _find_videos(raw, allow_links=allow_links)
     tally = _Tally()
@@ -81,7 +81,7 @@ COLLECTION = CollectionEntry(
 
 
 def _question_files(raw: Path, *, allow_links: bool) -> dict[str, Path]:
-    """The question file of each split, all from the first folder that holds the training one."""
+    """Return the question file of each split, all from the first folder that holds the training one."""
     folder = next((name for name in JSON_FOLDERS if (raw / name / "avqa-train.json").is_file()), None)
     if folder is None:
         looked = ", ".join(name or "RAW itself" for name in JSON_FOLDERS)
@@ -97,7 +97,7 @@ def _question_files(raw: Path, *, allow_links: bool) -> dict[str, Path]:
 
 
 def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The path of every video by its id, and the folders they lie in. The first folder that has it wins."""
+    """Return the path of every video by its id, from the first folder that has it, and the folders."""
     places: dict[str, str] = {}
     folders = []
     for folder in dict.fromkeys(VIDEO_FOLDERS):
@@ -119,7 +119,7 @@ def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple
 
 @dataclass
 class _Tally:
-    """What the questions come to while they are read.
+    """Vocabulary and counts of the questions, collected while they are read.
 
     Attributes:
         words: the vocabulary, as a dict for its order; filled from the training questions.
@@ -134,7 +134,7 @@ class _Tally:
     _counts: Counter[str] = field(default_factory=Counter)
 
     def read(self, path: Path, split: str) -> dict[str, list[bytes]]:
-        """The questions of a split as JSON, by video, in the order of the file."""
+        """Return the questions of a split as JSON, by video, in the order of the file."""
         videos: dict[str, list[bytes]] = {}
         identities: set[int | str] = set()
         for question in read_questions(path):
@@ -160,7 +160,7 @@ class _Tally:
             self._counts["unknown answers"] += question.answer not in self.answers
 
     def findings(self, clips: list[ClipSpecification]) -> Iterator[str]:
-        """What the user should know before anything is decoded."""
+        """Yield notes for the user."""
         yield (
             f"{len(self._templates)} question templates (published: {PUBLISHED_TEMPLATES}), "
             f"{len(self.answers)} answers (published: {PUBLISHED.classes}), "

@@ -1,4 +1,4 @@
-"""Names that people give to splits and classes: which are the same, and which only look so."""
+"""Names of splits and classes: variants of one name, and different names that look alike."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SPLITS = {
     "test": "test",
     "testing": "test",
 }
-# Taken for training here and for testing there, so that nobody can tell.
+# Used for training in some collections and for testing in others.
 _UNCLEAR = frozenset(
     {
         *("dev", "devel", "development", "eval", "evaluate", "evaluation", "holdout", "trainval", "trn"),
         *("validate", "validations", "vld", "tests", "tst"),
     }
 )
-# What is written around such a word: `train_set`, `TestData`, `val-videos`, `training clips 2`.
+# Text around such a word: `train_set`, `TestData`, `val-videos`, `training clips 2`.
 _AROUND = (
     "set", "sets", "split", "splits", "data", "dataset", "video", "videos", "clip", "clips", "file", "files",
     "sample", "samples", "part", "subset", "fold", "folder", "raw", "all", "new", "old", "final",
@@ -33,7 +33,7 @@ _BLANKS = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 
 
 def split_of(name: str) -> str | None:
-    """The split that `name` means, such as `Train`, `training` or `VALID`; None for other names."""
+    """Return the split that `name` means, such as `Train`, `training` or `VALID`; None for other names."""
     return _SPLITS.get(_folded(name))
 
 
@@ -56,7 +56,7 @@ def _folded(name: str) -> str:
 
 
 def class_name(name: str) -> str:
-    """The name of a class in one form: composed (NFC), no blanks at its ends, single ones within."""
+    """Return the name of a class in one form: composed (NFC), no blanks at its ends, single ones within."""
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", name)).strip(" ") or name
 
 
@@ -70,9 +70,9 @@ def class_key(name: str) -> str:
 
 
 def check_twins(names: Iterable[str], where: object, *, background: str | None = None) -> None:
-    """Raises InputError naming `where` when two classes differ in case, blanks or Unicode form only.
+    """Raise InputError naming `where` when two classes differ in case, blanks or Unicode form only.
 
-    So it does for a class that is called as the `background` is, the class of seconds without one.
+    The same holds for a class named like `background`, the class of seconds without an event.
     """
     seen: dict[str, str] = {}
     for name in names:
@@ -90,7 +90,7 @@ def check_twins(names: Iterable[str], where: object, *, background: str | None =
 
 
 def ascii_if_alike(one: str, other: str) -> str:
-    """Both names, quoted, so that a difference which no font shows is seen."""
+    """Return both names quoted, with escapes where no font shows a difference."""
     if one.casefold() == other.casefold():
         return f"{one!r} and {other!r}"
     return f"{one!a} and {other!a}"

@@ -1,4 +1,4 @@
-"""Paths from annotation files are not to be trusted: they must stay inside the raw folder."""
+"""Paths from annotation files, which must stay inside the raw folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
 
 def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path:
-    """The file that `source`, a path relative to `raw`, names.
+    """Return the file that `source`, a path relative to `raw`, names.
 
     Raises ClipError `unsafe-path` when it leads out of `raw` (by `..`, by an absolute path, or by a link
     unless `allow_links`), `missing` when there is no such file. `raw` itself may be a link.
@@ -34,7 +34,7 @@ def resolve_source(raw: Path, source: str, *, allow_links: bool = False) -> Path
     if Path(source).is_absolute() or ".." in Path(source).parts or "\0" in source:
         raise ClipError("unsafe-path", f"{source!r} leads out of the raw folder")
     path = raw / source
-    if not allow_links and _leads_out(raw, path):  # first, so that nothing out there is looked at
+    if not allow_links and _leads_out(raw, path):  # first, so that nothing outside is accessed
         raise ClipError(
             "unsafe-path", f"{source} is a link that leads out of the raw folder; see --allow-links"
         )
@@ -63,14 +63,14 @@ def _leads_out(raw: Path, path: Path) -> bool:
 
 
 def unsafe_name(name: str, what: str) -> tuple[str, str] | None:
-    """The problem of a clip whose `what` is `name`, when that cannot be a key or one part of a path."""
+    """Return the problem of a clip whose `what` is `name` if that cannot be a key or one part of a path."""
     if is_valid_key(name):
         return None
     return "unsafe-path", f"{what} {name!r} has characters outside A-Z a-z 0-9 _ -, or too many"
 
 
 def printable(text: str) -> str:
-    """`text` with all that a record or a terminal cannot take as escapes: control characters, surrogates."""
+    """Return `text` with control characters and surrogates as escapes, for records and terminals."""
     if text.isprintable():
         return text
     return "".join(
@@ -106,7 +106,7 @@ def folder_names(
 
 
 def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> dict[str, str]:
-    """The videos in `raw/folder`: name without suffix to file name. Of several with one name, MP4 wins."""
+    """Return the videos in `raw/folder`: name without suffix to file name. MP4 has precedence."""
     found: dict[str, str] = {}
     for name in sorted(folder_names(raw, folder, allow_links=allow_links)):
         stem, _, suffix = name.rpartition(".")
@@ -122,7 +122,7 @@ def is_video_name(name: str) -> bool:
 
 
 def count_suffixes(names: Iterable[str], *, most: int = 5) -> str:
-    """The suffixes of `names` for a person, frequent ones first: `3 .rmvb, 2 without a suffix, 1 .txt`."""
+    """Return the suffixes of `names` as text, frequent ones first: `3 .rmvb, 2 without a suffix, 1 .txt`."""
     suffixes = Counter(
         printable(Path(name).suffix.lower())[:12] or "without a suffix" for name in names
     ).most_common()

@@ -1,4 +1,4 @@
-"""A look at a collection before anything is decoded: what the annotations name against what is on disk."""
+"""Check of a collection before anything is decoded: the annotations against the files on disk."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """What one split comes to, or all of them.
+    """Counts of one split, or of all.
 
     Attributes:
         rows: annotation rows (of MUSIC-AVQA: questions).
         clips: clips to be made of them.
         found: those whose video, or folder of pictures, is there.
         missing: those whose video is not there.
-        unusable: those that the plan itself puts aside, such as for an unsafe id.
-        duplicate_keys: clips whose key another one before them has.
-        expected_rows, expected_clips: what the publication counts, None where it does not say.
+        unusable: those with a problem in the annotations, such as an unsafe id.
+        duplicate_keys: clips whose key an earlier clip has.
+        expected_rows, expected_clips: counts of the publication; None where it has none.
     """
 
     rows: int
@@ -42,7 +42,7 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """The whole look.
+    """Result of the check.
 
     Attributes:
         collection: its name.
@@ -54,7 +54,7 @@ class Preflight:
         unreferenced: videos on disk that no clip uses.
         other_files: suffixes of the files beside them that are no videos, as text; empty when there are none.
         leaks: pairs such as `train and test` to the number of videos that are in both.
-        findings: what the collection's reader has to say, one line each.
+        findings: notes of the collection's reader, one line each.
     """
 
     collection: str
@@ -70,7 +70,7 @@ class Preflight:
     findings: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """A small table and the findings, for a person."""
+        """Yield a small table and the findings as text."""
         titles = ("", self.unit, "clips", "published", "found", "missing", "unusable", "duplicate ids")
         table = [titles, *(self._cells(name, row) for name, row in self.splits.items())]
         widths = [max(len(row[column]) for row in table) for column in range(len(titles))]
@@ -106,9 +106,9 @@ class Preflight:
 
 
 def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> Preflight:
-    """Compares the plan with the files under `raw`. Every folder is listed once; no file is opened.
+    """Compare the clips with the files under `raw`. Every folder is listed once; no file is opened.
 
-    What a link puts outside `raw` is there only with `allow_links`.
+    Links out of `raw` are followed only with `allow_links`.
     """
     disk = _Disk(raw, allow_links=allow_links)
     clips: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
@@ -148,7 +148,7 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
 
 
 def _untrained(classes: dict[str, dict[str, None]]) -> dict[str, str]:
-    """The classes that val or test clips have and no training clip, each with those splits as text."""
+    """Return the classes of val or test clips that no training clip has, each with these splits as text."""
     splits: dict[str, list[str]] = {}
     for split, names in classes.items():
         for name in names:
@@ -171,7 +171,7 @@ def _counts(collection: Collection, name: str, count: Counter[str]) -> SplitCoun
 
 
 class _Disk:
-    """Names of what lies in the folders asked for, each listed at most once."""
+    """Names in folders, each listed at most once."""
 
     def __init__(self, raw: Path, *, allow_links: bool) -> None:
         self._raw = raw
@@ -179,19 +179,19 @@ class _Disk:
         self._listed: dict[tuple[str, bool], set[str]] = {}
 
     def has(self, clip: ClipSpecification) -> bool:
-        """Whether the clip's video, or its folder of pictures, is there."""
+        """Tell whether the clip's video, or its folder of pictures, exists."""
         folder, _, name = clip.source.rpartition("/")
         return name in self._names(folder, folders=bool(clip.pictures))
 
     def videos(self, folders: tuple[str, ...]) -> Iterator[str]:
-        """The paths of all videos in `folders`, relative to the raw folder."""
+        """Yield the paths of all videos in `folders`, relative to the raw folder."""
         for folder in folders:
             for name in self._names(folder, folders=False):
                 if is_video_name(name):
                     yield f"{folder}/{name}" if folder else name
 
     def other_suffixes(self, folders: tuple[str, ...]) -> str:
-        """The suffixes of the files in `folders`, but for RAW itself, that are no videos, counted."""
+        """Return the counted suffixes of files in `folders`, except RAW itself, that are no videos."""
         names = (name for folder in folders if folder for name in self._names(folder, folders=False))
         return count_suffixes([name for name in names if not is_video_name(name) and name[0] != "."])
 

@@ -1,4 +1,4 @@
-"""The questions of MUSIC-AVQA: from the authors' records to words, as their code reads them."""
+"""The questions of MUSIC-AVQA: the authors' records as words, split as their code does."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Question(NamedTuple):
 
     Attributes:
         video: the id of its video, as it stands there: not checked.
-        question_id: the authors' number, or what stands there.
+        question_id: the authors' number, or the text in its place.
         type: modality and kind, one of `QUESTION_TYPES`.
         template: the words before placeholders are filled, as one text: the same for both question marks.
         words: the words, placeholders filled.
         answer: the right answer.
-        marked: whether a question mark was what its last character was.
+        marked: whether its last character was a question mark.
     """
 
     video: str
@@ -57,7 +57,7 @@ class Question(NamedTuple):
 
 
 def read_questions(path: Path) -> Iterator[Question | None]:
-    """The questions of `avqa-SPLIT.json`, None for each that its authors marked as deleted.
+    """Yield the questions of `avqa-SPLIT.json`, None for each that its authors marked as deleted.
 
     Raises InputError naming the line at fault.
     """
@@ -101,8 +101,8 @@ def _parse(record: dict[str, Any], where: str) -> Question:
 def split_words(content: str) -> list[str]:
     """The words of a question, placeholders unfilled: split at single spaces, the last character dropped.
 
-    What the rule does at the edges is kept, since published weights know words by it: a space before the
-    question mark leaves an empty last word, and without a question mark the last letter goes.
+    The rule is kept for edge cases, because published weights depend on it: a space before the question mark
+    leaves an empty last word, and without a question mark the last letter is dropped.
     """
     words = content.strip().split(" ")
     words[-1] = words[-1][:-1]
@@ -110,7 +110,7 @@ def split_words(content: str) -> list[str]:
 
 
 def fill(words: Sequence[str], values: Sequence[str], where: str = "question") -> tuple[str, ...]:
-    """The words with every one that holds a `<` replaced whole by the next of `values`.
+    """Return the words, each word with a `<` replaced by the next of `values`.
 
     Raises InputError naming `where` when there are fewer values.
     """

@@ -1,4 +1,4 @@
-"""What is to be made of a collection, decided before anything is decoded."""
+"""Specification of a collection's clips, made before anything is decoded."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FBANK_ALIASES = {kind.alias: name for name, kind in FBANK_KINDS.items()}
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a clip of a collection is sampled.
+    """Sampling of a clip.
 
     Attributes:
         frames: number of frames M.
@@ -75,7 +75,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """All that decides a sample's bytes, given the raw clip.
+    """Settings that decide the bytes of a sample.
 
     `fbanks` names members of `FBANK_KINDS`; aliases become members, repetitions are dropped.
     """
@@ -91,7 +91,7 @@ class FeatureSettings:
         object.__setattr__(self, "fbanks", members)
 
     def to_json(self) -> dict[str, Any]:
-        """What `dataset.json` says of the features."""
+        """Return the features for `dataset.json`."""
         return {
             "sampling": asdict(self.sampling),
             "fbanks": {
@@ -111,15 +111,15 @@ class ClipSpecification:
         split: `train`, `val` or `test`.
         source: the media file, or the folder of `pictures`, relative to the raw folder.
         labels: int class of every second, for `label.npy`; empty for tasks without.
-        event_end_seconds: where the annotated event ends, when the clip must last as long.
+        event_end_seconds: end of the annotated event, which the clip must reach; 0 for none.
         fields: the task's own fields of `KEY.json`. Clips may share one dict: it is not changed.
         masks: picture files of the ground truth, one a frame from the first on, relative to the raw folder;
             empty for a frame without.
         members: further members that need no decoding: (`qa.json`, bytes), …
-        pictures: the frames as picture files, for a clip that ships so and not as a video.
-        sound: the sound file of such a clip, where there is one.
-        annotated_seconds: how long the span is that its annotation describes; 0 when that is all of the clip.
-        problem: (reason code, message) when the plan already knows that it cannot be made.
+        pictures: the frames as picture files, for a clip that is shipped without a video.
+        sound: the sound file of such a clip, if any.
+        annotated_seconds: length of the annotated span; 0 when that is the whole clip.
+        problem: (reason code, message) for a clip that cannot be made, known from the annotations.
     """
 
     key: str
@@ -140,7 +140,7 @@ class ClipSpecification:
             raise ValueError(f"split of {self.key} is {self.split!r}, must be one of {', '.join(SPLITS)}")
 
     def to_json(self) -> list[Any]:
-        """All that the plan says of the clip; members by their hash."""
+        """Return everything that decides the clip's sample; members by their hash."""
         hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
         return [
             self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
@@ -153,12 +153,12 @@ class Collection:
     """A collection as its authors ship it, read into clip specifications.
 
     Attributes:
-        name: what the user calls it, e.g. `ave`.
+        name: its name on the command line, e.g. `ave`.
         task: the task that its labels serve.
         sampling: how its clips are sampled.
         classes: class names in label order.
         clips: in the order of the shards within each split.
-        findings: what the user should know before anything is decoded, one line each.
+        findings: notes for the user, one line each.
         vocabulary: `words` of the questions and `answers` in the order of their ids (`music-avqa`).
         rows: split to its number of annotation rows, where that is not the number of clips.
         media_folders: the folders whose videos should all be referenced, relative to the raw folder.
@@ -178,7 +178,7 @@ class Collection:
 
     @property
     def plan_sha256(self) -> str:
-        """Hash of what is planned, clip by clip: a million of them are never one text in memory."""
+        """Hash of all clips, computed clip by clip so that a million of them need no memory."""
         digest = hashlib.sha256()
         for clip in self.clips:
             digest.update(canonical_json(clip.to_json()) + b"\n")
@@ -186,7 +186,7 @@ class Collection:
 
 
 class CollectionReader(Protocol):
-    """Reads the collection in `raw`; of annotation files that are links out of it only with `allow_links`."""
+    """Reads the collection in `raw`; annotation files that are links out of it need `allow_links`."""
 
     def __call__(self, raw: Path, *, allow_links: bool = False) -> Collection: ...
 

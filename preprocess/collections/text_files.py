@@ -1,4 +1,4 @@
-"""Reading annotation files as the text that they should be, and naming what they are instead."""
+"""Reading of annotation files as UTF-8 text; errors name the actual encoding or format."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_text(path: Path, *, hint: str) -> str:
 
 
 def check_encoding(path: Path) -> None:
-    """Raises InputError naming what the file is when it is known, and not text in UTF-8.
+    """Raise InputError naming what the file is when it is known, and not text in UTF-8.
 
     Single bytes that are not UTF-8 pass: what they mean depends on the field that they are in. Raises as
     `open_plain` when it cannot be read.

@@ -1,4 +1,4 @@
-"""The sound of a clip, as one waveform that starts when its first picture is shown."""
+"""The sound of a clip as one waveform that starts with its first picture."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["SAMPLE_RATE_HZ", "read_waveform", "stream_waveform"]
 
 SAMPLE_RATE_HZ = 16000
 
-# How much sound after the claimed end is still read. Bounds the silence that a wild timestamp asks for.
+# Seconds of sound after the claimed end that are still read. It limits the silence for a wrong timestamp.
 _BEYOND_CLAIM_SECONDS = 60.0
 
 
 def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.float32]:
-    """The sound of `path`: float32 [n] in [-1, 1], mono, 16 kHz, clip time [0, n / 16000).
+    """Return the sound of `path`: float32 [n] in [-1, 1], mono, 16 kHz, clip time [0, n / 16000).
 
-    It is that of the stream which `info` names. Sound before the pictures start is cut, a late start and gaps
+    `info` names the stream. Sound before the pictures start is cut, a late start and gaps
     of more than 0.1 s are filled with zeros. The channels are mixed so that full scale in all of them stays
     full scale. The mean is left in.
 
@@ -47,7 +47,7 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
     sound = stream_waveform(path, info, parts.append)
     waveform = np.concatenate([np.zeros(0, dtype=np.float32), *parts])
     end = len(waveform) / SAMPLE_RATE_HZ
-    # A file that was cut also fails to decode at the cut; that it is cut is the better thing to say.
+    # A truncated file also fails to decode at its end; the message about truncation is the clearer one.
     check_coverage(info, "sound", end)
     if sound.failure is not None:
         raise sound.failure
@@ -70,20 +70,20 @@ def _missing_seconds(info: MediaInfo, spans: tuple[tuple[float, float], ...], en
 
 
 def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSound:
-    """Gives `take` what `read_waveform` reads, part by part and unchecked: for sounds of any length.
+    """Pass the waveform of `read_waveform` to `take` in parts and unchecked, for sounds of any length.
 
     Raises `ClipError`: 'no-audio', 'unreadable', 'out-of-memory'.
     """
     if info.audio is None or info.audio.codec != NO_DECODER:
         number = 0 if info.audio is None else info.audio.number
         return decode_sound(path, number, partial(_filters, info), take)
-    # Which ffmpeg a machine has decides these samples.
+    # These samples depend on the ffmpeg of the machine.
     stream = ffmpeg_input()[str(info.audio.index)]
     filters = ",".join(f"{name}={arguments}" for name, arguments in _filters(info, 0, ""))
     output = stream.output("pipe:", format="f32le", acodec="pcm_f32le", af=filters)
     written, failure = run_ffmpeg(path, output.global_args(*common_features_arguments()))
     waveform = np.frombuffer(written, dtype="<f4", count=len(written) // 4).astype(np.float32)
-    # What it fills with silence it does not tell; a late start is known before.
+    # It does not report the silence that it inserts; a late start is known before.
     begin = info.clip_start_seconds if info.audio is None else info.audio.start_seconds
     spans = ((begin, begin + len(waveform) / SAMPLE_RATE_HZ),)
     error = None if failure is None else DamageError("unreadable", f"its sound does not decode: {failure}")
@@ -92,7 +92,7 @@ def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSo
 
 
 def _filters(info: MediaInfo, first: int, layout: str) -> FilterChain:
-    """FFmpeg's filters from a stream with this channel layout to the waveform, from its sample `first` on."""
+    """Return FFmpeg's filters from a stream with this channel layout to the waveform from sample `first`."""
     claimed = info.claimed_end_seconds
     end = MAX_DURATION_SECONDS if claimed is None else claimed + _BEYOND_CLAIM_SECONDS
     start = info.clip_start_seconds + (0.0 if info.audio is None else info.audio.delay_seconds)

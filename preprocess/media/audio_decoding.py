@@ -22,24 +22,25 @@ if TYPE_CHECKING:
 
 # FFmpeg's audio filters, each as its name and arguments.
 FilterChain = tuple[tuple[str, str], ...]
-# Takes the next samples of a sound: float32 [n], its to keep.
+# Receives the next samples of a sound: float32 [n], which it may keep.
 TakeSamples = Callable[[NDArray[np.float32]], None]
 
-# Asking the filters for sound until none is left costs an exception, so that it is not done for every frame.
+# Emptying the filters ends with an exception, so it is not done for every frame.
 _FRAMES_PER_PULL = 64
 _SAMPLES_PER_PULL = 16384
-# Shorter gaps come of rounded timestamps and of clocks that drift; aresample fills those that are longer.
+# Shorter gaps come from rounded timestamps and drifting clocks; aresample fills longer ones.
 _GAP_SECONDS = 0.1
-_BEYOND_COUNTING = 1 << 62  # no time of a sample; FFmpeg's are 64 bits wide
+_BEYOND_COUNTING = 1 << 62  # never the time of a sample; FFmpeg's are 64 bits wide
 
 
 @dataclass(frozen=True)
 class DecodedSound:
-    """What came of an audio stream.
+    """Summary of a decoded audio stream.
 
-    samples: how many there were.
-    spans: from and to when there is sound in the stream, in seconds of the container's clock, in order.
-    failure: what was wrong, or None.
+    Attributes:
+        samples: their number.
+        spans: start and end of each stretch of sound, in seconds of the container's clock, in order.
+        failure: the error, or None.
     """
 
     samples: int
@@ -50,7 +51,7 @@ class DecodedSound:
 def decode_sound(
     path: Path, number: int, filters: Callable[[int, str], FilterChain], take: TakeSamples
 ) -> DecodedSound:
-    """Gives `take` what `filters` make of the sound stream `number` of `path`, part by part.
+    """Pass the sound stream `number` of `path` through `filters`, and the result to `take`, part by part.
 
     number: its place among the sound streams, from 0.
     filters: from the number of a sample, counted in clip time at the stream's rate, and FFmpeg's name of the
@@ -58,7 +59,7 @@ def decode_sound(
         samples, and end in mono float32. They are asked for 0, and again when the stream changes its rate or
         its channels.
 
-    After damage the rest is decoded nevertheless: how far the sound goes tells what kind of damage it is.
+    After damage the rest is still decoded, because the length of the sound shows the kind of damage.
     Raises `ClipError`: those of `open_container`, 'no-audio', 'out-of-memory', and 'unreadable' for a codec
     that PyAV has no decoder for.
     """
@@ -81,7 +82,7 @@ def decode_sound(
 
 
 def _frames(container: Any, stream: Any, failures: list[ClipError]) -> Iterator[Any]:
-    """Decodes the stream; puts every failure to decode, and every sign of damage, in `failures`."""
+    """Decode the stream; append every decoding error and every sign of damage to `failures`."""
     import av
 
     read_only(stream)
@@ -110,10 +111,10 @@ def _frames(container: Any, stream: Any, failures: list[ClipError]) -> Iterator[
 
 @contextlib.contextmanager
 def _every_error() -> Iterator[None]:
-    """Has PyAV raise an error also for a packet that has already given a frame.
+    """Let PyAV raise an error also for a packet that has already given a frame.
 
-    PyAV 18.1 hides that one: `CodecContext.decode` catches its `InvalidDataError`. With it the damage would
-    be hidden: what a damaged frame of AAC leaves of its packet is taken for another, and fails.
+    PyAV 18.1 hides it: `CodecContext.decode` catches its `InvalidDataError`. The rest of the packet after a
+    damaged AAC frame is decoded as another frame and fails, so the damage would be hidden with it.
     """
     from av.codec import context
     from av.error import InvalidDataError
@@ -127,13 +128,13 @@ def _every_error() -> Iterator[None]:
 
 
 class _Sound:
-    """Takes decoded frames, gives the filtered samples to `take`."""
+    """Filter for decoded frames that passes the samples to `take`."""
 
     def __init__(
         self, filters: Callable[[int, str], FilterChain], time_base: Fraction, take: TakeSamples
     ) -> None:
-        self.complete = False  # whether the filters want no more
-        self.samples = 0  # that came out
+        self.complete = False  # whether the filters need no more frames
+        self.samples = 0  # of the output
         self.spans: list[tuple[float, float]] = []
         self._filters = filters
         self._give = take
@@ -143,18 +144,18 @@ class _Sound:
         self._source: Any = None
         self._sink: Any = None
         self._waiting = 0
-        self._last: Any = None  # a frame that waits until it is known whether another follows
+        self._last: Any = None  # a frame held back until the next one is there
         self._end: int | None = None  # of the frame before it, in samples
-        self._seconds = 0.0  # of what came out
+        self._seconds = 0.0  # of the output
 
     def take(self, frame: Any) -> None:
-        """Puts a decoded frame through the filters, once the next one is there."""
+        """Filter a decoded frame once the next one is there."""
         if self._last is not None:
             self._push(self._last)
         self._last = frame
 
     def finish(self) -> None:
-        """Gives the samples that are left."""
+        """Pass on the remaining samples."""
         if self._last is not None:
             self._push(without_padding(self._last, self._time_base))
         self._end_graph()
@@ -184,10 +185,10 @@ class _Sound:
         self.spans.append((begin, end))
 
     def _place(self, pts: int | None, rate_hz: int) -> int:
-        """Where a frame starts, in samples: at the end of the frame before where its timestamp agrees.
+        """Return the start of a frame in samples: the end of the frame before, where the timestamp agrees.
 
-        Containers round timestamps (Matroska to 1 ms). Taken at their word, the sound would jump to and fro.
-        As the command line of FFmpeg does it: av_rescale_delta() in libavutil/mathematics.c.
+        Containers round timestamps (Matroska to 1 ms); used as they are, the sound would jump back and forth.
+        FFmpeg's command line does the same: av_rescale_delta() in libavutil/mathematics.c.
         """
         if pts is None:
             return self._end or 0
@@ -242,17 +243,17 @@ class _Sound:
 
 
 def without_padding(frame: Any, time_base: Fraction) -> Any:
-    """The last frame of a stream without what its encoder filled it up with.
+    """Return the last frame of a stream without its encoder's padding.
 
-    Frames of AAC hold 1024 samples. MP4 says how much of the last one is sound; FFmpeg heeds it since 9.0.
+    AAC frames hold 1024 samples. MP4 states how much of the last one is sound; FFmpeg uses it since 9.0.
     """
     from av.filter import Graph
 
-    # One more than is claimed, where the claim is rounded: less than a frame short is no padding.
+    # One more sample than claimed, in case the claim is rounded.
     kept = math.ceil((frame.duration + 1) * time_base * frame.sample_rate) - 1
     if not (frame.duration > 0 and 0 < kept < frame.samples):
         return frame
-    # Not by way of an array: PyAV 18.1 reads beyond the planes of frames with eight channels or more.
+    # Not with an array: PyAV 18.1 reads beyond the planes of frames with eight channels or more.
     graph = Graph()
     graph.threads = 1
     source = graph.add_abuffer(

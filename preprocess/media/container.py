@@ -1,4 +1,4 @@
-"""Opening media files as what they should be: single local files of known formats, of sane sizes."""
+"""Opening of media files: single local files of known formats and bounded sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192 * 8192
 MAX_SIDE = 16384
-# A video stream is a preview when another one has more than this many times its pixels.
+# A video stream is a preview when another one has more than this many times as many pixels.
 _PREVIEW_FACTOR = 4
 
 # Demuxers of self-contained files. Playlists and scripts (hls, dash, concat, sdp, image2, ...) can name other
@@ -37,7 +37,7 @@ DEMUXERS = (
 
 
 def check_file(path: Path) -> None:
-    """Raises `ClipError` unless `path` is a regular file with bytes in it. A FIFO would block its reader."""
+    """Raise `ClipError` unless `path` is a regular file with bytes in it. A FIFO would block its reader."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -51,12 +51,12 @@ def check_file(path: Path) -> None:
 
 
 def file_url(path: Path) -> str:
-    """`path` as FFmpeg reads it literally: no leading `-`, no `a:b` taken for a protocol."""
+    """Return `path` in the form that FFmpeg reads literally: no leading `-`, no `a:b` read as a protocol."""
     return f"file:{path.absolute()}"
 
 
 def open_container(path: Path, **options: str) -> Any:
-    """Opens `path` with PyAV as a self-contained local file; close it, or use it in `with`.
+    """Open `path` with PyAV as a self-contained local file; close it, or use it in `with`.
 
     options: further ones of its demuxer.
 
@@ -71,8 +71,8 @@ def open_container(path: Path, **options: str) -> Any:
             options={
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(DEMUXERS),
-                # The first pictures may be decoded to open the file. The cap is above ours, so that what is
-                # somewhat too large can still be told from what is broken.
+                # Opening the file may decode the first pictures. This limit is above `MAX_PIXELS`, so that
+                # pictures that are somewhat too large differ from broken ones.
                 "max_pixels": str(4 * MAX_PIXELS),
                 **options,
             },
@@ -83,14 +83,14 @@ def open_container(path: Path, **options: str) -> Any:
 
 
 def decoding_error(error: Exception, what: str) -> ClipError:
-    """The `ClipError` for an error of PyAV's while doing `what`."""
+    """Return the `ClipError` for an error of PyAV."""
     if isinstance(error, MemoryError):
         return ClipError("out-of-memory", what)
     return ClipError("unreadable", f"{what} ({getattr(error, 'strerror', None) or error})")
 
 
 def video_stream(container: Any) -> Any | None:
-    """The video stream that `choose_video` chooses, or None."""
+    """Return the video stream that `choose_video` chooses, or None."""
     return choose_video(container)[0]
 
 
@@ -98,7 +98,7 @@ def choose_video(container: Any) -> tuple[Any | None, tuple[str, ...]]:
     """Choose the video stream to read, None without one. Also returns a warning when there was a choice.
 
     Covers and thumbnails do not count. Of the others it is the one flagged as default, else the largest, else
-    the first. A flagged preview is passed over: muxers flag the first stream when they are told nothing.
+    the first. A flagged preview is skipped, because muxers flag the first stream by default.
     """
     from av.stream import Disposition
 
@@ -128,7 +128,7 @@ def _pixels(stream: Any) -> int:
 
 
 def default_sound(streams: Sequence[Any]) -> int:
-    """The place in `streams` (one at least) of the sound stream that players take.
+    """Return the position in `streams` (at least one) of the sound stream that players use.
 
     The first one that is marked as the default and is no comment and no track for the impaired; else the
     first that is marked; else the first that is no such track; else the first.
@@ -143,7 +143,7 @@ def default_sound(streams: Sequence[Any]) -> int:
 
 
 def read_only(stream: Any) -> None:
-    """Has the demuxer pass over all other streams of the file: they are not read where the format allows."""
+    """Let the demuxer skip all other streams of the file; they are not read where the format allows."""
     from av.stream import Discard
 
     for other in stream.container.streams:
@@ -152,7 +152,7 @@ def read_only(stream: Any) -> None:
 
 
 def prepare_decoder(stream: Any) -> Any:
-    """The codec context of `stream`, in one thread (so that what is asked per packet holds), with a size cap.
+    """Return the codec context of `stream`, with a size limit, and one thread so that flags hold per packet.
 
     Raises `ClipError('unreadable')` when there is no decoder for the stream.
     """
@@ -165,12 +165,12 @@ def prepare_decoder(stream: Any) -> Any:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises `ClipError('too-large')` for pictures that no clip has."""
+    """Raise `ClipError('too-large')` for pictures that no clip has."""
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise ClipError("too-large", f"pictures of {width}x{height}, at most {MAX_PIXELS} pixels are read")
 
 
 def shown(path: Path) -> str:
-    """The name of `path` for a message: without the folder, which differs between machines."""
+    """Return the name of `path` for messages, without the folder, which differs between machines."""
     # Names need not be UTF-8; messages must be.
     return path.name.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,8 @@
 """The processor features that FFmpeg's libraries may use for sound.
 
-Their floating-point code comes in several versions, of which each process takes the newest that its processor
-has. With fused multiply-add (FMA3), sums are rounded otherwise than without, so that the same file would give
-other samples on another processor. Pictures are decoded and converted with integers, whose versions agree.
+Their floating-point code has several versions, and a process uses the newest that its processor supports.
+Fused multiply-add (FMA3) rounds sums differently, so that the same file would give other samples on another
+processor. Pictures are decoded and converted with integers, for which all versions agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _X86_64_V2_NAME = "sse4.2"
 
 
 def is_x86() -> bool:
-    """Tell whether this machine's processor is an x86-64 one. On others FFmpeg's choice stays as it is."""
+    """Tell whether this machine's processor is an x86-64 one. On others FFmpeg's choice is kept."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 

@@ -1,12 +1,12 @@
-"""A stopwatch that neither jumps nor counts time in which nothing could run."""
+"""A stopwatch that does not jump and does not count time in which nothing could run."""
 
 from __future__ import annotations
 
 import time
 
 TICK_SECONDS = 0.1
-# A longer time between two ticks means that this process was stopped, frozen or starved meanwhile: its
-# children may have been as well, and what they sent has not been read.
+# A longer time between two ticks means that this process was stopped, frozen or starved: its children may
+# have been as well, and their results have not been read.
 MOST_PER_TICK_SECONDS = 1.0
 
 
@@ -22,7 +22,7 @@ class Elapsed:
         self._last: float | None = None
 
     def tick(self) -> float:
-        """Adds the time since the last tick; the seconds until now."""
+        """Add the time since the last tick, and return the seconds until now."""
         now = time.monotonic()
         if self._last is not None:
             self.seconds += min(now - self._last, MOST_PER_TICK_SECONDS)

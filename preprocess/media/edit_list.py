@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class StartOfPictures:
-    """Notes the first packets of a picture stream on their way to a decoder."""
+    """Recorder of the first packets of a picture stream on their way to a decoder."""
 
     def __init__(self) -> None:
-        self.shown: dict[int, int] = {}  # presentation time to the packet's place in the file
+        self.shown: dict[int, int] = {}  # presentation time to the packet's position in the file
         self._last_hidden: int | None = None
 
     def noting(self, packets: Iterator[Any]) -> Iterator[Any]:
-        """Yield `packets`."""
+        """Yield `packets` and record the first ones."""
         for packet in packets:
             if packet.size and packet.pts is not None:
                 if not packet.is_discard:
@@ -41,7 +41,7 @@ class StartOfPictures:
         import av
 
         first = min(self.shown)
-        # Read so, the timestamps are those of the file, counted from the start of the edit list.
+        # With these options, the timestamps are those of the file, from the start of the edit list.
         with (
             open_container(path, advanced_editlist="0") as container,
             contextlib.suppress(av.error.FFmpegError),  # damage, which the decoders report
@@ -51,6 +51,6 @@ class StartOfPictures:
             for packet in container.demux(stream):
                 if packet.pos == self.shown[first] and packet.pts is not None:
                     late = packet.pts - first
-                    # The picture before it is the one that the cut goes through.
+                    # The cut lies within the picture before it.
                     return late if 0 < late <= first - self._last_hidden else 0
         return 0

@@ -1,4 +1,4 @@
-"""The end of a clip as its file claims it, judged by the streams that are used.
+"""The end of a clip as claimed by its file, for the streams that are used.
 
 A container's duration covers all its streams: a subtitle or an unused sound track may outlast picture and
 sound. In Matroska it is also written in two ways, from the first timestamp or from zero.
@@ -18,16 +18,16 @@ from .container import open_container
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Claims that differ by less mean the same.
+# Claims that differ by less are equal.
 _ROUNDING_SECONDS = 0.5
-# Less of a start is a stream's own delay, more is an offset of all timestamps.
+# A smaller start is the delay of a stream, a larger one an offset of all timestamps.
 _OFFSET_SECONDS = 0.1
 
 
 def claimed_end(path: Path, container: Any, used: Sequence[Any]) -> float | None:
     """Return the claimed end of a file's `used` streams, in seconds of the container's clock.
 
-    None when the container does not tell, and no packet of them has a time. The packets are read, not
+    None when the container states none and no packet of them has a time. The packets are read, not
     decoded, where the header does not suffice: without a duration, with streams that are not used, with an
     offset.
     """
@@ -37,7 +37,7 @@ def claimed_end(path: Path, container: Any, used: Sequence[Any]) -> float | None
     if container.duration is None:
         return _packet_ends(path, [stream.index for stream in used]).used
     duration = float(container.duration / av.time_base)
-    # ASF has one duration, which FFmpeg passes on as that of every stream.
+    # ASF has one duration, which FFmpeg reports for every stream.
     own = [None if container.format.name == "asf" else _own_end(stream) for stream in used]
     known = [end for end in own if end is not None]
     if known and len(known) == len(own):
@@ -59,7 +59,7 @@ class _Ends:
 
 
 def _met(claims: Sequence[float], ends: _Ends) -> float:
-    """The claim that the packets meet; their own end where only streams that are not used meet one."""
+    """Return the claim that the packets confirm; else their end, if only unused streams confirm one."""
     for claim in claims:
         if ends.used is not None and ends.used >= claim - _ROUNDING_SECONDS:
             return claim
@@ -74,7 +74,7 @@ def _own_end(stream: Any) -> float | None:
 
 
 def _packet_ends(path: Path, used: Sequence[int]) -> _Ends:
-    """Reads the file's packets once."""
+    """Read the file's packets once."""
     import av
 
     times: dict[int, list[float]] = {}

@@ -1,4 +1,4 @@
-"""Runs the `ffmpeg` executable on one local file, and reads what it writes to its standard output."""
+"""Run the `ffmpeg` executable on one local file and read its standard output."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .reasons import ClipError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_INPUT = "file:INPUT"  # ffmpeg-python cannot handle names that are not UTF-8, so that it is not told them
+_INPUT = "file:INPUT"  # in place of the name: ffmpeg-python cannot handle names that are not UTF-8
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def ffmpeg_input(**options: Any) -> Any:
-    """The input of an ffmpeg-python graph: one local file, no playlists, timestamps left alone."""
+    """Return the input of an ffmpeg-python graph: one local file, no playlists, timestamps unchanged."""
     import ffmpeg
 
     return ffmpeg.input(
@@ -41,10 +41,10 @@ def ffmpeg_input(**options: Any) -> Any:
 
 
 def run_ffmpeg(path: Path, output: Any) -> tuple[bytes, str | None]:
-    """Runs an ffmpeg-python graph from `ffmpeg_input` to `pipe:` on the file `path`.
+    """Run an ffmpeg-python graph from `ffmpeg_input` to `pipe:` on the file `path`.
 
-    Returns what it wrote, and in one line what went wrong (None when nothing did): with `max_error_rate` 0,
-    any packet that does not decode makes ffmpeg fail. Raises `ClipError`: 'missing',
+    Returns its output, and the failure in one line, or None: with `max_error_rate` 0, ffmpeg fails at any
+    packet that does not decode. Raises `ClipError`: 'missing',
     'empty', 'out-of-memory'.
     """
     import ffmpeg
@@ -67,16 +67,16 @@ def run_ffmpeg(path: Path, output: Any) -> tuple[bytes, str | None]:
 
 
 def _complaint(stderr: bytes, path: Path) -> str:
-    """One line of `stderr`, the same in every run: no addresses, no folders, whichever thread was first."""
+    """Return one line of `stderr`, equal in every run: no addresses, no folders, any order of threads."""
     said = stderr.replace(os.fsencode(file_url(path)), b"the file").decode("utf-8", "replace")
     lines = re.sub(r" @ 0x[0-9a-f]+", "", said).splitlines()
     return min((line.strip() for line in lines if line.strip()), default="")[:300]
 
 
 def _prepared(memory_bytes: int | None = None) -> Callable[[], None] | None:
-    """What a child does before it becomes ffmpeg: it dies with its parent, and has its memory limited.
+    """Return the function that a child runs before it becomes ffmpeg: death with its parent, memory limit.
 
-    Without `memory_bytes` the parent's own limit stays.
+    Without `memory_bytes` the limit of the parent is kept.
     """
     # A worker that is killed must not leave its ffmpeg behind. The library is loaded before the fork.
     if not sys.platform.startswith("linux"):
@@ -100,12 +100,12 @@ def convert(
     memory_bytes: int,
     on_seconds: Callable[[float], None],
 ) -> None:
-    """Runs ffmpeg with `arguments`, which read the media file `path` and write another, in `folder`.
+    """Run ffmpeg with `arguments`, which read the media file `path` and write another, in `folder`.
 
-    memory_bytes: what it may allocate (Linux).
-    on_seconds: is told how far what is written goes, about twice a second.
+    memory_bytes: memory that it may allocate (Linux).
+    on_seconds: called about twice a second with the length of the output so far.
 
-    Raises `ClipError`: 'timeout', 'out-of-memory', and 'unreadable' with ffmpeg's own complaint.
+    Raises `ClipError`: 'timeout', 'out-of-memory', and 'unreadable' with ffmpeg's message.
     """
     command = [ffmpeg_executable(), "-nostdin", "-y", "-v", "error", "-progress", "pipe:1", *arguments]
     with tempfile.TemporaryFile() as said:

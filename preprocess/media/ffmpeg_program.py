@@ -1,4 +1,4 @@
-"""The ffmpeg program that is run: the bundled one, or the one that `STGCMA_FFMPEG` names, after a check.
+"""The ffmpeg program: the bundled one, or the one that `STGCMA_FFMPEG` names, after a check.
 
 `python -m stgcma.preprocess.media.ffmpeg_program` prints its path.
 """
@@ -29,8 +29,8 @@ _LIBAVCODEC = re.compile(r"^libavcodec .*/\s*(\d+)\.\s*(\d+)\.", re.MULTILINE)
 def ffmpeg_executable() -> str:
     """Return the path of the ffmpeg program: the one named by `STGCMA_FFMPEG`, else the bundled one.
 
-    What PATH holds does not matter. Raises InputError when the named one is not there, does not run or is too
-    old; StgcmaError when imageio-ffmpeg brings none for this platform.
+    PATH is not used. Raises InputError when the named program is missing, does not run or is too old, and
+    StgcmaError when imageio-ffmpeg has none for this platform.
     """
     named = os.environ.get(VARIABLE)
     if not named:
@@ -54,7 +54,7 @@ def ffmpeg_executable() -> str:
 def ffmpeg_version() -> str:
     """Return the version of `ffmpeg_executable()`, such as `7.0.2-static`.
 
-    Raises like that, and StgcmaError when the bundled one does not run.
+    Raises as `ffmpeg_executable`, and StgcmaError when the bundled one does not run.
     """
     return _versions(ffmpeg_executable())[0]
 
@@ -62,7 +62,7 @@ def ffmpeg_version() -> str:
 def _bundled() -> str:
     import imageio_ffmpeg
 
-    # Not get_ffmpeg_exe(): it also takes programs from PATH, from conda and from a variable of its own.
+    # Not get_ffmpeg_exe(): it also uses programs from PATH, from conda and from its own variable.
     folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
     program = next(iter(sorted(folder.glob("ffmpeg-*"))), None)
     if program is None:
@@ -75,7 +75,7 @@ def _bundled() -> str:
 
 @functools.cache
 def _versions(path: str) -> tuple[str, tuple[int, int]]:
-    """The release of the program `path` and the version of its libavcodec. Raises StgcmaError."""
+    """Return the release of the program `path` and the version of its libavcodec. Raises StgcmaError."""
     try:
         done = subprocess.run(
             [path, "-version"],

@@ -9,11 +9,11 @@ from typing import Any
 from .container import check_size
 from .orientation import Orientation
 
-# Wider or narrower pixels are no display's: the number is damaged, or stands for something else.
+# No display has wider or narrower pixels: the number is damaged, or has another meaning.
 _MOST_ASPECT = 8
 # Containers round sizes, and coded pictures are a little larger than shown ones (1088 lines for 1080).
 _SQUARE_WITHIN = Fraction(1, 100)
-# As players decide it: more than the 576 lines or 1279 columns of standard definition (ITU-R BT.601).
+# As players decide: more than the 576 lines or 1279 columns of standard definition (ITU-R BT.601).
 _SD_LINES, _HD_COLUMNS = 576, 1280
 # ISO/IEC 23091-2: matrix coefficients, transfer characteristics.
 _UNSPECIFIED = 2
@@ -45,18 +45,18 @@ class VideoFacts:
         index: of the stream in the file.
         codec: FFmpeg's name of it.
         width, height: of the stored pictures, in pixels.
-        fps_average: pictures a second; None when the container does not tell.
-        orientation: how a stored picture is set upright.
+        fps_average: pictures a second; None when the container does not state it.
+        orientation: the steps that set a stored picture upright.
         pixel_aspect: width of a stored pixel over its height.
         start_seconds: of the first shown picture, on the container's clock.
         pixel_format: FFmpeg's name of it.
         interlaced: whether pictures consist of two fields.
-        matrix: FFmpeg's name of the colour matrix of pictures that do not name theirs. None for FFmpeg's own
-            assumption, BT.601, and for pictures that do.
+        matrix: FFmpeg's name of the colour matrix of pictures that do not name it. None for FFmpeg's default,
+            BT.601, and for pictures that name it.
         several_streams: whether it was chosen among several.
         start_pts: `start_seconds` in the stream's presentation times, which an edit list may have moved; None
             where times are guessed.
-        warnings: what a user should know of its pictures, one line each.
+        warnings: one line each, for the user.
     """
 
     index: int
@@ -104,7 +104,7 @@ def picture_facts(
 ) -> VideoFacts:
     """Collect the facts of a PyAV video stream from the stream and its first decoded picture.
 
-    declared: counts where the pictures say nothing.
+    declared: used where the pictures declare nothing.
     choice: warnings about the choice of the stream.
 
     Raises `ClipError('too-large')` for pictures that no clip has.
@@ -144,9 +144,9 @@ def picture_facts(
 
 
 def _pixel_aspect(container: Fraction | None, codec: Fraction | None) -> tuple[Fraction, list[str]]:
-    """The pixel aspect, from what the container says of it, else from what the codec says; and warnings.
+    """Return the pixel aspect of the container, else of the codec; and warnings.
 
-    1 is written by encoders and muxers that were told nothing, so that any other number goes before it.
+    Encoders and muxers write 1 by default, so any other number has precedence.
     """
     told = [Fraction(aspect) for aspect in (container, codec) if aspect]
     aspect = next((each for each in told if abs(each - 1) > _SQUARE_WITHIN), Fraction(1))
@@ -157,7 +157,7 @@ def _pixel_aspect(container: Fraction | None, codec: Fraction | None) -> tuple[F
 
 
 def _matrix(picture: Any, declared: DeclaredColours) -> tuple[str | None, bool]:
-    """The matrix of a picture that does not name it, and whether it is guessed from the size."""
+    """Return the matrix of a picture that does not name it, and whether it is guessed from the size."""
     has_chroma = not picture.format.is_rgb and len(picture.format.components) > 1
     if not has_chroma or int(picture.colorspace) != _UNSPECIFIED:
         return None, False

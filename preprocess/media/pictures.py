@@ -1,4 +1,4 @@
-"""Clips that ship as picture files, one a frame, in place of a video."""
+"""Clips that are shipped as picture files, one for each frame, instead of a video."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ DECODER = "pillow"
 
 
 def read_pictures(paths: Sequence[Path]) -> Frames:
-    """The pictures as frames, one a second from second 15/16 on. They are taken as stored: a rotation that
-    EXIF asks for is not applied, since it is not to the masks either.
+    """Return the pictures as frames, one a second from second 15/16 on.
+
+    They are used as stored: EXIF rotation is not applied, because it is not applied to the masks either.
 
     Raises ClipError: `missing`, `empty`, `unreadable` (also when their sizes differ), `too-large`.
     """
@@ -29,7 +30,7 @@ def read_pictures(paths: Sequence[Path]) -> Frames:
 
 
 def open_picture(path: Path) -> Any:
-    """The PNG or JPEG picture `path` as a loaded Pillow image, not converted.
+    """Return the PNG or JPEG picture `path` as a loaded Pillow image, not converted.
 
     Raises ClipError: `missing`, `empty`, `unreadable`, `too-large`.
     """
@@ -37,7 +38,7 @@ def open_picture(path: Path) -> Any:
 
     check_file(path)
     try:
-        # Told the formats, Pillow tries no others: some of them run programs or read further files.
+        # With the formats given, Pillow tries no others: some of them run programs or read further files.
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             check_size(*image.size)  # the header's claim, before any pixel is unpacked
             image.load()

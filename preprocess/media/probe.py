@@ -1,4 +1,4 @@
-"""What a media file says of itself."""
+"""Properties that a media file declares."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ __all__ = ["REASONS", "AudioFacts", "ClipError", "DamageError", "MediaInfo", "Vi
 COVERAGE_TOLERANCE_SECONDS = 0.5
 MAX_DURATION_SECONDS = 4 * 3600.0
 NO_DECODER = "unknown"  # the codec of a sound that PyAV cannot decode
-# What an encoder and its decoder put before the sound, in samples. Other containers tell, or count it into
-# the timestamps; AVI has neither. MP3: 576 of LAME, the usual encoder, and 529 of every decoder; the others
+# Samples that an encoder and its decoder put before the sound. Other containers state it, or include it in
+# the timestamps; AVI does neither. MP3: 576 of LAME, the usual encoder, and 529 of every decoder; the others
 # are those of the standards' filter banks.
 AVI_DELAY_SAMPLES = {"mp3": 1105, "mp2": 481, "ac3": 256, "aac": 1024}
 _PACKETS_OF_START = 32
@@ -48,22 +48,22 @@ class AudioFacts:
     sample_rate_hz: int
     channels: int
     start_seconds: float  # on the container's clock
-    number: int = 0  # its place among the sound streams
-    streams: int = 1  # how many sound streams there are
-    delay_seconds: float = 0.0  # what its encoder put before the sound, where the container does not tell
+    number: int = 0  # its position among the sound streams
+    streams: int = 1  # number of sound streams
+    delay_seconds: float = 0.0  # added by its encoder before the sound, where the container does not state it
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What the header of a media file claims. Nothing here is checked against the data."""
+    """Claims of a media file's header. They are not checked against the data."""
 
     path: Path
     container: str
     start_seconds: float  # earliest time of any stream, on the container's clock
-    duration_seconds: float | None  # None when the container does not tell
+    duration_seconds: float | None  # None when the container states none
     video: VideoFacts | None
     audio: AudioFacts | None
-    end_seconds: float | None = None  # of what is used, on the container's clock; None when nothing tells
+    end_seconds: float | None = None  # of the used streams, on the container's clock; None when unknown
 
     @property
     def clip_start_seconds(self) -> float:
@@ -77,20 +77,20 @@ class MediaInfo:
 
     @property
     def late_picture_seconds(self) -> float:
-        """The seconds of sound that are over when the first picture is shown."""
+        """Seconds of sound before the first picture is shown."""
         if self.video is None or self.audio is None:
             return 0.0
         return max(self.video.start_seconds - self.audio.start_seconds, 0.0)
 
     @property
     def empty_seconds(self) -> float:
-        """The seconds of the claim that may be the empty pictures of an AVI with reordered ones."""
+        """Seconds of the claim that may be empty pictures of an AVI with reordered ones."""
         rate = self.video.fps_average if self.video else None
         return _AVI_EMPTY_PICTURES / rate if self.container == "avi" and rate else 0.0
 
     @property
     def claimed_end_seconds(self) -> float | None:
-        """The claimed end of the streams that are used, in clip time; None when nothing tells."""
+        """Claimed end of the used streams, in clip time; None when unknown."""
         return None if self.end_seconds is None else self.end_seconds - self.clip_start_seconds
 
 
@@ -102,11 +102,11 @@ def check_coverage(
     missing_seconds: float = 0.0,
     staying_seconds: float = 0.0,
 ) -> None:
-    """Raises `ClipError('truncated')` when `what` leaves more than 0.5 s of the clip uncovered.
+    """Raise `ClipError('truncated')` when `what` leaves more than 0.5 s of the clip uncovered.
 
-    covered_seconds: where it ends, in clip time.
-    missing_seconds: how much is missing before: a late start, and holes.
-    staying_seconds: how long the last picture may stay, where the container does not tell.
+    covered_seconds: its end, in clip time.
+    missing_seconds: missing before the end: a late start, and holes.
+    staying_seconds: longest duration of the last picture, where the container states none.
     """
     claimed = info.claimed_end_seconds
     staying_seconds = max(staying_seconds, info.empty_seconds)
@@ -126,12 +126,14 @@ def check_coverage(
 
 
 def probe(path: Path, *, sound: int | None = None) -> MediaInfo:
-    """Reads the header of `path`, and its first picture for rotation and true size.
+    """Read the header of `path`, and its first picture for rotation and true size.
 
-    sound: which of its sound streams is used, from 0; without it, the one that players take by default.
+    Args:
+        path: the media file.
+        sound: number of the sound stream to use, from 0; by default the one that players use.
 
     Raises `ClipError`: 'missing', 'empty', 'unreadable', 'too-large', 'out-of-memory', and 'no-audio' when it
-    has sound, but not the stream that `sound` asks for.
+    has sound, but not the stream `sound`.
     """
     import av
 
@@ -184,7 +186,7 @@ def _video_facts(container: Any, path: Path) -> VideoFacts | None:
 
 
 def _first_picture(packets: Iterable[Any], context: Any) -> Any | None:
-    # Draining after a packet saves decoding the ones that reordering would wait for.
+    # Draining after a packet avoids decoding the packets that reordering waits for.
     for packet in packets:
         if packet.size and packet.is_keyframe:
             pictures = [*context.decode(packet), *context.decode(None)]

@@ -1,10 +1,10 @@
-"""Why a clip is put aside, and the one error that says so."""
+"""Reasons for which a clip is quarantined, and the error that carries one."""
 
 from __future__ import annotations
 
 from ...errors import shortened
 
-# The closed list of reasons for which a clip can be put aside, as it appears in quarantine.parquet.
+# The complete list of reasons, as they appear in quarantine.parquet.
 REASONS: dict[str, str] = {
     "missing": "the annotations name it, but there is no such file",
     "empty": "the file, or the stream that is needed, holds no data",
@@ -26,8 +26,7 @@ REASONS: dict[str, str] = {
 
 
 class ClipError(Exception):
-    """One clip cannot be used. `reason` is a key of `REASONS`; `message` is one line for a person,
-    shortened to 500 characters.
+    """A clip cannot be used. `reason` is a key of `REASONS`, `message` one line of at most 500 characters.
 
     Raises `ValueError` when `reason` is not listed.
     """

@@ -1,4 +1,4 @@
-"""The choice among the sound streams of a file, and warnings about the sound that was taken."""
+"""The choice among the sound streams of a file, and warnings about the chosen sound."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_choice(choice: str) -> None:
 
 
 def probe_with_sound(path: Path, choice: str) -> tuple[MediaInfo, list[str]]:
-    """Return what `probe` says of `path` with the chosen sound stream; a warning where there was a choice.
+    """Return the result of `probe` with the chosen sound stream; and a warning where there was a choice.
 
     Raises ClipError: those of `probe`; for `loudest`, which decodes every sound stream, of `stream_waveform`.
     """
@@ -51,7 +51,7 @@ def _choice_warning(info: MediaInfo, choice: str) -> str:
 
 
 def _energy(info: MediaInfo) -> float:
-    """Sum of the squared samples of the chosen stream, so that a short one does not pass for a loud one."""
+    """Return the sum of squared samples of the chosen stream; a short stream thus counts as less loud."""
     loudness = Loudness()
     stream_waveform(info.path, info, loudness.add)
     return loudness.squares
@@ -59,7 +59,7 @@ def _energy(info: MediaInfo) -> float:
 
 @dataclasses.dataclass
 class Loudness:
-    """Adds up a sound part by part."""
+    """Peak and offset of a sound that is added part by part."""
 
     samples: int = 0
     squares: float = 0.0
@@ -67,7 +67,7 @@ class Loudness:
     highest: float = -np.inf
 
     def add(self, samples: npt.NDArray[np.float32]) -> None:
-        """Take the next samples `[n]`."""
+        """Add the next samples `[n]`."""
         if len(samples) == 0:
             return
         self.samples += len(samples)
@@ -76,14 +76,14 @@ class Loudness:
         self.highest = max(self.highest, float(samples.max()))
 
     def warnings(self) -> list[str]:
-        """A warning when nothing can be heard, whatever the constant that the samples hold."""
+        """Return a warning when the sound is silent: all samples equal, or nearly."""
         if self.samples and self.highest - self.lowest <= 2 * _SILENT_PEAK:
             return ["its sound is digital silence"]
         return []
 
 
 def silence_warnings(waveform: npt.NDArray[np.float32]) -> list[str]:
-    """A warning when nothing can be heard in a waveform `[n]`."""
+    """Return a warning when a waveform `[n]` is silent."""
     loudness = Loudness()
     loudness.add(waveform)
     return loudness.warnings()

@@ -1,4 +1,4 @@
-"""Where the shards are made: in processes on this machine. `ray_engine` makes them on a cluster."""
+"""The engine that makes shards in processes on this machine; `ray_engine` uses a cluster."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .options import Limits
 from .shard_plan import ShardTask
 from .shard_result import ShardResult
 
-# Loaded before a decoding process takes its first clip, so that its memory limit is for the clip alone.
+# Loaded in a decoding process before its first clip, so that the memory limit is for the clip alone.
 IMPORTS = ("av", "numpy", "PIL.Image")
 
-# Makes a clip's sample or raises ClipError; it is pickled on its way to the decoding processes.
+# Makes a clip's sample or raises ClipError; it is pickled for the decoding processes.
 MakeSample = Callable[[ClipSpecification], Sample]
 
-# Hears of every clip: None when it was made, else why it was not.
+# Called for every clip: with None when it was made, else with the error.
 OnClip = Callable[[ClipSpecification, "ClipError | None"], None]
 
 
@@ -41,12 +41,12 @@ class Engine(Protocol):
         limits: Limits,
         on_clip: OnClip,
     ) -> Generator[ShardResult]:
-        """Raises what making a shard raised; the other shards are then given up."""
+        """Raise the first error of a shard; the other shards are then cancelled."""
         ...
 
 
 def open_pool(limits: Limits) -> IsolatedPool:
-    """The decoding process of one worker."""
+    """Start the decoding process of one worker."""
     return IsolatedPool(
         1,
         timeout_seconds=limits.timeout_seconds,
@@ -59,9 +59,9 @@ def open_pool(limits: Limits) -> IsolatedPool:
 def make_shard(
     task: ShardTask, make: MakeSample, pool: IsolatedPool, folder: str, on_clip: OnClip
 ) -> ShardResult:
-    """Makes one shard in `folder`: decodes the clips of `task` in `pool`, writes those that can be made.
+    """Make one shard in `folder`: decode the clips of `task` in `pool`, write those that can be made.
 
-    An exception that nobody foresaw carries a note that names the clip.
+    An unexpected exception gets a note that names the clip.
     """
     quarantined: list[QuarantineRecord] = []
     sums: dict[str, tuple[float, float, int]] = {}
@@ -100,16 +100,16 @@ def run_local(
     limits: Limits,
     on_clip: OnClip,
 ) -> Generator[ShardResult]:
-    """Makes the shards of `tasks` with `workers` decoding processes, yielding each as it is finished."""
+    """Make the shards of `tasks` with `workers` decoding processes, and yield each when it is finished."""
     own = threading.local()
-    # Here and not in the threads, so that what cannot be opened is an error of this call.
+    # Here and not in the threads, so that a pool that cannot be opened is an error of this call.
     pools = [open_pool(limits) for _ in range(workers)]
     free = iter(pools)
 
     def enter() -> None:
         own.pool = next(free)
 
-    # A thread a decoding process: it waits, and writes the tar.
+    # One thread for each decoding process: it waits, and writes the tar.
     threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=enter)
     try:
         futures = [

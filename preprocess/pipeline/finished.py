@@ -1,4 +1,4 @@
-"""The shards of a finished directory that are whole, and need not be made again when it is started again."""
+"""Selection of the intact shards of a directory, which are not made again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _Quarantined = dict[str, tuple[QuarantineRecord, ...]]
 
 @dataclass(frozen=True)
 class _Tables:
-    """The damaged files beside the shards, and the rows that can be read of the two tables."""
+    """The damaged files beside the shards, and the readable rows of the two tables."""
 
     damaged: tuple[str, ...]
     manifest: list[ClipRecord] | None
@@ -55,12 +55,11 @@ def kept_shards(
     """Return the results of the shards that need not be made again; None when nothing has to be made.
 
     A shard that is missing or of another size than the manifest says is always made again; with `repair` also
-    one that fails a hash; with `retry_quarantined` also one that lacks a clip. Each is named on stderr, but
-    for the last kind. The training shards among the others are read, for the sums that the audio statistics
-    are made of.
+    one that fails a hash; with `retry_quarantined` also one that lacks a clip. Each is named on stderr,
+    except the last kind. The training shards among the others are read, for the sums of the audio statistics.
 
-    Raises InputError when a table is missing or damaged, unless `repair`: then it is made again, and with the
-    manifest all shards, because nothing else says what their bytes must be.
+    Raises InputError when a table is missing or damaged, unless `repair`: then it is made again; without the
+    manifest all shards are, too, because it alone holds the hashes of their bytes.
     """
     store = open_store(location)
     damaged = _damaged_tables(store)
@@ -82,7 +81,7 @@ def kept_shards(
 
 
 def _damaged_tables(store: Store) -> tuple[str, ...]:
-    """Names of the files beside the shards that are missing or not what the hashes say."""
+    """Return the files beside the shards that are missing or fail their hash."""
     content = store.read(DATASET_FILE)
     fields = parse_object(content, where=store.where(DATASET_FILE))
     if is_as_written(content, fields) is False:
@@ -106,7 +105,7 @@ def _read_tables(location: Location, damaged: tuple[str, ...]) -> _Tables:
 
 
 def _wrong_sizes(store: Store) -> dict[str, str]:
-    """Shards of the manifest that are missing or of another size, with what is wrong."""
+    """Return the shards of the manifest that are missing or of another size, with the fault."""
     ends: dict[str, int] = defaultdict(int)
     for shard, size in zip(*read_columns(store.location, ("shard", "bytes")), strict=True):
         ends[shard] += size
@@ -130,7 +129,7 @@ def _sorted_out(
     retry_quarantined: bool,
     repair: bool,
 ) -> tuple[int, list[ShardResult]]:
-    """Return the number of shards to be made again, and the others' results, without sums."""
+    """Return the number of shards to be made again, and the results of the others, without sums."""
     written: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in tables.manifest or ():
         written[record.shard].append(record)
@@ -158,7 +157,7 @@ def _failed_clips(
     written: dict[str, list[ClipRecord]],
     quarantine: list[QuarantineRecord] | None,
 ) -> _Quarantined:
-    """The quarantine's rows by shard, for every shard of which each clip is in one of the tables."""
+    """Return the quarantine's rows by shard, for every shard whose clips are all in one of the tables."""
     rows: dict[tuple[str, str, bool], deque[QuarantineRecord]] = defaultdict(deque)
     for row in quarantine or ():
         rows[row.key, row.source, row.reason == DUPLICATE_KEY].append(row)
@@ -177,7 +176,7 @@ def _failed_clips(
 
 
 class _Summed:
-    """Adds the sums of its fbanks to the result of a training shard; None when it turns out to be damaged."""
+    """Adds the sums of fbanks to the result of a training shard; returns None for a damaged shard."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
@@ -194,7 +193,7 @@ class _Summed:
 
 
 def _sums(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[float, float, int]]:
-    """Adds up in the order in which the shard's maker did."""
+    """Return the sums, added in the order in which the shard was made."""
     sums: dict[str, tuple[float, float, int]] = {}
     reader = ClipReader(location)
     try:
@@ -208,7 +207,7 @@ def _sums(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[
 
 
 def whole_results(store: Store, results: Sequence[ShardResult]) -> Iterator[ShardResult]:
-    """Those of an unfinished run's shards that pass their hashes; the others are named on stderr."""
+    """Yield the shards of an unfinished run that pass their hashes; the others are named on stderr."""
     for result in results:
         name = f"{SHARD_FOLDER}/{result.name}"
         faults = shard_faults(store, name, result.written) if result.written else iter(())

@@ -1,11 +1,11 @@
 """One writer at a time for an output folder, also when the last one was killed.
 
-A local folder is locked by the kernel, which lets go when the process ends. An object store knows no
-processes: there the lock is an object that must not exist yet, refreshed while its owner lives. It is stale
-when its owner was a process of this machine that is gone, or when it was not refreshed for ten minutes.
-Taking a stale lock over is not atomic; whoever loses that race sees it at the next refresh and stops. Both
-would have written the same bytes. S3, Google's and Azure's stores and memory refuse to make an object twice;
-where a driver cannot, nothing keeps two processes apart.
+A local folder is locked by the kernel, which releases the lock when the process ends. In an object store the
+lock is an object that must not exist yet, and that its owner refreshes. It is stale when its owner was a
+process of this machine that has ended, or when it was not refreshed for ten minutes. Taking it over is not
+atomic: the process that loses the race detects it at the next refresh and stops; both would have written the
+same bytes. Stores of S3, Google, Azure and memory refuse to create an object twice; with other drivers two
+processes are not excluded.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ STALE_SECONDS = 600.0  # far above the refresh and any difference of clocks
 
 
 class Lock:
-    """A lock that is held. `check` raises StgcmaError when it was lost to another process."""
+    """A held lock. `check` raises StgcmaError when another process took it over."""
 
     def check(self) -> None:
-        """Does nothing where a lock cannot be lost."""
+        """Do nothing: a lock of the kernel cannot be lost."""
 
 
 @contextlib.contextmanager
 def exclusive(store: Store) -> Iterator[Lock]:
-    """Holds the lock of `store`.
+    """Hold the lock of `store`.
 
-    Raises InputError at once when another process has it, UnwritableError where no lock can be made.
+    Raises InputError at once when another process has it, UnwritableError where no lock can be written.
     """
     if isinstance(store, ObjectStore):
         with _object_lock(store) as lock:
@@ -58,7 +58,7 @@ def exclusive(store: Store) -> Iterator[Lock]:
     try:
         yield Lock()
     finally:
-        path.unlink(missing_ok=True)  # while it is held: nobody else can have locked this very file
+        path.unlink(missing_ok=True)  # while it is held, so that no other process has locked this file
         os.close(descriptor)
 
 
@@ -73,7 +73,7 @@ def _lock_file(path: Path) -> int:
             if isinstance(error, BlockingIOError):
                 raise _busy(str(path.parent)) from None
             raise StgcmaError(f"{path} cannot be locked: {error.strerror}") from error
-        # Its last owner may have removed it after it was opened here; then it guards nothing.
+        # Its last owner may have removed the file after it was opened here; then the lock has no effect.
         if _is_at(descriptor, path):
             return descriptor
         os.close(descriptor)
@@ -102,12 +102,12 @@ class _ObjectLock(Lock):
         self._refresher.start()
 
     def check(self) -> None:
-        """Raises StgcmaError when another process holds the lock by now."""
+        """Raise StgcmaError when another process holds the lock."""
         if self._lost:
             raise StgcmaError(f"OUT {self._store} was taken over by another process; wait for it")
 
     def release(self) -> None:
-        """Removes the lock if it is this one."""
+        """Remove the lock if this process owns it."""
         self._over.set()
         self._refresher.join()
         if not self._lost:
@@ -122,7 +122,7 @@ class _ObjectLock(Lock):
                     return
                 self._store.publish(LOCK_FILE, _owner_bytes(self._token))
             except StgcmaError as error:
-                message(f"{error}; trying again")  # others take the lock for stale only much later
+                message(f"{error}; trying again")  # to others the lock is stale only much later
 
 
 @contextlib.contextmanager
@@ -169,7 +169,7 @@ def _is_stale(store: ObjectStore) -> bool:
 
 
 def _machine() -> str:
-    """Which host, since it was last started, and in which container process numbers are seen."""
+    """Return an identity of the host, its boot, and the namespace of its process numbers."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -178,7 +178,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty when there is none."""
+    """Return the start of a process in the kernel's ticks; empty when there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -1,7 +1,7 @@
-"""RAW behind a URL: planned on a local image of it, then fetched clip by clip.
+"""RAW behind a URL: planned with a local image of it, then fetched clip by clip.
 
-The image has the annotation files, and an empty file in the place of everything else, so that a collection's
-reader sees what is there. A clip is copied to a scratch folder for the time of its decoding.
+The image has the annotation files and an empty file for every other file, so that a collection's reader finds
+all names. A clip is copied to a temporary folder while it is decoded.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ from ..media.child_process import crash
 from ..media.reasons import ClipError
 from ..samples.sources import clip_files
 
-# What a collection's reader may open. All else is looked at when it is decoded.
+# Files that a collection's reader may open. All others are read when they are decoded.
 ANNOTATION_SUFFIXES = frozenset({".txt", ".csv", ".json", ".h5", ".hdf5"})
 
 
 @dataclass(frozen=True)
 class ClipMaker:
-    """Makes samples of clips, fetched first when RAW is behind a URL. Picklable.
+    """Maker of samples that fetches clips first when RAW is behind a URL. Picklable.
 
-    What it says of a clip that cannot be made names files relative to RAW, so that it is the same wherever
-    RAW is.
+    Its messages name files relative to RAW, so that they do not depend on the location of RAW.
 
     Attributes:
         make: a dataclass that makes a sample of a clip under its `raw`; that is replaced for a fetched clip.
-        url: where the collection is, when that is not `make.raw`.
-        scratch: where copies are kept while they are needed; elsewhere on a machine that lacks this folder.
+        url: location of the collection, when that is not `make.raw`.
+        scratch: folder for temporary copies; on a machine without it, the default one.
     """
 
     make: Any
@@ -47,7 +46,7 @@ class ClipMaker:
     scratch: Path | None = None
 
     def __call__(self, clip: ClipSpecification) -> Sample:
-        """Decodes `clip`. Raises as `make` does, and StgcmaError when the storage or a module fails."""
+        """Decode `clip`. Raises as `make` does, and StgcmaError when the storage or a module fails."""
         if self.url is None:
             return _make(self.make, clip)
         store = open_store(self.url)
@@ -83,7 +82,7 @@ def _relative(text: str, raw: Path) -> str:
 
 @contextmanager
 def opened_raw(raw: Location, collection: str) -> Iterator[tuple[Path, str | None]]:
-    """A local folder to plan the collection from, and RAW's URL when that folder is but its image.
+    """Return a local folder with the collection, and RAW's URL when that folder is an image of it.
 
     Raises InputError when RAW is not a folder, or holds nothing.
     """
@@ -120,7 +119,7 @@ def _make_image(store: ObjectStore, names: list[str], image: Path) -> None:
 
 
 def _files(names: list[str]) -> list[str]:
-    """Those of the object names that files below one folder can have: a store may hold both `x` and `x/y`."""
+    """Return the object names that files in one folder can have: a store may hold both `x` and `x/y`."""
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     return [name for name in names if _is_safe(name) and name not in folders]
 
@@ -133,7 +132,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _fetch(store: ObjectStore, name: str, folder: Path) -> None:
-    """Copies the object `name`, or all that is below it. What is missing or unsafe is left to the reader."""
+    """Copy the object `name`, or all that is below it. Missing and unsafe names are left to the reader."""
     if not _is_safe(name):
         return
     found = [name] if store.exists(name) else [f"{name}/{below}" for below in store.folder(name).names()]

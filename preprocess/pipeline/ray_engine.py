@@ -1,6 +1,6 @@
-"""`--engine ray`: the shards are made by actors of a Ray cluster, or of a local Ray.
+"""The engine that makes shards in actors of a Ray cluster, or of a local Ray.
 
-An actor is what a thread is to the local engine: it has one isolated decoding process, and writes whole
+An actor corresponds to a thread of the local engine: it has one isolated decoding process, and writes whole
 shards. OUT and RAW must be reachable from every node: shared folders, or URLs.
 """
 
@@ -23,8 +23,8 @@ from .options import Limits
 from .shard_plan import ShardTask
 from .shard_result import ShardResult
 
-# A node may go; the shard is then made again elsewhere. An actor may be lost any number of times: with many
-# shards and few workers it outlives many losses.
+# When a node is lost, the shard is made again elsewhere. An actor may be lost any number of times, because
+# with many shards and few workers it runs for long.
 _TRIES_AGAIN_PER_SHARD = 3
 _RESTARTS_WITHOUT_END = -1
 _PATIENCE_SECONDS = 10.0
@@ -33,7 +33,7 @@ _REMINDER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Makes shards on the cluster at `address`, or on a Ray that is started here for the time of the run."""
+    """Engine on the cluster at `address`, or on a local Ray that is started for the run."""
 
     address: str | None = None
 
@@ -47,7 +47,7 @@ class RayEngine:
         limits: Limits,
         on_clip: OnClip,
     ) -> Generator[ShardResult]:
-        """Makes the shards of `tasks` with `workers` actors, yielding each as it is finished."""
+        """Make the shards of `tasks` with `workers` actors, and yield each when it is finished."""
         if folder.startswith("memory://"):
             raise InputError(f"OUT {folder} is in this process alone; engine ray needs a folder or a URL")
         ray = _import_ray()
@@ -67,7 +67,7 @@ class RayEngine:
 
 
 class ShardActor:
-    """In the cluster: makes one shard after the other."""
+    """Actor in the cluster that makes one shard after the other."""
 
     def __init__(self, make: MakeSample, limits: Limits, folder: str) -> None:
         self._make = make
@@ -76,12 +76,12 @@ class ShardActor:
         self._pool: IsolatedPool | None = None
 
     def ready(self) -> dict[str, str]:
-        """Answers once the actor has its place in the cluster, with the versions of its tools."""
+        """Return the versions of the actor's tools, once it has started."""
         return tool_versions()
 
     def make_shard(self, task: ShardTask) -> tuple[ShardResult, list[ClipError | None]]:
-        """The shard's result, and what became of each of its clips."""
-        if self._pool is None:  # not when the actor is made: what is wrong then is told as its death
+        """Return the shard's result, and the error or None of each of its clips."""
+        if self._pool is None:  # not in __init__, whose errors Ray reports as the actor's death
             self._pool = open_pool(self._limits)
         outcomes: list[ClipError | None] = []
 
@@ -101,14 +101,14 @@ def _import_ray() -> Any:
 
 
 def _connect(ray: Any, address: str | None, workers: int) -> bool:
-    """Connects this process to a cluster; whether it was not before."""
+    """Connect this process to a cluster; return True when it was not connected before."""
     if ray.is_initialized():
         return False
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
-    except Exception as error:  # no narrower one is Ray's when its processes do not come up
+    except Exception as error:  # Ray raises no narrower one when its processes do not start
         reason = " ".join(str(error).split())
         raise StgcmaError(
             f"no Ray cluster answers at {address}: {reason}; see the option ray_address"
@@ -119,9 +119,9 @@ def _connect(ray: Any, address: str | None, workers: int) -> bool:
 def _dispatch(
     ray: Any, actors: list[Any], tasks: Sequence[ShardTask], on_clip: OnClip
 ) -> Iterator[ShardResult]:
-    """Gives a task to whichever actor is free. One that finds no place in the cluster gets none.
+    """Give tasks to free actors. An actor that does not start gets none.
 
-    While none has found a place, a message says what is waited for.
+    While no actor has started, a message states the reason for waiting.
     """
     waiting = iter(tasks)
     running: dict[Any, tuple[Any, ShardTask | None]] = {
@@ -152,7 +152,7 @@ def _dispatch(
 
 
 def _waiting(ray: Any) -> str:
-    """The message for the time in which no actor has a place."""
+    """Return the message for the time in which no actor has started."""
     free, total = (
         resources().get("CPU", 0.0) for resources in (ray.available_resources, ray.cluster_resources)
     )
@@ -163,7 +163,7 @@ def _waiting(ray: Any) -> str:
 
 
 def _check_versions(there: dict[str, str]) -> None:
-    """Raises StgcmaError when a node's tools are not those that the plan, made here, is for."""
+    """Raise StgcmaError when a node's tools have other versions than those of this machine's plan."""
     here = tool_versions()
     for name in sorted(here.keys() | there.keys()):
         if there.get(name) != here.get(name):

@@ -1,4 +1,4 @@
-"""The length of a clip beside the length of its annotation."""
+"""The length of a clip compared with the length of its annotation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from ..collections.specification import ClipSpecification, Sampling
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS
 from ..media.reasons import ClipError
 
-# Encoders end on whole frames and downloads are cut at key pictures: up to this much more is no other clip.
+# Encoders end on whole frames and downloads are cut at key pictures: up to this much more is accepted.
 LONGER_TOLERANCE_SECONDS = 1.0
 
 
 def annotated_span(clip: ClipSpecification, seconds: float, *, trim: bool) -> float | None:
-    """Return how much from its beginning on is used of a clip that lasts `seconds`; None for all of it.
+    """Return the seconds to use from the beginning of a clip of `seconds`; None for all of it.
 
     Raises ClipError `longer-than-annotated` for a clip that is more than 1 s longer than the span that its
     annotation describes, unless `trim` asks for that span.
@@ -30,8 +30,8 @@ def annotated_span(clip: ClipSpecification, seconds: float, *, trim: bool) -> fl
 def length_warnings(clip: ClipSpecification, seconds: float, sampling: Sampling) -> list[str]:
     """Return a warning when a clip of `seconds` ends before its annotations do.
 
-    Real collections hold clips that are cut short: what is background there, or a class that the whole clip
-    has, is no contradiction. Raises ClipError where the annotations say that the clip does not end there.
+    Real collections hold truncated clips; missing background, or seconds of a class that the whole clip has,
+    are accepted. Raises ClipError where an annotated event lies beyond the end.
     """
     end = seconds + COVERAGE_TOLERANCE_SECONDS
     last_mask = len(clip.masks) - 1 + 15 / 16

@@ -40,7 +40,7 @@ def audio_windows(
 ) -> npt.NDArray[np.float32]:
     """Cut windows `[count, samples]` of `seconds`, evenly spread over a mono waveform `[n]` at 16 kHz.
 
-    The clip's mean is taken off first. A clip shorter than a window and its margin gives the same window
+    The clip's mean is subtracted first. A clip shorter than a window and its margin gives the same window
     (its first `seconds`, or all of it) `count` times.
     """
     waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
@@ -67,12 +67,12 @@ def log_mel(
         raise ValueError(
             f"an audio window of {windows.shape[1]} samples is shorter than one 25 ms analysis frame"
         )
-    # One window after the other: what a window needs stays in the processor's cache.
+    # One window at a time, so that its data stay in the processor's cache.
     return tuple(np.stack([_log_mel(window, kind) for window in windows]) for kind in kinds)
 
 
 def _log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.float16]:
-    """The fbank of one window `[n]`: `[F, B]`."""
+    """Return the fbank of one window `[n]`: `[F, B]`."""
     shift = int(SAMPLE_RATE_HZ * kind.frame_shift_milliseconds / 1000)
     samples = window.astype(np.float64)
     frames = np.lib.stride_tricks.sliding_window_view(samples, ANALYSIS_SAMPLES)[::shift]
@@ -85,7 +85,7 @@ def _log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np
     power = np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T)
     bins, weights = _mel_taps(kind.mel_bins)
     energies = np.zeros((kind.mel_bins, len(frames)))
-    # In place of a matrix product: what BLAS adds up first depends on the processor.
+    # In place of a matrix product: the order of BLAS's sums depends on the processor.
     for tap in range(bins.shape[1]):
         energies += power[bins[:, tap]] * weights[:, tap, None]
     return np.log(np.maximum(energies.T, _FLOOR)).astype(np.float16)
@@ -95,14 +95,14 @@ def _log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np
 # place between versions of the C library.
 @functools.cache
 def _hanning() -> npt.NDArray[np.float64]:
-    """The symmetric Hann window: `[400]`."""
+    """Return the symmetric Hann window: `[400]`."""
     steps = [0.5 - 0.5 * math.cos(2 * math.pi * n / (ANALYSIS_SAMPLES - 1)) for n in range(ANALYSIS_SAMPLES)]
     return np.array(steps, dtype=np.float32).astype(np.float64)
 
 
 @functools.cache
 def _mel_taps(mel_bins: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """The triangular filters, equally wide on the mel scale: FFT bins and their weights, each `[B, taps]`.
+    """Return the triangular filters, equally wide in mel: FFT bins and their weights, each `[B, taps]`.
 
     Where a filter has fewer taps than the widest one, the weights of the others are 0. As with Kaldi, narrow
     filters that no FFT bin falls into have no weight at all.

@@ -1,4 +1,4 @@
-"""Ground-truth masks: which pixels make the sound."""
+"""Ground-truth masks of the sounding pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mask_members(
     *,
     stored_size: tuple[int, int] | None = None,
 ) -> dict[str, bytes]:
-    """The masks at 224×224 as `mask_00.png`, …: one channel, 0 or 255, squashed, nearest.
+    """Return the masks at 224×224 as `mask_00.png`, …: one channel, 0 or 255, squashed, nearest.
 
     Args:
         paths: the mask files, from the first frame's on; None for a frame without.

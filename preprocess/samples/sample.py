@@ -38,7 +38,7 @@ from .sources import source_files
 
 @dataclass(frozen=True)
 class Footage:
-    """What was decoded of a clip.
+    """Decoded frames and sound of a clip.
 
     Attributes:
         frames: its M frames.
@@ -47,7 +47,7 @@ class Footage:
         fps: average frames a second; 0 without a video stream.
         has_audio: whether the sound is real, not silence in its place.
         ffmpeg_sound: whether the ffmpeg program decoded the sound, for which PyAV has no decoder.
-        warnings: what a user should know of its streams, one line each.
+        warnings: one line each, for the user.
         stored_size: width and height of its upright pictures before their pixels are made square.
     """
 
@@ -61,7 +61,7 @@ class Footage:
     stored_size: tuple[int, int] | None = None
 
     def first(self, seconds: float) -> Footage:
-        """The footage with the sound of its first `seconds`, to which its frames belong already."""
+        """Return the footage with the sound of its first `seconds`, where its frames already are."""
         return dataclasses.replace(
             self,
             waveform=self.waveform[: round(seconds * SAMPLE_RATE_HZ)],
@@ -71,7 +71,7 @@ class Footage:
 
     @property
     def decoder(self) -> str:
-        """What decoded it, as the manifest says."""
+        """Name of the decoder for the manifest; with `+ffmpeg` when ffmpeg decoded the sound."""
         return (
             f"{self.frames.decoder}{SOUND_DECODER_SEPARATOR}ffmpeg"
             if self.ffmpeg_sound
@@ -81,16 +81,16 @@ class Footage:
 
 @dataclass(frozen=True)
 class SampleMaker:
-    """Makes samples of a collection under fixed settings. Picklable: it travels to the worker processes.
+    """Makes samples of a collection under fixed settings. Picklable, for the worker processes.
 
     Attributes:
         raw: the collection's folder.
-        settings: what decides the samples' bytes.
+        settings: the settings that decide the samples' bytes.
         decoder: the video decoder, or `auto`.
         missing_audio: `quarantine` a clip without sound, or give it `silence`.
         allow_links: whether clips may be links that lead out of `raw`.
-        audio_stream: the sound stream that is taken: `default`, `loudest`, or a number, from 0.
-        trim: whether the first span of a clip that is longer than its annotation is taken.
+        audio_stream: the sound stream to use: `default`, `loudest`, or a number, from 0.
+        trim: whether to use the first part of a clip that is longer than its annotation.
     """
 
     raw: Path
@@ -102,7 +102,7 @@ class SampleMaker:
     trim: bool = False
 
     def __call__(self, clip: ClipSpecification) -> Sample:
-        """Decodes `clip`. Raises ClipError with the reason when it cannot be made."""
+        """Decode `clip`. Raises ClipError with the reason when it cannot be made."""
         if clip.problem is not None:
             raise ClipError(*clip.problem)
         footage = self._film(clip) if not clip.pictures else self._pictures(clip)
@@ -166,7 +166,7 @@ class SampleMaker:
         return footage if span is None else footage.first(span)
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
-        """A clip that ships as one picture a second, with its sound in a file of its own or none."""
+        """Decode a clip that is shipped as one picture a second, with or without a sound file."""
         frames = read_pictures([self._resolve(picture) for picture in clip.pictures])
         seconds = float(self.settings.sampling.frames)
         if clip.sound is not None:
@@ -205,7 +205,7 @@ def _is_for_ffmpeg(info: MediaInfo) -> bool:
 def choose_frames(
     times: npt.NDArray[np.float64], sampling: Sampling, end_seconds: float | None = None
 ) -> npt.NDArray[np.intp]:
-    """Indices `[M]` of the frames of a sample, of those shown at `times` `[N]` before `end_seconds`."""
+    """Return the indices `[M]` of a sample's frames among those at `times` `[N]` before `end_seconds`."""
     if end_seconds is not None:
         times = times[: max(int(np.searchsorted(times, end_seconds)), 1)]
     if sampling.frame_times == "evenly":
@@ -214,25 +214,25 @@ def choose_frames(
 
 
 def mask_seconds(frames: int) -> npt.NDArray[np.float64]:
-    """When the frames that have masks are presented: `[frames]`, seconds of clip time."""
+    """Return the presentation times of the frames with masks: `[frames]`, seconds of clip time."""
     return np.arange(frames, dtype=np.float64) + 15 / 16
 
 
 def check_length(waveform: npt.NDArray[np.float32]) -> None:
-    """Raises ClipError `empty` for a waveform `[n]` that is shorter than an analysis frame."""
+    """Raise ClipError `empty` for a waveform `[n]` that is shorter than an analysis frame."""
     if len(waveform) < ANALYSIS_SAMPLES:
         raise ClipError("empty", f"its sound lasts {len(waveform)} samples, less than one analysis frame")
 
 
 def silence(seconds: float) -> npt.NDArray[np.float32]:
-    """Zeros in place of a sound: float32 `[n]` at 16 kHz."""
+    """Return zeros in place of a sound: float32 `[n]` at 16 kHz."""
     return np.zeros(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32)
 
 
 def fbank_members(
     waveform: npt.NDArray[np.float32], settings: FeatureSettings
 ) -> tuple[dict[str, bytes], dict[str, tuple[float, float, int]]]:
-    """Each fbank of a mono waveform `[n]` as a member, and its (sum, sum of squares, count) by its name."""
+    """Return each fbank of a mono waveform `[n]` as a member, and (sum, sum of squares, count) by name."""
     members, sums = {}, {}
     sampling = settings.sampling
     if sampling.frame_times == "masks":  # one a second: windows cover the same span
@@ -246,12 +246,12 @@ def fbank_members(
 
 
 def jpeg_members(frames: Frames, sampling: Sampling) -> list[tuple[str, bytes]]:
-    """The frames at 224×224 as JPEG: (`frame_00.jpg`, bytes), …"""
+    """Return the frames at 224×224 as JPEG: (`frame_00.jpg`, bytes), …"""
     return [(f"frame_{n:02d}.jpg", jpeg(pixels, sampling)) for n, pixels in enumerate(frames.images)]
 
 
 def jpeg(pixels: npt.NDArray[np.uint8], sampling: Sampling) -> bytes:
-    """A frame `[H, W, 3]` at 224×224 as JPEG."""
+    """Return a frame `[H, W, 3]` at 224×224 as JPEG."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -260,7 +260,7 @@ def jpeg(pixels: npt.NDArray[np.uint8], sampling: Sampling) -> bytes:
 
 
 def fit(image: Any, resize: str) -> Any:
-    """A Pillow image at 224×224: `crop` (short side to 224, then the centre) or `squash`. Bicubic."""
+    """Return a Pillow image at 224×224: `crop` (short side to 224, then the centre) or `squash`. Bicubic."""
     from PIL import Image, ImageOps
 
     size = (FRAME_PIXELS, FRAME_PIXELS)
@@ -270,20 +270,20 @@ def fit(image: Any, resize: str) -> Any:
 
 
 def npy_bytes(array: npt.NDArray[Any]) -> bytes:
-    """The array as a `.npy` file."""
+    """Return the array as a `.npy` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def add_sums(total: dict[str, tuple[float, float, int]], new: Mapping[str, tuple[float, float, int]]) -> None:
-    """Adds a clip's sums to its shard's. Floating point sums depend on the order: that of the shard."""
+    """Add a clip's sums to those of its shard, in the shard's order, on which floating-point sums depend."""
     for name, one in new.items():
         old = total.get(name, (0.0, 0.0, 0))
         total[name] = (old[0] + one[0], old[1] + one[1], old[2] + one[2])
 
 
 def fbank_sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
-    """(sum, sum of squares, count) of an fbank member's values, for the audio statistics."""
+    """Return (sum, sum of squares, count) of an fbank member's values, for the audio statistics."""
     values = features.astype(np.float64)
     return float(values.sum()), float((values * values).sum()), values.size

@@ -1,4 +1,4 @@
-"""Size and hash of the files that a clip is made of, so that a file that was replaced later is noticed."""
+"""Size and hash of the files that a clip is made of, to detect files that are replaced later."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from ...shards.schema import SourceFile
 from ..collections.specification import ClipSpecification
 
-# Clips that are cut from one long video follow one another: it is hashed once by each process.
+# Clips of one long video are consecutive: each process hashes it once.
 _REMEMBERED = 256
 
 
 def clip_files(clip: ClipSpecification) -> list[str]:
-    """All files that decoding `clip` reads, relative to RAW; for a clip of pictures, their folder first."""
+    """Return the files that decoding `clip` reads, relative to RAW; the folder of pictures comes first."""
     sound = [] if clip.sound is None else [clip.sound]
     return [clip.source, *filter(None, clip.masks), *clip.pictures, *sound]
 
 
 def source_files(clip: ClipSpecification, resolve: Callable[[str], Path]) -> tuple[SourceFile, ...]:
-    """The files of `clip`, each once, with size and hash. `resolve` maps their names to paths.
+    """Return the files of `clip`, each once, with size and hash. `resolve` maps their names to paths.
 
-    To be called right after decoding, while the files are in the page cache.
+    Call it right after decoding, while the files are in the page cache.
     """
     names = clip_files(clip)
     files = names[1:] if clip.pictures else names  # the source of a clip of pictures is a folder

@@ -1,7 +1,7 @@
-"""A video of any length to the frames and the sound of its windows, on disk and not in memory.
+"""Decoding of a video of any length to the frames and the sound of its windows, on disk.
 
-What is decoded is what a sample of a clip is made of: the same frames, chosen in the same way, the same
-samples of sound. The video is decoded once, whatever its number of windows.
+Frames and sound are chosen as for the sample of a clip. The video is decoded once, whatever its number of
+windows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROUNDING_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """A video to be decoded, as `probe` knows it, and the empty folder to decode it into.
+    """A video to decode, as returned by `probe`, and the empty folder to decode it into.
 
     `warnings` are those of `probe_with_sound`.
     """
@@ -54,7 +54,7 @@ class DecodedVideo:
         sound_starts: where the sound of each window starts, in samples.
         width, height: of the upright pictures, in pixels.
         has_audio: whether it has sound, not silence in its place.
-        warnings: what a user should know of it, one line each.
+        warnings: one line each, for the user.
     """
 
     folder: Path
@@ -68,10 +68,10 @@ class DecodedVideo:
 
 
 def decode_video(request: DecodeRequest) -> DecodedVideo:
-    """Decodes a video. It may be run in a process of its own, and needs no torch.
+    """Decode a video. It can run in a separate process, and needs no torch.
 
     Raises ClipError: `no-video`, and as the decoders do. A video without sound, or one whose sound ends
-    early, is given silence.
+    early, gets silence.
     """
     info = request.info
     if info.video is None:
@@ -125,14 +125,14 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
 
 
 def _pictures_of(window: Window, times: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """The pictures `[first, last)` that are shown in the window; one at least, the one that stays."""
+    """Return the pictures `[first, last)` shown in the window, at least one."""
     edges = np.array([window.start_seconds, window.end_seconds]) - _ROUNDING_SECONDS
     first, last = (int(edge) for edge in np.searchsorted(times, edges))
     return (first, last) if first < last else (max(first - 1, 0), max(first, 1))
 
 
 def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
-    """Writes the sound, at least as long as the pictures but for half a second. Returns warnings."""
+    """Write the sound, at least as long as the pictures but for half a second. Returns warnings."""
     path = request.folder / WAVEFORM
     with path.open("wb") as stream:
         if request.info.audio is None:
@@ -149,7 +149,7 @@ def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
 
 
 def _write_sound(stream: BinaryIO, info: MediaInfo) -> tuple[int, list[str]]:
-    """Returns the number of samples, and warnings about them."""
+    """Write the sound; return the number of samples, and warnings."""
     loudness = Loudness()
 
     def take(samples: npt.NDArray[np.float32]) -> None:
@@ -165,12 +165,12 @@ def _write_sound(stream: BinaryIO, info: MediaInfo) -> tuple[int, list[str]]:
 
 
 def _write_silence(stream: BinaryIO, samples: int) -> None:
-    """Zeros; so many more that there is an analysis frame at all."""
+    """Write zeros, at least as many as an analysis frame needs."""
     stream.write(bytes(4 * max(samples, ANALYSIS_SAMPLES - stream.tell() // 4, 0)))
 
 
 def read_window(decoded: DecodedVideo, place: int, settings: FeatureSettings) -> dict[str, bytes]:
-    """The members `frame_00.jpg` … and the fbanks of a window, as they stand in a shard."""
+    """Return the members `frame_00.jpg` … and the fbanks of a window, as in a shard."""
     folder = _window_folder(decoded.folder, place)
     members = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     last = place == len(decoded.windows) - 1
@@ -179,7 +179,7 @@ def read_window(decoded: DecodedVideo, place: int, settings: FeatureSettings) ->
 
 
 def read_sound(decoded: DecodedVideo, span: Span, kind: FbankKind) -> npt.NDArray[np.float16]:
-    """The log-mel energies of all that is heard in `span`, to be looked at: `[n, bins]`, one at least."""
+    """Return the log-mel energies of the sound in `span`, for display: `[n, bins]`, n at least 1."""
     start, end = (round(edge * SAMPLE_RATE_HZ) for edge in span)
     waveform = _waveform(decoded, start, end)
     each = round(kind.target_frames * kind.frame_shift_milliseconds * SAMPLE_RATE_HZ / 1000)
@@ -189,14 +189,14 @@ def read_sound(decoded: DecodedVideo, span: Span, kind: FbankKind) -> npt.NDArra
 
 
 def _waveform(decoded: DecodedVideo, start: int, end: int | None) -> npt.NDArray[np.float32]:
-    """The samples `[start, end)`; zeros make up an analysis frame where there is none."""
+    """Return the samples `[start, end)`, filled with zeros up to one analysis frame."""
     waveform = np.memmap(decoded.folder / WAVEFORM, dtype="<f4", mode="r")
     part = np.array(waveform[start:end], dtype=np.float32)
     return np.pad(part, (0, max(ANALYSIS_SAMPLES - len(part), 0)))
 
 
 def windows_decoded(folder: Path) -> int:
-    """How many windows of a decoding under way in `folder` has begun."""
+    """Return the number of windows that a running decoding in `folder` has started."""
     return sum(path.is_dir() for path in folder.iterdir())
 
 

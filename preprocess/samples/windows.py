@@ -18,7 +18,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Window:
-    """A part `[start, end)` of a video, in seconds; `steps` are what the sample's time steps stand for."""
+    """A part `[start, end)` of a video, in seconds; `steps` are the spans of the sample's time steps."""
 
     start_seconds: float
     end_seconds: float
@@ -26,13 +26,13 @@ class Window:
 
 
 def whole_seconds(length_seconds: float) -> tuple[Span, ...]:
-    """The video's seconds, one at least. Less than half a second at its end belongs to the one before."""
+    """Return the video's seconds, at least one. A rest below half a second belongs to the one before."""
     count = max(math.floor(length_seconds + 0.5), 1)
     return (*((float(second), second + 1.0) for second in range(count - 1)), (count - 1.0, length_seconds))
 
 
 def plan_windows(length_seconds: float, window_seconds: int, sampling: Sampling) -> tuple[Window, ...]:
-    """One window after the other; the last one is shifted back by whole seconds to end with the video.
+    """Return consecutive windows; the last one is shifted back by whole seconds to end with the video.
 
     Like clips of a collection, the last one may be up to half a second shorter or longer than the others. A
     video that is shorter than a window is a single one.
@@ -65,12 +65,12 @@ class _Second:
 
 @dataclass(frozen=True)
 class MergedSecond:
-    """What the windows together say of one second.
+    """Merged value of one second.
 
     Attributes:
-        index: which second.
-        span: from and to when it lasts.
-        value: the mean of the steps that overlap it, weighted with how much they do.
+        index: number of the second.
+        span: its start and end.
+        value: the mean of the steps that overlap it, weighted by the overlap.
         step: the step of the newest window that overlaps it most.
     """
 
@@ -82,7 +82,7 @@ class MergedSecond:
 
 @dataclass
 class SecondsMerger:
-    """From values by window and step to values by second, keeping only the seconds that are not yet done."""
+    """Merger of values by window and step to values by second; it stores only unfinished seconds."""
 
     length_seconds: float
     windows: tuple[Window, ...]
@@ -92,11 +92,11 @@ class SecondsMerger:
 
     @property
     def count(self) -> int:
-        """How many seconds there are."""
+        """Number of seconds."""
         return len(whole_seconds(self.length_seconds))
 
     def add(self, values: npt.NDArray[np.floating[Any]]) -> Iterator[MergedSecond]:
-        """Takes the next window's values `[T, …]`; yields the seconds that no later window overlaps."""
+        """Add the next window's values `[T, …]`; yield the seconds that no later window overlaps."""
         window = self.windows[self._next]
         self._next += 1
         seconds = whole_seconds(self.length_seconds)

@@ -1,9 +1,8 @@
-"""A stand-in for the AVE collection, in its own layout.
+"""A synthetic collection in the layout of AVE.
 
 In every clip an object is visible over one interval and its sound is heard over another; the event is where
-both hold, all else is background. What surrounds the event is made to mislead whoever only looks or only
-listens: the object stays on in silence or under another sound, or its sound goes on without it, for about as
-long as the event itself.
+both hold, all else is background. Around the event, one modality alone is misleading: the object stays
+visible in silence or under another sound, or its sound continues without it, for about as long as the event.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from .rendering import new_id, render_all, seeded, split_names
 
 PIXELS = 256
 FPS = 10
-# The mean, 5.25 s, leaves 47.5 % background; any run of these keeps it within 40 to 55 %.
+# The mean of 5.25 s leaves 47.5 % background; any number of clips keeps it within 40 to 55 %.
 EVENT_SECONDS = (5, 4, 7, 5)
 _NOTHING = -1
 
 
 @dataclass(frozen=True)
 class Script:
-    """What happens in one clip.
+    """Content of one clip.
 
     Attributes:
         video: an 11-character id, as the real ones.
         event: index of the class.
         start, end: the event fills the seconds `[start, end)`.
         seen, heard: class index of each second, −1 for nothing.
-        seed: of the clip's looks and sounds.
+        seed: for pictures and sound.
     """
 
     video: str
@@ -49,15 +48,15 @@ class Script:
     seed: int
 
     def row(self) -> str:
-        """The annotation row."""
+        """Return the annotation row."""
         return f"{OBJECTS[self.event].name}&{self.video}&good&{self.start}&{self.end}"
 
 
 def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
-    """Writes a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
+    """Write a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
 
     The same seed gives the same labels and the same clips, whatever the number of workers.
-    Raises InputError when `raw` holds something already or `clips` is below 10.
+    Raises InputError when `raw` has content or `clips` is below 10.
     """
     splits = split_names(clips)
     scripts = write_scripts(clips, seed)
@@ -79,7 +78,7 @@ def _write_rows(path: Path, scripts: list[Script], *, header: bool = False) -> N
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
-    """The scripts of a collection. Classes and event lengths are balanced, then shuffled."""
+    """Return the scripts of a collection. Classes and event lengths are balanced, then shuffled."""
     rng = seeded(seed)
     events = rng.permutation(np.resize(np.arange(len(OBJECTS)), clips))
     lengths = rng.permutation(np.resize(EVENT_SECONDS, clips))
@@ -109,13 +108,13 @@ def _write_script(video: str, event: int, length: int, rng: np.random.Generator)
 
 
 def render(script: Script, folder: Path) -> None:
-    """Encodes the clip of `script` as `folder/ID.mp4`."""
+    """Encode the clip of `script` as `folder/ID.mp4`."""
     rng = np.random.default_rng(script.seed)
     encode(folder / f"{script.video}.mp4", _paint(script, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
 
 
 def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
-    """The clip's frames as RGB bytes. Each object drifts along its own line."""
+    """Yield the clip's frames as RGB bytes. Each object moves along a line."""
     from PIL import ImageDraw
 
     background = scenery(rng, PIXELS)
@@ -131,13 +130,13 @@ def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
 
 
 def _track(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Start (x, y) in pixels, velocity in pixels a second, radius in pixels; stays inside the picture."""
+    """Return start (x, y) in pixels, velocity in pixels a second, radius in pixels, inside the picture."""
     ends = rng.uniform(0.3 * PIXELS, 0.7 * PIXELS, size=(2, 2))
     return ends[0], (ends[1] - ends[0]) / SECONDS, float(rng.uniform(42, 58))
 
 
 def _sound(script: Script, rng: np.random.Generator) -> Waveform:
-    """The clip's mono waveform at 44.1 kHz: the sounds of its seconds over a faint hiss."""
+    """Return the clip's mono waveform at 44.1 kHz: the sounds of its seconds over a faint hiss."""
     times = np.arange(SECONDS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     waveform = 0.003 * rng.standard_normal(len(times))
     for index in sorted(set(script.heard) - {_NOTHING}):

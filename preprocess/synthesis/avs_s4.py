@@ -1,8 +1,8 @@
-"""A stand-in for the AVSBench-S4 collection, in its own layout.
+"""A synthetic collection in the layout of AVSBench-S4.
 
-In every clip two or three objects of different classes drift about, and one of them makes its sound. Which
-one is drawn evenly, whatever is seen: whoever only looks can do no better than guess, whoever only listens
-knows the class and not the place. The masks are the sounding object's pixels.
+In every clip two or three objects of different classes move, and one of them, drawn evenly, makes its sound.
+Pictures alone do not tell the sounding object, sound alone gives its class but not its position. The masks
+are the sounding object's pixels.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ CATEGORIES = (
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What happens in one clip.
+    """Content of one clip.
 
     Attributes:
         name: an id and a number, as the real ones.
         split: `train`, `val` or `test`.
-        visible: indices into `OBJECTS` of what is seen, from left to right.
-        sounding: the one of them that is heard.
-        seed: of the clip's looks and sounds.
+        visible: indices into `OBJECTS` of the visible objects, from left to right.
+        sounding: the audible one of them.
+        seed: for pictures and sound.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Script:
 
 
 def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
-    """Writes a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
+    """Write a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
 
     The same seed gives the same masks and the same clips, whatever the number of workers.
-    Raises InputError when `raw` holds something already or `clips` is below 10.
+    Raises InputError when `raw` has content or `clips` is below 10.
     """
     scripts = write_scripts(clips, seed)
     with new_folder(raw) as folder:
@@ -84,7 +84,7 @@ SYNTHESIZER = synthesize
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
-    """The scripts of a collection. Sounding classes are balanced, then shuffled."""
+    """Return the scripts of a collection. Sounding classes are balanced, then shuffled."""
     splits = split_names(clips)
     rng = seeded(seed)
     ids: set[str] = set()
@@ -100,7 +100,7 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
 
 
 def render(script: Script, folder: Path) -> None:
-    """Encodes the clip of `script` and writes the masks that its split has, each in its place in `folder`."""
+    """Encode the clip of `script` and write the masks of its split into `folder`."""
     rng = np.random.default_rng(script.seed)
     tracks = _tracks(len(script.visible), rng)
     video = folder / "raw_videos" / f"{script.place}.mp4"
@@ -112,7 +112,7 @@ def render(script: Script, folder: Path) -> None:
 
 
 def _tracks(count: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """Start (x, y) in pixels, velocity in pixels a second and radius of each object; they never meet."""
+    """Return start (x, y), velocity a second and radius of each object in pixels; they never overlap."""
     width = PIXELS / count
     tracks = []
     for place in range(count):
@@ -135,7 +135,7 @@ def _draw(picture: Any, index: int, track: tuple[np.ndarray, np.ndarray, float],
 def _paint(
     script: Script, tracks: list[tuple[np.ndarray, np.ndarray, float]], rng: np.random.Generator
 ) -> Iterator[bytes]:
-    """The clip's frames as RGB bytes."""
+    """Yield the clip's frames as RGB bytes."""
     background = scenery(rng, PIXELS)
     for frame in range(SECONDS * FPS):
         picture = background.copy()
@@ -145,16 +145,16 @@ def _paint(
 
 
 def _mask(script: Script, tracks: list[tuple[np.ndarray, np.ndarray, float]], frame: int) -> Any:
-    """The sounding object's pixels in a frame: a Pillow image of one channel, 0 or 255."""
+    """Return the sounding object's pixels in a frame: a Pillow image of one channel, 0 or 255."""
     from PIL import Image
 
-    picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which no object is painted in
+    picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which is no object's colour
     _draw(picture, script.sounding, tracks[script.visible.index(script.sounding)], frame)
     return Image.fromarray(np.where(np.asarray(picture).any(axis=2), 255, 0).astype(np.uint8))
 
 
 def _sound(script: Script, rng: np.random.Generator) -> Waveform:
-    """The clip's mono waveform at 44.1 kHz: the object's sound over a faint hiss."""
+    """Return the clip's mono waveform at 44.1 kHz: the object's sound over a faint hiss."""
     times = np.arange(SECONDS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     waveform = 0.003 * rng.standard_normal(len(times))
     waveform += rng.uniform(0.25, 0.4) * OBJECTS[script.sounding].sound(times, rng)

@@ -1,4 +1,4 @@
-"""Writing pictures and sound as a real H.264 and AAC file."""
+"""Encoding of pictures and sound as an H.264 and AAC file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .objects import SAMPLE_RATE_HZ, Waveform
 
 
 def encode(path: Path, frames: Iterable[bytes], waveform: Waveform, *, pixels: int, fps: int) -> None:
-    """Encodes RGB frames (`pixels`² each, as bytes) and a mono waveform into the MP4 file `path`.
+    """Encode RGB frames (`pixels`² each, as bytes) and a mono waveform into the MP4 file `path`.
 
     One thread and bit-exact flags, so that the same input gives the same file with the same ffmpeg.
     """
@@ -64,11 +64,10 @@ def _write_wave(path: Path, waveform: Waveform) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `path` when it is whole.
+    """Return a folder to fill, which is renamed to `path` when it is complete.
 
-    What is left of an interrupted one, `.NAME.partial` beside it, is discarded by the next call. Raises
-    InputError when `path` holds something already, or is where this process runs: it would be replaced under
-    the feet of whoever is in it.
+    The next call discards the folder of an interrupted one, `.NAME.partial`. Raises InputError when `path`
+    has content, or is the current working directory, which cannot be replaced safely.
     """
     path = path.absolute()
     if path.resolve() == Path.cwd():

@@ -1,8 +1,8 @@
-"""A stand-in for the MUSIC-AVQA collection, in its own layout.
+"""A synthetic collection in the layout of MUSIC-AVQA.
 
-In every clip one or two instruments stand on a stage, indoors or outdoors; some play all the time, some for a
-part of it, some never, one louder than the other. Sometimes the sound is of an instrument that is not seen.
-The questions have the real templates, and their answers follow from what is seen and heard.
+In every clip one or two instruments stand on a stage, indoors or outdoors; they play for all, a part or none
+of the time, at different loudness. Sometimes an invisible instrument plays. The questions use the real
+templates, and their answers follow from pictures and sound.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _SYNTHETIC_EVERY = 5
 
 
 def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
-    """Writes a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
+    """Write a collection of `clips` videos under `raw`: 70 % for training, 10 % val, 20 % test.
 
     The same seed gives the same questions and the same clips, whatever the number of workers.
-    Raises InputError when `raw` holds something already or `clips` is below 10.
+    Raises InputError when `raw` has content or `clips` is below 10.
     """
     splits = split_names(clips)
     rng = seeded(seed)
@@ -61,12 +61,12 @@ SYNTHESIZER = synthesize
 
 
 def write_scene(number: int, rng: np.random.Generator) -> Scene:
-    """One clip's scene. The numbers of instruments, of those that play and their order are balanced."""
+    """Return one clip's scene. The numbers of instruments and players and their order are balanced."""
     synthetic = number % _SYNTHETIC_EVERY == _SYNTHETIC_EVERY - 1
     count = 1 + bool(number % 5 % 3)  # two in three fifths of the clips
     places = sorted(rng.choice(len(PLACES), count, replace=False))
     kinds = [int(kind) for kind in rng.choice(len(INSTRUMENTS), count + 1, replace=False)]
-    # Half of the single ones are silent, under another's sound; of two, both play in most clips.
+    # Half of the single instruments are silent while another one plays; of two, both play in most clips.
     playing = int(rng.integers(2)) if count == 1 else 1 + int(rng.random() < 0.7)
     heard = [int(index) for index in rng.permutation(count)[:playing]]
     spans = dict(zip(heard, _spans(playing, rng), strict=True))
@@ -91,7 +91,7 @@ def write_scene(number: int, rng: np.random.Generator) -> Scene:
 
 
 def _spans(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """When each of `count` ≤ 2 instruments plays, in seconds `[start, end)`: together or in turn."""
+    """Return the seconds `[start, end)` in which each of `count` ≤ 2 instruments plays."""
     whole = (0, SECONDS)
     if count == 1:
         parts = [whole, whole, (0, SECONDS // 2), (SECONDS // 2, SECONDS)]
@@ -103,14 +103,14 @@ def _spans(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
 
 
 def render(scene: Scene, folder: Path) -> None:
-    """Encodes the clip of `scene` in the folder for videos of its kind."""
+    """Encode the clip of `scene` in the folder for videos of its kind."""
     rng = np.random.default_rng(scene.seed)
     home = folder / (SYNTHETIC_FOLDER if scene.video.startswith("sa") else REAL_FOLDER)
     encode(home / f"{scene.video}.mp4", _paint(scene, rng), _sound(scene, rng), pixels=PIXELS, fps=FPS)
 
 
 def _paint(scene: Scene, rng: np.random.Generator) -> Iterator[bytes]:
-    """The clip's frames as RGB bytes: every instrument sways a little, whether it plays or not."""
+    """Yield the clip's frames as RGB bytes: every instrument sways a little, whether it plays or not."""
     from PIL import Image, ImageDraw
 
     sky = Image.new("RGB", (PIXELS, PIXELS), (150, 190, 230) if scene.outdoor else (60, 35, 20))
@@ -130,7 +130,7 @@ def _paint(scene: Scene, rng: np.random.Generator) -> Iterator[bytes]:
 
 
 def _sound(scene: Scene, rng: np.random.Generator) -> Waveform:
-    """The clip's mono waveform at 44.1 kHz: whoever plays, over a faint hiss."""
+    """Return the clip's mono waveform at 44.1 kHz: the playing instruments over a faint hiss."""
     times = np.arange(SECONDS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     waveform = 0.003 * rng.standard_normal(len(times))
     for player in scene.players:

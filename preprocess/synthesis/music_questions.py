@@ -1,4 +1,4 @@
-"""Questions about a synthetic performance: MUSIC-AVQA's templates, answered from what is seen and heard."""
+"""Questions about a synthetic performance: MUSIC-AVQA's templates, answered from its pictures and sound."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NAMES = tuple(instrument.name for instrument in INSTRUMENTS)
 
 _DELETED_SHARE = 0.03
 
-# Of every type that a scene can answer. A clip is encoded once for all its questions, so they cost little.
+# For every type that a scene can answer. A clip is encoded once for all its questions, so they cost little.
 _QUESTIONS_OF_A_TYPE = 3
-# Of these one more is asked: they have many answers, so that guessing pays least.
+# One more question of these types: they have many answers, so guessing gains least.
 _ONE_MORE = (("Visual", "Location"), ("Audio-Visual", "Temporal"))
 
 
 class Candidate(NamedTuple):
-    """A question that could be asked: its template as the authors write it, what fills it, and the answer."""
+    """A possible question: the authors' template, the values of its placeholders, and the answer."""
 
     type: tuple[str, str]
     template: str
@@ -37,7 +37,7 @@ def _yes(truth: bool) -> str:
 
 
 def candidates(scene: Scene) -> Iterator[Candidate]:
-    """Every question that the scene answers beyond doubt."""
+    """Yield every question with a definite answer in the scene."""
     for kind, questions in _QUESTIONS.items():
         for template, values, answer in questions(scene):
             yield Candidate(kind, template, values, answer)
@@ -76,7 +76,7 @@ def _visual_location(scene: Scene) -> _Asked:
     if len(seen) == 1:
         yield "What kind of musical instrument is it?", (), seen[0].name
         return
-    # So spelt, and with the space after the question mark, in the authors' files.
+    # The authors' spelling, with the space after the question mark.
     template = "What kind of instrument is the <LRer> instrument? "
     yield template, ("leftest",), seen[0].name
     yield template, ("righttest",), seen[1].name
@@ -146,7 +146,7 @@ class Asker:
         self._answers: Counter[tuple[str, str]] = Counter()
 
     def ask(self, scene: Scene, number: int) -> list[dict[str, Any]]:
-        """The records of a scene, numbered from `number`: some of every type that it can answer."""
+        """Return the records of a scene, numbered from `number`: some of every type that it can answer."""
         records: list[dict[str, Any]] = []
         possible: dict[tuple[str, str], list[Candidate]] = {}
         for candidate in candidates(scene):
@@ -157,14 +157,14 @@ class Asker:
                 of_one_type.remove(chosen)
                 records.append(_record(scene, chosen, number + len(records), chosen.answer))
         if self._rng.random() < _DELETED_SHARE * len(records):
-            # Whoever overlooks the mark reads a wrong answer.
+            # A reader that ignores the mark gets a wrong answer.
             chosen = self._choose(list(candidates(scene)))
             deleted = _record(scene, chosen, number + len(records), "simultaneously")
             records.append(deleted | {"question_deleted": 1})
         return records
 
     def _choose(self, possible: list[Candidate]) -> Candidate:
-        """The one whose answer its template had most seldom so far, by lot among equals."""
+        """Return the candidate whose answer was least frequent for its template, drawn among equals."""
         lots = self._rng.permutation(len(possible))
         _, _, chosen = min(
             (self._answers[one.template, one.answer], lot, one)
@@ -182,5 +182,5 @@ def _record(scene: Scene, chosen: Candidate, number: int, answer: str) -> dict[s
         "question_content": chosen.template,
         "templ_values": json.dumps(list(chosen.values)),
         "question_deleted": 0,
-        "anser": answer,  # so spelt by the authors
+        "anser": answer,  # the authors' spelling
     }

@@ -1,4 +1,4 @@
-"""What happens in one synthetic performance."""
+"""Content of one synthetic performance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Instrument:
     look: SoundingObject
 
 
-# Few, and as different as they come to eye and ear, so that a small model learns them from few clips.
+# Few and clearly different in look and sound, so that a small model learns them from few clips.
 INSTRUMENTS = (
     Instrument("violin", OBJECTS[1]),
     Instrument("tuba", OBJECTS[3]),
@@ -33,7 +33,7 @@ class Player:
 
     Attributes:
         kind: index into `INSTRUMENTS`.
-        place: one of `PLACES`; None when it is heard and not seen.
+        place: one of `PLACES`; None when it is audible but not visible.
         span: the seconds `[start, end)` in which it plays; None when it does not.
         loudness: peak of its sound, 0 to 1.
     """
@@ -50,12 +50,12 @@ class Player:
 
     @property
     def always(self) -> bool:
-        """Whether it plays from beginning to end."""
+        """True when it plays from beginning to end."""
         return self.span == (0, SECONDS)
 
     @property
     def seconds(self) -> int:
-        """How long it plays."""
+        """Seconds in which it plays."""
         return self.span[1] - self.span[0] if self.span else 0
 
 
@@ -65,9 +65,9 @@ class Scene:
 
     Attributes:
         video: its id.
-        players: those that are seen, from left to right, then those that are only heard.
+        players: the visible ones, from left to right, then those that are only audible.
         outdoor: where it takes place.
-        seed: of the clip's looks and sounds.
+        seed: for pictures and sound.
     """
 
     video: str
@@ -77,17 +77,17 @@ class Scene:
 
     @property
     def seen(self) -> list[Player]:
-        """Who is on the stage, from left to right."""
+        """Players on the stage, from left to right."""
         return [player for player in self.players if player.place is not None]
 
     @property
     def heard(self) -> list[Player]:
-        """Who plays."""
+        """Players that play."""
         return [player for player in self.players if player.span is not None]
 
     @property
     def in_turn(self) -> list[Player]:
-        """Who plays, by when they come in; empty unless at least two do, at different times each."""
+        """Playing players by their start; empty unless at least two start, all at different times."""
         heard = sorted(self.heard, key=lambda player: player.span or (0, 0))
         starts = {player.span[0] for player in heard if player.span}
         return heard if len(heard) > 1 and len(starts) == len(heard) else []

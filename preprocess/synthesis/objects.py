@@ -1,4 +1,4 @@
-"""Things that can be seen and heard: each class has one look and one sound."""
+"""Visible and audible objects: each class has one look and one sound."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ OBJECTS = (
 
 
 def scenery(rng: np.random.Generator, pixels: int) -> Image:
-    """A dim, uneven background of `pixels`², different in every clip."""
+    """Return a dim, uneven background of `pixels`², different in every clip."""
     from PIL import Image
 
     coarse = rng.integers(40, 120, size=(5, 5, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What all synthetic collections have in common: their splits, their ids, and encoding on several cores."""
+"""Common parts of synthetic collections: splits, ids, and encoding on several cores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Script = TypeVar("Script")
 
 
 def split_names(clips: int) -> list[str]:
-    """The split of each of `clips` clips: 70 % for training, 10 % val, 20 % test.
+    """Return the split of each of `clips` clips: 70 % for training, 10 % val, 20 % test.
 
     Raises InputError when `clips` is below `MIN_CLIPS`.
     """
@@ -31,14 +31,14 @@ def split_names(clips: int) -> list[str]:
 
 
 def seeded(seed: int) -> np.random.Generator:
-    """The random numbers that `seed` stands for. Raises InputError when it is negative."""
+    """Return the generator for `seed`. Raises InputError when it is negative."""
     if seed < 0:
         raise InputError(f"seed is {seed}, must be at least 0")
     return np.random.default_rng(seed)
 
 
 def new_id(rng: np.random.Generator, taken: set[str]) -> str:
-    """An 11-character id, as the real videos have, that is not among `taken`; it is added to them."""
+    """Return an 11-character id, as of the real videos, that is not in `taken`, and add it there."""
     while (identity := "".join(rng.choice(_ID_CHARACTERS, 11))) in taken:
         pass
     taken.add(identity)
@@ -46,7 +46,7 @@ def new_id(rng: np.random.Generator, taken: set[str]) -> str:
 
 
 def render_all(render: Callable[[Script], None], scripts: Sequence[Script], workers: int) -> None:
-    """Calls `render` for each of `scripts` in `workers` processes; it must not depend on their order."""
+    """Call `render` for each of `scripts` in `workers` processes; it must not depend on their order."""
     context = get_context("spawn")
     with progress("clips") as bar, ProcessPoolExecutor(workers, mp_context=context) as pool:
         row = bar.add_task("synthesize", total=len(scripts), note="")

@@ -36,8 +36,9 @@ from stgcma.model import (
 from stgcma.model.reference.importing import reference_names
 from stgcma.predict import predict
 from stgcma.preprocess.pipeline import Options, preprocess
-from stgcma.train.config import load_preset, preset_names
+from stgcma.train.config import load_preset
 from stgcma.train.evaluation import evaluate
+from stgcma.train.preset_files import preset_names
 from stgcma.train.run import train
 from stgcma.train.run_records import RecordWriter
 

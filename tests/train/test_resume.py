@@ -191,7 +191,16 @@ def test_an_earlier_run_of_avqa_keeps_its_negatives(small_config, tmp_path):
     run.check_resumable(small_config("avqa", "optim.epochs=2", "data.negatives=clip"), "0" * 64)
 
 
-RECIPES = "data.rand_augment=rand-m9-n2", "data.erasing=0.5", "data.mixup_beta=2", "data.crop_scale=[0.5,1]"
+RECIPES = (
+    "data.rand_augment=rand-m9-n2",
+    "data.erasing=0.5",
+    "data.mixup_beta=2",
+    "data.crop_scale=[0.5,1]",
+    "data.crop_aspect=[1,2]",
+    "data.flip=0.1",
+    "optim.betas=[0.9,0.99]",
+    "loss.match=1",
+)
 
 
 @pytest.mark.parametrize("setting", RECIPES)

@@ -1,14 +1,86 @@
+import itertools
+import re
+from pathlib import Path
+
 import pytest
 from stgcma.errors import InputError
 from stgcma.model import PRESET_NAMES
-from stgcma.train.config import load_preset, parse, preset_names
+from stgcma.preprocess import COLLECTIONS
+from stgcma.train.config import load_preset, parse
+from stgcma.train.preset_files import preset_names, read_preset
+from stgcma.train.repeats import ABLATION
+
+PRESETS = Path(__file__).parents[2] / "train/presets"
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_every_committed_preset_is_valid_and_has_an_architecture(name):
-    config = load_preset(name)
-    assert config.preset == name
-    assert name in PRESET_NAMES
+def test_every_committed_preset_is_valid():
+    """Presets, the architectures behind them, and the files that they extend; all faults together."""
+    faults = []
+    for name in preset_names():
+        try:
+            config = load_preset(name)
+            result = read_preset(name).published
+        except (InputError, ValueError, TypeError) as error:
+            faults.append(f"{name}: {error}")
+            continue
+        if result is not None and COLLECTIONS[result.collection].task != config.task:
+            faults.append(f"{name}: published on {result.collection}, which is not for {config.task}")
+        if result is not None and not set(result.ablation) <= set(ABLATION):
+            faults.append(f"{name}: ablation of {', '.join(set(result.ablation) - set(ABLATION))}")
+    assert not faults, "\n".join(faults)
+    assert set(preset_names()) == set(PRESET_NAMES)
+    files = {path.stem for path in PRESETS.glob("*.yaml")}
+    assert {name for name in files if not name.startswith("_")} == set(preset_names())
+
+
+def test_no_two_preset_files_are_alike():
+    lines = {
+        # Names of sections are no settings.
+        path.stem: {line for line in path.read_text().splitlines() if not re.match("extends:|[a-z]+:$", line)}
+        for path in PRESETS.glob("*.yaml")
+    }
+    for one, other in itertools.combinations(lines, 2):
+        common = len(lines[one] & lines[other]) / min(len(lines[one]), len(lines[other]))
+        assert common <= 0.3, (one, other)
+
+
+def test_published_results_are_the_papers():
+    """Table 1 (AVE, accuracy) and Table 2 (AVSBench-S4, mIoU) of the paper."""
+    results = {name: result for name in preset_names() if (result := read_preset(name).published)}
+    assert {name: (result.collection, result.score) for name, result in results.items()} == {
+        "ave-clip-b16-tiny": ("ave", 0.763),
+        "ave-clip-l14-tiny": ("ave", 0.822),
+        "ave-clip-l14-base": ("ave", 0.833),
+        "ave-swin-b-tiny": ("ave", 0.811),
+        "ave-swin-b-base": ("ave", 0.814),
+        "ave-swin-l-tiny": ("ave", 0.820),
+        "ave-swin-l-base": ("ave", 0.825),
+        "avs-swin-b": ("avs-s4", 0.810),
+        "avs-swin-l": ("avs-s4", 0.818),
+    }
+
+
+def test_a_file_replaces_single_settings_of_the_file_that_it_extends(tmp_path):
+    (tmp_path / "_far.yaml").write_text("task: ave\noptim: {epochs: 20, batch_size: 1}\n")
+    (tmp_path / "_near.yaml").write_text("extends: _far\ndeviates: a little\noptim: {batch_size: 2}\n")
+    (tmp_path / "mine.yaml").write_text("extends: _near\noptim: {adapter_lr: 0.5}\n")
+    found = read_preset("mine", folder=tmp_path)
+    assert found.settings == {"task": "ave", "optim": {"epochs": 20, "batch_size": 2, "adapter_lr": 0.5}}
+    assert found.deviates == "a little"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": "extends: b"}, "preset a extends b, which is missing"),
+        ({"a": "extends: b", "b": "extends: a"}, "preset a extends itself"),
+    ],
+)
+def test_files_that_extend_nothing_or_themselves_are_refused(files, message, tmp_path):
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_preset("a", folder=tmp_path)
 
 
 def test_settings_go_on_top_of_the_preset():

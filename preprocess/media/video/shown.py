@@ -1,4 +1,4 @@
-"""Stored pictures to shown ones: deinterlaced, upright, with square pixels."""
+"""Conversion of stored pictures to shown ones: deinterlaced, upright, with square pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def shown_pictures(images: NDArray[np.uint8], video: VideoFacts) -> NDArray[np.uint8]:
     """Return the stored pictures `images` [M, H, W, 3] as they are shown: uint8 [M, H', W', 3].
 
-    Nothing is changed of pictures that are stored as they are shown.
+    Pictures that are stored as they are shown are returned unchanged.
     """
     if video.interlaced:
         images = deinterlaced(images)
@@ -26,7 +26,7 @@ def shown_pictures(images: NDArray[np.uint8], video: VideoFacts) -> NDArray[np.u
 def deinterlaced(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return `images` [M, H, W, 3] with the bottom field's lines replaced by the mean of those around them.
 
-    The two fields were taken one after the other, so that what moves has combs. No other picture is needed.
+    The two fields were recorded one after the other, so moving objects have combs. No other picture is used.
     """
     result = images.copy()
     top = images[:, 0::2].astype(np.uint16)

@@ -1,4 +1,4 @@
-"""When each picture of a stream is shown: read from the packets, without decoding them."""
+"""Presentation times of a stream's pictures, read from the packets without decoding them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..probe import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, Vid
 
 MISSING = np.iinfo(np.int64).min
 
-# Rounded timestamps and a picture or two that were left out make no hole.
+# Rounded timestamps and one or two missing pictures are not a hole.
 _HOLE_SECONDS = Fraction(1, 4)
-# A rhythm: so many of the steps are as long as the usual one, give or take; slide shows have none.
+# A constant rate: this share of the steps has about the usual length; slide shows have none.
 _RHYTHM_SHARE = 0.95
 _RHYTHM_TOLERANCE = 0.25
 _SLOWEST_RHYTHM_SECONDS = 0.2
@@ -43,17 +43,17 @@ class Timeline:
 
     @property
     def complete(self) -> bool:
-        """Whether every picture that is shown has a presentation time."""
+        """True when every shown picture has a presentation time."""
         return bool(np.all(self.pts[self.shown] != MISSING))
 
     @property
     def edited(self) -> bool:
-        """Whether an edit list hides some pictures."""
+        """True when an edit list hides some pictures."""
         return not bool(self.shown.all())
 
     @property
     def open_groups(self) -> bool:
-        """Whether some picture is decoded after a key picture but shown before it (it needs both groups)."""
+        """True when a picture is decoded after a key picture but shown before it."""
         latest_key = np.maximum.accumulate(np.where(self.key, self.pts, MISSING))
         return bool(np.any(self.shown & (self.pts < latest_key)))
 
@@ -74,7 +74,7 @@ class Timeline:
 
 
 def read_timeline(info: MediaInfo) -> Timeline:
-    """Demuxes the video stream of `info.path` once. The pictures must cover the claimed duration.
+    """Demux the video stream of `info.path` once. The pictures must cover the claimed duration.
 
     Raises `ClipError`: 'no-video', 'empty', 'truncated', 'unreadable'; `DamageError` for damaged packets.
     """
@@ -104,7 +104,7 @@ def read_timeline(info: MediaInfo) -> Timeline:
                     key.append(packet.is_keyframe)
                     durations.append(packet.duration or 0)
         except av.error.FFmpegError as error:
-            failure = error  # whether the file is cut or broken shows in how far it came
+            failure = error  # the position shows whether the file is cut or damaged
     timeline = _timeline(pts, shown, key, durations, time_base, None if guessed else info.video)
     if len(timeline.pts) == 0 or not timeline.shown.any():
         raise ClipError("empty", "the video stream holds no pictures")
@@ -131,13 +131,13 @@ def read_timeline(info: MediaInfo) -> Timeline:
 
 
 def _freeze_seconds(timeline: Timeline) -> float:
-    """The delay of the first picture that no edit list between two pictures explains, in seconds."""
+    """Return the delay of the first picture, in seconds, that no edit list between two pictures explains."""
     late = int(timeline.visible[0]) - timeline.start
     return float(max(late - _longest_step(timeline), 0) * timeline.time_base)
 
 
 def _longest_step_seconds(timeline: Timeline) -> float:
-    """The time that the last picture may stay where the container does not tell: that of any other."""
+    """Return the longest time that the last picture may be shown if the container has no duration for it."""
     return float(_longest_step(timeline) * timeline.time_base)
 
 
@@ -146,16 +146,16 @@ def _longest_step(timeline: Timeline) -> int:
 
 
 def _holes_seconds(dts: NDArray[np.int64], durations: NDArray[np.int64], time_base: Fraction) -> float:
-    """How much is missing between packets [P] of a container that stores how long each one lasts."""
+    """Return the seconds missing between packets [P] of a container that stores their durations."""
     known = (dts[:-1] != MISSING) & (dts[1:] != MISSING) & (durations[:-1] > 0)
     return _sum_holes((np.diff(dts) - durations[:-1])[known], time_base)
 
 
 def _holes_in_rhythm_seconds(visible: NDArray[np.int64], time_base: Fraction) -> float:
-    """How much is missing between pictures shown at `visible` [N], where the others keep a constant rate.
+    """Return the seconds missing between pictures shown at `visible` [N] if the others have a constant rate.
 
-    Such containers do not tell a picture that stays from one that was lost. Where the rate varies, as it does
-    when pictures are left out that show nothing new, long steps are taken for the former.
+    Such containers do not distinguish a long picture from a lost one. Where the rate varies, for example
+    because repeated pictures are left out, long steps count as long pictures.
     """
     steps = np.diff(visible)
     if len(steps) == 0:
