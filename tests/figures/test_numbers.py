@@ -1,8 +1,10 @@
 """Numbers as text: each quantity has one spelling and one rounding rule."""
 
+import doctest
 import math
 
 import pytest
+from stgcma import figures
 from stgcma.figures import clock, duration, mebibytes, number, percent
 
 
@@ -42,3 +44,9 @@ def test_times_are_cut_and_durations_rounded_to_seconds():
 def test_counts_and_sizes_have_commas():
     assert number(45867) == "45,867"
     assert mebibytes(5 << 30) == "5,120 MiB"
+
+
+def test_the_examples_run():
+    for module in (figures, figures.numbers):
+        assert doctest.testmod(module).attempted > 0
+        assert doctest.testmod(module).failed == 0

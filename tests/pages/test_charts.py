@@ -1,4 +1,4 @@
-"""Line charts: what is drawn where, and what is said of it."""
+"""Line charts: positions of lines and ticks, and the text in place of the drawing."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Tiny trained runs, and encoded videos to use them on."""
+"""Tiny trained runs, and encoded videos to predict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def run_of(shards_of, small_config, tmp_path_factory):
-    """The folder of a run of a task, trained for an epoch when it is first asked for."""
+    """`run_of(task)` is the folder of a run of one epoch, trained at the first call."""
     from stgcma.train.run import train
 
     folder = tmp_path_factory.mktemp("runs")
@@ -25,7 +25,7 @@ def run_of(shards_of, small_config, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def raw_of(ave_raw, raw_collection):
-    """The raw folder that a task's shards were made of."""
+    """`raw_of(task)` is the raw folder of the task's shards."""
     collections = {"avs": "avs-s4", "avqa": "music-avqa"}
     return lambda task: ave_raw if task == "ave" else raw_collection(collections[task])
 
@@ -43,7 +43,7 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
 @pytest.fixture(scope="session")
 def encoded(ffmpeg, tmp_path_factory):
-    """`encoded("name.mp4", …)` is a video made with these arguments of ffmpeg, in a folder of its own."""
+    """`encoded("name.mp4", …)` is a video made by ffmpeg with these arguments, in a new folder."""
 
     def make(name: str, *arguments: object) -> Path:
         path = tmp_path_factory.mktemp("videos") / name
@@ -55,6 +55,6 @@ def encoded(ffmpeg, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def long_video(encoded):
-    """23.4 s of pictures that change and a sound that rises."""
+    """A video of 23.4 s: changing pictures and a rising tone."""
     sweep = ("-f", "lavfi", "-i", "aevalsrc='0.4*sin(2*PI*t*(200+40*t))':s=44100:d=23.4")
     return encoded("long.mp4", *picture(seconds=23.4, rate="5"), *sweep, *H264, "-g", "20", "-c:a", "aac")

@@ -1,4 +1,4 @@
-"""`stgcma predict` with a run that tells what happens when."""
+"""`stgcma predict` with a run of AVE: classes of seconds, events, timeline, subtitles, refused requests."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from .conftest import H264, picture, tone
 
 
 def scored(run, split="test"):
-    """What `stgcma evaluate` computes: the shares of every clip of a split, by key."""
+    """Return the batches of a split with the outputs that `stgcma evaluate` scores."""
     from stgcma.model import load_model
     from stgcma.train.batch import make_loader
     from stgcma.train.data import ClipDataset, open_task

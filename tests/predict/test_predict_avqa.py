@@ -1,4 +1,4 @@
-"""`stgcma predict` with a run that answers questions."""
+"""`stgcma predict` with a run of AVQA: questions, answers, attention."""
 
 import json
 
@@ -20,7 +20,7 @@ def task_of_run(run):
 
 
 def asked_of(raw, split="test"):
-    """Every question of a split as its author wrote it, placeholders filled, by video."""
+    """Return the questions of a split by video, with their placeholders filled."""
     asked = {}
     for record in json.loads((raw / f"avqa-{split}.json").read_text()):
         if record.get("question_deleted"):

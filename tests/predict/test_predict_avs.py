@@ -1,4 +1,4 @@
-"""`stgcma predict` with a run that tells which pixels sound."""
+"""`stgcma predict` with a run of AVS: masks, layers and overlaid videos."""
 
 import json
 
@@ -16,7 +16,7 @@ from .test_predict_ave import scored
 
 
 def pictures(path):
-    """All pictures of a video with their times, and the facts of its streams."""
+    """Return the pictures of a video with their times, its codec and pixel format, and its sound codecs."""
     with av.open(path) as container:
         stream = container.streams.video[0]
         facts = (stream.codec_context.name, stream.codec_context.pix_fmt)
@@ -157,7 +157,7 @@ def test_an_overlay_of_interlaced_pictures_has_no_combs(encoded, tmp_path):
 
 
 def test_each_layer_is_shown_about_its_own_moment(encoded, tmp_path):
-    """Odd sizes, variable rates and a sound that is no AAC; the layers alone tell the pictures apart."""
+    """An odd size, a variable frame rate, sound other than AAC; only the layers differ between pictures."""
     drop = "select='not(between(n,40,55))*not(eq(mod(n,7),3))'"
     grey = ("-f", "lavfi", "-i", "color=c=gray:s=161x121:r=30:d=4")
     video = encoded(

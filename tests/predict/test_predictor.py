@@ -1,18 +1,13 @@
-"""Predictors: one for each task, found by file, dispatched to by name."""
+"""Predictors: one for each task, found by file, looked up by name."""
 
-import doctest
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import stgcma.predict
 from stgcma.errors import InputError
 from stgcma.predict import PREDICTORS, Predictor
 from stgcma.predict.predictor import rank_classes
 from stgcma.train.tasks import TASKS
-
-from .conftest import H264, picture, tone
 
 
 def test_every_task_has_a_predictor():
@@ -35,11 +30,3 @@ def test_classes_are_ranked_and_ties_keep_their_order():
     ranked = rank_classes(shares, ["a", "b", "c", "d"], 3)
     assert ranked == (("b", 0.4), ("d", 0.4), ("a", 0.2))
     assert rank_classes(shares, ["a", "b", "c", "d"], 9)[-1] == ("c", 0.0)
-
-
-def test_the_package_s_example_runs(run_of, encoded, tmp_path, monkeypatch):
-    shutil.copytree(run_of("ave"), tmp_path / "run")
-    shutil.copy(encoded("c.mp4", *picture(seconds=1), *tone(seconds=1), *H264), tmp_path / "holiday.mp4")
-    monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(stgcma.predict, raise_on_error=True).attempted == 3
-    assert (tmp_path / "predictions" / "holiday.timeline.png").is_file()

@@ -1,4 +1,4 @@
-"""A window holds what a sample of a clip with that content would: to the byte."""
+"""A window has the same bytes as a sample of a clip with its content."""
 
 import io
 
