@@ -13,9 +13,11 @@ from .results import Prediction
 
 @dataclass(frozen=True)
 class Second:
-    """The class of the part from `start` to `end` (seconds) of a video.
+    """The class of one second of a video.
 
     Attributes:
+        start: in seconds.
+        end: in seconds.
         name: the likeliest class.
         confidence: its share.
         background: `name` is the background class.
@@ -32,7 +34,14 @@ class Second:
 
 @dataclass(frozen=True)
 class Event:
-    """Successive seconds of one class other than the background; `confidence` is their mean."""
+    """Successive seconds of one class other than the background.
+
+    Attributes:
+        start: of the first second, in seconds.
+        end: of the last second, in seconds.
+        name: of the class.
+        confidence: the mean of the seconds' shares.
+    """
 
     start: float
     end: float
@@ -42,7 +51,12 @@ class Event:
 
 @dataclass(frozen=True)
 class AvePrediction(Prediction):
-    """The class of every second of a video, and the events that follow from them."""
+    """The class of every second of a video, and the events that follow from them.
+
+    Attributes:
+        seconds: without gaps; the last one may be up to half a second longer or shorter.
+        events: successive seconds of one class, joined.
+    """
 
     seconds: tuple[Second, ...]
     events: tuple[Event, ...]

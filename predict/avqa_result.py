@@ -12,10 +12,12 @@ from .results import Prediction
 
 @dataclass(frozen=True)
 class Step:
-    """The attention of a question to the part from `start` to `end` (seconds) of a video.
+    """The attention of a question to one step of a window.
 
     Attributes:
         window: the index of the window.
+        start: of the step, in seconds from the beginning of the video.
+        end: likewise.
         seen: the share of the attention to frames; the shares of a window's steps add up to 1.
         heard: the share of the attention to sound, likewise.
     """
@@ -57,6 +59,7 @@ class AvqaPrediction(Prediction):
     """The answers to questions about a video.
 
     Attributes:
+        answers: one for each question, in their order.
         grounding: for every step, in the order of `Answer.steps`, the shares of the sound at the cells of the
             frame: rows from the top, adding up to 1. They do not depend on the question.
     """

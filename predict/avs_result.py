@@ -12,9 +12,11 @@ from .results import Prediction
 
 @dataclass(frozen=True)
 class MaskedSecond:
-    """The mask of the part from `start` to `end` (seconds) of a video.
+    """The mask of one second of a video.
 
     Attributes:
+        start: in seconds.
+        end: in seconds.
         share: the share of sounding pixels.
         mask: the mask's file, relative to the folder of the results; None when no files are written.
     """
@@ -27,7 +29,13 @@ class MaskedSecond:
 
 @dataclass(frozen=True)
 class AvsPrediction(Prediction):
-    """The sounding pixels of every second of a video of `width`×`height` pixels."""
+    """The sounding pixels of every second of a video.
+
+    Attributes:
+        width: of the upright video and its masks, in pixels.
+        height: likewise.
+        seconds: without gaps; the last one may be up to half a second longer or shorter.
+    """
 
     width: int
     height: int

@@ -85,11 +85,11 @@ class Predictor(ABC, Generic[P]):
         `on_seconds` is called with the number of seconds written so far, when `writes_video`.
         """
 
-    def finish(self, on_seconds: Callable[[float], None] = lambda _: None) -> P:
+    def finish(self, on_seconds: Callable[[float], None] | None = None) -> P:
         """Return the result; write its files when the video has a folder for them."""
         result = self.result()
         if self.video.folder is not None:
-            self.write(result, self.video.folder, on_seconds)
+            self.write(result, self.video.folder, on_seconds or _ignore)
         return result
 
     def caption(self) -> str:
@@ -103,6 +103,10 @@ PREDICTORS: Registry[type[Predictor[Any]]] = Registry(
     __package__, Path(__file__).parent, attribute="PREDICTOR", noun="predictor"
 )
 """The predictor of each task, by the task's name."""
+
+
+def _ignore(_seconds: float) -> None:
+    pass
 
 
 def open_frame(members: dict[str, bytes], step: int) -> Any:

@@ -51,7 +51,13 @@ class Prediction(ABC):
 
 @dataclass(frozen=True)
 class Failure:
-    """A video that could not be used: `reason` is a code as in quarantines, `message` one line."""
+    """A video that could not be used.
+
+    Attributes:
+        video: the file, or a folder without videos.
+        reason: a code, as in quarantines.
+        message: one line.
+    """
 
     video: Path
     reason: str
