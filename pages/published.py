@@ -10,14 +10,14 @@ from ..train.preset_files import read_preset
 from ..train.repeats import ABLATION
 
 PROTOCOL = (
-    "The publication trained on sight and sound together and chose the epoch on the test split, which "
-    "flatters its scores."
+    "The publication trained with both modalities and chose the epoch on the test split, which makes its "
+    "scores too high."
 )
 
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """A published score, and on how many clips of the test split it was measured."""
+    """A published score. `clips`: number of clips of the test split that it was measured on."""
 
     name: str
     score: float
@@ -25,10 +25,10 @@ class PublishedScore:
 
 
 def published_scores(config: RunConfig, collection: str) -> list[PublishedScore]:
-    """Return the published scores of the run's preset: of the whole model, and of the run's part of it.
+    """Return the published scores of a run's preset: of the whole model, and of the run's steps of it.
 
-    Nothing for presets without a published score, the demos among them, and for runs on another collection
-    than the publication's.
+    The list is empty for presets without a published score, such as the demos, and for runs on another
+    collection than the publication's.
     """
     known, result = published(collection), read_preset(config.preset).published
     if known is None or result is None or collection != result.collection:
