@@ -49,17 +49,18 @@ def test_what_kills_its_process_is_quarantined_with_its_reason(tmp_path, raw):
     assert faults(tmp_path / "out") == ()
 
 
-def test_a_second_process_is_refused_at_once(start, finish, tmp_path, raw):
+def test_a_second_process_is_refused_at_once(start, tmp_path, raw):
     out = tmp_path / "out"
     first = start("run", out, raw, "--serial", "--seconds", 0.2)
     deadline = time.monotonic() + 60
     while not (out / ".progress" / "plan.json").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    status, _, stderr = finish("run", out, raw, "--serial")
-    assert status == 2
-    line = f"stgcma: OUT {out} is being written by another process; wait for it or choose another\n"
-    assert stderr == line
+    with pytest.raises(InputError) as refused:
+        build(out, raw)
+    assert str(refused.value) == (
+        f"OUT {out} is being written by another process; wait for it or choose another"
+    )
     assert first.poll() is None
     _, stderr = first.communicate(timeout=120)
     assert first.returncode == 0, stderr
@@ -114,7 +115,7 @@ def test_shards_that_may_be_anothers_are_left_alone(tmp_path, raw, name):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
     path.write_text("precious")
-    with pytest.raises(InputError, match=f"holds {name}, but neither dataset.json nor the plan of a run"):
+    with pytest.raises(InputError, match=f"holds {name}, but neither dataset.json nor the plan"):
         build(tmp_path / "out", raw, clips=3)
     assert path.read_text() == "precious"
     build(tmp_path / "out", raw, clips=3, overwrite=True)
