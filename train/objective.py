@@ -10,7 +10,7 @@ from ..model.inputs import normalise_frames
 from .config import LossConfig
 from .tasks.base import Task, Tensors, Terms
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def set_tf32(*, allowed: bool) -> None:
@@ -49,7 +49,7 @@ def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool =
     Frames may be uint8 pixels, which are normalised here, on the model's device. `explain` is passed to the
     model.
     """
-    dtype = PRECISIONS[precision]
+    dtype = _DTYPES[precision]
     device = next(iter(inputs.values())).device.type
     known = model.trained_on or model.config.backbone
     mean, std = known.image_mean, known.image_std

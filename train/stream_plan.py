@@ -184,7 +184,7 @@ class StreamOrder:
             self.streams = replace(streams, buffer=streams.buffer * per_clip)
         if streams.padded and len(contents) < streams.processes:
             raise InputError(
-                f"data.read=streamed shares out whole shards: there are {len(contents)} for "
+                f"data.read=streamed gives whole shards to processes: there are {len(contents)} for "
                 f"{streams.processes} processes; use data.read=indexed, or fewer processes"
             )
         self._contents = contents

@@ -62,7 +62,7 @@ class StreamedClips(ClipDataset):
         return others[int(rng.integers(len(others)))] if others else super()._other(rng, clip)
 
 
-class ClipStream(IterableDataset[Any]):
+class _ClipStream(IterableDataset[Any]):
     """The steps of an epoch, each a list of this process's micro-batches.
 
     `order` has the epoch and the first step. In a loader worker, the steps are that worker's.
@@ -129,7 +129,7 @@ class ClipStream(IterableDataset[Any]):
             given = [shard["url"] for shard in shards]
             if given != plan.shards_of(self.order.streams.rank, worker):
                 raise StgcmaError(
-                    "webdataset deals out other shards than planned; unset RANK, WORLD_SIZE, WORKER and "
+                    "webdataset assigns other shards than planned; unset RANK, WORLD_SIZE, WORKER and "
                     "NUM_WORKERS in the environment of a run without torchrun"
                 )
             last: tuple[int, Members] = (-1, {})
@@ -176,7 +176,7 @@ def make_stream(clips: StreamedClips, order: StreamOrder, *, workers: int) -> Da
     `workers` is the number that `order` was planned for: 0 with one stream.
     """
     return DataLoader(
-        ClipStream(clips, order),
+        _ClipStream(clips, order),
         batch_size=None,
         num_workers=workers,
         collate_fn=_unchanged,

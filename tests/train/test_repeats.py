@@ -1,0 +1,49 @@
+"""`train --seeds` and `ablate`: several runs of one configuration."""
+
+import json
+
+import pytest
+
+from ..conftest import SMALL
+
+FEW = tuple(
+    word for setting in (*SMALL["ave"], "optim.epochs=2", "data.workers=0") for word in ("--set", setting)
+)
+
+
+def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path):
+    run = tmp_path / "seeds"
+    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run", run, *FEW, "--seeds", 2)
+    result = stgcma(*arguments)
+    assert result.status == 0, result.stderr
+    kept = json.loads((run / "seeds.json").read_text())
+    scores = [
+        json.loads((run / f"seed-{seed}" / "evaluation-test.json").read_text())["score"] for seed in (0, 1)
+    ]
+    assert [row["score"] for row in kept["runs"]] == scores
+    assert kept["mean"] == pytest.approx(sum(scores) / 2)
+    assert kept["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+    assert f"{100 * kept['mean']:.2f} % ± {100 * kept['std']:.2f} % over 2 seeds" in result.stdout
+    again = json.loads(stgcma(*arguments, "--resume", "--json").stdout)
+    assert again["mean"] == kept["mean"]
+
+
+def test_the_ablation_trains_five_models(stgcma, ave_shards, tmp_path):
+    run = tmp_path / "ablation"
+    result = stgcma(
+        *("ablate", ave_shards, "--preset", "ave-demo", "--run", run),
+        *(*FEW, "--set", "optim.epochs=1", "--set", "optim.warmup_epochs=0"),
+    )
+    assert result.status == 0, result.stderr
+    rows = json.loads((run / "ablation.json").read_text())["runs"]
+    assert [row["run"] for row in rows] == [
+        "frozen",
+        "+temporal",
+        "+temporal+spatial",
+        "+temporal+global",
+        "all",
+    ]
+    trained = [row["trainable_parameters"] for row in rows]
+    assert trained[0] < trained[1] < trained[2] == trained[3] < trained[4]
+    for row in rows:
+        assert row["run"] in result.stdout
