@@ -41,13 +41,13 @@ _KINDS = (*KEPT_KINDS, "timm", "file")
 
 
 def save_checkpoint(model: STGCMA, folder: str | Path, *, backbone_folder: str | Path | None = None) -> None:
-    """Writes a checkpoint into `folder`; the same model gives the same bytes.
+    """Write a checkpoint into `folder`; the same model gives the same bytes.
 
     Args:
         model: the model to save.
         folder: made where it does not exist. Each file in it is replaced atomically.
-        backbone_folder: where a random or imported backbone is kept, once for all checkpoints that name the
-            same folder; `folder` by default.
+        backbone_folder: folder for a random or imported backbone, stored once for all checkpoints that name
+            the same folder; `folder` by default.
 
     Raises:
         InputError: `folder` is a file; `backbone_folder` already keeps another backbone, or a damaged one.
@@ -99,13 +99,13 @@ def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
-    """The model of a checkpoint, in evaluation mode, on the CPU.
+    """Load the model of a checkpoint, in evaluation mode, on the CPU.
 
     Args:
         path: a checkpoint folder, its `adapters.safetensors`, or a run folder (its `checkpoints/best`, else
             `checkpoints/last`).
-        weights: where the backbone's weights are, as in `build_model`. Needed for a backbone that was read
-            from a file, unless that lies beside the checkpoint under its name, or where the run folder says.
+        weights: source of the backbone's weights, as in `build_model`. Needed for a backbone that was read
+            from a file, unless it is beside the checkpoint under its name, or at the path in the run folder.
 
     Raises:
         InputError: something is missing or damaged, or the backbone is not the one that was trained on.

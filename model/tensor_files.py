@@ -1,4 +1,4 @@
-"""Tensors in files: digests, reading, and writing that no reader sees half done."""
+"""Tensors in files: digests, reading, and atomic writing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_HEADER_BYTES = 8 << 20  # some hundred bytes a tensor
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """A digest of names, dtypes, shapes and values, whatever the order and the device."""
+    """Return a digest of names, dtypes, shapes and values; order and device do not matter."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -32,7 +32,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The digest of a file's bytes."""
+    """Return the digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -40,7 +40,7 @@ def file_sha256(path: Path) -> str:
 def load_tensors(
     wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path, *, most: int = 12
 ) -> None:
-    """Copies every tensor of `given` into the one of the same name; both sides must match exactly.
+    """Copy every tensor of `given` into the one of the same name; both sides must match exactly.
 
     Raises `InputError` with the first `most` faults.
     """
@@ -69,32 +69,32 @@ def check_shapes(
 
 
 def summary(faults: list[str], most: int = 12) -> str:
-    """Faults on one line; the first `most` in full, the rest counted."""
+    """Return the faults on one line; the first `most` in full, the rest counted."""
     return "; ".join(faults[:most]) + (f"; and {len(faults) - most} more" if len(faults) > most else "")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a safetensors file. Raises InputError when it is none, or its header is too long."""
+    """Read every tensor of a safetensors file. Raises InputError when it is none, or its header too long."""
     with open_tensors(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a safetensors file, from its header alone. Raises as `read_tensors`."""
+    """Read the shape of every tensor of a safetensors file from its header. Raises as `read_tensors`."""
     with open_tensors(path) as file:
         names = file.keys()
         return {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file. Raises as `read_tensors`."""
+    """Read the texts in the header of a safetensors file. Raises as `read_tensors`."""
     with open_tensors(path) as file:
         return file.metadata() or {}
 
 
 @contextmanager
 def open_tensors(path: Path) -> Iterator[Any]:
-    """A safetensors file, opened. Its header is read whole; the library checks it against the file's size."""
+    """Open a safetensors file. Its header is read whole; the library checks it against the file's size."""
     try:
         with open_plain(path) as stream:
             claimed = int.from_bytes(stream.read(8), "little")
@@ -108,15 +108,15 @@ def open_tensors(path: Path) -> Iterator[Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes a safetensors file atomically; the same tensors give the same bytes."""
+    """Write a safetensors file atomically; the same tensors give the same bytes."""
     write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata=metadata))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write(temporary path)`, waits for the disk, then renames: a reader never sees half a file.
+    """Call `write(temporary path)`, sync, then rename: a reader never sees half a file.
 
-    The folder is synced as well, so that what is written later does not outlive this file in a power cut.
-    Raises StgcmaError naming `path` where the disk does not take it.
+    The folder is synced as well, so that a power cut does not lose this file and leave later ones.
+    Raises StgcmaError naming `path` where it cannot be written.
     """
     temporary = None
     try:

@@ -13,7 +13,7 @@ from ..errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """The data of a training, as far as scoring and predicting have to know it.
+    """The data of a training, as far as scoring and predicting need it.
 
     Attributes:
         collection: such as `ave` or `folder`.
@@ -23,7 +23,7 @@ class TrainedOn:
         features: how a clip becomes a sample: `sampling`, `fbanks`, `frame_pixels`, `jpeg_quality`, as in
             `dataset.json`.
         clip_seconds: the median length of the training clips.
-        fbank: the member that the model takes, such as `fbank_128`.
+        fbank: the member that the model reads, such as `fbank_128`.
         fbank_mean, fbank_std: it is normalised as `(x − mean) / (2·std)`.
         image_mean, image_std: by channel; frames are normalised as `(x / 255 − mean) / std`.
         precision, tf32: of the activations, and of fp32 products, as in the settings of `train`.
@@ -44,12 +44,12 @@ class TrainedOn:
     tf32: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them."""
+        """Return the fields as JSON has them."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, content: Any) -> TrainedOn:
-        """The inverse of `to_dict`. Raises InputError naming the field that is missing or of another kind.
+        """Return the record of `to_dict`. Raises InputError naming a field that is missing or wrong.
 
         Fields that this version does not know are left out.
         """

@@ -2,10 +2,10 @@
 
 A file may be OpenAI's CLIP `.pt` (a TorchScript archive, or a plain state dict), Microsoft's Swin `.pth`, or
 timm's own names in `.pth` or `.safetensors`. Pickles are read with `weights_only=True`. A TorchScript archive
-cannot be, and only CLIP's weights are published as one, so it is taken for those alone. `torch.jit.load`
-reads it, whose unpickler knows only TorchScript's own types; but it compiles the archive's code and, while
-reading, runs one kind of method of it, `__setstate__`. An archive with such a method is refused unread; of
-any other only the state dict is taken, and none of its code is run.
+cannot be, so it is read for families alone whose weights are published as one (CLIP). `torch.jit.load` reads
+it with an unpickler that knows only TorchScript's own types; but it compiles the archive's code and, while
+reading, runs one kind of method, `__setstate__`. An archive with such a method is refused unread; of any
+other only the state dict is used, and none of its code is run.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ KEPT_KINDS = ("random", "imported")
 
 
 def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str | None = None) -> None:
-    """Fills the frozen weights of a model built on the meta device, and records where they come from.
+    """Fill the frozen weights of a model built on the meta device, and record their source.
 
     Args:
-        model: its `backbone_source` becomes `kind` (`random`, `timm`, `file` or `imported`), `weights` (what
-            gets them again), `sha256` (of the tensors), and what else is known of the source.
-        weights: as in `build_model`; for a checkpoint that keeps its backbone, the kept file.
-        kind: of a checkpoint, what it says its backbone is; None for a new model.
+        model: its `backbone_source` becomes `kind` (`random`, `timm`, `file` or `imported`), `weights` (the
+            argument that loads them again), `sha256` (of the tensors), and further facts of the source.
+        weights: as in `build_model`; for a checkpoint that stores its backbone, that file.
+        kind: of a checkpoint's backbone; None for a new model.
 
     Raises:
         InputError: the file is missing, unreadable, or does not fit the backbone.
@@ -71,7 +71,7 @@ def fill_backbone(model: STGCMA, weights: str | Path | None, *, kind: str | None
 
 
 def materialise(model: STGCMA) -> None:
-    """Gives the frozen weights memory; timm's computed buffers are filled, the weights are not."""
+    """Allocate the frozen weights; timm's computed buffers are filled, the weights are not."""
     encoder = model.encoder
     for module in encoder.modules():
         if any(p.is_meta for p in module.parameters(recurse=False)) or any(
@@ -84,7 +84,7 @@ def materialise(model: STGCMA) -> None:
 
 
 def draw_backbone(model: STGCMA) -> None:
-    """Random frozen weights from the configuration's seed; the global generator is not touched.
+    """Draw frozen weights from the configuration's seed; the global generator is not touched.
 
     Matrices have variance 1 / fan-in, and embeddings are of the patches' order of magnitude. With timm's
     own init (σ = 0.02) attention is uniform and a deep random network maps every image to nearly the same
@@ -135,7 +135,7 @@ def _timm_tensors(record: BackboneConfig) -> dict[str, Tensor]:
 
 @contextmanager
 def _quiet(library: str) -> Iterator[None]:
-    """Keeps a library's warnings from the terminal: of each of many retries, where the error says all."""
+    """Silence a library's warnings, which repeat for each retry what the error says."""
     logger = logging.getLogger(library)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -156,9 +156,9 @@ def read_backbone(path: Path, record: BackboneConfig) -> dict[str, Tensor]:
 
 
 def read_state_dict(path: Path, *, torchscript: bool = False) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, a pickle of tensors, or (with `torchscript`) a TorchScript archive.
+    """Read a safetensors file, a pickle of tensors, or (with `torchscript`) a TorchScript archive.
 
-    The wrappers `model` and `state_dict` are opened, and the prefix `module.` is taken off.
+    The wrappers `model` and `state_dict` are opened, and the prefix `module.` is removed.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected weights as .pt, .pth or .safetensors")
@@ -215,9 +215,9 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _runs_when_read(path: Path) -> bool:
-    """Whether a TorchScript archive has code that its reader runs.
+    """Return whether a TorchScript archive has code that its reader runs.
 
-    Every member with code is looked into, of equal names each: torch finds names whatever their case.
+    Every member with code is searched, of equal names each one: torch ignores the case of names.
     """
     with zipfile.ZipFile(path) as archive:
         code = [member for member in archive.infolist() if member.filename.lower().endswith(".py")]

@@ -45,7 +45,7 @@ _RAND_AUGMENT = r"^rand(-((m|mmax|n|inc)\d+|(mstd|p)\d+(\.\d+)?))+$"
 
 
 class DataConfig(_Section):
-    """How clips are read. Fbanks are normalised as `(x − mean) / (2·std)`."""
+    """Reading of clips. Fbanks are normalised as `(x − mean) / (2·std)`."""
 
     # None: as measured on the training clips, from dataset.json.
     fbank_mean: float | None = None
@@ -104,7 +104,7 @@ class LossConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """How the run is trained."""
+    """Settings of the training loop."""
 
     seed: int = Field(default=0, ge=0)
     select_on: Literal["val", "test"] = "val"

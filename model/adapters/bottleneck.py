@@ -29,8 +29,8 @@ class Adapter(nn.Module):
     def down(self, x: Tensor, through: nn.Linear | None = None) -> Tensor:
         """`[..., D]` → `[..., h]`.
 
-        With `through`, x is the input of that frozen layer, and its output is what is adapted. `W1·(W·x + b)`
-        is taken as `(W1·W)·x + W1·b`: the gradient of W1 then needs x, which attention keeps for its own
+        With `through`, x is the input of that frozen layer, whose output is adapted. `W1·(W·x + b)` is
+        computed as `(W1·W)·x + W1·b`: the gradient of W1 then needs x, which attention keeps for its own
         backward pass anyway, and the layer's output need not be kept as well.
         """
         if through is None:
@@ -54,20 +54,20 @@ class StepAdapters(nn.ModuleDict):
         super().__init__({modality: Adapter(width, ratio) for modality in modalities})
 
     def forward(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """What the step adds for each modality: `[..., N_m, D]` → `[..., N_m, D]`, in the same order."""
+        """Return the step's update of each modality: `[..., N_m, D]` → the same, in the same order."""
         return self.up(self.down(tokens))
 
     def down(self, tokens: Sequence[Tensor], through: nn.Linear | None = None) -> list[Tensor]:
-        """Into the bottleneck, as `Adapter.down`."""
+        """Project into the bottleneck, as `Adapter.down`."""
         return [adapter.down(x, through) for adapter, x in zip(self._adapters(), tokens, strict=True)]
 
     def down_from(self, mlp: Any, n: Tensor, rows: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """A frozen MLP's output `[rows, D]`, and what of it is in each bottleneck, `[rows_m, h]`."""
+        """Return a frozen MLP's output `[rows, D]` and its projection into each bottleneck `[rows_m, h]`."""
         z, hidden = mlp_and_down(n, mlp, [adapter.fc1 for adapter in self._adapters()], rows)
         return z, [functional.gelu(u) for u in hidden]
 
     def up(self, hidden: Sequence[Tensor]) -> list[Tensor]:
-        """Out of the bottleneck, as `Adapter.up`."""
+        """Project out of the bottleneck, as `Adapter.up`."""
         return [adapter.up(u) for adapter, u in zip(self._adapters(), hidden, strict=True)]
 
     def _adapters(self) -> list[Adapter]:

@@ -14,13 +14,13 @@ from torch.nn import functional
 def mlp_and_down(
     n: Tensor, mlp: Any, downs: Sequence[nn.Linear], rows: Sequence[int]
 ) -> tuple[Tensor, list[Tensor]]:
-    """A frozen MLP and, of its output, the first layer of each modality's adapter.
+    """Apply a frozen MLP and, to its output, the first layer of each modality's adapter.
 
     Args:
         n: `[rows, D]`, one modality after the other.
         mlp: timm's, with `fc1`, `act`, `fc2`.
         downs: the adapters' first layers, D → h.
-        rows: how many rows each modality has.
+        rows: the number of rows of each modality.
 
     Returns:
         `z = mlp(n)` `[rows, D]`, and `W1·z + b1` `[rows_m, h]` for each modality.
@@ -35,11 +35,11 @@ def mlp_and_down(
 
 
 class _MlpAndDown(torch.autograd.Function):
-    """Keeps the MLP's inner values alone.
+    """Save only the MLP's inner values for the backward pass.
 
-    Autograd would keep z for the gradient of W1, `duᵀ·z`. With `z = W·a + b` and `a = act(inner)` that is
-    `(duᵀ·a)·Wᵀ + Σ du ⊗ b`, where the inner values are kept for the MLP's own gradient in any case. One
-    modality is worked on at a time, so that only half of the widest tensors exist at once.
+    Autograd would save z for the gradient of W1, `duᵀ·z`. With `z = W·a + b` and `a = act(inner)` that is
+    `(duᵀ·a)·Wᵀ + Σ du ⊗ b`, where the inner values are needed for the MLP's own gradient in any case. One
+    modality is computed at a time, so that only half of the widest tensors exist at once.
     """
 
     @staticmethod
@@ -76,7 +76,7 @@ class _MlpAndDown(torch.autograd.Function):
 def _activation_and_gradient(
     activation: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`activation(x)`, and what `gradient` of it is with respect to x."""
+    """Return `activation(x)` and the gradient with respect to x, given that of the result."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = activation(x)
