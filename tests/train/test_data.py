@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 import uuid
-from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -283,7 +282,7 @@ def test_one_clip_is_a_collection(ave_shards, avqa_shards):
 def test_what_the_shards_lack_is_named(ave_shards, tmp_path):
     with pytest.raises(InputError, match="is not a finished shard directory"):
         dataset(tmp_path)
-    narrow = replace(preset_config("ave-demo"), audio_shape=(102, 64))
+    narrow = preset_config("ave-demo", audio_shape=(102, 64))
     with pytest.raises(
         InputError, match=r"has no fbank_64 of training clips \(it has fbank_128, fbank_224\)"
     ):
