@@ -23,6 +23,7 @@ SWIN_OF_AVE = (
 PRESETS = {
     "ave-swin-": ("ave-demo", SWIN_OF_AVE),
     "ave-": ("ave-demo", SMALL["ave"]),
+    "tag-": ("tag-demo", SMALL["ave"]),  # of the page on extending
     "avs-": ("avs-demo", SMALL["avs"]),
     "avqa-": ("avqa-demo", SMALL["avqa"]),
 }
