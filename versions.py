@@ -1,4 +1,4 @@
-"""Which versions made a result: written beside everything that is to be repeated."""
+"""Versions of the code and its tools, recorded with every result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from . import __version__
 
 
 def package_versions(*packages: str) -> dict[str, str]:
-    """The version of `stgcma` and of each of the installed `packages`, by name."""
+    """Return the version of `stgcma` and of each of the installed `packages`, by name."""
     return {"stgcma": __version__} | {name: importlib.metadata.version(name) for name in packages}
 
 
 def git_revision() -> str | None:
-    """The commit that this code is checked out at, `+changes` when files differ from it; None without git."""
+    """Return the commit of this checkout, with `+changes` when files differ from it; None without git."""
     folder = Path(__file__).parent
     if not (folder / ".git").exists():
         return None
