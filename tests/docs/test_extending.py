@@ -37,6 +37,7 @@ MAY_CHANGE = {
     "A task": ("model/presets.py",),
 }
 SLOW = {"An adapter", "A metric", "A task"}
+SLOW_MARKS = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NOT_COPIED = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", "__pycache__", "tests", "benchmarks", "images", "build", "demo"
 )
@@ -136,7 +137,7 @@ def run(command, work, tree):
 
 
 @pytest.mark.parametrize(
-    "title", [pytest.param(title, marks=[pytest.mark.slow] if title in SLOW else []) for title in WALKS]
+    "title", [pytest.param(title, marks=SLOW_MARKS if title in SLOW else []) for title in WALKS]
 )
 def test_walk(title, copied, data, tmp_path):
     walk = WALKS[title]
