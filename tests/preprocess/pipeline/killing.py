@@ -10,7 +10,7 @@ import pytest
 
 from .stand_in import contents
 
-# Before the first and the last operation of every kind; the slow tests before each.
+# Before operations of every kind; the slow tests before each operation.
 before_operations = pytest.mark.parametrize(
     "every",
     [False, pytest.param(True, marks=(pytest.mark.slow, pytest.mark.timeout(900)))],

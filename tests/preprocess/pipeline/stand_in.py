@@ -2,8 +2,9 @@
 
 Also a program, since what is to be killed must be a process of its own:
     stand_in.py run OUT RAW [--workers N] [--serial] …
-    stand_in.py everywhere FOLDER RAW …     kills a run before its operations on files, in turn: before the
-                                            first and the last of each kind, or with --every before each
+    stand_in.py everywhere FOLDER RAW …     kills a run before its operations on files, in turn: the first of
+                                            each kind and the last renaming and removal of each kind, or
+                                            with --every each
 """
 
 import argparse
@@ -50,6 +51,8 @@ SAMPLING = Sampling(frames=2, frame_times="evenly", resize="crop", windows=2, wi
 FEATURES = FeatureSettings(SAMPLING, ("clip",)).to_json()
 CLIPS_PER_SHARD = 4
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
+# Beginnings of kinds of operations after which other processes see another folder.
+PUBLISHING = (b'["os.rename"', b'["os.remove"')
 VERSIONS = {"stgcma": "1", "pyav": "18.1.0"}
 DECODER = "pyav"
 
@@ -208,7 +211,7 @@ def kill_everywhere(folder, raw, options, *, every):
     with begun(folder, out, options):
         operations = kinds_of_operations(out, raw, options)
     first = {kind: number for number, kind in reversed(list(enumerate(operations, 1)))}
-    last = {kind: number for number, kind in enumerate(operations, 1)}
+    last = {kind: number for number, kind in enumerate(operations, 1) if kind.startswith(PUBLISHING)}
     kills = range(1, len(operations) + 1) if every else sorted({*first.values(), *last.values()})
     different = []
     for number in kills:
@@ -239,8 +242,8 @@ def kinds_of_operations(out, raw, options):
     def note(event, arguments):
         if event in OPERATIONS and str(out) in str(arguments[0]):
             frames, frame = [], sys._getframe(1)
-            while frame is not None and len(frames) < 6:
-                if "site-packages" not in frame.f_code.co_filename:
+            while frame is not None and len(frames) < 4:
+                if frame.f_globals.get("__name__", "").startswith("stgcma."):
                     frames.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
                 frame = frame.f_back
             kind = re.sub(r"\d+|train|val|test", "*", str(arguments[0]).removeprefix(str(out)))
