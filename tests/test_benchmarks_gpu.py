@@ -1,5 +1,6 @@
 """The GPU suite as far as a CPU goes: the dry run of every part, what its trace and page say, its limits."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -27,19 +28,24 @@ def results(folder):
 
 @pytest.fixture(scope="session")
 def dry_run(forks, made_once):
-    """The results of all parts, whose processes are forked."""
+    """The results of all parts. Their processes are forked, but for the part that forks from its threads."""
 
     def make(folder):
-        with pytest.MonkeyPatch.context() as patched:
+        with pytest.MonkeyPatch.context() as patched, contextlib.ExitStack() as processes:
             patched.syspath_prepend(str(BENCHMARKS))
             import gpu
 
-            def popen(command, *, env, start_new_session, **_):
-                return forks.popen(command, env=env, start_new_session=start_new_session)
+            real = subprocess.Popen
+
+            def popen(command, **options):
+                if "sturdy" in command:
+                    return real(command, **options)
+                env, session = options["env"], options["start_new_session"]
+                return processes.enter_context(forks.popen(command, env=env, start_new_session=session))
 
             patched.setattr(gpu.subprocess, "Popen", popen)
-            patched.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--tiny", "--seconds", "250"])
-            patched.setattr(sys, "argv", [*sys.argv, "--out", str(folder)])
+            arguments = ["--device", "cpu", "--tiny", "--seconds", "250", "--out", str(folder)]
+            patched.setattr(sys, "argv", ["gpu.py", *arguments])
             with pytest.raises(SystemExit) as ended:
                 gpu.main()
             assert ended.value.code == 0
