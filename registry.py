@@ -39,10 +39,16 @@ class Registry(Generic[T]):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of all entries, sorted."""
-        assigned = re.compile(rf"^{self._attribute}\b[^=\n]*=(?!=)", re.MULTILINE)
-        files = (path for path in self._folder.glob("*.py") if not path.name.startswith("_"))
-        found = (path.stem for path in files if assigned.search(path.read_text(encoding="utf-8")))
+        # In bytes: a file in another encoding must fail when it is loaded, not for every command.
+        assigned = re.compile(rb"^%b(?::[^=\n]+)?[ \t]*=(?!=)" % self._attribute.encode(), re.MULTILINE)
+        found = (path.stem for path in self._modules() if assigned.search(path.read_bytes()))
         return tuple(sorted(name.replace("_", "-") for name in found))
+
+    def _modules(self) -> Iterator[Path]:
+        """Yield the files that can be imported, without those that editors and systems leave beside them."""
+        for path in self._folder.glob("*.py"):
+            if path.stem.isidentifier() and not path.stem.startswith("_") and path.is_file():
+                yield path
 
     def __getitem__(self, name: str) -> T:
         """The entry `name`. Raises InputError that lists the known names, or suggests the nearest one."""

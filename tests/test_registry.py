@@ -30,6 +30,59 @@ def test_modules_that_assign_the_attribute_are_entries(fruits):
     assert "baskets" not in fruits
 
 
+def copy_of_a_file_manager(folder):
+    (folder / "apple copy.py").write_text("FRUIT = 6\n")
+
+
+def name_that_cannot_be_imported(folder):
+    (folder / "sweet-cherry.py").write_text("FRUIT = 6\n")
+
+
+def lock_of_an_editor(folder):
+    (folder / ".#apple.py").symlink_to("user@host.4711")
+
+
+def companion_of_an_archive(folder):
+    (folder / "._apple.py").write_bytes(b"\x00\x05\x16\x07\xff\nFRUIT = 6\n")
+
+
+def folder_with_a_suffix(folder):
+    (folder / "plum.py").mkdir()
+
+
+def other_encoding(folder):
+    (folder / "plum.py").write_bytes(b"# p\xeache\nfruit = 6\n")
+
+
+def comparison(folder):
+    (folder / "plum.py").write_text("from .apple import FRUIT\n\nFRUIT != 6\n")
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        copy_of_a_file_manager,
+        name_that_cannot_be_imported,
+        lock_of_an_editor,
+        companion_of_an_archive,
+        folder_with_a_suffix,
+        other_encoding,
+        comparison,
+    ],
+)
+def test_stray_files_are_no_entries(fruits, tmp_path, stray):
+    stray(tmp_path / "fruits")
+    assert fruits.names == ("apple", "sour-cherry")
+
+
+def test_a_broken_entry_is_listed_and_does_not_affect_others(fruits, tmp_path):
+    (tmp_path / "fruits" / "plum.py").write_text("FRUIT = (\n")
+    assert fruits.names == ("apple", "plum", "sour-cherry")
+    assert fruits["apple"] == 5
+    with pytest.raises(SyntaxError, match="never closed"):
+        fruits["plum"]
+
+
 def test_an_entry_is_loaded_when_asked_for(fruits):
     assert fruits["sour-cherry"] == 3
     assert dict(fruits.items()) == {"apple": 5, "sour-cherry": 3}
