@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -65,8 +66,16 @@ def _constant(package: Any, name: str, value: Any) -> Iterator[str]:
         names = ", ".join(f"`{entry}`" for entry in value)
         yield f"{_summary(Registry)} Entries: {names}.\n"
         return
-    yield f"```py\n{name} = {value!r}\n```\n"
+    yield f"```py\n{_assignment(name, value)}\n```\n"
     yield markdown(attribute_docstring(package, name))
+
+
+def _assignment(name: str, value: Any) -> str:
+    """Return an assignment as ruff formats it: in double quotes, a long tuple of texts on several lines."""
+    line = f"{name} = {value!r}".replace("'", '"')
+    if len(line) <= _LINE_LENGTH or not isinstance(value, tuple):
+        return line
+    return "\n".join([f"{name} = (", *(f"    {json.dumps(each)}," for each in value), ")"])
 
 
 def _members(entry: type) -> Iterator[str]:
