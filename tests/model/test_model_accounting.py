@@ -39,7 +39,7 @@ def test_every_preset_builds_and_survives_json():
 
 @pytest.mark.parametrize("task", ["avs", "avqa"])
 def test_other_tasks_are_described(helpers, task):
-    summary = describe(ModelConfig(**helpers.swin_fields(task=task, depths=(1, 1, 1, 1))))
+    summary = describe(ModelConfig.from_dict(helpers.swin_fields(task=task, depths=(1, 1, 1, 1))))
     assert 4 * summary.total < summary.forward_bytes < summary.training_bytes
     assert summary.forward_gflops > 0
 
