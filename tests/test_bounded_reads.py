@@ -44,7 +44,9 @@ def calls(tree):
 
 
 def modules():
-    return sorted({*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))})
+    return sorted(
+        {*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))}
+    )
 
 
 def forbidden(tree, file):

@@ -77,8 +77,8 @@ def test_the_dockerfile_says_what_the_package_says():
 
 def test_the_build_gets_all_of_the_package():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    rooms = {name.split(".")[1] for name in PROJECT["tool"]["setuptools"]["packages"] if "." in name}
-    assert not rooms & set(ignored)
+    folders = {name.split(".")[1] for name in PROJECT["tool"]["setuptools"]["packages"] if "." in name}
+    assert not folders & set(ignored)
     assert {".git", ".venv", "docker/*", "!docker/requirements-*.txt"} <= set(ignored)
 
 
