@@ -203,22 +203,41 @@ class ModelConfig:
     def replace(self, **overrides: Any) -> ModelConfig:
         """Return a copy with some options changed.
 
-        `backbone=` takes the name of a backbone, such as `clip-l14`. Raises InputError for an unknown option,
-        naming the nearest, and for one that this task, adapter or backbone does not have.
+        `backbone=` takes the name of a backbone, such as `clip-l14`; with `depths=` and further sizes, that
+        of a family. Raises InputError for an unknown option, naming the nearest, and for one that this task,
+        adapter or backbone does not have.
         """
-        check_fields(overrides)
-        options = self.options()
-        if overrides.get("backbone", self.backbone.family) != self.backbone.family:
-            backbone = find_backbone(overrides["backbone"])
-            options |= _backbone_options(backbone)
-            overrides = {**overrides, "backbone": backbone.family}
-        config = self._from_options(options | overrides)
+        config = self._changed(overrides)
         if foreign := [name for name in overrides if name not in config.options()]:
             raise InputError(
                 f"model option {foreign[0]!r} does not exist for the task {config.task}, the backbone "
                 f"{config.backbone.family} and the adapter {config.adapter.method}"
             )
         return config
+
+    def applicable(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the overrides without those that `replace` refuses as options of another kind of model.
+
+        Raises InputError as `replace` for all other faults.
+        """
+        known = self._changed(overrides).options()
+        return {name: value for name, value in overrides.items() if name in known}
+
+    def _changed(self, overrides: Mapping[str, Any]) -> ModelConfig:
+        """Return a copy with some options changed; those that it does not have are left out."""
+        check_fields(overrides)
+        options, changes = self.options(), dict(overrides)
+        name = changes.get("backbone", self.backbone.family)
+        if name in FAMILIES and name != self.backbone.family and "depths" in changes:
+            # Not the fields of every backbone that the family has a default of, such as `audio_stem`.
+            fields = _field_names(BackboneConfig, required=True)
+            sizes = _field_names(FAMILIES[name].config, required=True)
+            options = {o: v for o, v in options.items() if o not in fields or o in sizes}
+        elif name != self.backbone.family:
+            record = find_backbone(name)
+            options |= _backbone_options(record)
+            changes["backbone"] = record.family
+        return self._from_options(options | changes)
 
 
 def _backbone_options(backbone: BackboneConfig) -> dict[str, Any]:

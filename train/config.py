@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
-from ..model import preset_config
+from ..model import PRESET_NAMES, preset_config
 from .preset_files import preset_names, read_preset
 from .tasks import TASKS
 
@@ -174,14 +175,20 @@ def check_schedule(optim: OptimConfig) -> None:
 def with_earlier_defaults(content: Any) -> Any:
     """Return the content of a run's `config.yaml` with the settings that version 0.1 did not have.
 
-    Earlier versions took the negatives of AVQA from one clip and had no setting for it.
+    Earlier versions took the negatives of AVQA from one clip and had no setting for it. They also accepted
+    options of other kinds of models, such as `mask_channels` for AVE, without effect; these are left out.
     """
-    if not isinstance(content, dict) or content.get("task") != "avqa":
+    if not isinstance(content, dict):
         return content
-    data = content.get("data")
-    if not isinstance(data, dict) or "negatives" in data:
-        return content
-    return content | {"data": data | {"negatives": "clip"}}
+    data, model = content.get("data"), content.get("model")
+    if content.get("task") == "avqa" and isinstance(data, dict) and "negatives" not in data:
+        content = content | {"data": data | {"negatives": "clip"}}
+    if isinstance(model, dict) and content.get("preset") in PRESET_NAMES:
+        options = {n: value for n, value in model.items() if isinstance(n, str) and n != "weights"}
+        with suppress(InputError):  # of a fault that `parse` reports
+            known = preset_config(content["preset"]).applicable(options)
+            content = content | {"model": {n: v for n, v in model.items() if n not in options or n in known}}
+    return content
 
 
 def deviations(preset: str) -> str:

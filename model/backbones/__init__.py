@@ -23,7 +23,7 @@ def backbone_names() -> tuple[str, ...]:
 def find_backbone(name: str) -> BackboneConfig:
     """Return the record of the backbone `name`. Raises InputError naming the nearest, or all of them."""
     for _, family in FAMILIES.items():
-        if name in family.records:
+        if isinstance(name, str) and name in family.records:
             return family.records[name]
     known = backbone_names()
     near = difflib.get_close_matches(str(name), known, n=1)

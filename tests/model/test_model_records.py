@@ -45,6 +45,7 @@ def test_names_of_registries_are_those_of_the_records():
         ("clip-b-16", "backbone 'clip-b-16' is not known; did you mean 'clip-b16'"),
         ("resnet", "backbone 'resnet' is not known; choose from clip-b16, clip-l14"),
         ("swin", "backbone 'swin' is not known; did you mean 'swin-"),
+        (["clip-b16"], r"backbone \['clip-b16'\] is not known"),
     ],
 )
 def test_an_unknown_backbone_names_the_nearest(name, message):
@@ -57,6 +58,16 @@ def test_another_backbone_replaces_the_whole_record():
     assert config.backbone == replace(find_backbone("swin-b"), drop_path=0.1)
     assert config.adapter.ratio == (0.0625,) * 4
     assert config.head == preset_config("ave-clip-b16-base").head
+
+
+def test_a_family_with_sizes_replaces_the_backbone():
+    sizes = {"width": 8, "depths": (1, 1, 1, 1), "heads": (1, 1, 2, 2), "patch": 4}
+    config = preset_config("ave-demo", backbone="swin", adapter_ratio=0.25, **sizes)
+    family = type(find_backbone("swin-b"))
+    assert config.backbone == family(**sizes)  # audio shape and stem are the family's
+    sizes = {"depths": (1,), "heads": (1,), "adapter_ratio": 0.5}
+    with pytest.raises(InputError, match="model option 'window' does not exist"):
+        preset_config("ave-swin-b-base", backbone="clip", window=7, **sizes)
 
 
 def test_options_of_another_task_are_refused_and_left_out_of_the_records():

@@ -46,6 +46,7 @@ def test_equal_logits_are_an_answer_for_the_lower_class():
 @pytest.mark.parametrize("meter", [SecondsMeter(CLASSES), MaskMeter(), AnswerMeter()])
 def test_nothing_counted_is_not_a_score(meter):
     assert math.isnan(meter.score())
+    assert next(iter(meter.result().metrics().values())) is None
 
 
 def test_unequal_shapes_are_refused():

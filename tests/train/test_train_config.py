@@ -6,7 +6,7 @@ import pytest
 from stgcma.errors import InputError
 from stgcma.model import PRESET_NAMES
 from stgcma.preprocess import COLLECTIONS
-from stgcma.train.config import load_preset, parse
+from stgcma.train.config import load_preset, parse, with_earlier_defaults
 from stgcma.train.preset_files import preset_names, read_preset
 from stgcma.train.repeats import ABLATION
 
@@ -137,3 +137,25 @@ def test_random_weights_are_one_setting_however_they_are_asked_for():
     asked = load_preset("ave-clip-b16-base", ["model.weights=random"])
     assert asked == load_preset("ave-clip-b16-base", ["model.weights=null"])
     assert asked != load_preset("ave-clip-b16-base")
+
+
+def test_options_without_effect_in_earlier_runs_are_left_out():
+    """Version 0.1 accepted options of other tasks and families in `config.yaml`."""
+    stored = load_preset("ave-demo", ["model.classes=5"]).model_dump(mode="json")
+    stored["model"] |= {"mask_channels": 64, "window": 7, "weights": "backbone.pth"}
+    config = parse(with_earlier_defaults(stored), where="config.yaml")
+    assert config.model == {"classes": 5, "weights": "backbone.pth"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ({"mask_chanels": 64}, "'mask_chanels' does not exist; did you mean 'mask_channels'"),
+        ({"width": -1, "mask_channels": 64}, "width: -1, expected"),
+        ({1: 2}, "model.1.*: .*got 1"),
+    ],
+)
+def test_faulty_options_of_earlier_runs_are_named(faults, message):
+    stored = load_preset("ave-demo").model_dump(mode="json") | {"model": faults}
+    with pytest.raises(InputError, match=message):
+        parse(with_earlier_defaults(stored), where="config.yaml")

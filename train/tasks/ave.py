@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -56,7 +57,8 @@ class AveResult(TaskResult):
 
     def metrics(self) -> dict[str, float | None]:
         listed = self.by_class() if len(self.classes) <= _MOST_CLASSES_LISTED else {}
-        return {"accuracy": self.score} | {f"accuracy/{name}": value for name, value in listed.items()}
+        accuracy = None if math.isnan(self.score) else self.score
+        return {"accuracy": accuracy} | {f"accuracy/{name}": value for name, value in listed.items()}
 
     def rows(self) -> list[ScoreRow]:
         rows = enumerate(zip(self.classes, self.confusion, strict=True))
