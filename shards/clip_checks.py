@@ -10,6 +10,7 @@ from ..errors import StgcmaError
 from .members import decode_picture, read_array, read_description, read_questions
 from .schema import ClipRecord, DatasetInfo
 from .tar_members import TarMemberError, extent_members
+from .task_members import TASK_MEMBERS
 
 # Columns of the manifest that are not in KEY.json: those on the clip's bytes and its sources.
 _NOT_DESCRIBED = ("bytes", "sha256", "source_files", "source_bytes", "source_sha256")
@@ -20,7 +21,7 @@ class Shapes:
     """Required content of every clip of a data set.
 
     Attributes:
-        task: `ave`, `avs` or `avqa`.
+        task: a key of `TASK_MEMBERS`, or another.
         frames: number of `frame_NN.jpg`.
         fbanks: member name to its number of mel bins and the most analysis frames it may have.
         windows: audio windows K.
@@ -102,17 +103,15 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
     A clip of a task that is not known here may have any members; their content is checked by their names.
     """
     wanted = {"json", *(f"frame_{number:02d}.jpg" for number in range(shapes.frames)), *shapes.fbanks}
-    masks: set[str] = set()
-    if shapes.task == "ave":
-        wanted.add("label.npy")
-    elif shapes.task == "avqa":
-        wanted.add("qa.json")
-    elif shapes.task == "avs":
-        masks = {f"mask_{number:02d}.png" for number in range(shapes.frames)}
-        # For training any one is enough; as published it is the first.
-        wanted |= ({"mask_00.png"} if not found & masks else set()) if split == "train" else masks
-    else:
+    if shapes.task not in TASK_MEMBERS:
         return wanted, wanted | found
+    members = TASK_MEMBERS[shapes.task]
+    wanted.update(members.required)
+    masks = {f"mask_{number:02d}.png" for number in range(shapes.frames if members.masks else 0)}
+    if split != "train":
+        wanted |= masks
+    elif masks and not found & masks:
+        wanted.add("mask_00.png")  # for training any one is enough; as published it is the first
     return wanted, wanted | masks
 
 

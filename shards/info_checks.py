@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .task_members import TASK_MEMBERS
+
 _MOST_FRAMES = 1000
 _MOST_BINS = 100_000
 _TEXTS = ("name", "task", "plan_sha256")
@@ -23,8 +25,10 @@ def info_fault(content: dict[str, Any]) -> str | None:
     vocabulary = content["vocabulary"]
     if not (isinstance(vocabulary, dict) and all(map(_is_texts, vocabulary.values()))):
         return _expected("vocabulary", vocabulary, "lists of texts by name")
-    if content["task"] == "avqa" and not {"words", "answers"} <= vocabulary.keys():
-        return "vocabulary: lacks words or answers, which avqa needs"
+    task = content["task"]
+    needed = TASK_MEMBERS[task].vocabulary if task in TASK_MEMBERS else ()
+    if not set(needed) <= vocabulary.keys():
+        return f"vocabulary: lacks {' or '.join(needed)}, which {task} needs"
     return (
         _counts_fault(content["counts"])
         or _audio_fault(content["audio"])
