@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..model import ModelConfig, preset_config
 from ..preprocess.collections import published
 from ..train.config import RunConfig, architecture
 from ..train.preset_files import read_preset
@@ -28,10 +29,12 @@ def published_scores(config: RunConfig, collection: str) -> list[PublishedScore]
     """Return the published scores of a run's preset: of the whole model, and of the run's steps of it.
 
     The list is empty for presets without a published score, such as the demos, and for runs on another
-    collection than the publication's.
+    collection, or with another backbone or adapter, than the publication's.
     """
     known, result = published(collection), read_preset(config.preset).published
     if known is None or result is None or collection != result.collection:
+        return []
+    if _parts(preset_config(config.preset, **architecture(config))) != _parts(preset_config(config.preset)):
         return []
     clips = known.clips["test"]
     found = [PublishedScore(config.preset, result.score, clips)]
@@ -40,3 +43,8 @@ def published_scores(config: RunConfig, collection: str) -> list[PublishedScore]
         if ABLATION[name] == steps:
             found.append(PublishedScore(f"{config.preset}, {name}", score, clips))
     return found
+
+
+def _parts(model: ModelConfig) -> tuple[str, str | None, str]:
+    """Return backbone family, published weights and adapter method of a model."""
+    return model.backbone.family, model.backbone.timm_name, model.adapter.method

@@ -165,6 +165,7 @@ def test_published_scores_are_of_presets_and_of_their_ablation():
     assert published_scores(load_preset("avqa-swin-b"), "music-avqa") == []
     assert published_scores(load_preset("ave-swin-b-base"), "folder") == []
     assert len(published_scores(load_preset("ave-swin-b-base"), "ave")) == 1
+    assert published_scores(load_preset("ave-swin-b-base", backbone="swin-l"), "ave") == []
     whole = [
         (row.name, row.score, row.clips) for row in published_scores(load_preset("avs-swin-l"), "avs-s4")
     ]
