@@ -42,8 +42,8 @@ def _positive(workers: int) -> int:
 
 
 # For `Annotated`, where commands differ in the default.
-OUT_OPTION = typer.Option("--out", help="The file or folder to write.", metavar="PATH")
-SPLIT_OPTION = typer.Option("--split", help="The split of the collection.")
+OUT_FILE_OPTION = typer.Option("--out", help="The file to write.", metavar="FILE")
+OUT_FOLDER_OPTION = typer.Option("--out", help="The folder to write.", metavar="DIR")
 CLIPS_OPTION = typer.Option("--clips", help="Number of clips to synthesise.", min=10)
 
 # Folders and files.
@@ -59,7 +59,7 @@ TrainedRun = Annotated[
 OtherShards = Annotated[
     str | None,
     typer.Option(
-        "--shards", help="A shard directory to use in place of the run's; for --model.", metavar="OUT"
+        "--shards", help="A shard directory in place of the run's; --model may need it.", metavar="OUT"
     ),
 ]
 
@@ -111,14 +111,15 @@ CheckpointPreset = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted command; start when there is none.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the output folder holds.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the content of the output folder.")]
 Device = Annotated[str, typer.Option("--device", help="auto (a GPU when there is one), cpu or cuda.")]
 
 # Output.
-ScoredSplit = Annotated[Split, SPLIT_OPTION]
+ShownSplit = Annotated[Split | None, typer.Option("--split", help="Show only clips of this split.")]
+ScoredSplit = Annotated[Split, typer.Option("--split", help="The evaluated split.")]
 ShownClips = Annotated[int, typer.Option("--clips", help="Number of clips to show; 0 for none.", min=0)]
 InspectedClips = Annotated[int, typer.Option("--clips", help="Number of clips to show.", min=1)]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn at random.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random choices.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

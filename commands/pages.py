@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from .options import (
-    OUT_OPTION,
-    SPLIT_OPTION,
+    OUT_FILE_OPTION,
     FoundWeights,
     InspectedClips,
     Out,
     ScoredSplit,
     Seed,
     ShownClips,
+    ShownSplit,
     Split,
 )
 
@@ -32,7 +32,7 @@ def report(
         typer.Argument(help="Evaluated run folders; clips are shown of the first.", metavar="RUN…"),
     ],
     split: ScoredSplit = Split.TEST,
-    page: Annotated[Path | None, OUT_OPTION] = None,
+    page: Annotated[Path | None, OUT_FILE_OPTION] = None,
     clips: ShownClips = 8,
     weights: FoundWeights = None,
 ) -> None:
@@ -51,7 +51,7 @@ def report(
 
 def inspect(
     out: Out,
-    split: Annotated[Split | None, SPLIT_OPTION] = None,
+    split: ShownSplit = None,
     class_: Annotated[
         str | None, typer.Option("--class", help="Show only clips with this class or type of question.")
     ] = None,
@@ -61,7 +61,8 @@ def inspect(
     clips: InspectedClips = 24,
     seed: Seed = 0,
     page: Annotated[
-        Path | None, typer.Option(help="The file to write; by default OUT-inspect.html beside OUT.")
+        Path | None,
+        typer.Option(help="The file to write; by default OUT-inspect.html beside OUT.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Write an HTML page about a shard directory.

@@ -11,7 +11,7 @@ from ..console import message, table
 from ..errors import InputError, StgcmaError
 from ..strict_json import strict_json
 from .options import (
-    OUT_OPTION,
+    OUT_FOLDER_OPTION,
     AudioStream,
     CheckpointFolder,
     CheckpointPreset,
@@ -41,7 +41,7 @@ def predict(
     question: Annotated[
         list[str] | None, typer.Option(help="A question for AVQA runs; may be repeated.", metavar="TEXT")
     ] = None,
-    out: Annotated[Path, OUT_OPTION] = Path("predictions"),
+    out: Annotated[Path, OUT_FOLDER_OPTION] = Path("predictions"),
     model: CheckpointFolder = None,
     preset: CheckpointPreset = None,
     shards: OtherShards = None,

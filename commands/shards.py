@@ -11,7 +11,7 @@ from ..console import progress, table
 from ..errors import StgcmaError
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import OUT_OPTION, Json, Out
+from .options import OUT_FOLDER_OPTION, Json, Out
 
 if TYPE_CHECKING:
     from ..shards.statistics import Statistics
@@ -86,7 +86,7 @@ def shards_stats(
 def shards_show(
     out: Out,
     key: Annotated[str, typer.Argument(help="The clip's key.", metavar="KEY")],
-    folder: Annotated[Path | None, OUT_OPTION] = None,
+    folder: Annotated[Path | None, OUT_FOLDER_OPTION] = None,
     json_: Json = False,
 ) -> None:
     """Show one clip: its description, members and labels.

@@ -8,11 +8,13 @@ import pytest
 from stgcma import cli
 from stgcma.commands.options import read_share
 from stgcma.errors import InputError
+from stgcma.preprocess.collections import ave
+from stgcma.preprocess.collections.specification import FBANK_KINDS, FeatureSettings
 from typer.main import get_command
 
 COMMANDS = Path(cli.__file__).parent / "commands"
-# Of a new model or of a trained one; clips to synthesise or to show.
-TWO_MEANINGS = {"--weights", "--preset", "--clips"}
+# Of a new model or of a trained one; to synthesise or to show; evaluated or shown; a file or a folder.
+TWO_MEANINGS = {"--weights", "--preset", "--clips", "--split", "--out"}
 
 
 def declarations(path):
@@ -52,6 +54,14 @@ def test_what_several_commands_take_is_among_the_options():
         if option.startswith("--") and option not in ("--help", "--run-folder")
     )
     assert {option for option, count in taken.items() if count > 1} <= shared
+
+
+def test_the_help_names_every_kind_of_fbank():
+    (preprocess,) = (each for each in commands_below(get_command(cli.app)) if each.name == "preprocess")
+    (features,) = (each for each in preprocess.params if each.name == "features")
+    named = ", ".join(f"{kind.alias} ({name})" for name, kind in FBANK_KINDS.items())
+    assert features.help == f"Fbanks, comma-separated: {named}."
+    assert FeatureSettings(ave.SAMPLING, tuple(features.default.split(","))).fbanks == tuple(FBANK_KINDS)
 
 
 @pytest.mark.parametrize(("text", "share"), [("5%", 0.05), ("0.05", 0.05), ("0", 0.0), ("100%", 1.0)])
