@@ -1,7 +1,7 @@
-"""Takes guards out of a copy of the tree, one at a time, and names the quick tests that then fail.
+"""Remove guards from a copy of the tree, one at a time, and list the quick tests that then fail.
 
-`guards.toml` lists the guards; README.md beside it says how. Status 1 when one is missed by no test, or when
-the list no longer fits the tree.
+`guards.toml` lists the guards, and README.md describes it. Exit status 1 when no test fails without one of
+them, or when the list does not match the tree.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("guards.toml")
-MOST_SECONDS = 300.0  # a mutant that hangs is noticed as well
+MOST_SECONDS = 300.0  # a mutant that hangs counts as detected
 WHOLE_SECONDS = 3600.0  # for many tests at once
 _MARK = "STGCMA_MUTANTS_COPY"  # in the environment of every process that works on a copy
-_PASSED, _FAILED = 0, 1  # pytest's statuses; all others say that it could not do its work
+_PASSED, _FAILED = 0, 1  # exit statuses of pytest; all others mean that the tests did not run
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard, and how it is taken out.
+    """A guard, and its replacement.
 
     Attributes:
-        name: what it guards, as a short sentence.
+        name: the behaviour that it guards, as a short sentence.
         file: relative to the root.
-        text: whole lines or a part of one that stand in the file exactly once.
-        without: what stands there instead when the guard is gone.
-        tests: quick tests, as pytest takes them, of which at least one must then fail.
+        text: whole lines or a part of one, found in the file exactly once.
+        without: the text that replaces it.
+        tests: arguments of pytest; at least one of these quick tests must fail without the guard.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Guard:
     tests: tuple[str, ...]
 
     def removed(self, source: str) -> str:
-        """`source` without the guard. Raises ValueError unless its text is there exactly once."""
+        """Return `source` without the guard. Raises ValueError unless its text is found exactly once."""
         found = source.count(self.text)
         if found != 1:
             raise ValueError(f"{self.name}: its text is {found} times in {self.file}, must be once")
@@ -60,7 +60,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the tests: pytest's status (None: it hung), those that failed, what it said."""
+    """Result of the tests: exit status of pytest (None: it hung), failed tests, output and duration."""
 
     status: int | None
     failed: tuple[str, ...]
@@ -86,12 +86,12 @@ class Copy:
                 shutil.copy2(ROOT / name, self.tree / name)
 
     def environment(self) -> dict[str, str]:
-        """Of processes that are to see the copy."""
+        """Return the environment of processes that import the copy."""
         scratch = self.folder / "tmp"
         scratch.mkdir(exist_ok=True)
         own = {
             "PYTHONPATH": str(self.folder),
-            "PYTHONDONTWRITEBYTECODE": "1",  # two trees a second apart would look alike to cached bytecode
+            "PYTHONDONTWRITEBYTECODE": "1",  # cached bytecode cannot tell two changes within a second
             "TMPDIR": str(scratch),
             "OMP_NUM_THREADS": "1",
             _MARK: str(self.folder),
@@ -99,7 +99,7 @@ class Copy:
         return os.environ | own
 
     def check(self) -> None:
-        """Raises RuntimeError unless `stgcma` is this copy."""
+        """Raise RuntimeError unless `stgcma` is this copy."""
         code = "import stgcma; print(stgcma.__file__)"
         done = subprocess.run(
             [sys.executable, "-c", code], env=self.environment(), capture_output=True, text=True, check=True
@@ -108,7 +108,7 @@ class Copy:
             raise RuntimeError(f"stgcma is {done.stdout.strip()}, not the copy in {self.tree}")
 
     def test(self, tests: Iterable[str], most_seconds: float) -> Outcome:
-        """Runs the quick ones of `tests` on the copy as it is."""
+        """Run the quick ones of `tests` on the copy as it is."""
         command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-rfE", "-m", "not slow"]
         command += ["-p", "no:cacheprovider", "-p", "no:xdist", *tests]
         began = time.monotonic()
@@ -135,15 +135,15 @@ class Copy:
         return Outcome(status, tuple(_FAILURE.findall(output)), output, time.monotonic() - began)
 
     def _end_processes(self) -> None:
-        """Ends all that was started on this copy: without a guard, children may outlive their parents."""
+        """Kill all processes of this copy: without a guard, children may outlive their parents."""
         mark = f"{_MARK}={self.folder}".encode()
         for place in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it is gone, or another's
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user
                 if mark in (place / "environ").read_bytes().split(b"\0"):
                     os.kill(int(place.name), signal.SIGKILL)
 
     def test_without(self, guard: Guard, tests: Iterable[str], most_seconds: float) -> Outcome:
-        """Runs `tests` while `guard` is gone."""
+        """Run `tests` without `guard`."""
         path = self.tree / guard.file
         source = path.read_text(encoding="utf-8")
         try:
@@ -154,13 +154,13 @@ class Copy:
 
 
 def read_guards() -> list[Guard]:
-    """The list, in its order. Raises TypeError for an entry with other fields than a guard has."""
+    """Return the list in its order. Raises TypeError for an entry with other fields than a guard."""
     entries = tomllib.loads(LIST.read_text(encoding="utf-8"))["guard"]
     return [Guard(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
 
 
 def verdict(outcome: Outcome) -> str | None:
-    """What is wrong when a guard was taken out and the tests came to `outcome`; None when it was missed."""
+    """Return the complaint about the tests of a removed guard; None when one of them failed, as it must."""
     if outcome.status in (None, _FAILED):
         return None
     if outcome.status == _PASSED:
@@ -174,14 +174,14 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """Takes the guards out that are asked for. Returns the number to exit with."""
+    """Remove the selected guards. Returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only guards with one of these in name or file"
+        "words", nargs="*", metavar="WORD", help="only guards with one of these words in name or file"
     )
-    parser.add_argument("--workers", type=int, default=2, help="how many copies work at once (default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="number of copies used at once (default 2)")
     parser.add_argument("--all", action="store_true", help="run the whole quick suite without each guard")
     parser.add_argument("--timeout", type=float, help="seconds for one guard (default 300, with --all 3600)")
     parser.add_argument("--show", action="store_true", help="print pytest's output")
@@ -214,12 +214,12 @@ def _take_out(guards: list[Guard], copies: SimpleQueue[Copy], asked: argparse.Na
             copies.put(copy)
 
     with ThreadPoolExecutor(asked.workers) as threads:
-        # Tests that fail anyway would prove nothing.
+        # Tests that fail with all guards would prove nothing.
         named = sorted({test for guard in guards for test in guard.tests}) if not asked.all else ["tests"]
         parts = [named[first :: asked.workers] for first in range(min(asked.workers, len(named)))]
         for whole in threads.map(lambda part: on_a_copy(None, part), parts):
             if whole.status != _PASSED:
-                _say(f"{whole.output}\nthese do not pass with every guard in its place")
+                _say(f"{whole.output}\nthese tests fail with all guards in place")
                 return 1
         wrong = 0
         wanted = [("tests",) if asked.all else guard.tests for guard in guards]
@@ -232,7 +232,7 @@ def _take_out(guards: list[Guard], copies: SimpleQueue[Copy], asked: argparse.Na
                 _say(f"    {failed}")
             if asked.show:
                 _say(outcome.output)
-    _say(f"{len(guards) - wrong} of {len(guards)} guards are missed by a quick test when they are gone")
+    _say(f"{len(guards) - wrong} of {len(guards)} guards are covered by a quick test")
     return int(wrong > 0 or not guards)
 
 

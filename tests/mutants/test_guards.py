@@ -1,4 +1,4 @@
-"""The list of guards fits the tree; taking them out is `make mutants`."""
+"""The list of guards matches the tree; `make mutants` removes them."""
 
 import ast
 import importlib.util
