@@ -36,7 +36,7 @@ from training_step import make_inputs
 LAST = "checkpoints/last/adapters.safetensors"
 STATE = "checkpoints/state.pt"
 STEPS_A_CASE = 4
-_CASE_SECONDS = 60
+_CASE_SECONDS = 120
 _FORKS = threading.Lock()  # libraries with hooks around a fork do not expect two at once
 # What cuBLAS finds free on the card when it wants its handle and its workspace.
 _FREE_MEBIBYTES = (400, 150, 60, 30)

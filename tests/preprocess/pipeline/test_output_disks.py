@@ -11,20 +11,28 @@ import sys
 import pytest
 from stgcma.errors import InputError, StgcmaError
 
+from .conftest import STAND_IN
 from .stand_in import build, contents
 
 
-def test_a_full_disk_publishes_nothing_partial(finish, tmp_path, raw):
+def test_a_full_disk_publishes_nothing_partial(environment, tmp_path, raw):
     """The limit on a file's size stands for the disk's end: the first shard does not fit."""
     out = tmp_path / "out"
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
 
-    status, _, stderr = finish("run", out, raw, "--serial", preexec_fn=limit)
-    assert status == 1
+    done = subprocess.run(
+        [sys.executable, STAND_IN, "run", out, raw, "--serial"],
+        env=environment,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
     where = re.escape(str(out / "shards" / "train-000000.tar"))
-    assert re.search(f"stgcma: {where} cannot be written: File too large; allow larger files", stderr)
+    assert re.search(f"stgcma: {where} cannot be written: File too large; allow larger files", done.stderr)
     assert contents(out).keys() == {".progress", ".progress/plan.json", "shards"}
     build(out, raw)
     build(tmp_path / "whole", raw)
