@@ -6,11 +6,25 @@ import numpy as np
 import pytest
 import torch
 from stgcma.shards.schema import QUESTION_TYPES
-from stgcma.train.tasks.ave import SecondsMeter
+from stgcma.train.tasks.ave import AveResult, SecondsMeter
 from stgcma.train.tasks.avqa import AnswerMeter
 from stgcma.train.tasks.avs import MaskMeter, f_by_threshold
+from stgcma.train.tasks.meter import ScoreRow
 
 CLASSES = tuple("abcdefg")
+
+
+class AveWithSum(AveResult):
+    def rows(self):
+        return [*super().rows(), ScoreRow("mean over classes", 0.25, 4, "sum")]
+
+
+def test_only_classes_are_listed_by_class():
+    result = AveWithSum(("bell", "dog"), ((1, 1), (0, 2)))
+    assert result.rows()[-1].name == "mean over classes"
+    assert result.by_class() == {"bell": 0.5, "dog": 1.0}
+    assert result.metrics() == {"accuracy": 0.75, "accuracy/bell": 0.5, "accuracy/dog": 1.0}
+    assert AveWithSum.from_json(result.to_json()) == result
 
 
 def one_hot(labels):

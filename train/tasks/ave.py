@@ -53,7 +53,8 @@ class AveResult(TaskResult):
 
     def by_class(self) -> dict[str, float | None]:
         """Return the share of each class's seconds that are right; None for a class without seconds."""
-        return {row.name: row.share for row in self.rows()}
+        rows = enumerate(zip(self.classes, self.confusion, strict=True))
+        return {name: share(row[index], sum(row)) for index, (name, row) in rows}
 
     def metrics(self) -> dict[str, float | None]:
         listed = self.by_class() if len(self.classes) <= _MOST_CLASSES_LISTED else {}
@@ -61,8 +62,10 @@ class AveResult(TaskResult):
         return {"accuracy": accuracy} | {f"accuracy/{name}": value for name, value in listed.items()}
 
     def rows(self) -> list[ScoreRow]:
-        rows = enumerate(zip(self.classes, self.confusion, strict=True))
-        return [ScoreRow(name, share(row[index], sum(row)), sum(row)) for index, (name, row) in rows]
+        shares = self.by_class().items()
+        return [
+            ScoreRow(name, value, count) for (name, value), count in zip(shares, self.seconds, strict=True)
+        ]
 
     def confusion_matrix(self) -> ConfusionMatrix:
         return ConfusionMatrix(self.classes, self.confusion)
