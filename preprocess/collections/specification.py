@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from ...errors import InputError
 from ...shards.published import Published
 from ...shards.schema import SPLITS, canonical_json
+from ..media.reasons import REASONS
 
 FRAME_PIXELS = 224
 JPEG_QUALITY = 95
@@ -119,7 +120,10 @@ class ClipSpecification:
         pictures: the frames as picture files, for a clip that is shipped without a video.
         sound: the sound file of such a clip, if any.
         annotated_seconds: length of the annotated span; 0 when that is the whole clip.
-        problem: (reason code, message) for a clip that cannot be made, known from the annotations.
+        problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a
+            key of `REASONS` (`preprocess/media/reasons.py`).
+
+    Raises ValueError for an unknown split, and for a `problem` that is not such a pair.
     """
 
     key: str
@@ -138,6 +142,19 @@ class ClipSpecification:
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split of {self.key} is {self.split!r}, must be one of {', '.join(SPLITS)}")
+        problem: Any = self.problem
+        if problem is None:
+            return
+        if (
+            not isinstance(problem, tuple)
+            or len(problem) != 2
+            or not all(isinstance(p, str) for p in problem)
+        ):
+            raise ValueError(f"problem of {self.key} is {problem!r}, must be (reason, message)")
+        if problem[0] not in REASONS:
+            raise ValueError(
+                f"problem of {self.key} has the reason {problem[0]!r}, must be one of {', '.join(REASONS)}"
+            )
 
     def to_json(self) -> list[Any]:
         """Return everything that decides the clip's sample; members by their hash."""

@@ -7,6 +7,8 @@ from stgcma.preprocess.collections import avs_s4, folder, music_avqa
 from stgcma.preprocess.collections.names import check_twins, class_name, looks_like_split, split_of
 from stgcma.preprocess.collections.paths import VIDEO_SUFFIXES
 from stgcma.preprocess.collections.preflight import inspect
+from stgcma.preprocess.collections.specification import ClipSpecification
+from stgcma.preprocess.media.reasons import REASONS
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
 
@@ -222,3 +224,19 @@ def test_classes_that_all_hold_the_same_folders_may_be_splits(clips):
     assert finding.startswith("each of the 2 classes holds the same folders, 'cat', 'dog': if these are the")
     (raw / "fold2/1.mp4").touch()
     assert folder.read(raw).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("unreadable", r"must be \(reason, message\)"),
+        (("unreadable",), r"must be \(reason, message\)"),
+        (("unreadable", None), r"must be \(reason, message\)"),
+        (("broken", "its label is empty"), "the reason 'broken', must be one of missing, empty"),
+    ],
+)
+def test_a_problem_is_a_known_reason_and_a_message(problem, message):
+    with pytest.raises(ValueError, match=message):
+        ClipSpecification("a", "train", "clips/a.mp4", problem=problem)
+    for reason in REASONS:
+        ClipSpecification("a", "train", "clips/a.mp4", problem=(reason, "its label is empty"))
