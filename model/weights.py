@@ -20,6 +20,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..errors import InputError, StgcmaError
@@ -105,7 +106,7 @@ def draw_backbone(model: STGCMA) -> None:
 def _load_published(model: STGCMA, weights: str | Path) -> None:
     record = model.config.backbone
     if str(weights) == "timm":
-        tensors = _timm_tensors(record)
+        tensors = _timm_tensors(model)
         source = {"kind": "timm", "weights": "timm", "timm_name": record.timm_name}
     else:
         path = Path(weights).absolute()
@@ -118,7 +119,8 @@ def _load_published(model: STGCMA, weights: str | Path) -> None:
     model.backbone_source = source
 
 
-def _timm_tensors(record: BackboneConfig) -> dict[str, Tensor]:
+def _timm_tensors(model: STGCMA) -> dict[str, Tensor]:
+    record = model.config.backbone
     if record.timm_name is None:
         raise InputError("weights: 'timm', but this architecture has no published weights; expected a file")
     try:
@@ -130,7 +132,19 @@ def _timm_tensors(record: BackboneConfig) -> dict[str, Tensor]:
             f"weights 'timm': {record.timm_name} is not to be had ({reason}); "
             "give the file as model.weights, or null for random ones"
         ) from error
+    # Parameters have the same names and shapes with any activation.
+    expected, built = _activations(published), _activations(model.encoder.backbone)
+    if expected != built:
+        raise InputError(
+            f"weights 'timm': {record.timm_name} is built with {expected}, the backbone with {built}; "
+            "change model.activation or model.timm_name"
+        )
     return dict(published.named_parameters())
+
+
+def _activations(network: nn.Module) -> str:
+    """Return the names of the activations of a network's MLPs."""
+    return ", ".join(sorted({type(m.act).__name__ for m in network.modules() if isinstance(m, Mlp)}))
 
 
 @contextmanager

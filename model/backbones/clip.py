@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..adapters.base import Attended, FrozenBlock
+from ..checks import check_choice
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
 from ..records import BackboneConfig, Family
@@ -49,7 +50,10 @@ _TRUNK_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig(BackboneConfig):
-    """A CLIP image tower: one stage."""
+    """A CLIP image tower: one stage.
+
+    `activation` is that of the MLPs: `quick_gelu` of OpenAI's weights, or `gelu`, as most of timm's others.
+    """
 
     family = "clip"
     stages = 1
@@ -57,10 +61,15 @@ class ClipConfig(BackboneConfig):
 
     audio_shape: tuple[int, int] = (102, 128)
     audio_stem: str = "sum"
+    activation: str = "quick_gelu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("activation", self.activation, ("quick_gelu", "gelu"))
 
 
-def clip_backbone(record: BackboneConfig, *, device: str) -> Any:
-    """Build OpenAI's CLIP image tower as timm has it, without the projection, on `device`."""
+def clip_backbone(record: Any, *, device: str) -> Any:
+    """Build timm's CLIP image tower of a record, without the projection, on `device`."""
     backbone = VisionTransformer(
         img_size=record.image_size,
         patch_size=record.patch,
@@ -70,7 +79,7 @@ def clip_backbone(record: BackboneConfig, *, device: str) -> Any:
         num_classes=0,
         pre_norm=True,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),
-        act_layer="quick_gelu",
+        act_layer=record.activation,
         drop_path_rate=record.drop_path,
         weight_init="skip",
         device=device,

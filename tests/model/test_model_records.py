@@ -165,3 +165,12 @@ def test_a_sibling_adapter_needs_no_code_of_a_family(helpers, monkeypatch, famil
     changed = model.encoder(inputs).pooled
     torch.testing.assert_close(changed["audio"], before["audio"])
     assert not torch.allclose(changed["video"].flatten(0, 1), video)
+
+
+def test_clip_without_an_activation_has_that_of_its_first_weights(helpers):
+    fields = ModelConfig.from_dict(helpers.clip_fields()).to_dict()
+    assert fields["backbone"].pop("activation") == "quick_gelu"
+    config = ModelConfig.from_dict(fields)
+    assert type(build_from_config(config).encoder.backbone.blocks[0].mlp.act).__name__ == "QuickGELU"
+    with pytest.raises(InputError, match="activation: 'relu'"):
+        config.replace(activation="relu")

@@ -272,6 +272,19 @@ def test_timm_weights_by_name(helpers, monkeypatch, tmp_path):
         build_from_config(config.replace(timm_name=None), weights="timm")
 
 
+def test_timm_weights_for_another_activation_are_refused(helpers, monkeypatch):
+    config, _ = published(helpers, "clip_fields", timm_name="clip_of_this_test")
+    with_gelu = config.replace(activation="gelu")
+    backbone = build_from_config(with_gelu, weights="random").encoder.backbone
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: backbone)
+    build_from_config(with_gelu, weights="timm")
+    with pytest.raises(
+        InputError,
+        match="clip_of_this_test is built with GELU, the backbone with QuickGELU; change",
+    ):
+        build_from_config(config, weights="timm")
+
+
 def test_random_weights_for_a_published_backbone_are_said():
     small = {"width": 16, "heads": (2,), "depths": (1,)}
     with pytest.warns(
