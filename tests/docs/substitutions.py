@@ -28,7 +28,10 @@ PRESETS = {
     "avqa-": ("avqa-demo", SMALL["avqa"]),
 }
 # Appended to what trains, so that they win over what a page sets.
-SETTINGS = ("optim.epochs=1", "optim.warmup_epochs=0", "data.workers=0")
+SETTINGS = ("data.workers=0",)
+# Appended too, unless the page itself trains for one epoch: then its settings must fit together.
+ONE_EPOCH = "optim.epochs=1"
+SHORT = (ONE_EPOCH, "optim.warmup_epochs=0")
 TRAINING = ("train", "run", "ablate")
 # Option to the value that it gets instead.
 VALUES = {"--workers": "1", "--weights": "random", "--clips": "10", "--seeds": "2", "--nproc-per-node": "2"}
@@ -47,5 +50,6 @@ def substituted(words: list[str]) -> list[str]:
         place = words.index("--preset") + 1
         prefix = next(prefix for prefix in PRESETS if words[place].startswith(prefix))
         words[place], small = PRESETS[prefix]
-        words += [part for setting in (*small, *SETTINGS) for part in ("--set", setting)]
+        short = () if ONE_EPOCH in words else SHORT
+        words += [part for setting in (*small, *SETTINGS, *short) for part in ("--set", setting)]
     return words
