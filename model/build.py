@@ -19,8 +19,8 @@ def build_model(preset: str, weights: str | Path | None = None, **overrides: Any
         preset: a name of `PRESET_NAMES`.
         weights: the frozen backbone's weights. `"timm"` takes timm's published ones by name from the cache or
             the hub; a path names a local file: OpenAI's CLIP `.pt`, Microsoft's Swin `.pth`, or timm's
-            weights as `.pth` or `.safetensors`; `"random"` draws them from `backbone_seed`. None draws them
-            too, and warns where the preset has published weights.
+            weights as `.pth` or `.safetensors`; `"random"` draws them from `backbone_seed`. None is
+            like `"random"`, with a warning if the preset has published weights.
         overrides: options of `ModelConfig.options`, such as `modality=`, `frames=`, `classes=`,
             `adapter_ratio=`, or `backbone=` with the name of another backbone.
 

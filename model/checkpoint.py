@@ -105,7 +105,8 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
         path: a checkpoint folder, its `adapters.safetensors`, or a run folder (its `checkpoints/best`, else
             `checkpoints/last`).
         weights: source of the backbone's weights, as in `build_model`. Needed for a backbone that was read
-            from a file, unless it is beside the checkpoint under its name, or at the path in the run folder.
+            from a file, unless that file is in the checkpoint's folder, or at the path that the run folder
+            records.
 
     Raises:
         InputError: something is missing or damaged, or the backbone is not the one that was trained on.

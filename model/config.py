@@ -84,7 +84,7 @@ class ModelConfig:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The inputs the model takes, in the order their tokens lie in memory."""
+        """The inputs of the model, in the order of their tokens."""
         return (self.modality,) if self.modality in ("video", "audio") else ("video", "audio")
 
     @property

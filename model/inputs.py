@@ -33,8 +33,8 @@ def prepare_inputs(
         question: the question's words as in a shard's `qa.json` (AVQA).
 
     Returns:
-        Of what is given, `video` `[1, T, 3, 224, 224]` and `audio` `[1, T, F, M]` float32, normalised, and
-        `question` `[1, 14]` int64. Several clips are joined with `torch.cat`. Call `model(**inputs)`.
+        The tensors of the given inputs: `video` `[1, T, 3, 224, 224]` and `audio` `[1, T, F, M]` are float32,
+        normalised; `question` `[1, 14]` is int64. Several clips are joined with `torch.cat`. Call `model(**inputs)`.
 
     Raises:
         InputError: something is given that the model does not take or of another shape, or the model does

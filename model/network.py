@@ -86,7 +86,7 @@ class STGCMA(nn.Module):
         return {name: p for name, p in self.named_parameters() if not p.requires_grad}
 
     def backbone_tensors(self) -> dict[str, Tensor]:
-        """Return the frozen weights that nothing else determines.
+        """Return the frozen weights that cannot be computed from other ones.
 
         The audio parts are derived from the backbone, unless they were imported with a checkpoint.
         """

@@ -66,8 +66,8 @@ def predict(
         shards: for such a checkpoint, shards with its classes or vocabulary and its sampling.
         weights: the path of the backbone's weights, if not the one that the checkpoint records.
 
-    Raises InputError for a run that cannot be used, for questions that it does not take or has no known word
-    of, and when there is no video; StgcmaError when `out` cannot be written.
+    Raises InputError for a run that cannot be used, for questions to a model that reads none, for a question
+    without any known word, and when there is no video; StgcmaError when `out` cannot be written.
     """
     ffmpeg_executable()  # fails before any work is done
     check_choice(audio_stream)

@@ -58,7 +58,7 @@ class ScoredSeeds(ScoredRuns):
 
     Attributes:
         mean: of the scores.
-        std: standard deviation of the sample; None of one run.
+        std: sample standard deviation; None for a single run.
     """
 
     mean: float

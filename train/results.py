@@ -93,7 +93,7 @@ class EvaluationResult:
         return [*parts, *compared, ScoreRow(self.score_name, score, self.clips, kind="score")]
 
     def compared_with(self, stored: EvaluationResult) -> EvaluationResult:
-        """Return this result with `stored`, an earlier one; any score meets a stored one of nothing."""
+        """Return this result with `stored`, an earlier one; every score meets a stored NaN."""
         met = math.isnan(stored.score) or self.score >= stored.score - TOLERANCE
         return replace(self, stored=StoredScore(stored.score, stored.machine, met))
 

@@ -37,7 +37,7 @@ def import_reference(
     Args:
         file: the release's `.pth`, with or without the prefix `module.`.
         out: a checkpoint folder; made where it does not exist.
-        heads: CLIP's attention heads, which no shape tells; width / 64 by default.
+        heads: CLIP's attention heads, a number that the file does not contain; width / 64 by default.
         modality: `av` or `av-nofusion`, which names and shapes do not tell apart either; `av` by default.
             `video` or `audio` for a model of one modality that has no adapter to tell which.
         audio_shape: `(F, M)` of CLIP's audio segments, where they are neither 102 × 128 nor 128 mel bins.

@@ -59,7 +59,7 @@ class Task(ABC):
         score_name: one word; the key of the score in results.
         result_type: the results of the task's meter.
         demo: settings of `stgcma demo`.
-        several_questions: clips come with several questions, of which a training step may use one a clip.
+        several_questions: a clip has several questions; a training step may use only one of them.
         needs_negatives: training needs frames of other clips besides those of the clip.
         outputs_per_second: the model has an output for every second of a clip, not one for the whole clip.
     """
@@ -131,7 +131,7 @@ class Task(ABC):
         )
 
     def clip_score(self, outputs: Tensors, targets: Tensors) -> float:
-        """Return the task's score of a batch of one clip; 0 where nothing of it counts."""
+        """Return the task's score of a batch of one clip; 0 if nothing in it was counted."""
         meter = self.meter()
         meter.update(outputs, targets)
         score = meter.score()
