@@ -34,7 +34,8 @@ def prepare_inputs(
 
     Returns:
         The tensors of the given inputs: `video` `[1, T, 3, 224, 224]` and `audio` `[1, T, F, M]` are float32,
-        normalised; `question` `[1, 14]` is int64. Several clips are joined with `torch.cat`. Call `model(**inputs)`.
+        normalised; `question` `[1, 14]` is int64. Several clips are joined with `torch.cat`. Call
+        `model(**inputs)`.
 
     Raises:
         InputError: something is given that the model does not take or of another shape, or the model does
