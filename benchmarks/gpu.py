@@ -36,7 +36,7 @@ def main() -> None:
     """Runs the parts, or publishes their results."""
     options = _options()
     if options.publish is not None:
-        from gpu_page import publish
+        from gpu_publish import publish
 
         publish(options.publish, ROOT / "docs")
         return

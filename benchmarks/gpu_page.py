@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 PARTS = {
@@ -17,27 +14,6 @@ PARTS = {
     "where": "Costliest kernels and operators",
 }
 Rows = list[dict[str, Any]]
-
-
-def publish(results: Path, docs: Path) -> None:
-    """Puts the result files of a run of gpu.py into docs/benchmarks.json and writes the page again.
-
-    Ends the program when they are of a dry run: nothing of it may be published.
-    """
-    from page import page
-
-    machine = json.loads((results / "machine.json").read_text())
-    if machine["device"] != "cuda" or machine["tiny"]:
-        sys.exit(f"{results} holds a dry run (device {machine['device']}, tiny {machine['tiny']})")
-    file = docs / "benchmarks.json"
-    content = json.loads(file.read_text())
-    parts = {part: results / f"{part}.json" for part in PARTS}
-    content["gpu"] = {
-        "machine": machine,
-        "parts": {part: json.loads(path.read_text()) for part, path in parts.items() if path.is_file()},
-    }
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    (docs / "benchmarks.md").write_text(page(content))
 
 
 def section(gpu: dict[str, Any] | None) -> Iterator[str]:

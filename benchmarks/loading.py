@@ -24,10 +24,11 @@ from stgcma.model.records import IMAGENET_MEAN, IMAGENET_STD
 from stgcma.preprocess import Options, preprocess
 from stgcma.shards.manifest import read_manifest
 from stgcma.train.batch import batches
-from stgcma.train.config import DataConfig, load_preset
+from stgcma.train.config import load_preset
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.loading import open_clips, training_batches
 from stgcma.train.order import Item, MicroBatches
+from stgcma.train.sections import DataConfig
 
 PRESETS = {"clip": "ave-clip-b16-base", "swin": "ave-swin-b-base"}
 BASELINE = "the releases' way: JPEGs and wav, fbanks on the fly"

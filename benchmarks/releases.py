@@ -22,7 +22,7 @@ from PIL import Image
 from stgcma.model.records import IMAGENET_MEAN, IMAGENET_STD
 from stgcma.preprocess.collections.specification import FBANK_ALIASES, FBANK_KINDS, FbankKind
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
-from stgcma.train.config import DataConfig
+from stgcma.train.sections import DataConfig
 from torch import Tensor
 
 FPS, STEPS, RATE_HZ = 8, 10, 16000

@@ -63,9 +63,9 @@ def _members(number: int) -> dict[str, bytes]:
 def _load(shards: str, began: float) -> dict[str, float]:
     from stgcma.model import preset_config
     from stgcma.train.batch import batches, make_loader
-    from stgcma.train.config import DataConfig
     from stgcma.train.data import ClipDataset, open_task
     from stgcma.train.order import EpochOrder
+    from stgcma.train.sections import DataConfig
 
     imported, libraries = time.monotonic(), resident_bytes("VmRSS")
     dataset = ClipDataset(shards, "train", open_task(shards), DataConfig(), preset_config("ave-demo"), seed=0)

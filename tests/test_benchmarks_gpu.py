@@ -81,6 +81,7 @@ def test_a_dry_run_runs_every_part_and_finds_all_right(dry_run):
 @pytest.mark.usefixtures("benchmarks")
 def test_the_page_shows_every_part_and_a_dry_run_is_not_published(dry_run, tmp_path):
     import gpu_page
+    import gpu_publish
 
     machine = json.loads((dry_run / "machine.json").read_text())
     content = {"machine": machine | {"card": {"name": "A Card", "driver_version": "1.2.3"}}}
@@ -92,13 +93,13 @@ def test_the_page_shows_every_part_and_a_dry_run_is_not_published(dry_run, tmp_p
     assert "out of memory, cuBLAS: unmeasured, needs a GPU." in page
     assert "| ave_clip_fusion, bf16 |" in page
     with pytest.raises(SystemExit, match="holds a dry run"):
-        gpu_page.publish(dry_run, tmp_path)
+        gpu_publish.publish(dry_run, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("benchmarks")
 def test_a_published_run_stands_beside_the_cpus_figures(tmp_path):
-    import gpu_page
+    import gpu_publish
     import page
 
     docs = BENCHMARKS.parent / "docs"
@@ -114,7 +115,7 @@ def test_a_published_run_stands_beside_the_cpus_figures(tmp_path):
     rows = [{"name": "x, fp32", "ok": False, "output_difference": 0.5, "output_tolerance": 1e-4}]
     rows.append({"name": "x, bf16", "ok": False, "failed": "RuntimeError: no"})
     (out / "right.json").write_text(json.dumps({"part": "right", "rows": rows, "why": "cut off after 50 s"}))
-    gpu_page.publish(out, published)
+    gpu_publish.publish(out, published)
     content = json.loads((published / "benchmarks.json").read_text())
     assert {key: value for key, value in content.items() if key != "gpu"} == {
         key: value for key, value in before.items() if key != "gpu"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..model.inputs import normalise_frames
 from ..model.records import BackboneConfig
-from .config import DataConfig
+from .sections import DataConfig
 
 
 @contextmanager

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..errors import StgcmaError
 from ..model.noise import BatchSlice
 from .order import Item
 from .tasks.base import Task, Tensors
 from .workers import Packed, enter_worker, possible_workers, to_send
-
-if TYPE_CHECKING:
-    from .data import ClipDataset
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,12 @@ class ClipTensors:
     item: Item
 
 
+class TaskDataset(Dataset[Any]):
+    """Clips of a task by item of an order, each a `ClipTensors` or an `UnreadableClip`."""
+
+    task: Task
+
+
 class Collate:
     """Collate clips into a batch; picklable for the loader's workers."""
 
@@ -128,7 +131,7 @@ class Collate:
         )
 
 
-def make_loader(dataset: ClipDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:
+def make_loader(dataset: TaskDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:
     """Return a loader of the batches in `order`; iterate over it with `batches`.
 
     It has fewer than `workers` processes when shared memory is too small for them.

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import difflib
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from ..errors import InputError
 from ..model import PRESET_NAMES, preset_config
 from .preset_files import preset_names, read_preset
+from .sections import DataConfig, LossConfig, OptimConfig, Section, TrainConfig
 from .tasks import TASKS
 
 # The modality of every architecture preset.
 _OF_EVERY_PRESET = "av"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _range(value: tuple[float, float]) -> tuple[float, float]:
-    low, high = value
-    if not 0 < low <= high:
-        raise ValueError("a range is two numbers above 0, the smaller one first")
-    return value
-
-
-def _share_range(value: tuple[float, float]) -> tuple[float, float]:
-    if _range(value)[1] > 1:
-        raise ValueError("shares are at most 1")
-    return value
 
 
 def _known_task(value: str) -> str:
@@ -41,90 +25,7 @@ def _known_task(value: str) -> str:
     return value
 
 
-# timm's names of RandAugment's settings, e.g. magnitude 7 in 4 layers.
-_RAND_AUGMENT = r"^rand(-((m|mmax|n|inc)\d+|(mstd|p)\d+(\.\d+)?))+$"
-
-
-class DataConfig(_Section):
-    """Reading of clips. Fbanks are normalised as `(x − mean) / (2·std)`."""
-
-    # None: as measured on the training clips, from dataset.json.
-    fbank_mean: float | None = None
-    fbank_std: float | None = Field(default=None, gt=0)
-    workers: int = Field(default=1, ge=0)
-    # RandAugment, random crop, flip and erasing, one draw a clip. Moves pixels that masks and questions
-    # ("left of") refer to.
-    augment: bool = False
-    # The settings of RandAugment, as timm writes them.
-    rand_augment: str = Field(default="rand-m7-n4-mstd0.5-inc1", pattern=_RAND_AUGMENT)
-    # The random crop's share of the frame's area, and its aspect (width / height).
-    crop_scale: Annotated[tuple[float, float], AfterValidator(_share_range)] = (0.08, 1.0)
-    crop_aspect: Annotated[tuple[float, float], AfterValidator(_range)] = (3 / 4, 4 / 3)
-    # How often frames are mirrored, and how often a random rectangle of them is erased.
-    flip: float = Field(default=0.5, ge=0, le=1)
-    erasing: float = Field(default=0.25, ge=0, le=1)
-    # How often a training clip's sound is mixed with another's.
-    mixup: float = Field(default=0.0, ge=0, le=1)
-    # The share of a mixture is drawn from Beta(mixup_beta, mixup_beta).
-    mixup_beta: float = Field(default=10.0, gt=0)
-    # AVQA: a step's clips come with `one` question each, or with `all` of theirs.
-    questions: Literal["one", "all"] = "one"
-    # AVQA: every negative frame is one of another clip (`frames`), or they are those of one (`clip`).
-    negatives: Literal["frames", "clip"] = "frames"
-    # `indexed`: clips in any order; `streamed`: shard after shard, for shards larger than a local disk.
-    read: Literal["indexed", "streamed"] = "indexed"
-    # Streamed: clips among which each loader process shuffles.
-    shuffle_buffer: int = Field(default=100, ge=1)
-    # Compare every clip with the manifest's hash when a process first reads it; streamed, at every read.
-    verify: bool = True
-    # Folder for shards behind a URL; None: the user's cache folder.
-    cache: str | None = None
-
-
-class OptimConfig(_Section):
-    """Adam with two learning rates, warm-up and cosine (paper, Table 9)."""
-
-    adapter_lr: float = Field(gt=0)
-    task_lr: float = Field(gt=0)
-    minimal_lr: float = Field(ge=0)
-    # Clips of a step, of all processes and all `train.accumulate` parts together.
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(default=20, ge=1)
-    warmup_epochs: int = Field(default=2, ge=0)
-    betas: tuple[float, float] = (0.95, 0.999)
-    weight_decay: float = Field(default=5e-7, ge=0)
-
-
-class LossConfig(_Section):
-    """Options of the losses."""
-
-    # AVS: soft Jaccard, binary cross-entropy, or their sum.
-    mask: Literal["iou", "bce", "iou+bce"] = "iou+bce"
-    # AVQA: the weight of the match loss, which tells a clip's own frames from another's.
-    match: float = Field(default=0.5, ge=0)
-
-
-class TrainConfig(_Section):
-    """Settings of the training loop."""
-
-    seed: int = Field(default=0, ge=0)
-    select_on: Literal["val", "test"] = "val"
-    # Recompute activations in the backward pass: the same numbers, less memory, more time.
-    checkpointing: bool = False
-    # Number format of the activations; weights and optimiser stay fp32.
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    # Work off a step's clips in this many parts, to need less memory: the same gradient but for AVS, whose
-    # batch normalisation sees a part at a time.
-    accumulate: int = Field(default=1, ge=1)
-    # Let matrix products and convolutions in fp32 round their factors to TF32 (10 bits), on GPUs that can.
-    tf32: bool = False
-    # torch.compile the model's forward and backward passes.
-    compile: bool = False
-    # Save the whole state every so many steps, and after every epoch.
-    save_every_steps: int = Field(default=500, ge=1)
-
-
-class RunConfig(_Section):
+class RunConfig(Section):
     """A run's whole configuration, as `config.yaml` in the run folder holds it.
 
     `model` holds the options of `ModelConfig` that differ from the architecture preset of the same name, and

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
@@ -20,10 +18,10 @@ from ..shards.reader import ClipReader, small_members, split_places
 from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
 from .augmentation import FrameAugmentation, mix_powers
-from .batch import ClipTensors, UnreadableClip
-from .config import DataConfig
+from .batch import ClipTensors, TaskDataset, UnreadableClip
 from .inputs import decode_frames, normalisation_of, normalise, read_fbank
 from .order import Item, item_rng
+from .sections import DataConfig
 from .tasks import task_of
 from .tasks.base import Task, Tensors
 
@@ -31,7 +29,7 @@ from .tasks.base import Task, Tensors
 _AUGMENT, _MIXUP, _NEGATIVE = range(3)
 
 
-class ClipDataset(Dataset[Any]):
+class ClipDataset(TaskDataset):
     """The clips of one split of a shard directory, each as `ClipTensors`.
 
     Args:

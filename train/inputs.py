@@ -13,7 +13,7 @@ from ..errors import InputError, StgcmaError
 from ..model.inputs import normalise_fbank
 from ..shards.members import frame_names, open_picture, read_energies
 from ..shards.schema import DatasetInfo
-from .config import DataConfig
+from .sections import DataConfig
 
 
 @dataclass(frozen=True)

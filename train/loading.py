@@ -12,10 +12,11 @@ from ..model import ModelConfig
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location
 from .batch import make_loader
-from .config import DataConfig, RunConfig
+from .config import RunConfig
 from .data import ClipDataset
 from .distributed import ProcessGroup
 from .order import EpochOrder, MicroBatches, ScoringOrder
+from .sections import DataConfig
 from .stream_plan import StreamOrder, Streams
 from .tasks.base import Task
 from .workers import possible_workers

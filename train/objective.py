@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..model import STGCMA
 from ..model.inputs import normalise_frames
-from .config import LossConfig
+from .sections import LossConfig
 from .tasks.base import Task, Tensors, Terms
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

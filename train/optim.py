@@ -7,7 +7,7 @@ import math
 import torch
 
 from ..model import STGCMA
-from .config import OptimConfig
+from .sections import OptimConfig
 
 
 def make_optimizer(model: STGCMA, optim: OptimConfig) -> torch.optim.Adam:

@@ -19,10 +19,10 @@ from stgcma.model.noise import BatchSlice
 from stgcma.model.records import IMAGENET_MEAN, IMAGENET_STD
 from stgcma.shards.members import open_frames
 from stgcma.train.batch import batches, make_loader
-from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.inputs import decode_frames
 from stgcma.train.order import ALL_QUESTIONS, EpochOrder, Item
+from stgcma.train.sections import DataConfig
 
 OPENED = []
 
@@ -366,7 +366,7 @@ def test_a_url_whose_shard_is_gone_is_named(url, tmp_path):
 UNFINISHED = """
 import sys
 from stgcma.model import preset_config
-from stgcma.train.config import DataConfig
+from stgcma.train.sections import DataConfig
 from stgcma.train.batch import make_loader
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import EpochOrder

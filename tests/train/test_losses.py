@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from stgcma.train.augmentation import mix_powers
-from stgcma.train.config import LossConfig
+from stgcma.train.sections import LossConfig
 from stgcma.train.tasks.ave import AveTask
 from stgcma.train.tasks.avqa import AvqaTask
 from stgcma.train.tasks.avs import AvsTask

@@ -22,11 +22,11 @@ from stgcma.shards.schema import Sample
 from stgcma.shards.writer import write_shard
 from stgcma.train import loading, streaming
 from stgcma.train.batch import batches
-from stgcma.train.config import DataConfig
 from stgcma.train.distributed import ProcessGroup
 from stgcma.train.loading import open_clips, scoring_batches, training_batches
 from stgcma.train.order import ALL_QUESTIONS, MicroBatches
 from stgcma.train.run import train
+from stgcma.train.sections import DataConfig
 from stgcma.train.stream_plan import ClipIndex, EpochPlan, StreamOrder, Streams
 from stgcma.train.tasks import task_of
 from stgcma.train.trainer import Trainer

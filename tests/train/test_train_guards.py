@@ -15,11 +15,11 @@ from stgcma.shards.manifest import read_dataset, write_dataset
 from stgcma.train import step as step_module
 from stgcma.train.augmentation import FrameAugmentation
 from stgcma.train.batch import make_loader
-from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.evaluation import evaluate
 from stgcma.train.order import EpochOrder
 from stgcma.train.run import train
+from stgcma.train.sections import DataConfig
 from stgcma.train.trainer import Trainer
 
 LAST = "checkpoints/last/adapters.safetensors"

@@ -10,9 +10,9 @@ from stgcma.errors import StgcmaError
 from stgcma.model import preset_config
 from stgcma.train import workers
 from stgcma.train.batch import Batch, batches, make_loader
-from stgcma.train.config import DataConfig
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import EpochOrder
+from stgcma.train.sections import DataConfig
 from stgcma.train.workers import Packed, free_shared_bytes, lost_workers_named, possible_workers, to_send
 
 KIB = 1024

@@ -16,8 +16,8 @@ from torch.nn import functional
 from ...errors import StgcmaError
 from ...shards.members import class_name, member, read_labels
 from ...shards.storage import Location
-from ..config import LossConfig
 from ..fields import field
+from ..sections import LossConfig
 from .base import Demo, Task, Terms, stack
 from .members import split_members
 from .meter import ConfusionMatrix, Meter, ScoreRow, TaskResult, Tensors, share

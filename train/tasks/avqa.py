@@ -17,9 +17,9 @@ from ...model.inputs import word_ids
 from ...shards.members import Question, member, read_questions
 from ...shards.schema import QUESTION_TYPES, DatasetInfo
 from ...shards.storage import Location
-from ..config import LossConfig
 from ..fields import field
 from ..order import ALL_QUESTIONS
+from ..sections import LossConfig
 from .base import Demo, Task, Terms
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors, share

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from ...shards.members import MASK_PIXELS, read_mask
 from ...shards.storage import Location
-from ..config import LossConfig
 from ..fields import field
+from ..sections import LossConfig
 from .base import Demo, Task, Terms, stack
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors, share

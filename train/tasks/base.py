@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...model import ModelConfig
 from ...shards.schema import DatasetInfo
 from ...shards.storage import Location
-from ..config import LossConfig
+from ..sections import LossConfig
 from .meter import Meter, TaskResult, Tensors
 
 __all__ = ["Demo", "Meter", "Task", "TaskResult", "Tensors", "Terms", "stack"]
