@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -35,10 +34,17 @@ class Registry(Generic[T]):
 
     def __init__(self, package: str, folder: Path, *, attribute: str, noun: str) -> None:
         self._package, self._folder, self._attribute, self._noun = package, folder, attribute, noun
+        # Not cached_property: a process that is forked while a thread holds its lock would wait for ever.
+        self._found: tuple[str, ...] | None = None
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of all entries, sorted."""
+        if self._found is None:
+            self._found = self._find()
+        return self._found
+
+    def _find(self) -> tuple[str, ...]:
         # In bytes: a file in another encoding must fail when it is loaded, not for every command.
         assigned = re.compile(rb"^%b(?::[^=\n]+)?[ \t]*=(?!=)" % self._attribute.encode(), re.MULTILINE)
         found = (path.stem for path in self._modules() if assigned.search(path.read_bytes()))

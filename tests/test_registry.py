@@ -1,6 +1,9 @@
 """Registries: entries are found by file, and loaded when asked for."""
 
+import os
 import sys
+import threading
+import time
 
 import pytest
 from stgcma.errors import InputError
@@ -101,3 +104,35 @@ def test_an_unknown_name_is_refused_with_a_hint(fruits, name, hint):
         fruits[name]
     assert f"fruit {name!r} is not known; " in str(error.value)
     assert hint in str(error.value)
+
+
+def test_a_fork_while_names_are_looked_up_does_not_hang_the_child(fruits, monkeypatch):
+    looking, forked = threading.Event(), threading.Event()
+    modules = fruits._modules
+
+    def slow():
+        if threading.current_thread() is not threading.main_thread():
+            looking.set()
+            forked.wait(20)
+        return modules()
+
+    monkeypatch.setattr(fruits, "_modules", slow)
+    thread = threading.Thread(target=lambda: fruits.names)
+    thread.start()
+    assert looking.wait(20)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if fruits.names == ("apple", "sour-cherry") else 1)
+    try:
+        deadline = time.monotonic() + 20
+        done, status = os.waitpid(child, os.WNOHANG)
+        while not done and time.monotonic() < deadline:
+            time.sleep(0.01)
+            done, status = os.waitpid(child, os.WNOHANG)
+        if not done:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    finally:
+        forked.set()
+        thread.join()
+    assert (done, status) == (child, 0)
