@@ -57,7 +57,7 @@ def run(setting: Setting, report: Report) -> None:
         folder = Path(scratch)
         # A process of its own makes them as well: nothing of torch may have run before the forks.
         _in_child(lambda: str(make_shards(folder / "shards", train=8, others=1)))
-        # Before the threads: a process that is forked while a thread imports a module may wait for it forever.
+        # Before the threads: a process forked while a thread imports a module may wait for it for ever.
         for preset in TINY_PRESETS:
             load_preset(preset)
         lock = threading.Lock()
