@@ -11,8 +11,9 @@ collections. Their `names` are available without loading a decoder.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from .collections import COLLECTIONS, published
@@ -46,8 +47,4 @@ __all__ = [
     "synthesize",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+__getattr__, __dir__ = lazy_exports(__name__, _MODULES)

@@ -17,8 +17,9 @@ Locations are paths or fsspec URLs. Members of a clip are bytes by suffix (`fram
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from .manifest import read_dataset, read_manifest, read_quarantine
@@ -84,8 +85,4 @@ __all__ = [
     "verify",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+__getattr__, __dir__ = lazy_exports(__name__, _MODULES)
