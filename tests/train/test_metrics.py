@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from stgcma.shards.schema import QUESTION_TYPES
+from stgcma.train.metrics.binary_masks import f_by_threshold
 from stgcma.train.tasks.ave import AveResult, SecondsMeter
 from stgcma.train.tasks.avqa import AnswerMeter
-from stgcma.train.tasks.avs import MaskMeter, f_by_threshold
+from stgcma.train.tasks.avs import MaskMeter
 from stgcma.train.tasks.meter import ScoreRow
 
 CLASSES = tuple("abcdefg")

@@ -14,13 +14,12 @@ from torch.nn import functional
 from ...shards.members import MASK_PIXELS, read_mask
 from ...shards.storage import Location
 from ..fields import field
+from ..metrics.binary_masks import THRESHOLDS, f_by_threshold, frame_iou
 from ..sections import LossConfig
 from .base import Demo, Task, Terms, stack
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors, share
 
-THRESHOLDS = 255
-BETA_SQUARED = 0.3
 # Soft Jaccard of an empty mask and a nearly empty prediction: one pixel keeps it from 0 / 0.
 _SMOOTHING_PIXELS = 1.0
 # Training masks among which the baseline's threshold is chosen; all would take gigabytes.
@@ -166,36 +165,6 @@ def soft_jaccard(predicted: Tensor, masks: Tensor) -> Tensor:
     both = (predicted * masks).sum((1, 2))
     either = (predicted + masks).sum((1, 2)) - both
     return (both + _SMOOTHING_PIXELS) / (either + _SMOOTHING_PIXELS)
-
-
-def frame_iou(predicted: Tensor, masks: Tensor) -> Tensor:
-    """Return the IoU of every frame: bool `[N, H, W]`, twice → float64 `[N]`.
-
-    A frame without an object scores the share of its pixels that are predicted empty, as in AVSBench.
-    """
-    both = (predicted & masks).sum((1, 2)).double()
-    either = (predicted | masks).sum((1, 2)).double()
-    kept_empty = (~predicted).double().mean((1, 2))
-    return torch.where(masks.flatten(1).any(1), both / either.clamp(min=1), kept_empty)
-
-
-def f_by_threshold(predicted: Tensor, masks: Tensor) -> Tensor:
-    """Return F (β² = 0.3) of every frame at 255 thresholds from 0 to 1: `[N, H, W]` → float64 `[N, 255]`.
-
-    A pixel is predicted when its value is at least the threshold. Where no pixel is right, F is 0.
-    """
-    thresholds = torch.linspace(0, 1 - 1e-10, THRESHOLDS)
-    passed = torch.bucketize(predicted.flatten(1), thresholds, right=True)
-    true = masks.flatten(1)
-    scores = []
-    for frame, mask in zip(passed, true, strict=True):
-        # Pixels that pass exactly k thresholds; their sums from above are the pixels that pass threshold i.
-        chosen = torch.bincount(frame, minlength=THRESHOLDS + 1).flip(0).cumsum(0).flip(0)[1:].double()
-        right = torch.bincount(frame[mask], minlength=THRESHOLDS + 1).flip(0).cumsum(0).flip(0)[1:].double()
-        precision, recall = right / chosen.clamp(min=1), right / mask.sum().clamp(min=1)
-        total = (BETA_SQUARED * precision + recall).clamp(min=torch.finfo(torch.float64).tiny)
-        scores.append((1 + BETA_SQUARED) * precision * recall / total)
-    return torch.stack(scores) if scores else torch.zeros(0, THRESHOLDS, dtype=torch.float64)
 
 
 class MaskMeter(Meter):
