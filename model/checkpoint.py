@@ -156,8 +156,8 @@ def _find_backbone(adapters: Path, source: dict[str, Any]) -> str | Path | None:
         return None
     raise InputError(
         f"{candidates[0]}: no such file; the checkpoint {adapters.parent} "
-        f"{'keeps its backbone there' if kept else 'was trained on it'}; --weights, or weights= in Python, "
-        "says where it is now"
+        f"{'keeps its backbone there' if kept else 'was trained on it'}; "
+        "give its place with the option weights"
     )
 
 

@@ -107,7 +107,7 @@ def evaluate(
 
 def _shards_of(trained: Trained) -> Location:
     if trained.run is None:
-        raise InputError(f"{trained.path} is a checkpoint: name the shards to score it on with --shards")
+        raise InputError(f"{trained.path} is a checkpoint: name the shards to score it on")
     folder: str = trained.run.read_json("run.json", texts=("shards",))["shards"]
     return folder
 

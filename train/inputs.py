@@ -64,7 +64,7 @@ def normalisation_of(info: DatasetInfo, data: DataConfig, fbank: str, *, where: 
         made = ", ".join(sorted(info.audio)) or "none"
         raise InputError(
             f"{where} has no {fbank} of training clips (it has {made}); "
-            "preprocess with the --features that this preset's backbone needs"
+            "preprocess with the features that this preset's backbone needs"
         )
     mean = measured.mean if data.fbank_mean is None else data.fbank_mean
     std = measured.std if data.fbank_std is None else data.fbank_std

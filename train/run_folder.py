@@ -115,7 +115,7 @@ class RunFolder:
         """Raise InputError when the folder holds other files, or a run and not `overwrite`."""
         if self.holds_run() and not overwrite:
             raise InputError(
-                f"RUN {self.path} holds a run already; --resume it, choose another folder, or --overwrite it"
+                f"RUN {self.path} holds a run already; resume it, choose another folder, or overwrite it"
             )
 
     def check_resumable(
@@ -145,7 +145,7 @@ class RunFolder:
             differing += _data_differences(about, fingerprint, stream)
         if differing:
             raise OtherSettingsError(
-                f"RUN {self.path} cannot be resumed: {'; '.join(differing)}; --overwrite starts anew"
+                f"RUN {self.path} cannot be resumed: {'; '.join(differing)}; the option overwrite starts anew"
             )
 
     def write_config(self, config: RunConfig) -> None:

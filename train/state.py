@@ -100,4 +100,6 @@ def load_state(path: Path, model: STGCMA, optimizer: torch.optim.Optimizer, scal
         pickle.UnpicklingError,
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason}); start the run again with --overwrite") from error
+        raise InputError(
+            f"{path} cannot be read ({reason}); start the run again with the option overwrite"
+        ) from error

@@ -88,7 +88,7 @@ def _open_checkpoint(
         missing = "a preset" if preset is None else "shards"
         raise InputError(
             f"{path} does not say what it was trained on (it was imported, or is of an earlier version): "
-            f"{missing} must say so; give --preset and --shards"
+            f"{missing} must say so; give the options preset and shards"
         )
     config = load_preset(preset or (known.preset if known else ""))
     if config.task != model.config.task:

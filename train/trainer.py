@@ -264,7 +264,7 @@ class Trainer:
         if self.group.is_main:
             message(
                 f"stgcma: stopped at step {self.progress.step}, everything is saved; "
-                f"the same command with --resume goes on from here"
+                "train again with the option resume to continue"
             )
         self.group.barrier()
         self._signals.leave(signal)

@@ -114,7 +114,9 @@ def test_no_path_of_this_machine_is_in_a_checkpoint(of_file, tmp_path):
     assert json.loads(text)["backbone"]["weights"] == "weights.safetensors"
     for file in (tmp_path / "out").iterdir():
         assert str(tmp_path).encode() not in file.read_bytes()
-    with pytest.raises(InputError, match=r"no such file; the checkpoint .*out was trained on it; --weights"):
+    with pytest.raises(
+        InputError, match=r"no such file; the checkpoint .*out was trained on it; give its place"
+    ):
         load_model(tmp_path / "out")
     assert load_model(tmp_path / "out", weights=path).backbone_source["kind"] == "file"
     # Handed on with its backbone beside it, it is found.

@@ -155,7 +155,7 @@ def test_a_backbone_that_was_moved_is_given_with_weights(stgcma, ave_shards, sma
     weights.rename(moved)
     missing, given = stgcma(*arguments), stgcma(*arguments, "--weights", moved)
     assert (there.status, missing.status, given.status) == (0, 2, 0), given.stderr
-    assert "--weights, or weights= in Python, says where it is now" in missing.stderr
+    assert "give its place with the option weights" in missing.stderr
     assert json.loads(given.stdout)["confusion"] == json.loads(there.stdout)["confusion"]
     report = stgcma("report", run, "--split", "val", "--weights", moved)
     assert (report.status, "not in the page" in report.stderr) == (0, False), report.stderr

@@ -24,7 +24,7 @@ LAST = "checkpoints/last/adapters.safetensors"
 
 
 def outcome(run):
-    """What must be equal: weights and optimiser, losses and the order of the clips, the scores."""
+    """Return all that must be equal: weights and optimiser, losses and order of the clips, scores."""
     state = torch.load(run / "checkpoints" / "state.pt", weights_only=True)
     state["progress"] = {k: v for k, v in state["progress"].items() if "seconds" not in k}
     return {
@@ -212,7 +212,7 @@ def test_a_recipe_that_is_changed_is_not_resumed(setting, finished, ave_shards, 
 
 
 def test_mended_clips_are_other_data(ave_shards, small_config, tmp_path):
-    """What `preprocess --retry-quarantined` writes is of the same plan; its manifest is another."""
+    """`preprocess --retry-quarantined` writes shards of the same plan with another manifest."""
     config = small_config("ave", "optim.epochs=1")
     shards, run = tmp_path / "shards", tmp_path / "run"
     shutil.copytree(ave_shards, shards)
@@ -241,7 +241,7 @@ def test_a_damaged_state_is_named(ave_shards, small_config, tmp_path, monkeypatc
     state = tmp_path / "run" / "checkpoints" / "state.pt"
     state.write_bytes(content)
     with pytest.raises(
-        InputError, match=r"state\.pt cannot be read \(.+\); start the run again with --overwrite"
+        InputError, match=r"state\.pt cannot be read \(.+\); start the run again with the option overwrite"
     ):
         train(ave_shards, tmp_path / "run", config, resume=True)
 
@@ -267,7 +267,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
         train(ave_shards, tmp_path / "run", config)
     assert signal.getsignal(number) is handlers
     said = capsys.readouterr().err
-    assert "stopped at step 2, everything is saved; the same command with --resume goes on" in said
+    assert "stopped at step 2, everything is saved; train again with the option resume" in said
     monkeypatch.setattr(training.Trainer, "_step", step)
     train(ave_shards, tmp_path / "run", config, resume=True)
     assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
@@ -328,7 +328,7 @@ def test_sigterm_to_the_whole_group_saves(forks, ave_shards, tmp_path):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 128 + signal.SIGTERM, said
-    assert "everything is saved; the same command with --resume goes on" in said
+    assert "everything is saved; train again with the option resume" in said
     assert "Traceback" not in said
 
 

@@ -1,4 +1,4 @@
-"""What a run folder refuses, without a model: other settings, other data, a run that is in the way."""
+"""A run folder refuses other settings, other data and a run in its place; tested without a model."""
 
 import pytest
 from stgcma.errors import InputError
@@ -21,7 +21,7 @@ def test_a_run_goes_on_with_the_same_settings_and_data(run, small_config):
 
 
 def test_other_settings_are_named(run, small_config):
-    with pytest.raises(InputError, match=r"cannot be resumed: train\.seed was 0, is 1; --overwrite"):
+    with pytest.raises(InputError, match=r"cannot be resumed: train\.seed was 0, is 1; the option overwrite"):
         run.check_resumable(small_config("ave", "train.seed=1"), "a" * 64)
 
 
@@ -31,7 +31,7 @@ def test_other_data_are_named(run, small_config):
 
 
 def test_a_run_is_not_replaced_unasked(run):
-    with pytest.raises(InputError, match="holds a run already; --resume it"):
+    with pytest.raises(InputError, match="holds a run already; resume it"):
         RunFolder.create(run.path)
     assert RunFolder.create(run.path, overwrite=True).path == run.path
 
