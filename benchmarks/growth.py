@@ -1,4 +1,4 @@
-"""How cost grows: of preprocessing with clips and workers, of a training step with T, of the AVS head.
+"""Growth of cost: of preprocessing with clips and workers, of a training step with T, of the AVS head.
 
 Every point is a process of its own; the pictures go to docs/images.
 

@@ -1,4 +1,4 @@
-"""What loading a clip costs, from shards and in the releases' way: JPEG folders and wav files.
+"""Cost of loading a clip from shards and in the releases' way: JPEG folders and wav files.
 
 For training both sides draw timm's augmentation and mix half of the sounds with another clip's. Frames for
 evaluation stay bytes on our side, because the device normalises them; where the device is the CPU that costs,

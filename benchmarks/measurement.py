@@ -47,7 +47,7 @@ class Figure:
 
     @property
     def compared(self) -> list[float]:
-        """Ours ÷ theirs, or their difference, of every round."""
+        """Ratio ours ÷ theirs of every round, or the difference."""
         pairs = zip(self.ours, self.theirs, strict=True)
         return [a - b if self.difference else a / b for a, b in pairs]
 
@@ -58,18 +58,18 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
+        """True when the median meets the target; None without a target."""
         if self.target is None:
             return None
         return self.middle >= self.target if self.at_least else self.middle <= self.target
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, and the comparison."""
+        """Return the fields, and the comparison of the sides."""
         return asdict(self) | {"compared": self.compared, "median": self.middle, "met": self.met}
 
 
 def in_turns(rounds: int, ours: Callable[[], T], theirs: Callable[[], T]) -> tuple[list[T], list[T]]:
-    """Measures both sides `rounds` times; every other round begins with the other side."""
+    """Measure both sides `rounds` times; every other round begins with the other side."""
     made: tuple[list[T], list[T]] = ([], [])
     for number in range(rounds):
         for side in (0, 1) if number % 2 == 0 else (1, 0):
@@ -80,13 +80,13 @@ def in_turns(rounds: int, ours: Callable[[], T], theirs: Callable[[], T]) -> tup
 def of_both(
     runs: tuple[list[dict[str, float]], list[dict[str, float]]], key: str, scale: float = 1.0
 ) -> tuple[list[float], list[float]]:
-    """What both sides' rounds measured under `key`, times `scale`."""
+    """Return the values under `key` of the rounds of both sides, times `scale`."""
     ours, theirs = runs
     return [scale * run[key] for run in ours], [scale * run[key] for run in theirs]
 
 
 def measured_apart(script: str, *arguments: object) -> dict[str, float]:
-    """The JSON that `script` prints last, run with `arguments` in a process of its own."""
+    """Run `script` with `arguments` in a process of its own, and return the JSON of its last line."""
     command = [sys.executable, script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -103,7 +103,7 @@ def resident_bytes(field: str) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command and all that it starts took: CPU-seconds, wall seconds, its largest process's bytes."""
+    """Cost of a command with all its child processes; `peak_bytes` is that of the largest process."""
 
     cpu_seconds: float
     seconds: float
@@ -123,7 +123,7 @@ sys.exit(done.returncode)
 
 
 def cost_of(command: Sequence[str]) -> Cost:
-    """Runs a command. Ends the benchmark when it fails."""
+    """Run a command and return its cost. Raises MeasurementError when it fails."""
     starter = [sys.executable, "-S", "-c", _STARTER, *command]
     done = subprocess.run(starter, capture_output=True, text=True)
     if done.returncode:

@@ -20,7 +20,7 @@ States = dict[str, Tensor]
 
 
 def naive_forward(model: STGCMA, **inputs: Tensor) -> dict[str, Tensor]:
-    """What `model(**inputs)` returns, for any task and modality; inputs are not checked."""
+    """Return the outputs of `model(**inputs)` for any task and modality; inputs are not checked."""
     encoder: Any = model.encoder
     x: States = {m: encoder._stem(m, inputs[m]) for m in model.config.modalities}
     encode = {"clip": clip_encoder, "swin": swin_encoder}[model.config.backbone.family]

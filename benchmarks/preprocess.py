@@ -1,4 +1,4 @@
-"""What preprocessing costs: against a bare decode, against the releases' way, and two workers against one.
+"""Cost of preprocessing: against a bare decode, against the releases' way, and two workers against one.
 
 Ours is the whole command, imports and shard writing included, for both kinds of fbank. Two bare decodes side
 by side are measured to compare two workers with: cores of a virtual machine may share what is beneath them.

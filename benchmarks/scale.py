@@ -1,4 +1,4 @@
-"""What a loader takes to start, and in memory, with a hundred times the clips; each a process of its own.
+"""Start time and memory of a loader with a hundred times the clips; each in a process of its own.
 
 Of one shard there are a thousand hard links, so that the manifest is as long as it would be.
 

@@ -1,4 +1,4 @@
-"""What an adapter checkpoint takes on disk, and how soon the command line answers."""
+"""Size of an adapter checkpoint on disk, and start time of the command line."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def collection(ave_raw, raw_collection, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made_shards() -> dict[str, Path]:
-    """What `preprocess` commands of this session came to, by all of the command but OUT and --workers."""
+    """Results of `preprocess` commands, by all of the command but OUT and --workers."""
     return {}
 
 
@@ -105,7 +105,7 @@ def _shards_made_once(made: dict[str, Path], words: list[str]):
 
 
 def _shards_of(words: list[str]) -> tuple[str, Path] | None:
-    """What a command makes shards of, and where; None when it makes none."""
+    """Return the input and the output of a command that makes shards; None for other commands."""
     from stgcma import chain, cli
     from stgcma.train.config import load_preset
 

@@ -53,7 +53,7 @@ class Page:
 
     @property
     def name(self) -> str:
-        """Where it lies in the repository."""
+        """Path in the repository."""
         return self.path.relative_to(ROOT).as_posix()
 
     @property
@@ -63,7 +63,7 @@ class Page:
 
     @property
     def anchors(self) -> set[str]:
-        """What `#…` may name, as GitHub makes it of headings."""
+        """The anchors of the page, as GitHub derives them from headings."""
         headings = _HEADING.findall(self.prose)
         return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""What a command of the documentation is run with in its tests, in place of what a reader would have.
+"""Stand-ins for files and settings of the documentation's commands in their tests.
 
 Everything else runs as it is written. Collections are small synthetic ones in folders of the names that the
 pages use; a preset is swapped for the demo preset of its task, with the smallest of models, for one epoch.

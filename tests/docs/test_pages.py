@@ -1,4 +1,4 @@
-"""What the pages say of each other and of the code: links, names of files, generated parts."""
+"""References of the pages to each other and to the code: links, names of files, generated parts."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ def test_the_index_names_every_page():
 
 
 def is_ours(code):
-    """Whether a piece of code is meant as a path in the repository."""
+    """Return true for a piece of code that is meant as a path in the repository."""
     top, slash, _ = code.partition("/")
     if not _PATH.fullmatch(code):
         return False

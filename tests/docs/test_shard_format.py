@@ -14,7 +14,7 @@ from .markdown import ROOT, read_page
 
 @pytest.fixture
 def read_without_us(ave_shards, tmp_path, monkeypatch):
-    """What the page's lines leave behind, run where this package cannot be imported."""
+    """Run the page's lines where this package cannot be imported, and return their variables."""
     (tmp_path / "shards").symlink_to(ave_shards)
     (block,) = [b for b in read_page(ROOT / "docs/shard-format.md").blocks if b.language == "python"]
     names = {}

@@ -1,4 +1,4 @@
-"""What is scarce, missing or set wrong on a machine is told with its remedy."""
+"""Scarce, missing or wrongly set resources of a machine are reported with a remedy."""
 
 import imageio_ffmpeg
 import pytest

@@ -91,7 +91,7 @@ def one_seed():
 
 @pytest.fixture
 def helpers():
-    """What the tests of this folder share."""
+    """Small configurations and inputs for the tests of this folder."""
 
     class Helpers:
         draw = staticmethod(draw)

@@ -1,4 +1,4 @@
-"""What is freed goes back to the system, unless somebody tuned the allocator already."""
+"""Freed memory goes back to the system, unless the user has tuned the allocator."""
 
 from __future__ import annotations
 

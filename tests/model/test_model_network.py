@@ -1,4 +1,4 @@
-"""What holds for every model: shapes, what is trained, what is refused, and the frozen start."""
+"""Properties of every model: shapes, trained parameters, refused inputs, and the frozen start."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_the_audio_stem_hears_a_gray_frame_as_the_frames_stem_sees_it(helpers, f
 
 
 def places(side, n):
-    """Where n audio rows (or columns) lie on an image grid of `side`: the middle of it, or spread over it."""
+    """Positions of n audio rows (or columns) on an image grid of `side`: its middle, or spread over it."""
     if n <= side:
         return [side // 2 - n // 2 + i for i in range(n)]
     return [min(max((i + 0.5) * side / n - 0.5, 0), side - 1) for i in range(n)]

@@ -1,4 +1,4 @@
-"""What dropout and drop paths drop, at which rates, and that parts of a batch drop what the whole drops."""
+"""Rows that dropout and drop paths drop, and their rates; parts of a batch drop the same as the whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def blocks(model):
 
 
 def watch(layer):
-    """What goes into a layer and what comes out of it, call by call."""
+    """Record inputs and outputs of a layer, call by call."""
     calls = []
     layer.register_forward_hook(lambda _, inputs, output: calls.append((inputs[0].detach(), output.detach())))
     return calls

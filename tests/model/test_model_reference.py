@@ -81,7 +81,7 @@ def test_names_mean_what_the_release_means(helpers, family, theirs, ours):
 
 
 def unread_entries(config) -> dict[str, torch.Tensor]:
-    """What the release's checkpoint of a variant holds besides what its forward reads, by MODEL.md."""
+    """Return the tensors of a release checkpoint that its forward pass does not read."""
     clip = config.backbone.family == "clip"
     names = []
     blocks = [(s, i) for s, depth in enumerate(config.backbone.depths) for i in range(depth)]

@@ -1,4 +1,4 @@
-"""What a browser is asked about a page."""
+"""Scripts that a browser runs on a page."""
 
 # The text elements whose contrast with what is behind them is below 4.5, as `TEXT: ratio`.
 LOW_CONTRAST = """

@@ -1,4 +1,4 @@
-"""What the disk is asked to do, and in which order: a power cut leaves whole files under their names."""
+"""Order of the operations on the disk: a power cut leaves whole files under their names."""
 
 import os
 from pathlib import Path

@@ -39,7 +39,7 @@ def faults(folder):
 
 
 def refused(results):
-    """Whether each command ended with an error of one line."""
+    """Return true for each command that ended with an error of one line."""
     wrong = []
     for name, arguments, status, _, stderr in results:
         last = stderr.strip().splitlines()[-1] if stderr.strip() else ""

@@ -15,7 +15,7 @@ LOSS = LossConfig()
 
 
 class Info:
-    """What a task reads of dataset.json."""
+    """The fields of dataset.json that a task reads."""
 
     classes = ("a", "b", "Background")
     features = {"sampling": {"frames": 2}}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""What the processes of a training agree on; the others are stood in for."""
+"""Agreement between the processes of a training; the other processes are simulated."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What stands between training and a wrong model, on four kept clips: quick enough to run for every guard."""
+"""Guards against a wrong model in training, on four small clips: quick enough to run for every guard."""
 
 import dataclasses
 import random

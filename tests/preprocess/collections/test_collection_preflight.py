@@ -1,4 +1,4 @@
-"""What is said of a collection before anything is decoded."""
+"""Findings on a collection before anything is decoded."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the mutation test runs in child processes: they find it by the name of this file."""
+"""Target of the mutation test in child processes, which find it by the name of this file."""
 
 import hashlib
 import time

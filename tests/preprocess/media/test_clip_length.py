@@ -34,13 +34,13 @@ def make(tmp_path, ffmpeg):
 
 
 def white(sample):
-    """Which frames are white."""
+    """Return true for each white frame."""
     names = sorted(name for name in sample.members if name.startswith("frame_"))
     return [np.asarray(Image.open(io.BytesIO(sample.members[name]))).mean() > 127 for name in names]
 
 
 def loud(sample):
-    """Which windows hold the tone at their end."""
+    """Return true for each window with the tone at its end."""
     fbank = np.load(io.BytesIO(sample.members["fbank_128.npy"])).astype(np.float32)
     return (fbank[:, -1].max(axis=1) > 0).tolist()
 

@@ -10,7 +10,7 @@ from stgcma.preprocess.media.video.timeline import read_timeline
 
 
 def frame_numbers(frames):
-    """Which frame of the ramp each is: luma 16 + 4 N, in RGB (luma - 16) * 255 / 219."""
+    """Return the number of each frame in the ramp: luma 16 + 4 N, in RGB (luma - 16) * 255 / 219."""
     return np.rint(frames.images.mean(axis=(1, 2, 3)) * 219 / 255 / 4).astype(int)
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the machine, its clock or its packages is not put down to a clip."""
+"""Faults of the machine, its clock or its packages are not attributed to a clip."""
 
 import functools
 import importlib

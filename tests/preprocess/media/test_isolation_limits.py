@@ -1,4 +1,4 @@
-"""What a decoding process may do, asked of the process itself."""
+"""Limits of a decoding process, read by the process itself."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""What FFmpeg is told not to do, by both ways to it. Each limit is there though another may do as well."""
+"""Limits passed to FFmpeg in both ways of calling it. Each is tested although another may suffice."""
 
 import subprocess
 from types import SimpleNamespace

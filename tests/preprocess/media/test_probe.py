@@ -1,4 +1,4 @@
-"""What a file says of itself, and how a bad one is refused."""
+"""Facts that the probe reads from a file, and its errors for bad files."""
 
 import os
 import pickle

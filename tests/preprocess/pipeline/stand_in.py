@@ -184,7 +184,7 @@ def contents(folder):
 
 
 def faults(folder):
-    """What `shards verify` finds."""
+    """Return the faults that `shards verify` finds."""
     return verify(folder, on_total=lambda _: None, on_bytes=lambda _: None).faults
 
 

@@ -227,7 +227,7 @@ def test_an_error_in_rays_cluster_is_raised_as_it_was(tmp_path, raw):
 
 
 class FakeRay:
-    """What `ray_engine` needs of Ray, where the cluster is lost or answers with an error."""
+    """The part of Ray that `ray_engine` uses, with a cluster that is lost or answers with an error."""
 
     exceptions = SimpleNamespace(RayTaskError=type("RayTaskError", (Exception,), {"cause": None}))
     exceptions.RayError = type("RayError", (Exception,), {})

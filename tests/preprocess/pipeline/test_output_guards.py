@@ -1,4 +1,4 @@
-"""What stands between a run and a directory that only seems finished."""
+"""Guards against a directory that only seems finished."""
 
 import pytest
 from stgcma.errors import StgcmaError

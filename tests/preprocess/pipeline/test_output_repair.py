@@ -26,7 +26,7 @@ def out(tmp_path, raw):
 
 
 def files(folder):
-    """Which file it is, and when it was written, by name."""
+    """Return inode and time of writing of every file, by name."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

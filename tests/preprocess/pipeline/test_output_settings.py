@@ -1,4 +1,4 @@
-"""What an output folder may go on with: the same settings, and no others."""
+"""An output folder continues with the same settings only."""
 
 import dataclasses
 import json

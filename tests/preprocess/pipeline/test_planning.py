@@ -1,4 +1,4 @@
-"""How clips are divided into shards, and that a million of them can be."""
+"""Division of clips into shards, also of a million of them."""
 
 import subprocess
 import sys

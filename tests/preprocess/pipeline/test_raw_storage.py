@@ -1,4 +1,4 @@
-"""What is said of a clip, and what is planned, is the same wherever RAW is."""
+"""Plan and manifest are the same wherever RAW is."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `test_math_paths.py` runs in child processes: print a hash of every member of the clips in a folder.
+"""Child process of `test_math_paths.py`: print a hash of every member of the clips in a folder.
 
 Arguments: the folder, and the processor features that FFmpeg's libraries may use (0 for all there are).
 """

@@ -98,13 +98,7 @@ def check_head(expected, features, leaves, tags, tolerance):
     losses = mmil_losses(pooled, tags)
     losses.total.mean().backward()
     found = {
-        "bce_a": losses.audio.mean(),
-        "bce_v": losses.visual.mean(),
-        "bce_global": losses.clip.mean(),
-        "loss": losses.total.mean(),
-        "a_prob": pooled.audio,
-        "v_prob": pooled.visual,
-        "global_prob": pooled.clip,
+        **pooled_and_losses(pooled, losses),
         "frame_prob": logits[0].sigmoid(),
     }
     above = {"global_prob_values_above_1", "grad_l2"}
@@ -115,6 +109,19 @@ def check_head(expected, features, leaves, tags, tolerance):
     gradients = {name: leaf.grad.norm() for name, leaf in leaves.items()}
     gradients |= {f"x_{name}": features.grad[:, :, at].norm() for at, name in enumerate("av")}
     check_gradients(gradients, expected["grad_l2"], tolerance, zero={"b_time_att", "b_modality_att"})
+
+
+def pooled_and_losses(pooled, losses):
+    """Return the pooled probabilities and mean losses under the names of the number file."""
+    return {
+        "bce_a": losses.audio.mean(),
+        "bce_v": losses.visual.mean(),
+        "bce_global": losses.clip.mean(),
+        "loss": losses.total.mean(),
+        "a_prob": pooled.audio,
+        "v_prob": pooled.visual,
+        "global_prob": pooled.clip,
+    }
 
 
 def omit(mapping, names):
@@ -161,13 +168,7 @@ def check_network(case):
     losses = mmil_losses(pooled, inputs["y"])
     losses.total.mean().backward()
     found = {
-        "bce_a": losses.audio.mean(),
-        "bce_v": losses.visual.mean(),
-        "bce_global": losses.clip.mean(),
-        "loss": losses.total.mean(),
-        "a_prob": pooled.audio,
-        "v_prob": pooled.visual,
-        "global_prob": pooled.clip,
+        **pooled_and_losses(pooled, losses),
         "frame_prob_sum_[t,m]_of_clip_0": logits[0].sigmoid()[0].sum(-1),
     }
     agree(found, {name: case[name] for name in found}, NETWORK, "network")
