@@ -1,0 +1,194 @@
+"""Tables in text files (CSV, TSV): columns by their names in the header, every row with its line.
+
+The delimiter is a comma, a semicolon or a tab; quotes are those of the `csv` module. A byte-order mark, any
+line ends, blank lines, and Excel's first line `sep=;` are accepted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from .paths import printable
+from .text_files import read_text
+
+DELIMITERS = ",;\t"
+
+_MOST_SHOWN = 200
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of a table.
+
+    Attributes:
+        where: `FILE:LINE`, for messages.
+        cells: text by column, without blanks at its ends; empty for an optional column that the table lacks.
+            Bytes that are not UTF-8 are lone surrogates: see `escaped` and `check_utf8` of `text_files`.
+    """
+
+    where: str
+    cells: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    def number(self, column: str) -> float:
+        """Return a cell as a number; `1.5` and `1,5` are the same. Raises InputError for other text."""
+        text = self.cells[column]
+        value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
+        if not math.isfinite(value):
+            raise InputError(f"{self.where}: {column} is {printable(text)!r}, expected a number such as 1.5")
+        return value
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table, in order; they can be iterated over several times.
+
+    Attributes:
+        path: the file.
+        unused: names of the columns that were not asked for, as the header spells them.
+    """
+
+    path: Path
+    unused: tuple[str, ...]
+    _text: str
+    _delimiter: str
+    _header_lines: int
+    _places: Mapping[str, int | None]
+    _header: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[TableRow]:
+        """Yield the rows. Raises InputError for one with more or fewer cells than the table has columns."""
+        for line, cells in _records(self.path, self._text, self._delimiter):
+            if line <= self._header_lines:
+                continue
+            where = f"{self.path}:{line}"
+            self._check_width(cells, where)
+            yield TableRow(
+                where,
+                {name: "" if place is None else cells[place].strip() for name, place in self._places.items()},
+            )
+
+    def _check_width(self, cells: Sequence[str], where: str) -> None:
+        expected = len(self._header)
+        if len(cells) < expected or any(cell.strip() for cell in cells[expected:]):
+            row = printable(self._delimiter.join(cells))[:_MOST_SHOWN]
+            raise InputError(
+                f"{where}: {len(cells)} cells in {row!r}, expected {expected} ({', '.join(self._header)}); "
+                f"quote a cell that holds {self._delimiter!r}"
+            )
+
+
+def read_table(
+    path: Path,
+    *,
+    columns: Mapping[str, Sequence[str]],
+    optional: Collection[str] = (),
+    header: bool = True,
+    hint: str,
+) -> Table:
+    """Open the table in the text file `path`.
+
+    Args:
+        path: the file.
+        columns: name of each column to the spellings that the header may have; of several that it has, the
+            first one counts. Case, blanks, `-` and `_` make no difference.
+        optional: columns that the table may lack.
+        header: False for a table without a header, whose columns are `columns` in this order.
+        hint: follows the message when there is no such file.
+
+    Raises:
+        InputError: the file is missing, not text, or not UTF-8; or its header lacks a column, or has one
+            twice. A row at fault is named while iterating.
+    """
+    text = read_text(path, hint=hint)
+    separator = _SEPARATOR_LINE.fullmatch(text.partition("\n")[0])
+    skipped = 1 if separator else 0
+    if not header:
+        named = tuple(columns)
+        delimiter = separator[1] if separator else _delimiter(path, text, named, skipped)
+        return Table(path, (), text, delimiter, skipped, {name: i for i, name in enumerate(named)}, named)
+    spellings = {_folded(name) for names in columns.values() for name in names}
+    delimiter = separator[1] if separator else _delimiter(path, text, spellings, skipped)
+    line, found = _first(path, text, delimiter, skipped)
+    titles = tuple(printable(name.strip().lstrip("#").strip()) for name in found)
+    while titles and not titles[-1]:
+        titles = titles[:-1]
+    _check_twice(titles, f"{path}:{line}")
+    places = {
+        name: _place(titles, name, names, required=name not in optional, where=f"{path}:{line}")
+        for name, names in columns.items()
+    }
+    unused = tuple(title for place, title in enumerate(titles) if place not in places.values() and title)
+    return Table(path, unused, text, delimiter, line, places, titles)
+
+
+def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records that are not blank, each with the number of its first line."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = lines.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{line}: not a row of a CSV file ({error})") from None
+
+
+def _first(path: Path, text: str, delimiter: str, skipped: int) -> tuple[int, list[str]]:
+    """Return the first record after `skipped` lines with its line; an empty one if there is none."""
+    return next((record for record in _records(path, text, delimiter) if record[0] > skipped), (1, []))
+
+
+def _delimiter(path: Path, text: str, known: Collection[str], skipped: int) -> str:
+    """Return the delimiter that finds most of the known columns in the first record, else most cells."""
+
+    def found(delimiter: str) -> tuple[int, int]:
+        try:
+            cells = _first(path, text, delimiter, skipped)[1]
+        except InputError:
+            return -1, 0
+        return sum(_folded(cell) in known for cell in cells), len(cells)
+
+    return max(DELIMITERS, key=found)
+
+
+def _folded(name: str) -> str:
+    plain = unicodedata.normalize("NFKC", name).strip().lstrip("#").strip().casefold()
+    return re.sub(r"[\s_-]+", "_", plain)
+
+
+def _check_twice(titles: Sequence[str], where: str) -> None:
+    folded = [_folded(title) for title in titles]
+    for place, title in enumerate(titles):
+        if title and folded[place] in folded[:place]:
+            raise InputError(f"{where}: two columns are called {title!r}; give each column its own name")
+
+
+def _place(
+    titles: Sequence[str], name: str, names: Sequence[str], *, required: bool, where: str
+) -> int | None:
+    folded = [_folded(title) for title in titles]
+    for spelling in map(_folded, names):
+        if spelling in folded:
+            return folded.index(spelling)
+    if not required:
+        return None
+    shown = ", ".join(titles)[:_MOST_SHOWN] or "none"
+    raise InputError(
+        f"{where}: the columns are {shown}; there must be {name!r}"
+        + (f" (or {', '.join(other for other in names if other != name)})" if set(names) - {name} else "")
+        + ", in a header line"
+    )
