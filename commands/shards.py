@@ -107,6 +107,11 @@ def shards_show(
     table(("member", "bytes", "content"), [(m.name, f"{m.bytes:,}", m.content) for m in view.members])
     if view.labels:
         typer.echo("seconds: " + ", ".join(view.labels))
+    if view.tags:
+        typer.echo("tags: " + ", ".join(view.tags))
+    for name, seconds in (("audible", view.audible), ("visible", view.visible)):
+        if seconds:
+            typer.echo(f"{name}: " + "; ".join(" + ".join(names) or "–" for names in seconds))
     for question in view.questions:
         typer.echo(strict_json(question))
     for path in written:
@@ -131,6 +136,9 @@ def _show_statistics(statistics: Statistics) -> None:
         counts = {s: part.labels_by_class if labels else part.categories for s, part in parts.items()}
         of_names = [(name, *(counts[split].get(name, 0) for split in parts)) for name in sorted(names)]
         table(("labels of class" if labels else "clips of category", *parts), of_names)
+    if tags := sorted(parts["all"].clips_by_tag):
+        of_tags = [(name, *(part.clips_by_tag.get(name, 0) for part in parts.values())) for name in tags]
+        table(("clips with tag", *parts), of_tags)
     for name, values in statistics.audio.items():
         typer.echo(f"audio {name}: mean {values['mean']:.4f}, std {values['std']:.4f}")
     for reason, count in statistics.failures.items():

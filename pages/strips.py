@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..errors import StgcmaError
 from ..figures import class_hue, join_frames, spectrogram
+from ..shards.frame_times import FRAME_OFFSETS_SECONDS
 from ..shards.members import member, open_frames, read_description, read_energies, read_mask
 from ..shards.schema import DatasetInfo
 
@@ -65,11 +66,11 @@ class Strip:
 def clip_strip(members: dict[str, bytes], info: DatasetInfo, rows: Sequence[Row]) -> Strip:
     """Return the strip of a clip.
 
-    Its columns are seconds when the frames belong to masks, or are as many as the clip has seconds.
+    Its columns are seconds when there is a frame for every second, or are as many as the clip has seconds.
     """
     columns = count_frames(members)
-    with_masks = info.features["sampling"].get("frame_times") == "masks"
-    return Strip(columns, with_masks or _seconds(members) == columns, tuple(rows))
+    by_second = info.features["sampling"].get("frame_times") in FRAME_OFFSETS_SECONDS
+    return Strip(columns, by_second or _seconds(members) == columns, tuple(rows))
 
 
 def _seconds(members: dict[str, bytes]) -> int | None:

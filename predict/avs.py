@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocess.samples.sample import mask_seconds
 from ..preprocess.samples.windows import MergedSecond, SecondsMerger
+from ..shards.frame_times import FRAME_OFFSETS_SECONDS
 from .avs_picture import draw_masks, full_mask, mask_layer, masks_strip, overlay_mask
 from .avs_result import AvsPrediction, MaskedSecond
 from .overlay import overlay_size, write_overlay
@@ -79,7 +79,7 @@ class AvsPredictor(Predictor[AvsPrediction]):
             self.video.media,
             self._layers,
             self._layer_size,
-            float(mask_seconds(1)[0]),
+            FRAME_OFFSETS_SECONDS["masks"],
             folder / f"{self.video.name}.overlay.mp4",
             on_seconds=on_seconds,
         )

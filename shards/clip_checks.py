@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StgcmaError
-from .members import decode_picture, read_array, read_description, read_questions
+from .members import decode_picture, flags_fault, read_array, read_description, read_questions
 from .schema import ClipRecord, DatasetInfo
 from .tar_members import TarMemberError, extent_members
 from .task_members import TASK_MEMBERS
@@ -109,10 +109,10 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
     wanted.update(members.required)
     masks = {f"mask_{number:02d}.png" for number in range(shapes.frames if members.masks else 0)}
     if split != "train":
-        wanted |= masks
+        wanted |= {*masks, *members.scored}
     elif masks and not found & masks:
         wanted.add("mask_00.png")  # for training any one is enough; as published it is the first
-    return wanted, wanted | masks
+    return wanted, wanted | masks | set(members.scored)
 
 
 def _content_faults(name: str, content: bytes, shapes: Shapes) -> Iterator[str]:
@@ -144,6 +144,10 @@ def _array_faults(name: str, array: Any, shapes: Shapes) -> Iterator[str]:
         if array.dtype != np.int16 or array.ndim != 1 or not in_range:
             wanted = f"int16 [seconds] from 0 to {shapes.classes - 1}"
             yield f"has {name} as {array.dtype} {list(array.shape)}, expected {wanted}"
+    elif name in ("tags.npy", "events.npy"):
+        whole = (shapes.classes,) if name == "tags.npy" else (2, shapes.frames, shapes.classes)
+        if fault := flags_fault(array, whole):
+            yield f"has {name}, which {fault}"
 
 
 def _picture_faults(name: str, picture: Any, shapes: Shapes) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from .members import (
     open_picture,
     read_array,
     read_description,
+    read_events,
     read_labels,
     read_questions,
+    read_tags,
 )
 from .reader import ClipReader, clip_places
+from .schema import DatasetInfo
 from .storage import Location
 
 
@@ -43,12 +47,17 @@ class ClipView:
         members: the other members, by name.
         labels: class names by second; empty for tasks without.
         questions: the records of `KEY.qa.json`; empty for tasks without.
+        tags: class names of the clip; empty for tasks without.
+        audible, visible: class names of the events in each second; empty for clips without.
     """
 
     description: dict[str, Any]
     members: tuple[MemberView, ...]
     labels: tuple[str, ...]
     questions: tuple[Question, ...]
+    tags: tuple[str, ...] = ()
+    audible: tuple[tuple[str, ...], ...] = ()
+    visible: tuple[tuple[str, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the clip as JSON values."""
@@ -58,6 +67,9 @@ class ClipView:
             "members": members,
             "labels": list(self.labels),
             "questions": list(self.questions),
+            "tags": list(self.tags),
+            "audible": [list(names) for names in self.audible],
+            "visible": [list(names) for names in self.visible],
         }
 
 
@@ -86,11 +98,16 @@ def read_clip(location: Location, key: str) -> dict[str, bytes]:
 def view_clip(location: Location, key: str) -> ClipView:
     """Return the content of the clip `key` for display. Raises as `read_clip` does."""
     members = read_clip(location, key)
-    classes = read_dataset(location).classes
+    info = read_dataset(location)
+    classes = info.classes
     with named_clip(location, key):
         labels: tuple[str, ...] = ()
         if "label.npy" in members:
             labels = tuple(class_name(classes, label) for label in read_labels(members["label.npy"]))
+        tags: tuple[str, ...] = ()
+        if "tags.npy" in members:
+            tags = _names(classes, read_tags(members["tags.npy"], classes=len(classes)))
+        audible, visible = _events(info, members)
         return ClipView(
             description=read_description(member(members, "json")),
             members=tuple(
@@ -100,7 +117,26 @@ def view_clip(location: Location, key: str) -> ClipView:
             ),
             labels=labels,
             questions=tuple(read_questions(members["qa.json"])) if "qa.json" in members else (),
+            tags=tags,
+            audible=audible,
+            visible=visible,
         )
+
+
+_SecondsNames = tuple[tuple[str, ...], ...]
+
+
+def _events(info: DatasetInfo, members: dict[str, bytes]) -> tuple[_SecondsNames, _SecondsNames]:
+    """Return the names of the audible and of the visible events of each second."""
+    if "events.npy" not in members:
+        return (), ()
+    frames = info.features["sampling"]["frames"]
+    audible, visible = read_events(members["events.npy"], seconds=frames, classes=len(info.classes))
+    return tuple(_names(info.classes, s) for s in audible), tuple(_names(info.classes, s) for s in visible)
+
+
+def _names(classes: tuple[str, ...], flags: Iterable[int]) -> tuple[str, ...]:
+    return tuple(name for name, flag in zip(classes, flags, strict=True) if flag)
 
 
 def extract_clip(location: Location, key: str, folder: Path) -> list[Path]:

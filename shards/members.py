@@ -196,6 +196,41 @@ def read_labels(content: bytes, name: str = "label.npy") -> list[int]:
     return numbers
 
 
+def read_tags(content: bytes, *, classes: int, name: str = "tags.npy") -> npt.NDArray[np.uint8]:
+    """Return the classes of a clip from the member `tags.npy`: uint8 `[classes]`, 1 where a class occurs.
+
+    Raises StgcmaError for another shape or value.
+    """
+    return _read_flags(content, name, (classes,))
+
+
+def read_events(
+    content: bytes, *, seconds: int, classes: int, name: str = "events.npy"
+) -> npt.NDArray[np.uint8]:
+    """Return the events of every second from the member `events.npy`: uint8 `[2, seconds, classes]`.
+
+    Index 0 are audible events, 1 visible ones; 1 where a class occurs in a second. Raises StgcmaError for
+    another shape or value.
+    """
+    return _read_flags(content, name, (2, seconds, classes))
+
+
+def _read_flags(content: bytes, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    flags = read_array(content, name)
+    if fault := flags_fault(flags, shape):
+        raise StgcmaError(f"{name} {fault}")
+    return flags
+
+
+def flags_fault(flags: npt.NDArray[Any], shape: tuple[int, ...]) -> str | None:
+    """Return the fault of an array that should be uint8 of `shape` with the values 0 and 1."""
+    if flags.dtype.str != "|u1" or flags.shape != shape:
+        return f"is {flags.dtype} {list(flags.shape)}, expected uint8 {list(shape)}"
+    if flags.size and flags.max() > 1:
+        return f"has the value {flags.max()}, expected 0 and 1 only"
+    return None
+
+
 def read_description(content: bytes, name: str = "json") -> dict[str, Any]:
     """Return the member `KEY.json`: the clip's fields of the manifest and those of the task."""
     return parse_object(content, where=name)

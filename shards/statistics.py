@@ -6,12 +6,12 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import StgcmaError
 from .manifest import read_dataset, read_manifest, read_quarantine
-from .members import read_description, read_labels, read_questions
+from .members import read_description, read_labels, read_questions, read_tags
 from .published import ALL, PublishedLookup
 from .reader import small_members
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord, DatasetInfo
@@ -30,6 +30,7 @@ class SplitStatistics:
         categories: `category` of the clips to their number.
         labels_by_class: class to the labels that name it (tasks with a label a second; a clip that is shorter
             than usual has as many).
+        clips_by_tag: class to the clips that are tagged with it (tasks with tags).
     """
 
     clips: int
@@ -43,6 +44,7 @@ class SplitStatistics:
     questions: int
     categories: dict[str, int]
     labels_by_class: dict[str, int]
+    clips_by_tag: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class _Labels:
 
     categories: Counter[str]
     seconds: Counter[str]
+    tags: Counter[str]
     questions: int = 0
 
 
@@ -149,6 +152,7 @@ def _split_statistics(
         questions=sum(each.questions for each in labels),
         categories=dict(sorted(categories.items())),
         labels_by_class=dict(by_class),
+        clips_by_tag=dict(sum((each.tags for each in labels), Counter[str]())),
     )
 
 
@@ -158,7 +162,7 @@ def _labels(
     info: DatasetInfo,
 ) -> dict[str, _Labels]:
     store = open_store(location)
-    labels: dict[str, _Labels] = defaultdict(lambda: _Labels(Counter(), Counter()))
+    labels: dict[str, _Labels] = defaultdict(lambda: _Labels(Counter(), Counter(), Counter()))
     split_of = {record.shard: record.split for record in manifest}
     for shard, split in split_of.items():
         name = f"{SHARD_FOLDER}/{shard}"
@@ -176,11 +180,14 @@ def _count(suffix: str, content: bytes, info: DatasetInfo, labels: _Labels) -> N
         labels.categories.update([category] if isinstance(category, str) else [])
     elif suffix == "label.npy":
         labels.seconds.update(_class_names(content, info))
+    elif suffix == "tags.npy":
+        flags = read_tags(content, classes=len(info.classes))
+        labels.tags.update(name for name, flag in zip(info.classes, flags, strict=True) if flag)
     else:
         labels.questions += len(read_questions(content))
 
 
-_LABEL_MEMBERS = ("json", "label.npy", "qa.json")
+_LABEL_MEMBERS = ("json", "label.npy", "tags.npy", "qa.json")
 
 
 def _class_names(content: bytes, info: DatasetInfo) -> Iterator[str]:

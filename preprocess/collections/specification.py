@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ...errors import InputError
+from ...shards.frame_times import FRAME_OFFSETS_SECONDS
 from ...shards.published import Published
 from ...shards.schema import SPLITS, canonical_json
 from ..media.reasons import REASONS
@@ -61,17 +62,23 @@ class Sampling:
 
     Attributes:
         frames: number of frames M.
-        frame_times: `evenly` over the clip, ends included, or at second l + 15/16 (`masks`).
+        frame_times: `evenly` over the clip, ends included; or one in each second, at 15/16 of it (`masks`) or
+            in its middle (`middle`).
         resize: `crop`, short side to 224 and centre crop, or `squash` to 224×224.
         windows: number of audio windows K.
         window_seconds: length of an audio window.
     """
 
     frames: int
-    frame_times: Literal["evenly", "masks"]
+    frame_times: Literal["evenly", "masks", "middle"]
     resize: Literal["crop", "squash"]
     windows: int
     window_seconds: float
+
+    @property
+    def frame_offset_seconds(self) -> float | None:
+        """The time of a frame within its second; None where the frames are spread over the clip."""
+        return FRAME_OFFSETS_SECONDS.get(self.frame_times)
 
 
 @dataclass(frozen=True)

@@ -44,5 +44,5 @@ def length_warnings(clip: ClipSpecification, seconds: float, sampling: Sampling)
             "bad-annotation",
             f"its event ends at {clip.event_end_seconds} s, the clip itself at {seconds:.2f} s",
         )
-    planned = max(len(clip.labels), sampling.frames if sampling.frame_times == "masks" else 0)
+    planned = max(len(clip.labels), 0 if sampling.frame_offset_seconds is None else sampling.frames)
     return [f"it lasts {seconds:.2f} s, shorter than the usual {planned} s"] if planned > end else []

@@ -208,14 +208,9 @@ def choose_frames(
     """Return the indices `[M]` of a sample's frames among those at `times` `[N]` before `end_seconds`."""
     if end_seconds is not None:
         times = times[: max(int(np.searchsorted(times, end_seconds)), 1)]
-    if sampling.frame_times == "evenly":
+    if sampling.frame_offset_seconds is None:
         return evenly(times, sampling.frames)
-    return at_seconds(times, mask_seconds(sampling.frames))
-
-
-def mask_seconds(frames: int) -> npt.NDArray[np.float64]:
-    """Return the presentation times of the frames with masks: `[frames]`, seconds of clip time."""
-    return np.arange(frames, dtype=np.float64) + 15 / 16
+    return at_seconds(times, np.arange(sampling.frames, dtype=np.float64) + sampling.frame_offset_seconds)
 
 
 def check_length(waveform: npt.NDArray[np.float32]) -> None:
@@ -235,8 +230,11 @@ def fbank_members(
     """Return each fbank of a mono waveform `[n]` as a member, and (sum, sum of squares, count) by name."""
     members, sums = {}, {}
     sampling = settings.sampling
-    if sampling.frame_times == "masks":  # one a second: windows cover the same span
+    if sampling.frame_offset_seconds is not None:  # one a second: windows cover the same span
         waveform = waveform[: sampling.frames * SAMPLE_RATE_HZ]
+    if sampling.frame_times == "middle":
+        # Labels are by second: in a shorter clip, windows over its sound alone would run ahead of them.
+        waveform = np.pad(waveform, (0, sampling.frames * SAMPLE_RATE_HZ - len(waveform)))
     windows = audio_windows(waveform, count=sampling.windows, seconds=sampling.window_seconds)
     kinds = [FBANK_KINDS[feature] for feature in settings.fbanks]
     for kind, features in zip(kinds, log_mel(windows, kinds), strict=True):

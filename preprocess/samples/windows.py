@@ -49,8 +49,8 @@ def plan_windows(length_seconds: float, window_seconds: int, sampling: Sampling)
 
 def _steps(start: float, end: float, covered: float, sampling: Sampling) -> tuple[Span, ...]:
     count = sampling.frames
-    # Frames with masks are a second apart, however short the clip is; others are spread over all of it.
-    each = 1.0 if sampling.frame_times == "masks" else covered / count
+    # Frames of seconds are a second apart, however short the clip is; others are spread over all of it.
+    each = covered / count if sampling.frame_offset_seconds is None else 1.0
     edges = [min(start + each * step, end) for step in range(count)] + [end]
     return tuple(pairwise(edges))
 

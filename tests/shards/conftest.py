@@ -54,6 +54,12 @@ def make_sample(key, *, task="ave", split="train", seed=0, **replaced):
         members["label.npy"] = npy(np.array([0, 1, 2], np.int16))
     elif task == "avqa":
         members["qa.json"] = json.dumps([question("two"), question("yes")]).encode()
+    elif task == "avvp":
+        events = np.zeros((2, FRAMES, len(CLASSES)), np.uint8)
+        events[0, 1:, 0] = events[1, :2, 1] = 1
+        members["tags.npy"] = npy(events.any((0, 1)).astype(np.uint8))
+        if split != "train":
+            members["events.npy"] = npy(events)
     else:
         masks = 1 if split == "train" else FRAMES
         members |= {f"mask_{number:02d}.png": picture(rng, "PNG") for number in range(masks)}

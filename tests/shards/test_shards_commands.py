@@ -178,6 +178,21 @@ def test_show_prints_description_members_and_labels(shards, directory):
     assert "seconds: Bell, Flute, Shofar, Background" in shards("show", folder, "--", "-begins")[1]
 
 
+def test_show_and_stats_list_tags_and_events(shards, directory):
+    folder = directory(task="avvp", collection="other")
+    code, out = shards("show", folder, "val_0")[:2]
+    assert code == 0
+    assert "tags: Bell, Flute, Shofar\n" in out
+    assert "audible: –; Bell; Bell\n" in out
+    assert "visible: Flute, Shofar; Flute, Shofar; –\n" in out
+    shown = json.loads(shards("show", folder, "val_0", "--json")[1])
+    assert shown["tags"] == ["Bell", "Flute, Shofar"]
+    assert shown["visible"] == [["Flute, Shofar"], ["Flute, Shofar"], []]
+    stats = json.loads(shards("stats", folder, "--json")[1])
+    assert stats["splits"]["all"]["clips_by_tag"] == {"Bell": 7, "Flute, Shofar": 7}
+    assert "clips with tag" in shards("stats", folder)[1]
+
+
 def make_picture():
     buffer = io.BytesIO()
     Image.new("RGB", (8, 6), (200, 10, 10)).save(buffer, "JPEG")

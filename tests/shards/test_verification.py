@@ -264,6 +264,33 @@ def test_rows_out_of_order_or_twice_are_named(directory):
             {"label_npy": npy([0, 1])},
             "has label.npy as int64 [2], expected int16 [seconds] from 0 to 2",
         ),
+        ("avvp", {"tags_npy": None}, "lacks tags.npy"),
+        (
+            "avvp",
+            {"tags_npy": npy(np.zeros(4, np.uint8))},
+            "has tags.npy, which is uint8 [4], expected uint8 [3]",
+        ),
+        (
+            "avvp",
+            {"tags_npy": npy(np.zeros(3, bool))},
+            "has tags.npy, which is bool [3], expected uint8 [3]",
+        ),
+        (
+            "avvp",
+            {"tags_npy": npy(np.array([0, 2, 1], np.uint8))},
+            "has tags.npy, which has the value 2, expected 0 and 1 only",
+        ),
+        (
+            "avvp",
+            {"events_npy": npy(np.zeros((3, 2, 3), np.uint8))},
+            "has events.npy, which is uint8 [3, 2, 3], expected uint8 [2, 3, 3]",
+        ),
+        (
+            "avvp",
+            {"events_npy": npy(np.full((2, 3, 3), 7, np.uint8))},
+            "has events.npy, which has the value 7, expected 0 and 1 only",
+        ),
+        ("avvp", {"label_npy": npy(np.zeros(3, np.int16))}, "does not belong to task avvp"),
         ("ave", {"label_npy": b"text"}, "has a damaged member: label.npy is not an array of numbers"),
         (
             "ave",
@@ -292,6 +319,17 @@ def test_all_masks_are_needed_outside_training(directory):
     sample = make_sample("odd", task="avs", split="val", mask_02_png=None)
     folder = directory({("val", 0): [sample]}, task="avs", quarantine=[])
     assert faults(folder) == ["shards/val-000000.tar: odd lacks mask_02.png"]
+
+
+def test_events_are_needed_outside_training_and_allowed_in_it(directory):
+    events = npy(np.zeros((2, 3, 3), np.uint8))
+    dense = make_sample("dense", task="avvp", events_npy=events)
+    weak = make_sample("weak", task="avvp")
+    scored = make_sample("odd", task="avvp", split="test", events_npy=None)
+    shards = {("train", 0): [dense, weak], ("test", 0): [scored]}
+    assert faults(directory(shards, task="avvp", quarantine=[])) == [
+        "shards/test-000000.tar: odd lacks events.npy"
+    ]
 
 
 def test_members_of_another_clip_or_kind_are_named(directory):

@@ -7,7 +7,14 @@ import pytest
 import torch
 from PIL import Image
 from stgcma.errors import StgcmaError
-from stgcma.shards.members import open_picture, read_array, read_energies, read_mask
+from stgcma.shards.members import (
+    open_picture,
+    read_array,
+    read_energies,
+    read_events,
+    read_mask,
+    read_tags,
+)
 from stgcma.train.inputs import decode_frames
 
 
@@ -107,3 +114,30 @@ def test_an_fbank_of_another_shape_is_refused(array, message):
 def test_an_fbank_that_is_missing_is_named():
     with pytest.raises(StgcmaError, match=r"fbank_4\.npy is missing"):
         read_energies({}, "fbank_4")
+
+
+def test_tags_and_events_are_read():
+    events = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) % 2
+    assert np.array_equal(read_events(npy(events), seconds=4, classes=3), events)
+    assert read_tags(npy(events[0, 0]), classes=3).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 4, 3), np.int8), r"events\.npy is int8 \[2, 4, 3\], expected uint8 \[2, 4, 3\]"),
+        (np.zeros((2, 3, 4), np.uint8), r"is uint8 \[2, 3, 4\]"),
+        (np.zeros((1, 4, 3), np.uint8), r"is uint8 \[1, 4, 3\]"),
+        (np.zeros((2, 0, 3), np.uint8), r"is uint8 \[2, 0, 3\]"),
+        (np.full((2, 4, 3), 255, np.uint8), "events.npy has the value 255, expected 0 and 1 only"),
+        (np.array([None]), "events.npy is not an array of numbers"),
+    ],
+)
+def test_events_of_another_shape_or_value_are_refused(array, message):
+    with pytest.raises(StgcmaError, match=message):
+        read_events(npy(array), seconds=4, classes=3)
+
+
+def test_tags_of_another_number_of_classes_are_refused():
+    with pytest.raises(StgcmaError, match=r"tags\.npy is uint8 \[2\], expected uint8 \[3\]"):
+        read_tags(npy(np.zeros(2, np.uint8)), classes=3)

@@ -1,5 +1,7 @@
 """A video's windows and seconds, and what becomes of values where windows overlap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from stgcma.preprocess.collections import ave, avs_s4
@@ -29,6 +31,16 @@ def test_seconds_end_with_the_video():
     assert whole_seconds(0.3) == ((0.0, 0.3),)
     assert whole_seconds(2.4) == ((0.0, 1.0), (1.0, 2.4))
     assert whole_seconds(2.6) == ((0.0, 1.0), (1.0, 2.0), (2.0, 2.6))
+
+
+def test_steps_are_seconds_when_frames_are_in_the_middle_of_each():
+    sampling = replace(ave.SAMPLING, frame_times="middle")
+    first, last = plan_windows(14.8, 10, sampling)
+    assert first.steps == tuple((second, second + 1.0) for second in range(10))
+    assert last.steps[0] == (5.0, 6.0)
+    assert last.steps[-1] == (14.0, 14.8)
+    (short,) = plan_windows(6.8, 10, sampling)
+    assert short.steps[5:8] == ((5.0, 6.0), (6.0, 6.8), (6.8, 6.8))
 
 
 def merge(length, window_seconds, sampling, values):
