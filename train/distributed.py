@@ -50,6 +50,26 @@ class ProcessGroup:
         totals: list[float] = self.gather(values).sum(0).tolist()
         return totals
 
+    def interleave(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the rows `[n, …]` of all ranks, in the order of the clips that they belong to.
+
+        Clip i is scored by rank `i % size`, so that later ranks may have one row less. Raises StgcmaError
+        when the numbers of rows are others.
+        """
+        if not self.is_distributed:
+            return rows
+        counts = self.gather([float(len(rows))])[:, 0].astype(int)
+        total = int(counts.sum())
+        if any(count != len(range(rank, total, self.size)) for rank, count in enumerate(counts)):
+            raise StgcmaError(f"the processes have {counts.tolist()} rows, expected those of clips in turn")
+        padded = np.zeros((counts[0], *rows.shape[1:]), dtype=np.float32)
+        padded[: len(rows)] = rows
+        local = torch.from_numpy(padded).to(self.device)
+        gathered = [torch.empty_like(local) for _ in range(self.size)]
+        torch.distributed.all_gather(gathered, local)
+        joined: npt.NDArray[np.float32] = torch.stack(gathered, 1).flatten(0, 1)[:total].cpu().numpy()
+        return joined
+
     def gather_texts(self, texts: list[str]) -> list[str]:
         """Return the `texts` of all ranks, in the order of the ranks."""
         if not self.is_distributed:

@@ -62,6 +62,8 @@ def score(
     for name, counts in meter.counts.items():
         total = group.sum(counts.ravel().tolist())
         meter.counts[name] = np.asarray(total).reshape(counts.shape)
+    for name, rows in meter.rows.items():
+        meter.rows[name] = [group.interleave(np.concatenate(rows))]
     return meter
 
 

@@ -131,9 +131,10 @@ class EvaluationResult:
             if task not in TASKS:
                 raise ValueError(f"task is {task!r}, expected one of {', '.join(TASKS)}")
             texts = ("split", "shards", "data_fingerprint", "checkpoint_sha256", "modality", "machine")
-            score_name = field(content, "score_name", str)
-            if score_name != TASKS[task].score_name:
-                raise ValueError(f"score_name is {score_name!r}, expected {TASKS[task].score_name!r}")
+            detail = TASKS[task].result_type.from_json(content)
+            score_name, expected = field(content, "score_name", str), next(iter(detail.metrics()))
+            if score_name != expected:
+                raise ValueError(f"score_name is {score_name!r}, expected {expected!r}")
             score = field(content, "score", float | None)
             return cls(
                 task=task,
@@ -141,7 +142,7 @@ class EvaluationResult:
                 clips=field(content, "clips", int),
                 score_name=score_name,
                 score=math.nan if score is None else score,
-                detail=TASKS[task].result_type.from_json(content),
+                detail=detail,
                 baselines=field(content, "baselines", dict[str, float]),
                 selected_on=field(content, "selected_on", str | None),
             )

@@ -10,9 +10,7 @@ machine. Folders and files whose names begin with a dot are no clips.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from .ave import BACKGROUND, SAMPLING, SECONDS
+from .divisions import divided, path_key
 from .names import check_twins, class_name, looks_like_split, split_of
 from .paths import count_suffixes, is_video_name, printable
 from .specification import ClipSpecification, Collection, CollectionEntry
@@ -218,7 +217,7 @@ def _specify(path: Path, split: str, category: str, index: int) -> ClipSpecifica
     if source != path.as_posix():
         problem = ("unsafe-path", f"{source!r} has bytes that are not UTF-8, or control characters")
     return ClipSpecification(
-        key=_key(path),
+        key=path_key(path),
         split=split,
         source=source,
         labels=(index,) * SECONDS,
@@ -227,25 +226,8 @@ def _specify(path: Path, split: str, category: str, index: int) -> ClipSpecifica
     )
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _key(path: Path) -> str:
-    """Return the path with all other characters replaced, and a hash that makes it unique."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.with_suffix("").as_posix())
-    return f"{name[-60:]}-{_digest(path)[:10]}"
-
-
 def _divide(paths: list[Path], layout: _Layout) -> list[tuple[Path, str]]:
-    """Return each path of a class with its split: that of its folder, else by a hash.
-
-    Of n clips, n/10 rounded (one at least, when n ≥ 3) go to val and to test.
-    """
+    """Return each path of a class with its split: that of its folder, else by a hash."""
     if layout.split is not None:
         return [(path, split_of(path.parts[layout.split]) or "train") for path in paths]
-    ranked = sorted(paths, key=_digest)
-    share = max(round(len(ranked) / 10), 1) if len(ranked) >= 3 else 0
-    splits = ["test"] * share + ["val"] * share
-    splits += ["train"] * (len(ranked) - len(splits))
-    return list(zip(ranked, splits, strict=True))
+    return divided(paths)

@@ -187,7 +187,7 @@ SHARED_NORM = """
 import os, sys
 from pathlib import Path
 import torch
-from stgcma.train.distributed import share_batch_norms
+from stgcma.train.distributed import ProcessGroup, share_batch_norms
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
 torch.distributed.init_process_group("gloo")
 x, upstream, weight = torch.load(folder / "case.pt", weights_only=True)
@@ -198,7 +198,14 @@ rows = slice(0, 5) if rank == 0 else slice(5, 12)
 own = x[rows].clone().requires_grad_()
 y = norm(own)
 (y * upstream[rows]).sum().backward()
+group = ProcessGroup(rank, 2, torch.device("cpu"))
+scored = torch.arange(5.0)[rank::2, None].numpy()  # clips 0, 2, 4 and 1, 3
 result = [y.detach(), own.grad, norm.weight.grad, norm.running_mean, norm.running_var]
+result.append(torch.from_numpy(group.interleave(scored)))
+try:
+    group.interleave(scored[: 3 - 2 * rank])
+except Exception as error:
+    assert "have [3, 1] rows, expected those of clips in turn" in str(error), error
 torch.save(result, folder / f"{rank}.pt")
 torch.distributed.destroy_process_group()
 """
@@ -221,6 +228,8 @@ def test_batch_norm_over_two_processes_is_one(ranks, tmp_path):
     for index, expected in ((3, norm.running_mean), (4, norm.running_var)):
         for part in parts:
             torch.testing.assert_close(part[index], expected)
+    for part in parts:
+        assert part[5].flatten().tolist() == [0, 1, 2, 3, 4], "rows of clips are joined in their order"
 
 
 def test_a_shared_norm_scores_as_any_other():

@@ -56,7 +56,7 @@ class Task(ABC):
 
     Attributes:
         name: as in presets and `dataset.json`.
-        score_name: one word; the key of the score in results.
+        score_name: one word; the key of the score in results. A task may choose it by the collection.
         result_type: the results of the task's meter.
         demo: settings of `stgcma demo`.
         several_questions: a clip has several questions; a training step may use only one of them.
@@ -65,7 +65,7 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    score_name: ClassVar[str]
+    score_name: str
     result_type: ClassVar[type[TaskResult]]
     demo: ClassVar[Demo]
     several_questions: ClassVar[bool] = False

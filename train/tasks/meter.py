@@ -74,10 +74,17 @@ class TaskResult(ABC):
 
 
 class Meter(ABC):
-    """Counts over the clips of a split. Counts of parts of a split add up to those of the whole."""
+    """Counts over the clips of a split.
+
+    Attributes:
+        counts: by name; counts of parts of a split add up to those of the whole.
+        rows: by name, arrays `[clips, …]` of numbers, for scores that do not follow from sums; those of parts
+            of a split are joined.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, npt.NDArray[np.float64]] = {}
+        self.rows: dict[str, list[npt.NDArray[np.float32]]] = {}
 
     @abstractmethod
     def update(self, outputs: Tensors, targets: Tensors) -> None:
