@@ -9,7 +9,7 @@ from pathlib import Path
 from .console import message
 from .errors import InputError, OtherSettingsError
 from .pages.report import write_report
-from .preprocess import COLLECTIONS, Options, Outcome, preprocess, synthesize
+from .preprocess import COLLECTIONS, DEMOS, Options, Outcome, preprocess, synthesize
 from .preprocess.collections.specification import FBANK_KINDS
 from .shards.storage import Location
 from .train.config import RunConfig, architecture, load_preset
@@ -44,22 +44,30 @@ class DemoRun:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The raw collection, the runs (the one with both modalities first), and the page of them."""
+    """The result of `demo`.
+
+    Attributes:
+        raw: folder of the raw collection.
+        runs: the one with both modalities first.
+        page: the report on all runs.
+        question: an example for `stgcma predict --question`; empty for tasks without questions.
+    """
 
     raw: Path
     runs: list[DemoRun]
     page: Path
+    question: str
 
 
 def collection_of(name: str) -> str:
-    """Return the collection `name`, or the demo's collection of the task `name`.
+    """Return the collection `name`, or the one that the task `name` stands for.
 
     Raises InputError listing the known names.
     """
     if name in COLLECTIONS:
         return name
     if name in TASKS:
-        return TASKS[name].demo.collection
+        return TASKS[name].collection
     known = dict.fromkeys([*TASKS, *COLLECTIONS])
     raise InputError(f"TASK is {name!r}, must be one of {', '.join(known)}")
 
@@ -73,7 +81,7 @@ def run(
     that was run with other settings is repeated, with all stages after it.
 
     Args:
-        task: a collection's name, or a task's name for the collection of its demo.
+        task: a collection's name, or a task's name for the collection that it stands for.
         raw: folder or URL of the collection.
         workdir: folder of the shards and the run.
         config: of the training.
@@ -142,23 +150,34 @@ def demo(
     """Synthesise a collection, preprocess it, train, score on its test split and write the page.
 
     With `compare`, models without one modality or without the exchange between both are trained as well.
-    Stages that `workdir` already holds with the same settings are skipped. Raises InputError for an unknown
-    task; and as the stages do.
+    Stages that `workdir` already holds with the same settings are skipped.
+
+    Args:
+        workdir: folder of all files.
+        task: a synthetic collection's name, or a task's name for the collection that it stands for.
+        clips: number of clips; by default as many as the collection's demo needs.
+        seed: of the synthesis.
+        compare: see above.
+
+    Raises InputError for a name without a demo; and as the stages do.
     """
-    settings = TASKS[task].demo
+    collection = collection_of(task)
+    settings = DEMOS[collection]
     workers = os.cpu_count() or 1
     clips = clips or settings.clips
-    name = f"{task}-{clips}-{seed}"
+    # Either name of a task's own collection finds the same files.
+    short = next((name for name, one in TASKS.items() if one.collection == collection), collection)
+    name = f"{short}-{clips}-{seed}"
     raw, shards = workdir / f"raw-{name}", workdir / f"shards-{name}"
-    config = load_preset(f"{task}-demo")
+    config = load_preset(settings.preset)
     if not raw.exists():
         message(f"{clips} encoded clips with known answers → {raw}")
-        synthesize(settings.collection, raw, clips=clips, seed=seed, workers=workers)
-    _preprocess(settings.collection, raw, shards, Options(features=features_of(config), workers=workers))
+        synthesize(collection, raw, clips=clips, seed=seed, workers=workers)
+    _preprocess(collection, raw, shards, Options(features=features_of(config), workers=workers))
     runs, folders = [], []
     for modality in ("av", *(settings.compared_with if compare else ())):
-        folder = workdir / f"run-{task}-{modality}"
-        summary = _train(shards, folder, load_preset(f"{task}-demo", modality=modality))
+        folder = workdir / f"run-{short}-{modality}"
+        summary = _train(shards, folder, load_preset(settings.preset, modality=modality))
         runs.append(DemoRun(modality, summary, _score(folder)[0]))
         folders.append(folder)
-    return DemoResult(raw, runs, write_report(folders))
+    return DemoResult(raw, runs, write_report(folders), settings.question)

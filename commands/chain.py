@@ -11,6 +11,7 @@ import typer
 from ..console import message, table
 from ..figures import mebibytes, percent
 from ..preprocess.collections import COLLECTIONS
+from ..preprocess.synthesis import DEMOS
 from ..strict_json import strict_json
 from ..train.tasks import TASKS
 from .data import check_failures, show_outcome
@@ -47,7 +48,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     workdir: Annotated[Path, typer.Option(help="The folder for all files.")] = Path("demo"),
-    task: Annotated[str, typer.Option(help=f"The task to train: {', '.join(TASKS)}.")] = "ave",
+    task: Annotated[
+        str, typer.Option(help=f"A task ({', '.join(TASKS)}) or a collection ({', '.join(DEMOS)}).")
+    ] = "ave",
     clips: Annotated[int | None, CLIPS_OPTION] = None,
     seed: Seed = 0,
     compare: Annotated[
@@ -66,8 +69,7 @@ def demo(
     result = chain.demo(workdir, task=task, clips=clips, seed=seed, compare=compare)
     _show_demo(result)
     command = sys.argv[0] if Path(sys.argv[0]).name == "stgcma" else "python -m stgcma"
-    example = TASKS[task].demo.question
-    question = f' --question "{example}"' if example else ""
+    question = f' --question "{result.question}"' if result.question else ""
     message(f"next: {command} predict {result.page.parent} {min(result.raw.rglob('*.mp4'))}{question}")
 
 

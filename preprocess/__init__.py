@@ -6,7 +6,8 @@
 (4, 0)
 
 `COLLECTIONS`, `DECODERS` and `SYNTHESIZERS` are the registries of collections, video decoders and synthetic
-collections. Their `names` are available without loading a decoder.
+collections; `DEMOS` holds the settings of `stgcma demo` for the latter. Their `names` are available without
+loading a decoder.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from .pipeline.build import Outcome
     from .pipeline.options import Limits, Options
     from .pipeline.run import preprocess
-    from .synthesis import SYNTHESIZERS, synthesize
+    from .synthesis import DEMOS, SYNTHESIZERS, synthesize
 
 # Loaded on first use: the decoders take a second, and `stgcma --help` needs the names only.
 _MODULES = {
     "COLLECTIONS": ".collections",
     "DECODERS": ".media.video",
+    "DEMOS": ".synthesis",
     "SYNTHESIZERS": ".synthesis",
     "Limits": ".pipeline.options",
     "Options": ".pipeline.options",
@@ -38,6 +40,7 @@ _MODULES = {
 __all__ = [
     "COLLECTIONS",
     "DECODERS",
+    "DEMOS",
     "SYNTHESIZERS",
     "Limits",
     "Options",

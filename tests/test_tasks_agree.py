@@ -10,7 +10,7 @@ from stgcma.pages.tasks import VIEWS
 from stgcma.pages.tasks.base import TaskView
 from stgcma.predict import PREDICTORS
 from stgcma.preprocess.collections import COLLECTIONS
-from stgcma.preprocess.synthesis import SYNTHESIZERS
+from stgcma.preprocess.synthesis import DEMOS, SYNTHESIZERS
 from stgcma.train.config import load_preset
 from stgcma.train.preset_files import preset_names
 from stgcma.train.tasks import TASKS
@@ -30,11 +30,16 @@ def test_a_task_says_all_that_the_program_needs(name):
     assert issubclass(task, Task)
     assert task.name == name
     assert issubclass(task.result_type, TaskResult)
-    assert task.demo.collection in SYNTHESIZERS
-    assert COLLECTIONS[task.demo.collection].task == name
-    assert load_preset(f"{name}-demo").task == name
-    for modality in task.demo.compared_with:
-        assert load_preset(f"{name}-demo", modality=modality).model["modality"] == modality
+    assert COLLECTIONS[task.collection].task == name
+    assert DEMOS[task.collection].preset == f"{name}-demo"
+
+
+@pytest.mark.parametrize("name", SYNTHESIZERS.names)
+def test_every_synthetic_collection_has_a_demo_of_its_task(name):
+    demo = DEMOS[name]
+    assert load_preset(demo.preset).task == COLLECTIONS[name].task
+    for modality in demo.compared_with:
+        assert load_preset(demo.preset, modality=modality).model["modality"] == modality
 
 
 @pytest.mark.parametrize("name", VIEWS.names)

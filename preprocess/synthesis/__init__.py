@@ -1,15 +1,18 @@
 """Small collections with known answers, as real encoded videos in the layouts that the authors ship.
 
 To add one, write `preprocess/synthesis/NAME.py`, named like the collection, with a function like `synthesize`
-in `ave.py`, and assign the function to `SYNTHESIZER`.
+in `ave.py`, and assign the function to `SYNTHESIZER`, and the settings of `stgcma demo` to `DEMO`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...registry import Registry
+
+if TYPE_CHECKING:
+    from .demo import Demo
 
 
 class Synthesizer(Protocol):
@@ -21,6 +24,8 @@ class Synthesizer(Protocol):
 SYNTHESIZERS: Registry[Synthesizer] = Registry(
     __name__, Path(__file__).parent, attribute="SYNTHESIZER", noun="synthetic collection"
 )
+DEMOS: Registry[Demo] = Registry(__name__, Path(__file__).parent, attribute="DEMO", noun="demo")
+"""The settings of `stgcma demo` for each synthetic collection."""
 
 
 def synthesize(name: str, raw: Path, *, clips: int, seed: int = 0, workers: int = 1) -> None:

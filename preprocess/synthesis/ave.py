@@ -16,6 +16,7 @@ import numpy as np
 
 from ...shards.schema import SPLITS
 from ..collections.ave import SECONDS
+from .demo import Demo
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
 from .rendering import new_id, render_all, seeded, split_names
@@ -70,6 +71,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
+DEMO = Demo(preset="ave-demo", clips=160, compared_with=("video", "audio"))
 
 
 def _write_rows(path: Path, scripts: list[Script], *, header: bool = False) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..collections.avs_s4 import ANNOTATIONS, MASKS, SECONDS
+from .demo import Demo
 from .encoding import encode, new_folder
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
 from .rendering import new_id, render_all, seeded, split_names
@@ -81,6 +82,8 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
+# Only the first frame of a training clip has a mask, so more clips are needed than for other tasks.
+DEMO = Demo(preset="avs-demo", clips=480, compared_with=("av-nofusion",))
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:

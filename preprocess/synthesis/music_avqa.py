@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...shards.schema import SPLITS
+from .demo import Demo
 from .encoding import encode, new_folder
 from .music_questions import Asker
 from .music_scene import INSTRUMENTS, PLACES, SECONDS, Player, Scene
@@ -58,6 +59,12 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
+DEMO = Demo(
+    preset="avqa-demo",
+    clips=160,
+    compared_with=("av-nofusion",),
+    question="How many instruments are sounding in the video?",
+)
 
 
 def write_scene(number: int, rng: np.random.Generator) -> Scene:

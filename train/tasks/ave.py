@@ -18,7 +18,7 @@ from ...shards.members import class_name, member, read_labels
 from ...shards.storage import Location
 from ..fields import field
 from ..sections import LossConfig
-from .base import Demo, Task, Terms, stack
+from .base import Task, Terms, stack
 from .members import split_members
 from .meter import ConfusionMatrix, Meter, ScoreRow, TaskResult, Tensors, share
 
@@ -99,7 +99,7 @@ class AveTask(Task):
     name = "ave"
     score_name = "accuracy"
     result_type = AveResult
-    demo = Demo("ave", clips=160, compared_with=("video", "audio"))
+    collection = "ave"
 
     def model_options(self) -> dict[str, Any]:
         return {"classes": len(self.info.classes), "frames": self.info.features["sampling"]["frames"]}

@@ -20,7 +20,7 @@ from ...shards.storage import Location
 from ..fields import field
 from ..order import ALL_QUESTIONS
 from ..sections import LossConfig
-from .base import Demo, Task, Terms
+from .base import Task, Terms
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors, share
 
@@ -90,12 +90,7 @@ class AvqaTask(Task):
     name = "avqa"
     score_name = "accuracy"
     result_type = AvqaResult
-    demo = Demo(
-        "music-avqa",
-        clips=160,
-        compared_with=("av-nofusion",),
-        question="How many instruments are sounding in the video?",
-    )
+    collection = "music-avqa"
     several_questions = True
     needs_negatives = True
     outputs_per_second = False

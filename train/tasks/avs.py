@@ -16,7 +16,7 @@ from ...shards.storage import Location
 from ..fields import field
 from ..metrics.binary_masks import THRESHOLDS, f_by_threshold, frame_iou
 from ..sections import LossConfig
-from .base import Demo, Task, Terms, stack
+from .base import Task, Terms, stack
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors, share
 
@@ -71,8 +71,7 @@ class AvsTask(Task):
     name = "avs"
     score_name = "miou"
     result_type = AvsResult
-    # Only the first frame of a training clip has a mask, so more clips are needed than for other tasks.
-    demo = Demo("avs-s4", clips=480, compared_with=("av-nofusion",))
+    collection = "avs-s4"
 
     def model_options(self) -> dict[str, Any]:
         return {"frames": self.info.features["sampling"]["frames"]}

@@ -17,7 +17,7 @@ from ...shards.storage import Location
 from ..sections import LossConfig
 from .meter import Meter, TaskResult, Tensors
 
-__all__ = ["Demo", "Meter", "Task", "TaskResult", "Tensors", "Terms", "stack"]
+__all__ = ["Meter", "Task", "TaskResult", "Tensors", "Terms", "stack"]
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,6 @@ class Terms:
     score: Tensor
 
 
-@dataclass(frozen=True)
-class Demo:
-    """Settings of `stgcma demo` for a task.
-
-    Attributes:
-        collection: the collection that is synthesised; it is also the one that the task's name stands for
-            in `stgcma run`.
-        clips: number of clips; enough for a score well above the baselines.
-        compared_with: modalities that `--compare` trains as well.
-        question: an example for `stgcma predict --question`.
-    """
-
-    collection: str
-    clips: int
-    compared_with: tuple[str, ...]
-    question: str = ""
-
-
 class Task(ABC):
     """One task on one collection.
 
@@ -58,7 +40,7 @@ class Task(ABC):
         name: as in presets and `dataset.json`.
         score_name: one word; the key of the score in results. A task may choose it by the collection.
         result_type: the results of the task's meter.
-        demo: settings of `stgcma demo`.
+        collection: the collection that the task's name stands for in `stgcma run` and `stgcma demo`.
         several_questions: a clip has several questions; a training step may use only one of them.
         needs_negatives: training needs frames of other clips besides those of the clip.
         outputs_per_second: the model has an output for every second of a clip, not one for the whole clip.
@@ -67,7 +49,7 @@ class Task(ABC):
     name: ClassVar[str]
     score_name: str
     result_type: ClassVar[type[TaskResult]]
-    demo: ClassVar[Demo]
+    collection: ClassVar[str]
     several_questions: ClassVar[bool] = False
     needs_negatives: ClassVar[bool] = False
     outputs_per_second: ClassVar[bool] = True
