@@ -127,6 +127,8 @@ class ClipSpecification:
         pictures: the frames as picture files, for a clip that is shipped without a video.
         sound: the sound file of such a clip, if any.
         annotated_seconds: length of the annotated span; 0 when that is the whole clip.
+        start_seconds, end_seconds: the span `[start, end)` of a longer file that is the clip; by default the
+            whole file is. Spans of one file should be next to each other: it is then opened once.
         problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a
             key of `REASONS` (`preprocess/media/reasons.py`).
 
@@ -144,11 +146,20 @@ class ClipSpecification:
     pictures: tuple[str, ...] = ()
     sound: str | None = None
     annotated_seconds: int = 0  # the same for all clips of a collection, so not part of the plan
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
     problem: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split of {self.key} is {self.split!r}, must be one of {', '.join(SPLITS)}")
+        if self.end_seconds is None:
+            if self.start_seconds:
+                raise ValueError(f"span of {self.key} starts at {self.start_seconds} s and has no end")
+        elif not 0 <= self.start_seconds < self.end_seconds:
+            raise ValueError(
+                f"span of {self.key} is {self.start_seconds} to {self.end_seconds} s, must be one from 0 s on"
+            )
         problem: Any = self.problem
         if problem is None:
             return
@@ -166,9 +177,11 @@ class ClipSpecification:
     def to_json(self) -> list[Any]:
         """Return everything that decides the clip's sample; members by their hash."""
         hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
+        # Plans of clips that are whole files are as they were before there were spans.
+        span = [] if self.end_seconds is None else [[self.start_seconds, self.end_seconds]]
         return [
             self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
-            self.pictures, self.sound, self.event_end_seconds,
+            self.pictures, self.sound, self.event_end_seconds, *span,
         ]  # fmt: skip
 
 

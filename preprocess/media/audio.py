@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .probe import (
     probe,
 )
 
-__all__ = ["SAMPLE_RATE_HZ", "read_waveform", "stream_waveform"]
+__all__ = ["SAMPLE_RATE_HZ", "missing_seconds", "read_waveform", "stream_waveform"]
 
 SAMPLE_RATE_HZ = 16000
 
@@ -53,16 +54,16 @@ def read_waveform(path: Path, *, info: MediaInfo | None = None) -> NDArray[np.fl
         raise sound.failure
     if len(waveform) == 0:
         raise ClipError("empty", "the audio stream holds no sound")
-    check_coverage(info, "sound", end, missing_seconds=_missing_seconds(info, sound.spans, end))
+    missing = missing_seconds(sound.spans, info.clip_start_seconds, info.clip_start_seconds + end)
+    check_coverage(info, "sound", end, missing_seconds=missing)
     if not np.isfinite(waveform).all():
         raise DamageError("unreadable", "its sound decodes to numbers that are not finite")
     return waveform
 
 
-def _missing_seconds(info: MediaInfo, spans: tuple[tuple[float, float], ...], end_seconds: float) -> float:
-    """Return the seconds of the clip's time [0, `end_seconds`) that are in none of `spans`."""
-    place, end = info.clip_start_seconds, info.clip_start_seconds + end_seconds
-    missing = 0.0
+def missing_seconds(spans: tuple[tuple[float, float], ...], begin: float, end: float) -> float:
+    """Return the seconds between `begin` and `end` that are in none of `spans`, which are in order."""
+    place, missing = begin, 0.0
     for first, last in spans:
         missing += max(min(first, end) - place, 0.0)
         place = max(place, last)
@@ -88,7 +89,8 @@ def stream_waveform(path: Path, info: MediaInfo, take: TakeSamples) -> DecodedSo
     spans = ((begin, begin + len(waveform) / SAMPLE_RATE_HZ),)
     error = None if failure is None else DamageError("unreadable", f"its sound does not decode: {failure}")
     take(waveform)
-    return DecodedSound(len(waveform), spans, error)
+    damaged = () if failure is None else ((-math.inf, math.inf),)
+    return DecodedSound(len(waveform), spans, error, damaged)
 
 
 def _filters(info: MediaInfo, first: int, layout: str) -> FilterChain:

@@ -40,12 +40,23 @@ class DecodedSound:
     Attributes:
         samples: their number.
         spans: start and end of each stretch of sound, in seconds of the container's clock, in order.
-        failure: the error, or None.
+        failure: the first error, or None.
+        damaged: start and end of each stretch that failed to decode, in seconds of the container's clock.
     """
 
     samples: int
     spans: tuple[tuple[float, float], ...]
     failure: ClipError | None
+    damaged: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """An error, and the start and end of what it concerns, in seconds of the container's clock."""
+
+    error: ClipError
+    begin: float
+    end: float
 
 
 def decode_sound(
@@ -65,48 +76,64 @@ def decode_sound(
     """
     import av
 
-    failures: list[ClipError] = []
+    faults: list[_Fault] = []
     with common_features(), open_container(path) as container, _every_error():
         if number >= len(container.streams.audio):
             raise ClipError("no-audio", "the file has no such audio stream")
         stream = container.streams.audio[number]
         sound = _Sound(filters, Fraction(stream.time_base), take)
-        frames = _frames(container, stream, failures)
+        frames = _frames(container, stream, faults)
         try:
             while not sound.complete and (frame := next(frames, None)):
                 sound.take(frame)
             sound.finish()
-            return DecodedSound(sound.samples, tuple(sound.spans), failures[0] if failures else None)
+            return DecodedSound(
+                sound.samples,
+                tuple(sound.spans),
+                faults[0].error if faults else None,
+                tuple((fault.begin, fault.end) for fault in faults),
+            )
         except av.error.FFmpegError as error:
             raise decoding_error(error, "its sound cannot be resampled") from error
 
 
-def _frames(container: Any, stream: Any, failures: list[ClipError]) -> Iterator[Any]:
-    """Decode the stream; append every decoding error and every sign of damage to `failures`."""
+def _frames(container: Any, stream: Any, faults: list[_Fault]) -> Iterator[Any]:
+    """Decode the stream; append every decoding error and every sign of damage to `faults`."""
     import av
 
     read_only(stream)
     context = prepare_decoder(stream)
     packets = container.demux(stream)
     more = True
+    begin = end = -math.inf  # of the packet
     while more:
         frames: list[Any] = []
         try:
             packet: Any = next(packets, None)  # after an error there are no more
             more = packet is not None
+            begin, end = _times(packet, end)
             if not more or packet.size:
                 frames = context.decode(packet)
                 damaged = (more and packet.is_corrupt) or any(frame.is_corrupt for frame in frames)
                 if damaged:
-                    failures.append(
-                        DamageError("unreadable", "its sound does not decode (a part of it is damaged)")
-                    )
+                    error = DamageError("unreadable", "its sound does not decode (a part of it is damaged)")
+                    faults.append(_Fault(error, begin, end))
         except av.error.FFmpegError as error:
             found = decoding_error(error, "its sound does not decode")
             if found.reason != "unreadable":
                 raise found from error
-            failures.append(DamageError(found.reason, found.message))
+            # An error of the container ends the reading, so it concerns all that follows.
+            last = end if more else math.inf
+            faults.append(_Fault(DamageError(found.reason, found.message), begin, last))
         yield from frames
+
+
+def _times(packet: Any, reached: float) -> tuple[float, float]:
+    """Return start and end of a packet in seconds; `reached`, the end of the one before, where unknown."""
+    if packet is None or packet.pts is None:
+        return reached, reached
+    begin = float(packet.pts * packet.time_base)
+    return begin, begin + float((packet.duration or 0) * packet.time_base)
 
 
 @contextlib.contextmanager

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ...errors import InputError
 from ...shards.storage import Location
 from ..collections import COLLECTIONS
 from ..collections.preflight import inspect
 from ..collections.specification import FeatureSettings
+from ..media.video import AUTO, DECODERS
 from ..samples.sample import SampleMaker
 from .build import Outcome, build
 from .options import Options
 from .raw_storage import ClipMaker, opened_raw
 from .shard_plan import limited
+
+# Decoding the sound of a recording takes less than this share of its length, on a busy machine as well.
+_SECONDS_A_SECOND = 0.25
 
 
 def preprocess(name: str, raw: Location, out: Location, options: Options | None = None) -> Outcome:
@@ -33,6 +40,9 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
     with opened_raw(raw, name) as (folder, url):
         folder = folder.absolute() if options.engine == "ray" else folder
         collection = whole = read(folder, allow_links=options.allow_links)
+        longest = max((clip.end_seconds or 0.0 for clip in collection.clips), default=0.0)
+        if longest:
+            options = _for_recordings(options, longest)
         if options.limit is not None:
             collection = limited(collection, options.limit)
         settings = FeatureSettings(collection.sampling, options.features)
@@ -61,3 +71,17 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             options,
             preflight=lambda: inspect(whole, folder, allow_links=options.allow_links).lines(),
         )
+
+
+def _for_recordings(options: Options, longest_seconds: float) -> Options:
+    """Return options for clips that are spans of recordings: the first span decodes all of the sound.
+
+    Raises InputError for a decoder that reads whole files only.
+    """
+    if options.decoder != AUTO and not DECODERS[options.decoder].reads_spans:
+        able = ", ".join([AUTO, *(name for name, entry in DECODERS.items() if entry.reads_spans)])
+        raise InputError(
+            f"decoder is {options.decoder!r}, which reads whole files; for windows of recordings use {able}"
+        )
+    seconds = options.limits.timeout_seconds + _SECONDS_A_SECOND * longest_seconds
+    return replace(options, limits=replace(options.limits, timeout_seconds=seconds))

@@ -27,6 +27,7 @@ from ..media.audio import SAMPLE_RATE_HZ, read_waveform
 from ..media.pictures import read_pictures
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo
 from ..media.reasons import ClipError
+from ..media.recording import open_recording
 from ..media.sound_choice import probe_with_sound, silence_warnings
 from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
 from ..media.video.frames import Frames, at_seconds, evenly
@@ -34,6 +35,7 @@ from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
 from .sources import source_files
+from .windows import pictures_in
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ class SampleMaker:
         """Decode `clip`. Raises ClipError with the reason when it cannot be made."""
         if clip.problem is not None:
             raise ClipError(*clip.problem)
-        footage = self._film(clip) if not clip.pictures else self._pictures(clip)
+        if clip.pictures:
+            footage = self._pictures(clip)
+        else:
+            footage = self._film(clip) if clip.end_seconds is None else self._span(clip, clip.end_seconds)
         check_length(footage.waveform)
         warnings = list(footage.warnings)
         if footage.has_audio:
@@ -164,6 +169,34 @@ class SampleMaker:
             frames, waveform, seconds, fps, has_audio, _is_for_ffmpeg(info), tuple(warnings), stored
         )
         return footage if span is None else footage.first(span)
+
+    def _span(self, clip: ClipSpecification, end: float) -> Footage:
+        """Decode a span of a recording, with the frames and the sound that whole-video prediction takes."""
+        recording = open_recording(self._resolve(clip.source), self.audio_stream)
+        recording.pictures.check(clip.start_seconds, end)
+        start = clip.start_seconds
+
+        def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+            nonlocal start
+            span = pictures_in(clip.start_seconds, end, times)
+            start = span.start_seconds
+            return span.first + choose_frames(times[span.first : span.last] - start, self.settings.sampling)
+
+        frames = recording.pictures.read(choose)
+        info = recording.info
+        has_audio = info.audio is not None or self.missing_audio != "silence"
+        waveform = recording.sound().read(start, end) if has_audio else silence(end - start)
+        warnings = (*(info.video.warnings if info.video else ()), *recording.warnings)
+        return Footage(
+            frames,
+            waveform,
+            end - start,
+            (info.video.fps_average or 0.0) if info.video else 0.0,
+            has_audio,
+            _is_for_ffmpeg(info),
+            warnings,
+            info.video.upright_size if info.video else None,
+        )
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
         """Decode a clip that is shipped as one picture a second, with or without a sound file."""

@@ -22,11 +22,9 @@ from ..media.video.pyav import MissingPictureError, displayed_timeline, stream_f
 from ..media.video.timeline import Timeline, read_timeline
 from .fbank import ANALYSIS_SAMPLES, log_mel
 from .sample import choose_frames, fbank_members, jpeg
-from .windows import Span, Window, plan_windows
+from .windows import Span, Window, pictures_in, plan_windows
 
 WAVEFORM = "waveform.f32"
-# Containers round times, some to 1 ms.
-_ROUNDING_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -94,14 +92,11 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
     wanted: dict[int, list[tuple[int, int]]] = {}
     starts = []
     for place, window in enumerate(windows):
-        first, last = _pictures_of(window, times)
-        # As a clip that is cut there: it begins with its first picture, unless the one before stays for long.
-        late = times[first] - window.start_seconds
-        begins = place > 0 and 0 <= late <= COVERAGE_TOLERANCE_SECONDS
-        start = times[first] if begins else window.start_seconds
-        starts.append(round(start * SAMPLE_RATE_HZ))
-        for number, index in enumerate(choose_frames(times[first:last] - start, request.sampling)):
-            wanted.setdefault(first + int(index), []).append((place, number))
+        span = pictures_in(window.start_seconds, window.end_seconds, times)
+        starts.append(round(span.start_seconds * SAMPLE_RATE_HZ))
+        shown = times[span.first : span.last] - span.start_seconds
+        for number, index in enumerate(choose_frames(shown, request.sampling)):
+            wanted.setdefault(span.first + int(index), []).append((place, number))
     numbers = {index if counted else int(timeline.visible[index]): index for index in wanted}
     height = width = 0
     for number, pixels in stream_frames(request.info, timeline, numbers, counted=counted):
@@ -122,13 +117,6 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
         has_audio=has_audio,
         warnings=(*video_warnings, *request.warnings, *warnings),
     )
-
-
-def _pictures_of(window: Window, times: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """Return the pictures `[first, last)` shown in the window, at least one."""
-    edges = np.array([window.start_seconds, window.end_seconds]) - _ROUNDING_SECONDS
-    first, last = (int(edge) for edge in np.searchsorted(times, edges))
-    return (first, last) if first < last else (max(first - 1, 0), max(first, 1))
 
 
 def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:

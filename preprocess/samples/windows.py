@@ -12,6 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..collections.specification import Sampling
+from ..media.probe import COVERAGE_TOLERANCE_SECONDS
+
+# Containers round times, some to 1 ms.
+_ROUNDING_SECONDS = 0.001
 
 Span = tuple[float, float]
 
@@ -23,6 +27,30 @@ class Window:
     start_seconds: float
     end_seconds: float
     steps: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class PictureSpan:
+    """The pictures `[first, last)` of a span, by their position in the order of display, and its start."""
+
+    first: int
+    last: int
+    start_seconds: float
+
+
+def pictures_in(start: float, end: float, times: npt.NDArray[np.float64]) -> PictureSpan:
+    """Return the pictures among those at `times` `[N]` that are shown in a span, at least one.
+
+    The start is that of a clip that is cut there: it begins with its first picture, unless it is at the
+    beginning of the video or the picture before it stays for long.
+    """
+    edges = np.array([start, end]) - _ROUNDING_SECONDS
+    first, last = (int(edge) for edge in np.searchsorted(times, edges))
+    if first >= last:
+        first, last = max(first - 1, 0), max(first, 1)
+    late = float(times[first]) - start
+    begins = start > 0 and 0 <= late <= COVERAGE_TOLERANCE_SECONDS
+    return PictureSpan(first, last, float(times[first]) if begins else start)
 
 
 def whole_seconds(length_seconds: float) -> tuple[Span, ...]:

@@ -63,12 +63,14 @@ class Decoder:
         order: `auto` tries decoders with lower numbers first.
         reads_sound: whether it decodes the sound for every choice of video decoder: its version then always
             decides bytes.
+        reads_spans: whether its frames are those of clips that are spans of recordings.
     """
 
     read: ReadFrames
     version: Callable[[], str]
     order: int
     reads_sound: bool = False
+    reads_spans: bool = False
 
 
 def evenly(times: NDArray[np.float64], count: int) -> NDArray[np.intp]:

@@ -18,6 +18,7 @@ from ..probe import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInf
 from .conversion import Collector, Converter
 from .decoding_plan import Plan, can_skip, make_plan
 from .frames import Choose, Decoder, Frames, chosen_indices
+from .seeking import packets_from
 from .shown import shown_pictures
 from .timeline import MISSING, Timeline, read_timeline, require_video
 
@@ -55,7 +56,7 @@ def _version() -> str:
     return f"{av.__version__} ({libraries})"
 
 
-DECODER = Decoder(read=read_frames, version=_version, order=1, reads_sound=True)
+DECODER = Decoder(read=read_frames, version=_version, order=1, reads_sound=True, reads_spans=True)
 
 
 def stream_frames(
@@ -73,10 +74,10 @@ def stream_frames(
     missing = set(numbers)
     pictures: Iterable[tuple[int, Any]]
     if counted:
-        pictures = enumerate(_decode_all(info))
+        pictures = enumerate(decode_all(info))
     else:
         plan = make_plan(timeline, np.asarray(sorted(missing), dtype=np.int64))
-        pictures = ((picture.pts, picture) for picture in _decode_planned(info, plan))
+        pictures = ((picture.pts, picture) for picture in decode_planned(info, plan))
     for number, picture in pictures:
         if number in missing:
             missing.discard(number)
@@ -97,14 +98,21 @@ def _sparse(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames | Non
     wanted_pts = timeline.visible[np.unique(indices)]
     collector = Collector(info, wanted_pts)
     plan = make_plan(timeline, wanted_pts)
-    for picture in _decode_planned(info, plan):
+    for picture in decode_planned(info, plan):
         collector.collect(picture.pts, picture)
     if not collector.complete:
         return None
     return collector.frames(timeline.visible[indices], times[indices], decoder=NAME)
 
 
-def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
+def decode_planned(
+    info: MediaInfo, plan: Plan, timeline: Timeline | None = None, *, seek: bool = False
+) -> Iterator[Any]:
+    """Decode the planned packets and yield their pictures.
+
+    With `timeline`, damage outside the plan is passed over, and the packets are compared with it; `seek` goes
+    to the first planned packet at once. Raises `DamageError`, and `LostPlaceError` of `packets_from`.
+    """
     import av
 
     with open_container(info.path) as container:
@@ -112,12 +120,16 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
         read_only(stream)
         context = prepare_decoder(stream)
         skips = can_skip(context.codec.canonical_name, context.extradata)
-        last = int(np.flatnonzero(plan.decode)[-1])
-        index, started = 0, False
+        planned = np.flatnonzero(plan.decode)
+        last = int(planned[-1])
+        started = False
+        packets: Iterator[tuple[int, Any]]
         try:
-            for packet in container.demux(stream):
-                if not packet.size:
-                    continue
+            if timeline is None:
+                packets = enumerate(_whole_packets(container.demux(stream)))
+            else:
+                packets = packets_from(container, stream, timeline, int(planned[0]), seek=seek)
+            for index, packet in packets:
                 if index > last:
                     break
                 if plan.decode[index]:
@@ -127,10 +139,13 @@ def _decode_planned(info: MediaInfo, plan: Plan) -> Iterator[Any]:
                     context.skip_frame = "NONREF" if skips and not plan.wanted[index] else "DEFAULT"
                     yield from _undamaged(context.decode(packet), stream)
                     started = True
-                index += 1
             yield from _undamaged(context.decode(None), stream)
         except av.error.FFmpegError as error:
             raise _damage(error) from error
+
+
+def _whole_packets(packets: Iterable[Any]) -> Iterator[Any]:
+    return (packet for packet in packets if packet.size)
 
 
 def displayed_timeline(info: MediaInfo, timeline: Timeline) -> Timeline:
@@ -138,9 +153,19 @@ def displayed_timeline(info: MediaInfo, timeline: Timeline) -> Timeline:
 
     Pictures without times are spread by the average rate. Raises `ClipError`: 'unreadable', 'truncated'.
     """
-    pts = np.asarray(
-        [MISSING if picture.pts is None else picture.pts for picture in _decode_all(info)], dtype=np.int64
-    )
+    exact = timeline_of(info, timeline, (picture.pts for picture in decode_all(info)))
+    check_coverage(info, "picture", float(exact.seconds(exact.end)))
+    if exact.times_seconds[0] > COVERAGE_TOLERANCE_SECONDS:
+        raise ClipError("truncated", f"no picture decodes before {exact.times_seconds[0]:.2f} s")
+    return exact
+
+
+def timeline_of(info: MediaInfo, timeline: Timeline, decoded: Iterable[int | None]) -> Timeline:
+    """Return the timeline of pictures with the `decoded` presentation times, in the order of display.
+
+    timeline: of the packets. Raises `ClipError`: 'unreadable' without any picture.
+    """
+    pts = np.asarray([MISSING if time is None else time for time in decoded], dtype=np.int64)
     if len(pts) == 0:
         raise ClipError("unreadable", "no picture decodes")
     # Decoders show pictures in order; the times they attach can be out of order (packed B-frames in AVI).
@@ -156,11 +181,7 @@ def displayed_timeline(info: MediaInfo, timeline: Timeline) -> Timeline:
     every = np.ones(len(times), dtype=bool)
     # The first pictures may need others from before the file was cut. Their time is still the clip's.
     start = timeline.start if timeline.complete else int(times[0])
-    exact = Timeline(times, every, every, start, int(times[-1]) + gap, time_base)
-    check_coverage(info, "picture", float(exact.seconds(exact.end)))
-    if exact.times_seconds[0] > COVERAGE_TOLERANCE_SECONDS:
-        raise ClipError("truncated", f"no picture decodes before {exact.times_seconds[0]:.2f} s")
-    return exact
+    return Timeline(times, every, every, start, int(times[-1]) + gap, time_base)
 
 
 def without_leading_gap(times: NDArray[np.int64], delay: float) -> NDArray[np.int64]:
@@ -182,14 +203,15 @@ def _exhaustive(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames:
     exact = displayed_timeline(info, timeline)
     indices = chosen_indices(choose, exact.times_seconds)
     collector = Collector(info, np.unique(indices))
-    for index, picture in enumerate(_decode_all(info)):
+    for index, picture in enumerate(decode_all(info)):
         collector.collect(index, picture)
     if not collector.complete:
         raise ClipError("unreadable", "the same file decodes to fewer pictures the second time")
     return collector.frames(indices, exact.times_seconds[indices], decoder=NAME)
 
 
-def _decode_all(info: MediaInfo) -> Iterator[Any]:
+def decode_all(info: MediaInfo) -> Iterator[Any]:
+    """Yield every picture in the order of display. Raises `DamageError` at the first damage."""
     import av
 
     with open_container(info.path) as container:

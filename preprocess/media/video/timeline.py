@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -73,10 +74,58 @@ class Timeline:
         return np.asarray(self.seconds(self.visible), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class Scan:
+    """The timeline of a file's pictures, and the faults found while its packets were read.
+
+    Attributes:
+        timeline: of the packets that are not damaged.
+        holes: start and end of each stretch without pictures, in seconds of clip time.
+        late_seconds: delay of the first picture that no edit list explains, and of pictures after sound.
+        staying_seconds: the longest time that the last picture may be shown where its duration is unknown.
+        damaged: the presentation times of damaged packets in clip time; NaN for one without a time.
+        failure: the error that ended the reading early; None at the end of the file.
+    """
+
+    timeline: Timeline
+    holes: tuple[tuple[float, float], ...]
+    late_seconds: float
+    staying_seconds: float
+    damaged: tuple[float, ...]
+    failure: Exception | None
+
+    @property
+    def end_seconds(self) -> float:
+        """End of the last shown picture, in clip time."""
+        return float(self.timeline.seconds(self.timeline.end))
+
+
 def read_timeline(info: MediaInfo) -> Timeline:
     """Demux the video stream of `info.path` once. The pictures must cover the claimed duration.
 
     Raises `ClipError`: 'no-video', 'empty', 'truncated', 'unreadable'; `DamageError` for damaged packets.
+    """
+    scan = scan_timeline(info)
+    if len(scan.timeline.visible):
+        holes = sum(end - begin for begin, end in scan.holes)
+        check_coverage(
+            info,
+            "picture",
+            scan.end_seconds,
+            missing_seconds=scan.late_seconds + holes,
+            staying_seconds=scan.staying_seconds,
+        )
+    if scan.damaged:
+        raise DamageError("unreadable", f"{len(scan.damaged)} packets of its pictures are damaged")
+    if scan.failure is not None:
+        raise ClipError("unreadable", f"the container is damaged ({scan.failure})") from scan.failure
+    return scan.timeline
+
+
+def scan_timeline(info: MediaInfo) -> Scan:
+    """Demux the video stream of `info.path` once, up to its end or the first error.
+
+    Raises `ClipError`: 'no-video', 'empty', 'too-large'.
     """
     import av
 
@@ -86,7 +135,7 @@ def read_timeline(info: MediaInfo) -> Timeline:
     key: list[bool] = []
     durations: list[int] = []
     dts: list[int] = []
-    damaged = 0
+    damaged: list[int] = []
     with open_container(info.path) as container:
         stream = require_video(container)
         read_only(stream)
@@ -96,7 +145,7 @@ def read_timeline(info: MediaInfo) -> Timeline:
         try:
             for packet in container.demux(stream):
                 if packet.size and packet.is_corrupt:
-                    damaged += 1
+                    damaged.append(MISSING if packet.pts is None else packet.pts)
                 elif packet.size:
                     dts.append(MISSING if packet.dts is None else packet.dts)
                     pts.append(MISSING if guessed or packet.pts is None else packet.pts)
@@ -108,26 +157,23 @@ def read_timeline(info: MediaInfo) -> Timeline:
     timeline = _timeline(pts, shown, key, durations, time_base, None if guessed else info.video)
     if len(timeline.pts) == 0 or not timeline.shown.any():
         raise ClipError("empty", "the video stream holds no pictures")
+    is_mov = "mov" in info.container.split(",")
+    holes: list[tuple[int, int]] = []
     if len(timeline.visible):
         _check_span(timeline)
-        holes = 0.0
-        if "mov" in info.container.split(","):
-            holes = _holes_seconds(np.asarray(dts), np.asarray(durations), time_base)
+        if is_mov:
+            holes = _holes_between_packets(timeline.pts, np.asarray(dts), np.asarray(durations), time_base)
         elif not guessed:
-            holes = _holes_in_rhythm_seconds(timeline.visible, time_base)
-        late = info.late_picture_seconds + _freeze_seconds(timeline)
-        check_coverage(
-            info,
-            "picture",
-            float(timeline.seconds(timeline.end)),
-            missing_seconds=late + holes,
-            staying_seconds=0.0 if "mov" in info.container.split(",") else _longest_step_seconds(timeline),
-        )
-    if damaged:
-        raise DamageError("unreadable", f"{damaged} packets of its pictures are damaged")
-    if failure is not None:
-        raise ClipError("unreadable", f"the container is damaged ({failure})") from failure
-    return timeline
+            holes = _holes_in_rhythm(timeline.visible, time_base)
+    known = len(timeline.visible) > 0
+    return Scan(
+        timeline,
+        holes=tuple((float(timeline.seconds(one)), float(timeline.seconds(other))) for one, other in holes),
+        late_seconds=info.late_picture_seconds + (_freeze_seconds(timeline) if known else 0.0),
+        staying_seconds=0.0 if is_mov else _longest_step_seconds(timeline),
+        damaged=tuple(math.nan if at == MISSING else float(timeline.seconds(at)) for at in damaged),
+        failure=failure,
+    )
 
 
 def _freeze_seconds(timeline: Timeline) -> float:
@@ -145,33 +191,42 @@ def _longest_step(timeline: Timeline) -> int:
     return int(np.diff(timeline.visible).max()) if len(timeline.visible) > 1 else 0
 
 
-def _holes_seconds(dts: NDArray[np.int64], durations: NDArray[np.int64], time_base: Fraction) -> float:
-    """Return the seconds missing between packets [P] of a container that stores their durations."""
+def _holes_between_packets(
+    pts: NDArray[np.int64], dts: NDArray[np.int64], durations: NDArray[np.int64], time_base: Fraction
+) -> list[tuple[int, int]]:
+    """Return the holes between packets [P] of a container that stores their durations, from and to a time.
+
+    Their lengths are those of the decoding times. They begin where the latest picture before them ends.
+    """
     known = (dts[:-1] != MISSING) & (dts[1:] != MISSING) & (durations[:-1] > 0)
-    return _sum_holes((np.diff(dts) - durations[:-1])[known], time_base)
+    holes = np.where(known, np.diff(dts) - durations[:-1], 0)
+    return _long_holes(np.maximum.accumulate(pts)[:-1] + durations[:-1], holes, time_base)
 
 
-def _holes_in_rhythm_seconds(visible: NDArray[np.int64], time_base: Fraction) -> float:
-    """Return the seconds missing between pictures shown at `visible` [N] if the others have a constant rate.
+def _holes_in_rhythm(visible: NDArray[np.int64], time_base: Fraction) -> list[tuple[int, int]]:
+    """Return the holes between pictures shown at `visible` [N] if the others have a constant rate.
 
     Such containers do not distinguish a long picture from a lost one. Where the rate varies, for example
     because repeated pictures are left out, long steps count as long pictures.
     """
     steps = np.diff(visible)
     if len(steps) == 0:
-        return 0.0
+        return []
     usual = float(np.median(steps))
     if usual * time_base > _SLOWEST_RHYTHM_SECONDS:
-        return 0.0
+        return []
     even = np.abs(steps - usual) <= max(_RHYTHM_TOLERANCE * usual, 1.0)
     if float(np.mean(even)) < _RHYTHM_SHARE:
-        return 0.0
-    return _sum_holes(steps - round(usual), time_base)
+        return []
+    return _long_holes(visible[:-1] + round(usual), steps - round(usual), time_base)
 
 
-def _sum_holes(holes: NDArray[np.int64], time_base: Fraction) -> float:
-    long = holes[holes > float(_HOLE_SECONDS / time_base)]
-    return float(int(long.sum()) * time_base)
+def _long_holes(
+    begins: NDArray[np.int64], holes: NDArray[np.int64], time_base: Fraction
+) -> list[tuple[int, int]]:
+    """Return start and end of those `holes` [P], which start at `begins` [P], that are not rounding."""
+    long = np.flatnonzero(holes > float(_HOLE_SECONDS / time_base))
+    return [(int(begins[place]), int(begins[place] + holes[place])) for place in long]
 
 
 def _check_span(timeline: Timeline) -> None:

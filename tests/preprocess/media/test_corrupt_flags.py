@@ -13,7 +13,7 @@ from stgcma.preprocess.media.video import pyav
 
 
 def packet(corrupt):
-    return SimpleNamespace(size=100, is_corrupt=corrupt)
+    return SimpleNamespace(pts=None, size=100, is_corrupt=corrupt)
 
 
 @pytest.mark.parametrize("pts", [50, None])
@@ -36,4 +36,4 @@ def test_a_sound_that_was_made_up_is_damage(monkeypatch, packet_is, frame_is):
     failures = []
     assert list(audio_decoding._frames(container, SimpleNamespace(), failures)) == [frame]
     said = ["unreadable: its sound does not decode (a part of it is damaged)"]
-    assert [str(failure) for failure in failures] == (said if packet_is or frame_is else [])
+    assert [str(failure.error) for failure in failures] == (said if packet_is or frame_is else [])
