@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .config import ModelConfig
-from .records import InputSpec
+from .records import FRAME_MASK, InputSpec
 
 # The dtypes that autocast works with. Float64 is refused: it is more likely a forgotten conversion.
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -57,14 +57,19 @@ def check_inputs(
     for name, spec in specs.items():
         if name in given and spec.below is not None:
             _check_range(name, given[name], *spec.below)
+    if FRAME_MASK in given:
+        _check_frames(given[FRAME_MASK])
     if owner is not None and batch is not None:
         _check_range("owner", owner, batch, "number of clips")
     return dict(given)
 
 
 def _check_dtype(name: str, tensor: Tensor, spec: InputSpec) -> None:
-    if tensor.dtype not in ((torch.int64,) if spec.integers else _FLOATS):
-        wanted = "int64" if spec.integers else "float32 (or float16, bfloat16)"
+    allowed: tuple[torch.dtype, ...] = _FLOATS
+    wanted = "float32 (or float16, bfloat16)"
+    if spec.integers or spec.booleans:
+        allowed, wanted = ((torch.int64,), "int64") if spec.integers else ((torch.bool,), "bool")
+    if tensor.dtype not in allowed:
         raise InputError(f"{name}: dtype {str(tensor.dtype)[6:]}, expected {wanted}")
 
 
@@ -78,6 +83,15 @@ def _check_range(name: str, indices: Tensor, size: int, what: str) -> None:
     wrong = indices[(indices < 0) | (indices >= size)]
     if len(wrong):
         raise InputError(f"{name}: {int(wrong[0])}, expected 0 to {size - 1}: the {what} is {size}")
+
+
+def _check_frames(mask: Tensor) -> None:
+    """Refuse a clip without a frame, for tensors on the CPU: nothing could attend over time to anything."""
+    if torch.compiler.is_compiling() or type(mask) is not Tensor or mask.device.type != "cpu":
+        return
+    empty = (~mask.any(1)).nonzero()
+    if len(empty):
+        raise InputError(f"{FRAME_MASK}: clip {int(empty[0])} has no frame, expected one or more of a clip")
 
 
 def _check_owner(owner: Tensor, config: ModelConfig) -> None:

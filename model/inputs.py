@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from .config import ModelConfig
 from .heads.avqa import QUESTION_WORDS
 from .network import STGCMA
+from .records import FRAME_MASK
 
 PADDING = 0
 """The id of the padding, and of words that training did not have."""
@@ -27,15 +29,16 @@ def prepare_inputs(
 
     Args:
         model: a model that says what it was trained on: of a run, or of a checkpoint of this version.
-        frames: `[T, 3, 224, 224]` uint8, RGB, as in a shard's `frame_00.jpg` ….
+        frames: `[T, 3, 224, 224]` uint8, RGB, as in a shard's `frame_00.jpg` …; for a model that takes a
+            `frame_mask` (AVSS) also fewer than T.
         fbank: `[T, n, M]` log-mel energies, not normalised, as in a shard's `fbank_128.npy` (CLIP) or
             `fbank_224.npy` (Swin); n is any number of frames.
         question: the question's words as in a shard's `qa.json` (AVQA).
 
     Returns:
         The tensors of the given inputs: `video` `[1, T, 3, 224, 224]` and `audio` `[1, T, F, M]` are float32,
-        normalised; `question` `[1, 14]` is int64. Several clips are joined with `torch.cat`. Call
-        `model(**inputs)`.
+        normalised; `question` `[1, 14]` is int64; `frame_mask` `[1, T]` is bool. Several clips are joined
+        with `torch.cat`. Call `model(**inputs)`.
 
     Raises:
         InputError: something is given that the model does not take or of another shape, or the model does
@@ -64,12 +67,46 @@ def prepare_inputs(
         words = known.vocabulary.get("words", ())  # without any, the model takes no question: see below
         ids = word_ids(question, {word: index for index, word in enumerate(words)})
         inputs["question"] = torch.tensor([ids], dtype=torch.int64)
+    inputs = {name: tensor[None] for name, tensor in pad_clip(_unbatched(inputs), config).items()}
     shapes = config.input_shapes(1)
     for name, tensor in inputs.items():
         if tuple(tensor.shape) != shapes.get(name):
             taken = list(shapes[name]) if name in shapes else f"only {', '.join(shapes)}"
             raise InputError(f"{name}: {list(tensor.shape)}, the model takes {taken}")
     return inputs
+
+
+def _unbatched(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor[0] for name, tensor in inputs.items()}
+
+
+def pad_clip(inputs: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Return the inputs of one clip, without the batch dimension, padded to the T of the model.
+
+    `video` and `audio` `[t, …]` get zeros after their last frame and window, and `frame_mask` `[T]` bool is
+    added, True for the first t. All clips have the same size then, so neither the division of a batch into
+    micro-batches nor the clips beside it change what a clip gives. For a model without `frame_mask`, whose
+    clips all have T frames, nothing changes.
+
+    Raises InputError for more than T frames, or as many windows as not frames.
+    """
+    if FRAME_MASK not in config.head_inputs:
+        return dict(inputs)
+    counts = {name: len(inputs[name]) for name in config.modalities if name in inputs}
+    for name, count in counts.items():
+        if not 0 < count <= config.frames or count != next(iter(counts.values())):
+            said = ", ".join(f"{one} {number}" for one, number in counts.items())
+            raise InputError(
+                f"{name}: a clip of {said} steps, expected as many of each, from 1 to {config.frames}"
+            )
+    if not counts:
+        return dict(inputs)
+    (count,) = set(counts.values())
+    padded = {
+        name: functional.pad(x, (0, 0) * (x.dim() - 1) + (0, config.frames - count)) if name in counts else x
+        for name, x in inputs.items()
+    }
+    return {**padded, FRAME_MASK: torch.arange(config.frames) < count}
 
 
 def _described(tensor: Tensor) -> str:

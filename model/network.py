@@ -13,6 +13,7 @@ from .config import ModelConfig
 from .heads import HEADS
 from .heads.base import TaskHead
 from .input_checks import check_explain, check_inputs
+from .records import FRAME_MASK
 from .trained_on import TrainedOn
 
 
@@ -44,6 +45,7 @@ class STGCMA(nn.Module):
         audio: Tensor | None = None,
         question: Tensor | None = None,
         negative: Tensor | None = None,
+        frame_mask: Tensor | None = None,
         owner: Tensor | None = None,
         explain: bool = False,
     ) -> dict[str, Tensor]:
@@ -54,6 +56,8 @@ class STGCMA(nn.Module):
             audio: `[B, T, F, M]`, normalised log-mel energies.
             question: `[B, 14]` int64 word ids, 0 = padding (AVQA).
             negative: `[B, T, 3, 224, 224]`, frames of other clips (AVQA, training only).
+            frame_mask: `[B, T]` bool, False for the frames that pad a shorter clip to T (AVSS); all frames
+                by default. Outputs of padding frames mean nothing, all others do not depend on them.
             owner: `[Q]` int64, the clip of every question, when clips do not have one question each
                 (AVQA); `question` is then `[Q, 14]`. A clip is encoded once for all its questions.
             explain: also return where the head attended to (AVQA).
@@ -67,7 +71,13 @@ class STGCMA(nn.Module):
             InputError: an input, or `explain`, is missing, not taken by this model, or of the wrong shape or
                 dtype; on the CPU also a word id or an owner that does not exist.
         """
-        given = {"video": video, "audio": audio, "question": question, "negative": negative}
+        given = {
+            "video": video,
+            "audio": audio,
+            "question": question,
+            "negative": negative,
+            FRAME_MASK: frame_mask,
+        }
         check_explain(self.config, explain)
         inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None}, owner)
         if owner is not None:

@@ -148,6 +148,10 @@ class AdapterConfig:
         return self
 
 
+FRAME_MASK = "frame_mask"
+"""Name of the input that marks the frames of each clip among those that pad it to T, bool `[B, T]`."""
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """An input that a head takes besides frames and sound.
@@ -155,6 +159,7 @@ class InputSpec:
     Attributes:
         shape: without the batch dimension.
         integers: int64 rather than floating point.
+        booleans: bool rather than floating point.
         optional: the model runs without it.
         per: its rows are `clips` or `questions`.
         below: for integers, one more than the largest allowed value, and the name of that size.
@@ -162,6 +167,7 @@ class InputSpec:
 
     shape: tuple[int, ...]
     integers: bool = False
+    booleans: bool = False
     optional: bool = False
     per: str = "clips"
     below: tuple[int, str] | None = None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import StgcmaError
-from .members import decode_picture, flags_fault, read_array, read_description, read_questions
+from .members import (
+    decode_picture,
+    flags_fault,
+    read_array,
+    read_description,
+    read_lengths,
+    read_questions,
+)
 from .schema import ClipRecord, DatasetInfo
 from .tar_members import TarMemberError, extent_members
 from .task_members import TASK_MEMBERS
@@ -67,6 +74,9 @@ def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Ite
         return
     yield from _description_faults(contents.get("json"), record)
     if shapes is not None:
+        shapes, length_fault = _clip_shapes(contents.get("json"), shapes)
+        if length_fault:
+            yield length_fault
         wanted, allowed = _member_names(set(contents), record.split, shapes)
         for name in sorted(wanted - contents.keys()):
             yield f"lacks {name}"
@@ -75,6 +85,17 @@ def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Ite
                 yield from _content_faults(name, contents[name], shapes)
             else:
                 yield f"has {name}, which does not belong to task {shapes.task}"
+
+
+def _clip_shapes(description: bytes | None, shapes: Shapes) -> tuple[Shapes, str]:
+    """Return the shapes with the numbers of frames and windows of one clip, and the fault in them or ""."""
+    if shapes.task not in TASK_MEMBERS or not TASK_MEMBERS[shapes.task].lengths or description is None:
+        return shapes, ""
+    try:
+        lengths = read_lengths(description, {"frames": shapes.frames, "windows": shapes.windows})
+    except StgcmaError as error:
+        return shapes, f"has a description that cannot be read: {error}"
+    return replace(shapes, frames=lengths["frames"], windows=lengths["windows"]), ""
 
 
 def first_key(extent: bytes) -> str:
@@ -156,6 +177,9 @@ def _picture_faults(name: str, picture: Any, shapes: Shapes) -> Iterator[str]:
         width, height = picture.size
         yield f"has {name} of {width}×{height} pixels, expected {side}×{side}"
     if name.startswith("mask_"):
+        of_classes = shapes.task in TASK_MEMBERS and TASK_MEMBERS[shapes.task].class_masks
+        allowed: Collection[int] = range(shapes.classes) if of_classes else (0, 255)
+        wanted = f"0 to {shapes.classes - 1}" if of_classes else "0 and 255 only"
         used = [value for value, count in enumerate(picture.convert("L").histogram()) if count]
-        if odd := [value for value in used if value not in (0, 255)]:
-            yield f"has {name} with the value {odd[0]}, expected 0 and 255 only"
+        if odd := [value for value in used if value not in allowed]:
+            yield f"has {name} with the value {odd[0]}, expected {wanted}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
@@ -139,6 +139,35 @@ def read_mask(content: bytes, name: str) -> npt.NDArray[np.bool_]:
         raise StgcmaError(f"{name} is {mask.width}×{mask.height}, expected {MASK_PIXELS}×{MASK_PIXELS}")
     pixels: npt.NDArray[np.bool_] = np.asarray(mask.convert("L")) > 127
     return pixels
+
+
+def read_class_map(content: bytes, name: str, classes: int) -> npt.NDArray[np.uint8]:
+    """Return the mask member `name` of class indices: uint8 `[224, 224]`, each below `classes`."""
+    import numpy as np
+
+    mask = decode_picture(content, name)
+    if mask.size != (MASK_PIXELS, MASK_PIXELS) or mask.mode != "L":
+        wanted = f"L {MASK_PIXELS}×{MASK_PIXELS}"
+        raise StgcmaError(f"{name} is {mask.mode} {mask.width}×{mask.height}, expected {wanted}")
+    indices: npt.NDArray[np.uint8] = np.array(mask)
+    if indices.max() >= classes:
+        raise StgcmaError(f"{name} has the class {indices.max()}, expected 0 to {classes - 1}")
+    return indices
+
+
+def read_lengths(description: bytes, most: Mapping[str, int]) -> dict[str, int]:
+    """Return the numbers that the member `KEY.json` states, such as `frames`, else those of `most`.
+
+    Raises StgcmaError for one that is no integer from 1 to that of `most`.
+    """
+    content = read_description(description)
+    lengths = {}
+    for field, limit in most.items():
+        count = content.get(field, limit)
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= limit:
+            raise StgcmaError(f"json has {field} {str(count)[:40]!r}, expected 1 to {limit}")
+        lengths[field] = count
+    return lengths
 
 
 def read_array(content: bytes, name: str) -> npt.NDArray[Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
+from ..model.inputs import pad_clip
 from ..shards.cache import cache_folder
 from ..shards.manifest import read_dataset
 from ..shards.members import frame_name, frame_names, member, named_clip, open_frames, read_questions
@@ -69,6 +70,7 @@ class ClipDataset(TaskDataset):
             )
         self.usual_seconds = statistics.median(seconds)
         self.modalities = model.modalities
+        self._model = model
         self._shapes = {name: shape[1:] for name, shape in model.input_shapes().items()}
         self.audio_frames = model.audio_shape[0]
         self.fbank = model.backbone.fbank
@@ -135,6 +137,10 @@ class ClipDataset(TaskDataset):
             inputs["audio"] = self._audio(members, item)
         if self._negatives:
             inputs["negative"] = decode_frames(self._negative(item))
+        try:
+            inputs = pad_clip(inputs, self._model)
+        except InputError as error:
+            raise StgcmaError(str(error)) from None
         for name, tensor in inputs.items():
             if tuple(tensor.shape) != self._shapes[name]:
                 wanted = list(self._shapes[name])

@@ -51,10 +51,22 @@ class FrozenBlock(ABC):
         tokens: of each modality, N.
         steps: T.
         parallel: the record's `parallel_unimodal`, in a model of one modality.
+        frame_mask: `[B, T]` bool, False for the frames that pad a shorter clip; None for clips of T frames.
+            Attention over time must not read them; everything else stays within a frame.
     """
 
-    def __init__(self, block: Any, *, steps: int, rows: list[int], tokens: list[int], parallel: bool) -> None:
+    def __init__(
+        self,
+        block: Any,
+        *,
+        steps: int,
+        rows: list[int],
+        tokens: list[int],
+        parallel: bool,
+        frame_mask: Tensor | None = None,
+    ) -> None:
         self.block, self.steps, self.rows, self.tokens, self.parallel = block, steps, rows, tokens, parallel
+        self.frame_mask = frame_mask
 
     def norm1(self, x: Tensor) -> Tensor:
         """Apply the norm before the attention: `x` → the same layout."""
@@ -144,14 +156,28 @@ class FrozenBlock(ABC):
         columns, sizes = self.to_time(n)
         attn = self.block.attn
         q, k, v = project_qkv(columns, attn)
-        if biases:
-            parts = zip(*(torch.split(x, sizes) for x in (q, k, v)), biases, strict=True)
+        if biases or self.frame_mask is not None:
+            masks = self._time_masks(biases or [None] * len(sizes))
+            parts = zip(*(torch.split(x, sizes) for x in (q, k, v)), masks, strict=True)
             attended = torch.cat(
-                [functional.scaled_dot_product_attention(q, k, v, attn_mask=bias) for q, k, v, bias in parts]
+                [functional.scaled_dot_product_attention(q, k, v, attn_mask=mask) for q, k, v, mask in parts]
             )
         else:
             attended = functional.scaled_dot_product_attention(q, k, v)
         return list(torch.split(attn.proj(attended.transpose(1, 2).flatten(2)), sizes))
+
+    def _time_masks(self, biases: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return the attention mask of each modality's columns: its bias, −inf for padding frames as keys.
+
+        `[1, heads, T, T]` or None without padding; with it `[columns, heads or 1, T or 1, T]`.
+        """
+        if self.frame_mask is None:
+            return list(biases)
+        masks: list[Tensor | None] = []
+        for bias, tokens in zip(biases, self.tokens, strict=True):
+            is_frame = self.frame_mask.repeat_interleave(tokens, 0)[:, None, None]
+            masks.append(is_frame if bias is None else bias.masked_fill(~is_frame, -torch.inf))
+        return masks
 
 
 def project_qkv(x: Tensor, attn: Any) -> tuple[Tensor, ...]:

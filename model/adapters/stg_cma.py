@@ -133,9 +133,12 @@ class StgcmaBlock(BlockAdapter):
 
 
 def temporal_bias(table: Tensor, steps: int) -> Tensor:
-    """Table `[2T−1, heads]` → bias `[1, heads, T, T]`, entry `i − j + T − 1` for query i and key j."""
+    """Table `[2T−1, heads]` → bias `[1, heads, steps, steps]`, entry `i − j + T − 1` for query i and key j.
+
+    `steps` is T, or less for shorter clips.
+    """
     step = torch.arange(steps, device=table.device)
-    return table[step[:, None] - step[None] + steps - 1].permute(2, 0, 1)[None]
+    return table[step[:, None] - step[None] + len(table) // 2].permute(2, 0, 1)[None]
 
 
 ADAPTER = AdapterMethod(config=StgcmaConfig, block=StgcmaBlock)

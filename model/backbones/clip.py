@@ -20,7 +20,7 @@ from ..adapters.base import Attended, FrozenBlock
 from ..checks import check_choice
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
-from ..records import BackboneConfig, Family
+from ..records import FRAME_MASK, BackboneConfig, Family
 from .encoder import Encoded, Encoder, audio_kernel, make_adapters
 
 _BLOCK_NAMES = {
@@ -138,7 +138,7 @@ class ClipEncoder(Encoder):
         x = torch.cat([x.flatten(0, 2) for x in stems.values()])
         x = self.backbone.norm_pre(x)
         for block, adapter in zip(self.backbone.blocks, self.adapters, strict=True):
-            x = self.run_block(adapter, x, ClipBlock(block, spans))
+            x = self.run_block(adapter, x, ClipBlock(block, spans, inputs.get(FRAME_MASK)))
         pooled = {
             m: self.backbone.norm(tokens[:, :, 0])
             for m, tokens in zip(self.config.modalities, split(x, spans), strict=True)
@@ -157,7 +157,7 @@ class ClipEncoder(Encoder):
         x = torch.cat([self.backbone.cls_token.expand(B * T, -1, -1), x], dim=1) + positions
         tokens: Tensor = x.view(B, T, *x.shape[1:])
         if modality in self.temporal_embedding:
-            tokens = tokens + self.temporal_embedding[modality][:, :, None]
+            tokens = tokens + self.temporal_embedding[modality][:, :T, None]
         return tokens
 
 
@@ -198,13 +198,14 @@ def split(x: Tensor, spans: Sequence[Span]) -> list[Tensor]:
 class ClipBlock(FrozenBlock):
     """A ViT block over flat tokens `[rows, D]`; a frame or a segment with its class token is one group."""
 
-    def __init__(self, block: Any, spans: Sequence[Span]) -> None:
+    def __init__(self, block: Any, spans: Sequence[Span], frame_mask: Tensor | None = None) -> None:
         super().__init__(
             block,
             steps=spans[0].steps,
             rows=[span.rows for span in spans],
             tokens=[span.tokens for span in spans],
             parallel=False,
+            frame_mask=frame_mask,
         )
         self.spans = spans
 

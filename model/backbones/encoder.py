@@ -50,7 +50,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, inputs: Mapping[str, Tensor]) -> Encoded:
-        """Encode `video` `[B, T, 3, H, W]` and/or `audio` `[B, T, F, M]`."""
+        """Encode `video` `[B, T, 3, H, W]` and/or `audio` `[B, T, F, M]`.
+
+        With a `frame_mask` `[B, T]` bool, attention over time leaves out the frames that are False.
+        """
 
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Return the tokens `[B, T, N, D]` of frames `[B, T, 3, H, W]` after the frozen backbone alone.

@@ -21,7 +21,7 @@ from ..adapters.base import Attended, FrozenBlock
 from ..checks import check_integer
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
-from ..records import BackboneConfig, Family
+from ..records import FRAME_MASK, BackboneConfig, Family
 from .encoder import Encoded, Encoder, audio_kernel, make_adapters
 
 _MOST_WINDOW = 32
@@ -120,7 +120,12 @@ class SwinEncoder(Encoder):
             x = stage.downsample(x)
             for block, adapter in zip(stage.blocks, adapters, strict=True):  # type: ignore[call-overload]
                 frozen = SwinBlock(
-                    block, x.shape, steps=T, modalities=len(modalities), parallel=self.parallel
+                    block,
+                    x.shape,
+                    steps=T,
+                    modalities=len(modalities),
+                    parallel=self.parallel,
+                    frame_mask=inputs.get(FRAME_MASK),
                 )
                 x = self.run_block(adapter, x, frozen)
             stages.append(x)
@@ -157,7 +162,16 @@ class SwinBlock(FrozenBlock):
     The attention layout is `[M·B·T, window area, windows, D]`.
     """
 
-    def __init__(self, block: Any, shape: torch.Size, *, steps: int, modalities: int, parallel: bool) -> None:
+    def __init__(
+        self,
+        block: Any,
+        shape: torch.Size,
+        *,
+        steps: int,
+        modalities: int,
+        parallel: bool,
+        frame_mask: Tensor | None = None,
+    ) -> None:
         frames, H, W, _ = shape
         super().__init__(
             block,
@@ -165,6 +179,7 @@ class SwinBlock(FrozenBlock):
             rows=[frames * H * W // modalities] * modalities,
             tokens=[H * W] * modalities,
             parallel=parallel,
+            frame_mask=frame_mask,
         )
         self.shape, self.modalities = shape, modalities
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,7 +14,7 @@ from ...errors import InputError
 from ..backbones.encoder import Encoded
 from ..checks import check_integer
 from ..config import ModelConfig
-from ..records import Head, HeadConfig
+from ..records import FRAME_MASK, Head, HeadConfig
 from .base import TaskHead, layer_names
 
 AUDIO_WIDTH = 128
@@ -52,10 +53,11 @@ class AvsConfig(HeadConfig):
 class AvsHead(TaskHead):
     """The four stages of the frames, each combined with the sound by TPAVI, fused from coarse to fine."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, channels: int = 1) -> None:
+        """`channels` is the number of masks of a frame."""
         super().__init__()
         head: Any = config.head
-        self.steps, self.pixels = config.frames, config.backbone.image_size
+        self.pixels = config.backbone.image_size
         width = head.mask_channels
         reduced = [int(width * ratio) for ratio in STAGE_RATIOS]
         self.reduce = nn.ModuleList(
@@ -67,15 +69,26 @@ class AvsHead(TaskHead):
         self.fuse = nn.ModuleList(Fusion(width, skip=stage < 3) for stage in range(4))
         self.to_half = nn.Conv2d(width, width // 2, 3, padding=1)
         self.to_eighth = nn.Conv2d(width // 2, width // 8, 3, padding=1)
-        self.to_mask = nn.Conv2d(width // 8, 1, 1)
+        self.to_mask = nn.Conv2d(width // 8, channels, 1)
 
-    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
-        """Return `mask_logits` `[B, T, 1, 4·H, 4·W]` for a first stage of H × W tokens.
+    def run(
+        self,
+        encoded: Encoded,
+        inputs: Mapping[str, Tensor],
+        _encode_frozen: Callable[[Tensor], Tensor],
+        *,
+        explain: bool = False,  # noqa: ARG002 - of heads that explain
+    ) -> dict[str, Tensor]:
+        return self(encoded, inputs.get(FRAME_MASK))  # type: ignore[no-any-return]
+
+    def forward(self, encoded: Encoded, frame_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `mask_logits` `[B, T, channels, 4·H, 4·W]` for a first stage of H × W tokens.
 
         That is the frames' size for patches of four pixels; for larger ones the masks are interpolated to it.
+        Frames that are False in `frame_mask` `[B, T]` change nothing in the outputs of the others.
         """
         audio = self.audio(encoded.pooled["audio"])
-        maps = [self._stage(stage, x, audio) for stage, x in enumerate(encoded.stages)]
+        maps = [self._stage(stage, x, audio, frame_mask) for stage, x in enumerate(encoded.stages)]
         x = self.fuse[3](maps[3])
         for stage in (2, 1, 0):
             x = self.fuse[stage](x, maps[stage])
@@ -83,12 +96,12 @@ class AvsHead(TaskHead):
         x = self.to_mask(functional.relu(self.to_eighth(x)))
         if x.shape[-1] < self.pixels:
             x = functional.interpolate(x, size=(self.pixels,) * 2, mode="bilinear", align_corners=False)
-        return {"mask_logits": x.view(-1, self.steps, *x.shape[1:])}
+        return {"mask_logits": x.view(-1, audio.shape[1], *x.shape[1:])}
 
-    def _stage(self, stage: int, x: Tensor, audio: Tensor) -> Tensor:
+    def _stage(self, stage: int, x: Tensor, audio: Tensor, frame_mask: Tensor | None) -> Tensor:
         """One stage's map `[B·T, H, W, D]` → `[B·T, width, H, W]`, combined with the sound."""
         x = self.context[stage](self.reduce[stage](x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        x = self.tpavi[stage](x.reshape(-1, self.steps, *x.shape[1:]), audio)
+        x = self.tpavi[stage](x.reshape(*audio.shape[:2], *x.shape[1:]), audio, frame_mask)
         return x.flatten(0, 1).permute(0, 3, 1, 2)
 
 
@@ -100,6 +113,9 @@ class Tpavi(nn.Module):
     θ and g come from the picture, φ from the sound, which is the same at every position of a time step. There
     is no softmax, so the product is taken from the right, and the T·H·W × T·H·W matrix `θ φᵀ` never exists:
     `φᵀ g / (T·H·W) = Σ_t φ_t ⊗ g(mean over space of x_t) / T`, because g is affine too.
+
+    Of a shorter clip, padding frames are left out of the sum and of T, and of the statistics of the batch
+    normalisation.
     """
 
     def __init__(self, channels: int) -> None:
@@ -115,16 +131,31 @@ class Tpavi(nn.Module):
         nn.init.zeros_(self.batch_norm.weight)
         nn.init.zeros_(self.batch_norm.bias)
 
-    def forward(self, x: Tensor, audio: Tensor) -> Tensor:
-        """`[B, T, H, W, C]` and `[B, T, 128]` → `[B, T, H, W, C]`."""
+    def forward(self, x: Tensor, audio: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """`[B, T, H, W, C]`, `[B, T, 128]` and, with padding frames, bool `[B, T]` → `[B, T, H, W, C]`."""
         B, T = x.shape[:2]
         phi = self.phi(self.align_audio(audio))
         g = self.g(x.mean((2, 3)))
-        kernel = phi.transpose(1, 2) @ g / T  # [B, C/2, C/2]
+        if frame_mask is None:
+            kernel = phi.transpose(1, 2) @ g / T  # [B, C/2, C/2]
+        else:
+            counted = frame_mask[..., None].to(phi.dtype)
+            kernel = (phi * counted).transpose(1, 2) @ g / counted.sum(1, keepdim=True)
         y = self.theta(x).view(B, -1, self.inner) @ kernel
-        z = self.batch_norm(self.out(y).view(-1, x.shape[-1]))
-        normed: Tensor = self.norm(z.view(x.shape) + x)
+        z = self._normalise(self.out(y).view(x.shape), frame_mask)
+        normed: Tensor = self.norm(z + x)
         return normed
+
+    def _normalise(self, y: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Apply the batch normalisation to `[B, T, H, W, C]`; padding frames become 0 while training."""
+        if frame_mask is None or not self.training:
+            normed: Tensor = self.batch_norm(y.flatten(0, 3)).view(y.shape)
+            return normed
+        frames = y[frame_mask]
+        found = self.batch_norm(frames.flatten(0, 2)).view(frames.shape)
+        padded = torch.zeros_like(y, dtype=found.dtype)
+        padded[frame_mask] = found
+        return padded
 
 
 class DilatedSum(nn.Module):

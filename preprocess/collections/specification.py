@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,8 @@ from ..media.reasons import REASONS
 
 FRAME_PIXELS = 224
 JPEG_QUALITY = 95
+MOST_MASK_CLASSES = 256
+"""Masks of classes are pictures with one byte a pixel."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ class FeatureSettings:
             raise InputError(f"features: got {what}, choose from {', '.join((*FBANK_ALIASES, *FBANK_KINDS))}")
         object.__setattr__(self, "fbanks", members)
 
+    def of_clip(self, clip: ClipSpecification) -> FeatureSettings:
+        """Return the settings with the number of frames and windows of `clip`."""
+        frames, windows = clip.frames or self.sampling.frames, clip.windows or self.sampling.windows
+        return replace(self, sampling=replace(self.sampling, frames=frames, windows=windows))
+
     def to_json(self) -> dict[str, Any]:
         """Return the features for `dataset.json`."""
         return {
@@ -129,10 +136,18 @@ class ClipSpecification:
         annotated_seconds: length of the annotated span; 0 when that is the whole clip.
         start_seconds, end_seconds: the span `[start, end)` of a longer file that is the clip; by default the
             whole file is. Spans of one file should be next to each other: it is then opened once.
+        frames: its number of frames, when it has fewer than `Sampling.frames`; 0 for that number. Stored in
+            `KEY.json`, as `windows` is.
+        windows: its number of audio windows, likewise.
+        mask_kind: coding of the mask files: `binary`, bright where there is an object; `colours` of the AVSS
+            palette (`preprocess/samples/semantic_masks.py`) or `indices` of classes as pixel values, from
+            which masks of class indices are made.
+        mask_classes: number of classes of `colours` and `indices`, background included.
         problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a
             key of `REASONS` (`preprocess/media/reasons.py`).
 
-    Raises ValueError for an unknown split, and for a `problem` that is not such a pair.
+    Raises ValueError for an unknown split, for masks of no classes, and for a `problem` that is not such a
+    pair.
     """
 
     key: str
@@ -148,6 +163,10 @@ class ClipSpecification:
     annotated_seconds: int = 0  # the same for all clips of a collection, so not part of the plan
     start_seconds: float = 0.0
     end_seconds: float | None = None
+    frames: int = 0
+    windows: int = 0
+    mask_kind: Literal["binary", "colours", "indices"] = "binary"
+    mask_classes: int = 0
     problem: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -159,6 +178,10 @@ class ClipSpecification:
         elif not 0 <= self.start_seconds < self.end_seconds:
             raise ValueError(
                 f"span of {self.key} is {self.start_seconds} to {self.end_seconds} s, must be one from 0 s on"
+            )
+        if self.mask_kind != "binary" and not 1 <= self.mask_classes <= MOST_MASK_CLASSES:
+            raise ValueError(
+                f"mask_classes of {self.key} is {self.mask_classes}, must be 1 to {MOST_MASK_CLASSES}"
             )
         problem: Any = self.problem
         if problem is None:
@@ -174,15 +197,29 @@ class ClipSpecification:
                 f"problem of {self.key} has the reason {problem[0]!r}, must be one of {', '.join(REASONS)}"
             )
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """The numbers of frames and windows that `KEY.json` states, where they are the clip's."""
+        return {name: count for name in ("frames", "windows") if (count := getattr(self, name))}
+
     def to_json(self) -> list[Any]:
         """Return everything that decides the clip's sample; members by their hash."""
         hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
         # Plans of clips that are whole files are as they were before there were spans.
         span = [] if self.end_seconds is None else [[self.start_seconds, self.end_seconds]]
-        return [
+        values: list[Any] = [
             self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
             self.pictures, self.sound, self.event_end_seconds, *span,
         ]  # fmt: skip
+        # Named, and only where they are set: plans of collections without them have the hash they had before.
+        added = {
+            "frames": self.frames,
+            "windows": self.windows,
+            "mask_kind": self.mask_kind if self.masks and self.mask_kind != "binary" else "",
+            "mask_classes": self.mask_classes,
+        }
+        own = {name: value for name, value in added.items() if value}
+        return [*values, own] if own else values
 
 
 @dataclass(frozen=True)

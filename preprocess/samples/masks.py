@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..collections.specification import FRAME_PIXELS
 from ..media.pictures import open_picture
@@ -42,13 +43,17 @@ def mask_members(
             continue
         mask = _read(path)
         sizes.add(mask.size)
-        if stored_size is None or not _fits(mask.size, stored_size):
-            _check_shape(mask.size, frames_shape, path)
+        check_shape(mask.size, frames_shape, path, stored_size=stored_size)
         members[f"mask_{number:02d}.png"] = _png(mask)
+    check_sizes(sizes)
+    return members
+
+
+def check_sizes(sizes: set[tuple[int, int]]) -> None:
+    """Raise ClipError `mask-mismatch` when the masks of a clip have several sizes, width and height."""
     if len(sizes) > 1:
         said = ", ".join(sorted(f"{width}x{height}" for width, height in sizes))
         raise ClipError("mask-mismatch", f"its masks have different sizes: {said}")
-    return members
 
 
 def _read(path: Path) -> Any:
@@ -65,7 +70,19 @@ def _read(path: Path) -> Any:
     return mask
 
 
-def _check_shape(size: tuple[int, int], frames_shape: tuple[int, ...], path: Path) -> None:
+def check_shape(
+    size: tuple[int, int],
+    frames_shape: tuple[int, ...],
+    path: Path,
+    *,
+    stored_size: tuple[int, int] | None,
+) -> None:
+    """Raise ClipError `mask-mismatch` when a mask has another shape than its frames, and is not square.
+
+    `size` is its width and height; the others as `mask_members` has them.
+    """
+    if stored_size is not None and _fits(size, stored_size):
+        return
     width, height = size
     frame_height, frame_width = frames_shape[1:3]
     if width != height and not _fits(size, (frame_width, frame_height)):
@@ -85,8 +102,14 @@ def _png(mask: Any) -> bytes:
     from PIL import Image
 
     pixels = np.asarray(mask.resize((FRAME_PIXELS, FRAME_PIXELS), Image.Resampling.NEAREST))
-    binary = Image.fromarray(np.where(pixels >= _FOREGROUND, 255, 0).astype(np.uint8))
+    return png(np.where(pixels >= _FOREGROUND, 255, 0).astype(np.uint8))
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return pixels `[H, W]` as a PNG of one channel."""
+    from PIL import Image
+
     buffer = io.BytesIO()
     # The compressor's settings are named, so that the bytes do not follow a change of defaults.
-    binary.save(buffer, "PNG", compress_level=6, optimize=False)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6, optimize=False)
     return buffer.getvalue()

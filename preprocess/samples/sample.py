@@ -31,6 +31,7 @@ from ..media.recording import open_recording
 from ..media.sound_choice import probe_with_sound, silence_warnings
 from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
 from ..media.video.frames import Frames, at_seconds, evenly
+from .class_masks import class_mask_members
 from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
@@ -107,6 +108,12 @@ class SampleMaker:
         """Decode `clip`. Raises ClipError with the reason when it cannot be made."""
         if clip.problem is not None:
             raise ClipError(*clip.problem)
+        if clip.lengths:
+            return dataclasses.replace(self, settings=self.settings.of_clip(clip))._make(clip)
+        return self._make(clip)
+
+    def _make(self, clip: ClipSpecification) -> Sample:
+        """Make the sample of a clip that has as many frames and windows as the settings say."""
         if clip.pictures:
             footage = self._pictures(clip)
         else:
@@ -121,15 +128,21 @@ class SampleMaker:
         members = dict(jpeg_members(footage.frames, self.settings.sampling))
         fbanks, sums = fbank_members(footage.waveform, self.settings)
         members |= fbanks
-        members |= mask_members(
-            self._mask_paths(clip), footage.frames.images.shape, stored_size=footage.stored_size
-        )
+        paths, shape = self._mask_paths(clip), footage.frames.images.shape
+        if clip.mask_kind == "binary":
+            members |= mask_members(paths, shape, stored_size=footage.stored_size)
+        else:
+            masks, unknown = class_mask_members(
+                paths, shape, kind=clip.mask_kind, classes=clip.mask_classes, stored_size=footage.stored_size
+            )
+            members |= masks
+            warnings += unknown
         if clip.labels:
             members["label.npy"] = npy_bytes(np.array(clip.labels, dtype=np.int16))
         return Sample(
             key=clip.key,
             members=members | dict(clip.members),
-            fields=dict(clip.fields),
+            fields=dict(clip.fields) | clip.lengths,
             source=clip.source,
             seconds=round(footage.seconds, 6),
             fps=round(footage.fps, 6),

@@ -41,6 +41,11 @@ def classes_of_colours(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return classes
 
 
+def is_in_palette(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell for every pixel whether its colour is that of a class: RGB `[..., 3]` → `[...]`."""
+    return np.isin(_codes(colours), _codes(PALETTE))
+
+
 def colours_of_classes(classes: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint8]:
     """Return the colours: classes `[...]` → RGB `[..., 3]`. Raises ValueError for a class above 70."""
     if classes.size and not 0 <= classes.min() <= classes.max() < CLASSES:
