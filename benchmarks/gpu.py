@@ -1,6 +1,7 @@
 """Checks and measures stgcma on a GPU: one command, a JSON file a part, written as it goes.
 
-    python benchmarks/gpu.py --device cuda|cpu [--tiny] [--only PART …] [--preset NAME …] --out DIR
+    python benchmarks/gpu.py --device cuda|cpu [--tiny] [--only PART …] [--preset NAME …] [--rows TEXT …]
+        --out DIR
     python benchmarks/gpu.py --publish DIR        # the figures in DIR into docs/benchmarks.*
 
 Parts, by worth: right, step, whole, evaluation, sturdy, where. Each runs in a process of its own with a time
@@ -53,6 +54,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="models of one block: a dry run of every part")
     parser.add_argument("--only", nargs="+", choices=LIMITS, metavar="PART", help=", ".join(LIMITS))
     parser.add_argument("--preset", nargs="+", default=[], metavar="NAME", help="step: only these presets")
+    parser.add_argument(
+        "--rows", nargs="+", default=[], metavar="TEXT", help="only rows with these in the name"
+    )
     parser.add_argument("--out", type=Path, help="the folder of the result files")
     parser.add_argument("--publish", type=Path, metavar="DIR", help="put the results in DIR into docs/")
     parser.add_argument("--seconds", type=float, help="another time limit, for each part")
@@ -100,6 +104,7 @@ def _run(part: str, options: argparse.Namespace, out: Path, environment: dict[st
     command += ["--out", str(out), "--seconds", str(max(limit - MARGIN_SECONDS, 1))]
     command += ["--tiny"] if options.tiny else []
     command += ["--preset", *options.preset] if options.preset else []
+    command += ["--rows", *options.rows] if options.rows else []
     process = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -132,7 +137,12 @@ def _child(options: argparse.Namespace) -> None:
     from gpu_parts.common import Report, Setting
 
     setting = Setting(
-        options.device, options.tiny, options.seconds, options.out, presets=tuple(options.preset)
+        options.device,
+        options.tiny,
+        options.seconds,
+        options.out,
+        presets=tuple(options.preset),
+        rows=tuple(options.rows),
     )
     report = Report(options.child, setting)
     importlib.import_module(f"gpu_parts.{options.child}").run(setting, report)

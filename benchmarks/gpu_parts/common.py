@@ -32,6 +32,7 @@ class Setting:
         seconds: after this time a part begins nothing new.
         out: the folder of the result files.
         presets: only these presets, where a part takes several; empty for its own choice.
+        rows: only rows whose names contain one of these texts; empty for all.
     """
 
     device: str
@@ -39,6 +40,7 @@ class Setting:
     seconds: float
     out: Path
     presets: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
 
     def overrides(self, preset: str) -> dict[str, Any]:
         """Fields of `ModelConfig` that make `preset` tiny, if it is to be."""
@@ -56,7 +58,7 @@ class Report:
         self.path = setting.out / f"{part}.json"
         self.setting = setting
         self._started = time.monotonic()
-        options = {"device": setting.device, "tiny": setting.tiny, "presets": setting.presets}
+        options = {name: getattr(setting, name) for name in ("device", "tiny", "presets", "rows")}
         self.content: dict[str, Any] = {"part": part, **options, "status": "running", "rows": []}
         self._write()
 
@@ -64,6 +66,10 @@ class Report:
     def seconds_left(self) -> float:
         """Seconds until the part should begin nothing new."""
         return self.setting.seconds - (time.monotonic() - self._started)
+
+    def is_wanted(self, name: str) -> bool:
+        """Tell whether the setting asks for a row of this name."""
+        return not self.setting.rows or any(text in name for text in self.setting.rows)
 
     def add(self, name: str, **values: Any) -> None:
         """Adds a row. `ok` among the values: True, False, or None where nothing is judged."""
@@ -73,10 +79,13 @@ class Report:
         print(f"  {name}: {json.dumps(values, default=str)[:400]}", flush=True)
 
     def attempt(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-        """Adds what `work` returns as a row, or why it failed; the part goes on. None after a failure.
+        """Add and return the row that `work` returns; after an error, add a row with its message.
 
-        Where no time is left, `work` is not begun and the row says so.
+        A row that is not wanted is left out; where no time is left, the row says so. Then `work` is not run,
+        and the result is None, as after an error.
         """
+        if not self.is_wanted(name):
+            return None
         if self.seconds_left <= 0:
             self.add(name, unmeasured="no time was left")
             return None
