@@ -63,9 +63,10 @@ class STGCMA(nn.Module):
             explain: also return where the head attended to (AVQA).
 
         Returns:
-            AVE: `logits` `[B, T, C]`. AVS: `mask_logits` `[B, T, 1, 224, 224]`. AVQA: `answer_logits`
-            `[Q, answers]` (Q = B without `owner`), and with `negative` also `match_positive` and
-            `match_negative` `[B·T, 2]`, with `explain` also the attention that `AvqaHead.forward` describes.
+            AVE: `logits` `[B, T, C]`. AVC: `logits` `[B, C]`. AVS: `mask_logits` `[B, T, 1, 224, 224]`.
+            AVQA: `answer_logits` `[Q, answers]` (Q = B without `owner`), and with `negative` also
+            `match_positive` and `match_negative` `[B·T, 2]`, with `explain` also the attention that
+            `AvqaHead.forward` describes.
 
         Raises:
             InputError: an input, or `explain`, is missing, not taken by this model, or of the wrong shape or

@@ -44,9 +44,14 @@ _PRESETS = {
     "avs-swin-l": Architecture("avs", "swin-l", _BASE_SWIN_L),
     "avqa-swin-b": Architecture("avqa", "swin-b", _BASE_SWIN_B),
     "avqa-swin-l": Architecture("avqa", "swin-l", _BASE_SWIN_L),
+    "avc-clip-b16": Architecture("avc", "clip-b16", 0.0625),
+    "avc-clip-l14": Architecture("avc", "clip-l14", 0.0625),
+    "avc-swin-b": Architecture("avc", "swin-b", _BASE_SWIN_B),
+    "avc-swin-l": Architecture("avc", "swin-l", _BASE_SWIN_L),
     "ave-demo": Architecture("ave", "clip-demo", 0.5),
     "avs-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avqa-demo": Architecture("avqa", "swin-demo-coarse", _DEMO_SWIN),
+    "avc-demo": Architecture("avc", "clip-demo", 0.5),
 }
 PRESET_NAMES = tuple(_PRESETS)
 """The names of all presets."""

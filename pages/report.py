@@ -87,10 +87,12 @@ def write_report(
     if data_problem:
         message(f"not in the page: {data_problem}")
     view, matrix = VIEWS[main.config.task], main.result.detail.confusion_matrix()
+    score_label = view.label_of(main.result.score_name)
     content = render(
         "report.html.j2",
         title=_title(accounts),
         view=view,
+        score_label=score_label,
         sections=_SECTIONS | {"detail": view.detail.title},
         split=split,
         runs=accounts,
@@ -100,7 +102,7 @@ def write_report(
         ),
         main_published=published_scores(main.config, main.collection),
         protocol=PROTOCOL,
-        charts=charts(accounts, view.score_label),
+        charts=charts(accounts, score_label),
         metrics=list(main.result.further_metrics),
         detail=detail_rows([run.result for run in accounts]),
         confusion=None if matrix is None else confusion_table(matrix),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ..figures import clock, percent
 from .results import Prediction
+from .subtitles import Cue, webvtt
 
 
 @dataclass(frozen=True)
@@ -95,21 +96,7 @@ def merge_events(seconds: Sequence[Second]) -> Iterator[Event]:
 
 
 def subtitles(events: Sequence[Event]) -> str:
-    """Return the events as WebVTT (https://www.w3.org/TR/webvtt1)."""
-    cues = [
-        f"{_timestamp(event.start)} --> {_timestamp(event.end)}\n"
-        f"{_cue_text(f'{event.name} ({percent(event.confidence)})')}\n"
-        for event in events
-    ]
-    return "\n".join(["WEBVTT\n", *cues])
-
-
-def _timestamp(seconds: float) -> str:
-    milliseconds = round(1000 * seconds)
-    hours, rest = divmod(milliseconds, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
-
-
-def _cue_text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Return the events as WebVTT."""
+    return webvtt(
+        Cue(event.start, event.end, f"{event.name} ({percent(event.confidence)})") for event in events
+    )

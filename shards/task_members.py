@@ -28,6 +28,7 @@ class TaskMembers:
 
 
 TASK_MEMBERS = {
+    "avc": TaskMembers(required=("tags.npy",)),
     "ave": TaskMembers(required=("label.npy",)),
     "avs": TaskMembers(masks=True),
     "avss": TaskMembers(masks=True, class_masks=True, lengths=True),

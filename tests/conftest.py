@@ -4,6 +4,7 @@ small enough to be trained for many steps."""
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.synthesis import ave, synthesize
 
 from .fork_server import ForkServer
+from .labelled_shards import write_labelled
 
 # Child processes import helpers of the tests as `tests.…`. `python -m pytest` puts the current folder on
 # sys.path, which they inherit; plain `pytest` does not.
@@ -178,13 +180,37 @@ def earlier_shards(made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kept_shards(earlier_shards):
-    """Four real clips of a task by its name (two for training, one each for val and test), made before."""
-    return lambda task: earlier_shards / "0.1" / KEPT[task]
+def kept_shards(earlier_shards, request):
+    """Four real clips of a task by its name (two for training, one each for val and test), made before.
+
+    Shards of a task that version 0.1 did not have are made now.
+    """
+
+    def kept(task: str) -> Path:
+        if task in KEPT:
+            return earlier_shards / "0.1" / KEPT[task]
+        return request.getfixturevalue(f"{task}_shards")
+
+    return kept
+
+
+@pytest.fixture(scope="session")
+def avc_shards(kept_shards, made_once) -> Path:
+    """The kept clips of AVE with one label each."""
+    make = functools.partial(write_labelled, kept_shards("ave"), several=False)
+    return made_once("avc", lambda folder: make(folder / "out")) / "out"
+
+
+@pytest.fixture(scope="session")
+def several_labels_shards(kept_shards, made_once) -> Path:
+    """The kept clips of AVE with two labels, one or none."""
+    make = functools.partial(write_labelled, kept_shards("ave"), several=True)
+    return made_once("avc-several", lambda folder: make(folder / "out")) / "out"
 
 
 # The smallest models: one block, or one a stage, narrow.
 SMALL = {
+    "avc": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
     "ave": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
     "avs": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]", "model.mask_channels=8"),
     "avqa": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]"),

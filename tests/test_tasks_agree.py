@@ -44,7 +44,8 @@ def test_every_synthetic_collection_has_a_demo_of_its_task(name):
 
 @pytest.mark.parametrize("name", VIEWS.names)
 def test_a_view_shows_scores_that_the_task_has(name):
-    view, info = VIEWS[name], SimpleNamespace(classes=("a", "b"), vocabulary={"words": (), "answers": ()})
+    vocabulary = {"words": (), "answers": ()}
+    view, info = VIEWS[name], SimpleNamespace(classes=("a", "b"), vocabulary=vocabulary, features={})
     assert isinstance(view, TaskView)
     assert all((view.lead, view.score_label, view.clip_score, view.detail.title))
     scores = TASKS[name](info).meter().scores()

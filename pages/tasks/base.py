@@ -90,6 +90,10 @@ class TaskView(ABC):
     filter_word: ClassVar[str] = "class"
     lists_names: ClassVar[bool] = True
 
+    def label_of(self, metric: str) -> str:
+        """Return the name of a metric for a person; that of the score unless `metric_labels` has another."""
+        return self.metric_labels.get(metric, self.score_label)
+
     @abstractmethod
     def predicted_rows(self, clip: PredictedClip) -> ClipRows:
         """Return the rows of a clip of the report besides its frames and its spectrogram."""

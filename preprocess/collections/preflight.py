@@ -116,8 +116,7 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
     keys: set[str] = set()
     classes: dict[str, dict[str, None]] = {split: {} for split in SPLITS}
     for clip in collection.clips:
-        if category := clip.fields.get("category"):
-            classes[clip.split][category] = None
+        classes[clip.split] |= dict.fromkeys(_categories(clip))
         count = clips[clip.split]
         count["clips"] += 1
         count["duplicate_keys"] += clip.key in keys
@@ -145,6 +144,15 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         leaks={f"{one} and {other}": len(both) for (one, other), both in in_two_splits(sources).items()},
         findings=collection.findings,
     )
+
+
+def _categories(clip: ClipSpecification) -> list[str]:
+    """Return the classes of a clip: its `category`, or its `categories` where it may have several."""
+    several: list[str] | None = clip.fields.get("categories")
+    if several is not None:
+        return several
+    category = clip.fields.get("category")
+    return [category] if category else []
 
 
 def _untrained(classes: dict[str, dict[str, None]]) -> dict[str, str]:

@@ -237,6 +237,7 @@ class Collection:
         rows: split to its number of annotation rows, where that is not the number of clips.
         media_folders: the folders whose videos should all be referenced, relative to the raw folder.
         published: numbers of the publication.
+        features: further settings for the features in `dataset.json`, such as `labels_per_clip`.
     """
 
     name: str
@@ -249,6 +250,7 @@ class Collection:
     rows: Mapping[str, int] = field(default_factory=dict)
     media_folders: tuple[str, ...] = ()
     published: Published | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def plan_sha256(self) -> str:

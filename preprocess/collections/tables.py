@@ -68,6 +68,10 @@ class Table:
     _places: Mapping[str, int | None]
     _header: tuple[str, ...]
 
+    def has(self, column: str) -> bool:
+        """Tell whether the table has a column that it may lack."""
+        return self._places[column] is not None
+
     def __iter__(self) -> Iterator[TableRow]:
         """Yield the rows. Raises InputError for one with more or fewer cells than the table has columns."""
         for line, cells in _records(self.path, self._text, self._delimiter):

@@ -62,6 +62,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             "allow_links": options.allow_links,
             "audio_stream": options.audio_stream,
             "trim": options.trim,
+            **collection.features,
         }
         return build(
             collection,

@@ -22,6 +22,8 @@ SWIN_OF_AVE = (
 # Prefix of a preset's name to the demo preset that stands for it, and the settings that make that small.
 PRESETS = {
     "ave-swin-": ("ave-demo", SWIN_OF_AVE),
+    "avc-swin-": ("avc-demo", SWIN_OF_AVE),
+    "avc-": ("avc-demo", SMALL["avc"]),
     "ave-": ("ave-demo", SMALL["ave"]),
     "tag-": ("tag-demo", SMALL["ave"]),  # of the page on extending
     "avs-": ("avs-demo", SMALL["avs"]),

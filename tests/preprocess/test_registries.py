@@ -21,12 +21,12 @@ def test_a_collection_says_what_help_and_comparisons_need(name):
     assert entry.summary.startswith("RAW/")
     assert published(name) is entry.published
     if entry.published is not None:
-        assert entry.published.clips_of("all") == sum(entry.published.clips.values())
-        assert entry.published.audio.std > 0
+        assert entry.published.clips_of("all") == (sum(entry.published.clips.values()) or None)
+        assert entry.published.audio is None or entry.published.audio.std > 0
 
 
 def test_nothing_is_published_of_an_unknown_collection():
-    assert published("vggsound") is None
+    assert published("nothing") is None
 
 
 def test_auto_asks_pyav_then_ffmpeg_then_decord():

@@ -11,11 +11,12 @@ from ..conftest import SMALL
 
 ONE_EPOCH = ("optim.epochs=1", "optim.warmup_epochs=0")
 FULL_SIZE = [name for name in PRESET_NAMES if not name.endswith("-demo")]
-COLLECTIONS = {"ave": "ave", "avs": "avs_s4", "avqa": "music_avqa"}
+COLLECTIONS = {"avc": "vggsound", "ave": "ave", "avs": "avs_s4", "avqa": "music_avqa"}
 
 # Table 9 of the paper: adapter LR, task LR, minimal LR, batch, warm-up epochs, augmented.
 TABLE_9 = {
     "ave": (5e-5, 5e-6, 2e-6, 1, 2, True),
+    "avc": (2e-4, 1e-3, 2e-6, 8, 2, True),  # not in the paper
     "avs": (3e-4, 3e-4, 2e-5, 2, 5, False),
     "avqa-swin-b": (5e-5, 5e-5, 5e-6, 2, 2, False),
     "avqa-swin-l": (2.5e-5, 2.5e-5, 2e-6, 2, 2, False),
@@ -32,7 +33,7 @@ def test_presets_are_the_papers_columns(name):
     assert (config.optim.epochs, config.optim.betas, config.optim.weight_decay) == (20, (0.95, 0.999), 5e-7)
     assert config.model["weights"] == "timm"
     assert config.train.select_on == "val"
-    differs = config.task == "avs" and config.loss.mask != "iou"
+    differs = config.task == "avc" or (config.task == "avs" and config.loss.mask != "iou")
     assert bool(deviations(name)) == differs
 
 
@@ -69,6 +70,7 @@ SETTINGS = ("model.weights=null", *ONE_EPOCH, "data.workers=0", "data.questions=
 # One of each table; their settings with the smallest of models.
 SHRUNK = {
     "ave-clip-b16-tiny": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
+    "avc-clip-b16": SMALL["avc"],
     "ave-swin-b-base": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]"),
     "avs-swin-b": SMALL["avs"],
     "avqa-swin-b": SMALL["avqa"],

@@ -34,6 +34,11 @@ def batches():
     answers = torch.nn.functional.one_hot(torch.tensor([0, 2, 1]), 3).float()
     return {
         "ave": ({"logits": logits}, {"labels": torch.tensor([[0, 1], [2, 2]])}, [1.0, 0.5]),
+        "avc": (
+            {"logits": logits[:, 0]},
+            {"tags": torch.tensor([[1.0, 0, 0], [0, 1, 0]])},
+            [1.0, 0.0],
+        ),
         "avs": (
             {"mask_logits": predicted[:, :, None].float() * 8 - 4},
             {"masks": masks, "annotated": torch.tensor([[True, True], [True, False]])},
@@ -81,6 +86,7 @@ FIELDS = [
 ]
 OF_TASK = {
     "ave": ["accuracy", "seconds", "by_class", "confusion", "majority"],
+    "avc": ["accuracy", "accuracy_at_5", "map", "labels_per_clip", "found", "by_class", "confusion"],
     "avs": ["miou", "f_score", "threshold", "frames", "frames_without_object"],
     "avqa": ["accuracy", "questions", "by_modality", "by_type"],
 }
@@ -94,13 +100,15 @@ def test_a_result_is_read_as_it_was_written(name):
     assert EvaluationResult.from_json(content, where="file") == result
     assert content[result.score_name] == content["score"]
     assert content["metrics"] == result.metrics
-    assert list(result.further_metrics) == (["f_score"] if name == "avs" else [])
+    further = {"avs": ["f_score"], "avc": ["accuracy_at_5", "map"]}
+    assert list(result.further_metrics) == further.get(name, [])
 
 
 @pytest.mark.parametrize("name", TASKS.names)
 def test_a_missing_or_damaged_field_is_named(name):
     whole = json.loads(strict_json(result_of(name).to_json()))
-    derived = ["seconds", "majority", "questions", "metrics"] + (["accuracy"] if name == "ave" else [])
+    derived = ["seconds", "majority", "questions", "metrics", "accuracy_at_5", "map"]
+    derived += ["accuracy"] if name in ("ave", "avc") else []
     for field in whole.keys() - set(derived):
         content = {key: value for key, value in whole.items() if key != field}
         with pytest.raises(InputError, match=f"^file: {field} is missing; it is damaged"):
@@ -119,7 +127,7 @@ def test_a_missing_or_damaged_field_is_named(name):
         ("avs", {"frames": None}, "frames: .*got None"),
         ("avqa", {"by_type": {"Visual Smell": {}}}, "by_type has Visual Smell, expected Audio Counting"),
         ("avqa", {"baselines": {"most": None}}, r"baselines\.most: .*got None"),
-        ("ave", {"task": "smell"}, "task is 'smell', expected one of ave"),
+        ("ave", {"task": "smell"}, f"task is 'smell', expected one of {', '.join(TASKS)}"),
     ],
 )
 def test_a_damaged_part_of_a_field_is_named(name, damage, message):

@@ -1,0 +1,259 @@
+"""One's own clips with a table of their labels: RAW/labels.csv (or labels.tsv), videos anywhere under RAW.
+
+The column `file` names a video, relative to RAW. Then there is either a column `label`, one class for every
+clip, or a column `labels`, any number of classes for a clip: in one cell, or in several rows of one file. A
+column `split` is optional: without it clips are divided by a hash of their paths, and so are the training
+clips when no row is for val.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from ...errors import InputError
+from ...shards.schema import SPLITS
+from .ave import SAMPLING
+from .clip_labels import LabelSets
+from .divisions import divided, hash_position, path_key
+from .named_videos import NamedVideos
+from .names import check_twins, class_key, class_name, split_of
+from .paths import annotation_file, printable
+from .specification import ClipSpecification, Collection, CollectionEntry
+from .tables import Table, TableRow, read_table
+from .text_files import check_utf8
+
+ANNOTATIONS = ("labels.csv", "labels.tsv")
+VAL_SHARE = 0.1
+"""Share of the training clips that are used as val when the table has splits, but not this one."""
+SEPARATORS = "|;,"
+"""Between the labels of a cell: the first of these that any cell of the table holds."""
+
+_COLUMNS = {
+    "file": ("file", "filename", "file_name", "fname", "path", "video"),
+    "label": ("label", "class", "category"),
+    "labels": ("labels", "tags", "classes", "categories"),
+    "split": ("split",),
+}
+_HINT = "write a table with the columns file and label, one row for each clip"
+# Every clip stores a byte for each class.
+_MOST_CLASSES = 10_000
+
+
+class _Entry(NamedTuple):
+    """A row, or several rows of one file: the first row's line, the labels, and the split or ""."""
+
+    line: str
+    labels: tuple[str, ...]
+    split: str
+
+
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
+    """Read the table under `raw`. Raises InputError naming the file and line at fault."""
+    path = annotation_file(raw, _annotation_file(raw), allow_links=allow_links)
+    table = read_table(path, columns=_COLUMNS, optional=("label", "labels", "split"), hint=_HINT)
+    several = _is_several(table)
+    reader = _Reader(table, several, NamedVideos(raw, allow_links=allow_links))
+    entries = reader.read()
+    if not entries:
+        raise InputError(f"{path} holds no rows below its header")
+    splits, findings = _splits(entries, path, several=several)
+    classes = tuple(sorted(reader.classes))
+    sets = LabelSets(classes)
+    clips = tuple(
+        ClipSpecification(
+            key=path_key(PurePosixPath(source)),
+            split=splits[source],
+            source=source,
+            fields=sets.fields(entry.labels, several=several),
+            members=sets.members(entry.labels),
+        )
+        for source, entry in entries.items()
+    )
+    return Collection(
+        name="labels",
+        task=COLLECTION.task,
+        sampling=SAMPLING,
+        classes=classes,
+        clips=tuple(sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
+        findings=(*reader.findings(entries), *findings),
+        media_folders=tuple(sorted({clip.source.rpartition("/")[0] for clip in clips})),
+        features={"labels_per_clip": "several" if several else "one"},
+    )
+
+
+COLLECTION = CollectionEntry(
+    read=read,
+    task="avc",
+    summary="RAW/labels.csv with the columns file and label (or labels), and the videos",
+)
+
+
+def _annotation_file(raw: Path) -> Path:
+    found = [raw / name for name in ANNOTATIONS if (raw / name).is_file()]
+    if len(found) > 1:
+        raise InputError(f"{raw} holds {' and '.join(ANNOTATIONS)}; keep one of them")
+    return found[0] if found else raw / ANNOTATIONS[0]
+
+
+def _is_several(table: Table) -> bool:
+    """Return whether the table has the column `labels`. Raises InputError unless it has one of the two."""
+    found = [column for column in ("label", "labels") if table.has(column)]
+    if len(found) != 1:
+        said = "both the columns label and labels" if found else "neither a column label nor a column labels"
+        raise InputError(
+            f"{table.path}: the header has {said}; give one label per clip in label, or any number in labels"
+        )
+    return found == ["labels"]
+
+
+@dataclass
+class _Reader:
+    """Reads the rows of a table.
+
+    Attributes:
+        several: a clip has any number of labels.
+        separator: between the labels of a cell.
+        classes: name to the row that has it first.
+    """
+
+    table: Table
+    several: bool
+    videos: NamedVideos
+    separator: str = ""
+    classes: dict[str, str] = field(default_factory=dict)
+    _keys: dict[str, str] = field(default_factory=dict)
+
+    def read(self) -> dict[str, _Entry]:
+        """Return the labels and the split of every file, in the order of the first rows."""
+        if self.several:
+            self.separator = _separator(self.table)
+        entries: dict[str, _Entry] = {}
+        for row in self.table:
+            labels = self._labels(row)
+            split = _split(row)
+            source = self.videos.find(row["file"], row.where)
+            if source is None:
+                continue
+            before = entries.get(source)
+            if before is not None:
+                labels = self._joined(source, row, labels, split, before)
+            entries[source] = _Entry(before.line if before else _line(row), labels, split)
+        self.videos.check_all_found()
+        return entries
+
+    def _labels(self, row: TableRow) -> tuple[str, ...]:
+        if not self.several:
+            text = row["label"]
+            if not text:
+                raise InputError(f"{row.where}: the label is empty")
+            if odd := next((sign for sign in "|;" if sign in text), None):
+                raise InputError(
+                    f"{row.where}: label {printable(text)!r} holds {odd!r}; call the column labels "
+                    "if clips have several, and otherwise give the class another name"
+                )
+            return (self._class(text, row),)
+        if not row["labels"]:
+            return ()
+        names = [self._class(text.strip(), row) for text in row["labels"].split(self.separator)]
+        _check_repeated(names, row)
+        return tuple(names)
+
+    def _class(self, text: str, row: TableRow) -> str:
+        name = sys.intern(printable(class_name(check_utf8(text, row.where, "label"))))
+        if not name:
+            raise InputError(f"{row.where}: labels {printable(row['labels'])!r} hold an empty one")
+        if name not in self.classes:
+            twin = self._keys.setdefault(class_key(name), name)
+            check_twins((twin, name), row.where)
+            self.classes[name] = row.where
+            if len(self.classes) > _MOST_CLASSES:
+                raise InputError(
+                    f"{row.where}: over {_MOST_CLASSES:,} different labels; is this the column of classes?"
+                )
+        return name
+
+    def _joined(
+        self, source: str, row: TableRow, labels: tuple[str, ...], split: str, before: _Entry
+    ) -> tuple[str, ...]:
+        """Return the labels of a file that an earlier row names as well."""
+        if not self.several:
+            raise InputError(
+                f"{row.where}: {source} is in line {before.line} already; "
+                "call the column labels if clips have several"
+            )
+        if split != before.split:
+            raise InputError(f"{row.where}: {source} is in another split in line {before.line}")
+        if not labels or not before.labels:
+            raise InputError(f"{row.where}: {source} is in line {before.line} already, and one has no label")
+        together = (*before.labels, *labels)
+        _check_repeated(together, row)
+        return together
+
+    def findings(self, entries: dict[str, _Entry]) -> Iterator[str]:
+        """Yield notes for the user."""
+        if self.table.unused:
+            yield f"columns that are not used: {', '.join(self.table.unused)}"
+        if self.several:
+            counts = Counter(len(entry.labels) for entry in entries.values())
+            said = ", ".join(f"{count:,} with {number}" for number, count in sorted(counts.items()))
+            yield f"labels are separated by {self.separator!r}; clips by their number of labels: {said}"
+
+
+def _separator(table: Table) -> str:
+    """Return the separator of labels. Raises InputError for a table with `|` and with `;`."""
+    first: dict[str, str] = {}
+    for row in table:
+        for sign in SEPARATORS:
+            if sign not in first and sign in row["labels"]:
+                first[sign] = row.where
+    if "|" in first and ";" in first:
+        raise InputError(
+            f"{first[';']}: labels are separated by ';', but by '|' in {first['|']}; use one of them"
+        )
+    return next((sign for sign in SEPARATORS if sign in first), SEPARATORS[-1])
+
+
+def _check_repeated(names: Sequence[str], row: TableRow) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(f"{row.where}: the label {repeated[0]!r} is given twice for {row['file']}")
+
+
+def _line(row: TableRow) -> str:
+    return row.where.rpartition(":")[2]
+
+
+def _split(row: TableRow) -> str:
+    text = row["split"]
+    split = split_of(text) if text else ""
+    if split is None:
+        raise InputError(f"{row.where}: split is {printable(text)!r}, must be one of {', '.join(SPLITS)}")
+    return split
+
+
+def _splits(entries: dict[str, _Entry], path: Path, *, several: bool) -> tuple[dict[str, str], list[str]]:
+    """Return the split of every file, and notes for the user."""
+    given = {source: entry.split for source, entry in entries.items()}
+    named = set(given.values())
+    if named == {""}:
+        groups: dict[tuple[str, ...], list[PurePosixPath]] = {}
+        for source, entry in entries.items():
+            groups.setdefault(() if several else entry.labels, []).append(PurePosixPath(source))
+        parts = [divided(paths) for _, paths in sorted(groups.items())]
+        return {str(path): split for part in parts for path, split in part}, []
+    if "" in named:
+        entry = next(entry for entry in entries.values() if not entry.split)
+        raise InputError(
+            f"{path}:{entry.line}: split is empty, but other rows have one; give it to all or none"
+        )
+    if "val" in named:
+        return given, []
+    moved = [s for s, split in given.items() if split == "train" and hash_position(s) < VAL_SHARE]
+    return given | dict.fromkeys(moved, "val"), [
+        f"no row has the split val: {len(moved):,} training clips are used as val"
+    ]
