@@ -72,6 +72,7 @@ def parse_json(
     most_bytes: int = MOST_JSON_BYTES,
     most_values: int = MOST_JSON_VALUES,
     non_finite: bool = False,
+    unique_keys: bool = False,
 ) -> Any:
     """Parse a JSON text.
 
@@ -81,6 +82,7 @@ def parse_json(
         most_bytes: the longest text that is parsed, in bytes or characters.
         most_values: the most values that it may hold. A value takes up to 64 bytes of memory.
         non_finite: accept `NaN`, `Infinity` and numbers beyond float64, which are not JSON.
+        unique_keys: refuse an object that has a key twice; otherwise its last value counts.
 
     Raises InputError naming `where` when it is too long, holds too many values, is nested deeper than
     `MOST_DEPTH`, or is not JSON.
@@ -90,10 +92,11 @@ def parse_json(
     try:
         text = content if isinstance(content, str) else content.decode()
         _check_structure(text, where, most_values)
+        pairs = unique_object if unique_keys else None
         if non_finite:
-            value = json.loads(text)
+            value = json.loads(text, object_pairs_hook=pairs)
         else:
-            value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+            value = json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse, parse_float=_finite)
         if _ESCAPED_SURROGATE.search(text):
             # A lone surrogate cannot be printed or written.
             json.dumps(value, ensure_ascii=False).encode()
@@ -174,6 +177,16 @@ def _nesting(plain: str) -> int:
         depth += 1 if bracket[0] in _OPENING else -1
         deepest = max(deepest, depth)
     return deepest
+
+
+def unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of `pairs`, as a hook of a JSON decoder. Raises ValueError for a repeated key."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice[:40]!r} twice")
+    return content
 
 
 def _refuse(word: str) -> NoReturn:

@@ -19,7 +19,8 @@ class TrainedOn:
         collection: such as `ave` or `folder`.
         preset: of the training.
         classes: their names in label order (AVE: the background last).
-        vocabulary: `words` and `answers` in the order of their ids (AVQA), else empty.
+        vocabulary: `words` and `answers` in the order of their ids, and `types` of questions where they are
+            not MUSIC-AVQA's (AVQA); else empty.
         features: how a clip becomes a sample: `sampling`, `fbanks`, `frame_pixels`, `jpeg_quality`, as in
             `dataset.json`.
         clip_seconds: the median length of the training clips.
@@ -88,7 +89,7 @@ def _are_texts(value: Any) -> bool:
 
 def _is_vocabulary(value: Any) -> bool:
     return isinstance(value, dict) and (
-        not value or (set(value) == {"words", "answers"} and all(map(_are_texts, value.values())))
+        not value or (set(value) - {"types"} == {"words", "answers"} and all(map(_are_texts, value.values())))
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..model.heads.avqa import QUESTION_WORDS
 from ..model.inputs import word_ids
-from ..preprocess.collections.questions import QUESTION_MARKS, split_words
+from ..preprocess.collections.avqa_questions import plain_words
 
 _HINT_CUTOFF = 0.75
 _WORDS_LISTED = 40
@@ -59,11 +59,9 @@ def encode_questions(texts: Sequence[str], words: Mapping[str, int]) -> tuple[En
 
 
 def _encode(text: str, vocabulary: Mapping[str, int]) -> EncodedQuestion:
-    content = " ".join(text.split())
-    if not content.strip(QUESTION_MARKS + " "):
+    words = plain_words(text)
+    if not words:
         raise InputError("a question is empty; ask something, e.g. 'Is there a violin sound?'")
-    # Training drops the last character of a question, which is its question mark.
-    words = split_words(content if content[-1] in QUESTION_MARKS else content + "?")
     words = [word for word in words if word or word in vocabulary]
     read, unread = words[:QUESTION_WORDS], words[QUESTION_WORDS:]
     unknown = tuple(dict.fromkeys(word for word in read if word not in vocabulary))

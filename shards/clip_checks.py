@@ -15,7 +15,7 @@ from .members import (
     read_lengths,
     read_questions,
 )
-from .schema import ClipRecord, DatasetInfo
+from .schema import ClipRecord, DatasetInfo, question_types
 from .tar_members import TarMemberError, extent_members
 from .task_members import TASK_MEMBERS
 
@@ -34,6 +34,7 @@ class Shapes:
         windows: audio windows K.
         classes: number of classes, background included.
         pixels: the side of every frame and mask; None where it is not recorded.
+        types: names of the types of questions.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Shapes:
     windows: int
     classes: int
     pixels: int | None = None
+    types: tuple[str, ...] = ()
 
 
 def expected_shapes(info: DatasetInfo) -> Shapes:
@@ -55,6 +57,7 @@ def expected_shapes(info: DatasetInfo) -> Shapes:
         windows=sampling["windows"],
         classes=len(info.classes),
         pixels=info.features.get("frame_pixels"),
+        types=question_types(info.vocabulary),
     )
 
 
@@ -144,7 +147,7 @@ def _content_faults(name: str, content: bytes, shapes: Shapes) -> Iterator[str]:
         elif name.endswith((".jpg", ".png")):
             yield from _picture_faults(name, decode_picture(content, name), shapes)
         elif name == "qa.json":
-            read_questions(content, name)
+            read_questions(content, name, types=shapes.types)
     except StgcmaError as error:
         yield f"has a damaged member: {error}"
 

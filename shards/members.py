@@ -9,13 +9,12 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ..bounded import parse_json, parse_object
 from ..errors import StgcmaError
-from .schema import QUESTION_TYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -265,16 +264,19 @@ def read_description(content: bytes, name: str = "json") -> dict[str, Any]:
     return parse_object(content, where=name)
 
 
-def read_questions(content: bytes, name: str = "qa.json") -> list[Question]:
+def read_questions(
+    content: bytes, name: str = "qa.json", *, types: Collection[str] | None = None
+) -> list[Question]:
     """Return the questions about a clip from the member `qa.json`.
 
-    Raises StgcmaError when it is no list of questions, naming the field at fault.
+    Raises StgcmaError when it is no list of questions, naming the field at fault, and when `types` is given
+    (see `question_types` of the schema) and lacks the type of a question.
     """
     records = parse_json(content, where=name)
     if not isinstance(records, list) or len(records) > _MOST_QUESTIONS:
         raise StgcmaError(f"{name} is not a list of at most {_MOST_QUESTIONS} questions")
     for number, record in enumerate(records):
-        if fault := _question_fault(record):
+        if fault := _question_fault(record) or _type_fault(record, types):
             raise StgcmaError(f"{name}: question {number} {fault}")
     return cast("list[Question]", records)
 
@@ -289,11 +291,21 @@ def _question_fault(record: Any) -> str | None:
         value = record.get(field)
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             return f"has no list of texts as its {field}"
-    if tuple(record["type"]) not in QUESTION_TYPES:
-        return f"has the type {' '.join(record['type'])[:80]!r}, which is none of MUSIC-AVQA's"
     if not isinstance(record.get("question_id"), int | str):
         return "has no number or text as its question_id"
     return None
+
+
+def _type_fault(record: Any, types: Collection[str] | None) -> str | None:
+    name = type_name(record)
+    if types is None or name in types:
+        return None
+    return f"has the type {name[:80]!r}, which is none of the collection's"
+
+
+def type_name(asked: Question) -> str:
+    """Return the name of a question's type, such as `Audio-Visual Counting`."""
+    return " ".join(asked["type"])
 
 
 def question_text(asked: Question) -> str:

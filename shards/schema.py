@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +38,12 @@ QUESTION_TYPES = (
     ("Audio-Visual", "Comparative"),
     ("Audio-Visual", "Temporal"),
 )
+
+
+def question_types(vocabulary: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the names of the types of questions: `types` of the vocabulary, by default MUSIC-AVQA's."""
+    return tuple(vocabulary.get("types") or (" ".join(kind) for kind in QUESTION_TYPES))
+
 
 # A plain tar header holds 100 bytes of name; the longest member suffix is 16.
 MAX_KEY_CHARACTERS = 80
@@ -170,7 +177,8 @@ class DatasetInfo:
         audio: fbank name to its statistics over the training clips.
         versions: tool name to version.
         plan_sha256: hash of the planned clips (keys, splits, sources, labels).
-        vocabulary: question words and answers (`music-avqa`), else empty.
+        vocabulary: `words` of questions and `answers`, and `types` of questions unless they are MUSIC-AVQA's;
+            empty for other tasks.
         files: file name to SHA-256, of the two tables beside it.
     """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...shards.members import member, question_text, read_questions
-from ...shards.schema import QUESTION_TYPES, DatasetInfo
+from ...shards.members import member, question_text, read_questions, type_name
+from ...shards.schema import DatasetInfo, question_types
 from .base import AskedQuestion, ClipRows, DetailTable, PredictedAnswer, PredictedClip, TaskView, in_order
 
 
@@ -35,15 +35,15 @@ class AvqaView(TaskView):
             for one, predicted, share in rows
         )
 
-    def filter_names(self, info: DatasetInfo) -> list[str]:  # noqa: ARG002
-        return [" ".join(kind) for kind in QUESTION_TYPES]
+    def filter_names(self, info: DatasetInfo) -> list[str]:
+        return list(question_types(info.vocabulary))
 
     def names_of(self, info: DatasetInfo, members: dict[str, bytes]) -> tuple[str, ...]:  # noqa: ARG002
-        return in_order(" ".join(asked["type"]) for asked in read_questions(member(members, "qa.json")))
+        return in_order(type_name(asked) for asked in read_questions(member(members, "qa.json")))
 
     def questions(self, members: dict[str, bytes]) -> tuple[AskedQuestion, ...]:
         asked = read_questions(member(members, "qa.json"))
-        return tuple(AskedQuestion(question_text(one), one["answer"], " ".join(one["type"])) for one in asked)
+        return tuple(AskedQuestion(question_text(one), one["answer"], type_name(one)) for one in asked)
 
 
 VIEW = AvqaView()

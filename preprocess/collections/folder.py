@@ -10,7 +10,6 @@ machine. Folders and files whose names begin with a dot are no clips.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ...shards.schema import SPLITS
 from .ave import BACKGROUND, SAMPLING, SECONDS
 from .divisions import divided, path_key
 from .names import check_twins, class_name, looks_like_split, split_of
+from .own_files import files_below, is_hidden
 from .paths import count_suffixes, is_video_name, printable
 from .specification import ClipSpecification, Collection, CollectionEntry
 
@@ -55,8 +55,8 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
     Raises InputError when there is none, when splits stand beside classes or are named otherwise, and when
     the names of two classes differ in nothing that a reader sees.
     """
-    files = sorted(_files(raw))
-    videos = [path for path in files if is_video_name(path.name) and not _is_hidden(path)]
+    files = sorted(files_below(raw))
+    videos = [path for path in files if is_video_name(path.name) and not is_hidden(path)]
     layout = _layout(raw, videos)
     clips = [path for path in videos if len(path.parts) > layout.folders]
     if not clips:
@@ -176,7 +176,7 @@ def _findings(
         {
             class_name(path.parts[layout.category])
             for path in ignored
-            if len(path.parts) > layout.folders and not _is_hidden(path) and _fits(path, layout)
+            if len(path.parts) > layout.folders and not is_hidden(path) and _fits(path, layout)
         }
         - set(by_class)
     )
@@ -198,17 +198,6 @@ def _same_folders(clips: Sequence[Path]) -> list[str]:
 
 def _fits(path: Path, layout: _Layout) -> bool:
     return layout.split is None or split_of(path.parts[layout.split]) is not None
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _files(raw: Path) -> Iterator[Path]:
-    """Yield every file below `raw`, relative to it. Folders that are links are not entered."""
-    for folder, _, names in os.walk(raw):
-        place = Path(folder).relative_to(raw)
-        yield from (place / name for name in names)
 
 
 def _specify(path: Path, split: str, category: str, index: int) -> ClipSpecification:

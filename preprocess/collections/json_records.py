@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...bounded import MOST_DEPTH, is_too_deep
+from ...bounded import MOST_DEPTH, is_too_deep, unique_object
 from ...errors import InputError
 from .text_files import check_encoding
 
@@ -18,16 +18,18 @@ _CHUNK_BYTES = 1 << 20
 _MAX_RECORD_CHARACTERS = 16 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
+_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=unique_object)
 
 
-def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, *, unique_keys: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line number where each record of the list in `path` begins, and the record.
 
     Bytes that are not UTF-8 become lone surrogates. Raises InputError naming the line when the file is not a
-    list of objects in JSON, and naming its encoding when that is another than UTF-8.
+    list of objects in JSON, and naming its encoding when that is another than UTF-8; with `unique_keys` also
+    for an object that has a key twice.
     """
     check_encoding(path)
-    text = _Window(path)
+    text = _Window(path, _UNIQUE_KEYS if unique_keys else _DECODER)
     if text.next_character() != "[":
         raise InputError(f"{path}:{text.line}: a JSON list of records must begin here")
     text.skip(1)
@@ -49,9 +51,10 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 class _Window:
     """The part of the file that is in memory, and how many lines lie before it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decoder: json.JSONDecoder) -> None:
         self.path = path
         self.line = 1
+        self._decoder = decoder
         self._text = ""
         self._place = 0
         self._chunks = self._read()
@@ -94,7 +97,7 @@ class _Window:
         line = self.line
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._place)
+                value, end = self._decoder.raw_decode(self._text, self._place)
             except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
                 if len(self._text) - self._place > _MAX_RECORD_CHARACTERS or not self._more():
                     raise InputError(f"{self.path}:{line}: the record here is not JSON ({error})") from None

@@ -18,9 +18,9 @@ from pathlib import Path
 from ...errors import InputError
 from ...shards.published import Published
 from ...shards.schema import SPLITS, AudioStatistics, canonical_json
+from .avqa_questions import MAX_WORDS, PAD, Question, read_questions
 from .names import class_key
 from .paths import annotation_file, printable, unsafe_name, videos_by_name
-from .questions import MAX_WORDS, PAD, Question, read_questions
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
 
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)

@@ -1,162 +1,308 @@
-"""The questions of MUSIC-AVQA: the authors' records as words, split as their code does."""
+"""Questions about one's own videos: `questions.jsonl`, one JSON object a line, and the videos.
+
+    {"video": "kitchen.mp4", "question": "How many cups are there?", "answer": "two", "type": "counting"}
+
+`video` is the name of a file in RAW or in `RAW/videos`, `type` any text, `split` train, val or test. `type`
+and `split` may be left out; without splits, the videos are divided 80/10/10 by a hash of their paths. The
+file may also be a JSON list of such objects, and be called `questions.json`.
+
+One clip a video, with all its questions. Clips are sampled as those of MUSIC-AVQA, and words and answers of
+the training questions are the vocabulary.
+"""
 
 from __future__ import annotations
 
-import functools
-import json
-import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...bounded import parse_json
 from ...errors import InputError
-from ...shards.schema import QUESTION_TYPES
+from ...shards.schema import SPLITS, canonical_json
+from .avqa_questions import MAX_WORDS, PAD, plain_words
+from .divisions import divided, path_key
 from .json_records import read_records
-from .paths import printable
-from .text_files import check_utf8
+from .music_avqa import SAMPLING
+from .names import class_key, split_of
+from .own_files import OwnVideos
+from .paths import annotation_file, count_suffixes, printable
+from .specification import ClipSpecification, Collection, CollectionEntry
+from .text_files import check_utf8, read_text
 
-MAX_WORDS = 14
-PAD = "<pad>"
-QUESTION_MARKS = "?？"
+FILES = ("questions.jsonl", "questions.json")
+FIELDS = ("video", "question", "answer", "type", "split")
+UNTYPED = "other"
+"""The type of questions without one."""
 
-_TYPE_OF = {kind: kind for kind in QUESTION_TYPES}  # one tuple for all questions of a type
+_REQUIRED = 3  # of `FIELDS`
+_MOST_SHOWN = 80
+_MOST_QUESTIONS = 10_000  # of a video, as shards are read
 
 
-class Question(NamedTuple):
-    """One question about a video.
+class Row(NamedTuple):
+    """One question.
 
     Attributes:
-        video: the id of its video, as it stands there: not checked.
-        question_id: the authors' number, or the text in its place.
-        type: modality and kind, one of `QUESTION_TYPES`.
-        template: the words before placeholders are filled, as one text: the same for both question marks.
-        words: the words, placeholders filled.
-        answer: the right answer.
-        marked: whether its last character was a question mark.
+        where: the path of the file and the line, `FILE:LINE`.
+        line: the line that it begins in.
+        video: the name of its video, as it stands there.
+        split: None when it has none.
     """
 
+    where: str
+    line: int
     video: str
-    question_id: int | str
-    type: tuple[str, str]
-    template: str
     words: tuple[str, ...]
     answer: str
-    marked: bool
+    type: str
+    split: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """The question as it stands in `KEY.qa.json`, cut to `MAX_WORDS` words."""
+        """Return the question for `KEY.qa.json`, cut to `MAX_WORDS` words."""
         return {
-            "question_id": self.question_id,
-            "type": list(self.type),
-            "template": self.template,
+            "question_id": self.line,
+            "type": [self.type],
+            "template": " ".join(self.words),
             "words": list(self.words[:MAX_WORDS]),
             "answer": self.answer,
         }
 
 
-def read_questions(path: Path) -> Iterator[Question | None]:
-    """Yield the questions of `avqa-SPLIT.json`, None for each that its authors marked as deleted.
-
-    Raises InputError naming the line at fault.
-    """
-    for line, record in read_records(path):
-        where = f"{path}:{line}"
-        yield None if _is_deleted(record) else _parse(record, where)
-
-
-def _is_deleted(record: dict[str, Any]) -> bool:
-    return str(record.get("question_deleted", 0)).casefold() not in ("0", "false", "none", "")
-
-
-def _parse(record: dict[str, Any], where: str) -> Question:
-    # The authors spell the answer's key `anser`; copies that mended it are read as well.
-    answer_key = "anser" if "anser" in record else "answer"
-    content = _readable(record, "question_content", where).strip()
-    if not content:
-        raise InputError(f"{where}: question_content is empty")
-    identity = record.get("question_id")
-    if not isinstance(identity, int | str):
-        raise InputError(f"{where}: question_id is {identity!r}, must be a number or a text")
-    kind = _list(record, "type", where)
-    if kind not in _TYPE_OF:
-        known = "; ".join(" ".join(one) for one in QUESTION_TYPES)
-        raise InputError(f"{where}: type is {record.get('type')!r}, must be one of: {known}")
-    answer = _readable(record, answer_key, where)
-    if not answer.strip():
-        raise InputError(f"{where}: {answer_key} is empty")
-    words = split_words(content)
-    return Question(
-        video=printable(_text(record, "video_id", where)),
-        question_id=printable(identity) if isinstance(identity, str) else identity,
-        type=_TYPE_OF[kind],
-        template=sys.intern(" ".join(words).rstrip()),
-        words=fill(words, _list(record, "templ_values", where), where),
-        answer=sys.intern(answer),
-        marked=content[-1] in QUESTION_MARKS,
+def read(raw: Path, *, allow_links: bool = False) -> Collection:
+    """Read the questions under `raw`. Raises InputError naming the file and line at fault."""
+    path = annotation_file(raw, _question_file(raw), allow_links=allow_links)
+    notes = Notes()
+    rows = list(_read_rows(path, notes))
+    if not rows:
+        raise InputError(f"{path} holds no questions")
+    videos = OwnVideos(raw)
+    if not videos.paths:
+        kinds = count_suffixes([file.name for file in videos.unused])
+        raise InputError(f"{raw} holds no videos; put them there or into {raw / 'videos'} (found: {kinds})")
+    groups = _by_video(rows, videos, path)
+    splits = _splits(groups, path)
+    words, answers = _vocabulary(groups, splits, notes)
+    clips = [
+        _specify(source, group, splits[source], videos)
+        for source, group in sorted(groups.items(), key=lambda item: item[0].path.as_posix())
+    ]
+    folders = sorted({video.parent.as_posix() for video in videos.paths})
+    return Collection(
+        name="questions",
+        task=COLLECTION.task,
+        sampling=SAMPLING,
+        classes=(),
+        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        findings=(*notes.findings(), *_missing(groups, videos)),
+        vocabulary={
+            "words": [PAD, *words],
+            "answers": answers,
+            "types": list(dict.fromkeys(row.type for row in rows)),
+        },
+        rows={
+            split: sum(len(group) for source, group in groups.items() if splits[source] == split)
+            for split in SPLITS
+        },
+        media_folders=tuple("" if folder == "." else folder for folder in folders),
     )
 
 
-def split_words(content: str) -> list[str]:
-    """The words of a question, placeholders unfilled: split at single spaces, the last character dropped.
-
-    The rule is kept for edge cases, because published weights depend on it: a space before the question mark
-    leaves an empty last word, and without a question mark the last letter is dropped.
-    """
-    words = content.strip().split(" ")
-    words[-1] = words[-1][:-1]
-    return words
+COLLECTION = CollectionEntry(read=read, task="avqa", summary="RAW/questions.jsonl, RAW/videos/*.mp4")
 
 
-def fill(words: Sequence[str], values: Sequence[str], where: str = "question") -> tuple[str, ...]:
-    """Return the words, each word with a `<` replaced by the next of `values`.
+class Source(NamedTuple):
+    """A video that questions name: its path in RAW, or the name alone when it is not there."""
 
-    Raises InputError naming `where` when there are fewer values.
-    """
-    filled = list(words)
-    places = [place for place, word in enumerate(words) if "<" in word]
-    if len(places) > len(values):
+    path: Path
+    there: bool
+
+
+@dataclass
+class Notes:
+    """Notes for the user, with the number of questions and the first of them."""
+
+    _texts: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, text: str, where: str) -> None:
+        """Count a question for the note `text`."""
+        self._texts.setdefault(text, []).append(where)
+
+    def findings(self) -> Iterator[str]:
+        """Yield each note as a line."""
+        for text, places in self._texts.items():
+            first = places[0].rpartition(":")[2]
+            yield f"{len(places)} questions {text} (first: line {first})"
+
+
+def _question_file(raw: Path) -> Path:
+    found = [raw / name for name in FILES if (raw / name).is_file()]
+    if len(found) > 1:
+        raise InputError(f"{raw} holds both {' and '.join(FILES)}; one file with all questions is needed")
+    return found[0] if found else raw / FILES[0]
+
+
+def _read_rows(path: Path, notes: Notes) -> Iterator[Row]:
+    asked: dict[tuple[str, tuple[str, ...]], Row] = {}
+    for line, record in _records(path):
+        where = f"{path}:{line}"
+        row = _parse(record, where, line)
+        for name in record:
+            if name not in FIELDS:
+                notes.add(f"have the field {printable(name)[:_MOST_SHOWN]!r}, which is not used", where)
+        if len(row.words) > MAX_WORDS:
+            notes.add(f"are longer than {MAX_WORDS} words and were cut", where)
+        before = asked.setdefault((row.video, row.words), row)
+        if before is not row:
+            same = "the same answer" if before.answer == row.answer else "another answer"
+            notes.add(f"repeat an earlier one about the same video, with {same}", where)
+        yield row
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the line where each record begins, and the record: one a line, or all as one JSON list."""
+    text = read_text(path, hint="write one JSON object a line into it: video, question, answer")
+    if text.lstrip().startswith("["):
+        yield from read_records(path, unique_keys=True)
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        record = parse_json(line, where=where, unique_keys=True)
+        if not isinstance(record, dict):
+            raise InputError(f"{where}: a {type(record).__name__}, expected one JSON object a line")
+        yield number, record
+
+
+def _parse(record: dict[str, Any], where: str, line: int) -> Row:
+    for name in FIELDS[:_REQUIRED]:
+        if name not in record:
+            fields = ", ".join(map(printable, record))[:_MOST_SHOWN] or "none"
+            raise InputError(f"{where}: {name} is missing; the fields are {fields}")
+    texts = {name: _text(record, name, where) for name in FIELDS}
+    for name in FIELDS[:_REQUIRED]:
+        if not texts[name]:
+            raise InputError(f"{where}: {name} is empty")
+    words = tuple(plain_words(texts["question"]))
+    if not words:
+        raise InputError(f"{where}: question {texts['question']!r} has no words")
+    split = split_of(texts["split"])
+    if texts["split"] and split is None:
         raise InputError(
-            f"{where}: templ_values holds {len(values)} values {list(values)!r} for the {len(places)} "
-            f"placeholders of {' '.join(words)!r}"
+            f"{where}: split is {texts['split'][:_MOST_SHOWN]!r}, must be one of {', '.join(SPLITS)}"
         )
-    for place, value in zip(places, values, strict=False):
-        filled[place] = value
-    return tuple(filled)
+    return Row(where, line, texts["video"], words, texts["answer"], texts["type"] or UNTYPED, split)
 
 
-def _text(record: dict[str, Any], key: str, where: str) -> str:
-    if key not in record:
-        raise InputError(f"{where}: the record has no {key!r}, only {', '.join(record)[:200] or 'nothing'}")
-    value = record[key]
+def _text(record: dict[str, Any], name: str, where: str) -> str:
+    """Return a field as text: composed (NFC), blanks count once; empty for one that is left out or null."""
+    value = record.get(name)
+    if value is None:
+        return ""
     if not isinstance(value, str):
-        raise InputError(f"{where}: {key} is {value!r}, must be a text")
-    return value
+        raise InputError(f"{where}: {name} is {str(value)[:_MOST_SHOWN]}, must be a text in double quotes")
+    text = unicodedata.normalize("NFC", check_utf8(value, where, name))
+    return printable(text.strip() if name == "video" else " ".join(text.split()))
 
 
-def _readable(record: dict[str, Any], key: str, where: str) -> str:
-    """A text whose words count: composed (NFC), since `é` in two forms would be two words."""
-    text = check_utf8(_text(record, key, where), where, key)
-    return printable(unicodedata.normalize("NFC", text))
+def _by_video(rows: Sequence[Row], videos: OwnVideos, path: Path) -> dict[Source, list[Row]]:
+    groups: dict[Source, list[Row]] = {}
+    for row in rows:
+        found = videos.find(row.video, where=row.where)
+        source = Source(Path(row.video), there=False) if found is None else Source(found, there=True)
+        groups.setdefault(source, []).append(row)
+    if not any(source.there for source in groups):
+        raise InputError(
+            f"{path} names no video that is in RAW; line {rows[0].line} names {rows[0].video!r}"
+            f"{videos.suggestion(rows[0].video)}"
+        )
+    for source, group in groups.items():
+        if len(group) > _MOST_QUESTIONS:
+            raise InputError(
+                f"{group[_MOST_QUESTIONS].where}: {source.path} has more than {_MOST_QUESTIONS:,} questions, "
+                "the most that a video may have"
+            )
+    return groups
 
 
-def _list(record: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
-    """A list of texts, which the authors' files hold as JSON within a text."""
-    value = record.get(key, "[]")
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    values = _read_list(check_utf8(text, where, key))
-    if values is None:
-        raise InputError(f"{where}: {key} is {value!r}, must be a JSON list of texts")
-    return values
+def _splits(groups: dict[Source, list[Row]], path: Path) -> dict[Source, str]:
+    """Return the split of each video: that of its questions, or by a hash when no question has one."""
+    rows = [row for group in groups.values() for row in group]
+    if all(row.split is None for row in rows):
+        found = [source.path for source in groups if source.there]
+        by_path = dict(divided(found))
+        return {source: by_path.get(source.path, "train") for source in groups}
+    if (without := min((row for row in rows if row.split is None), default=None, key=_line)) is not None:
+        raise InputError(f"{without.where}: no split, but other questions have one; all or none must have it")
+    for group in groups.values():
+        for row in group:
+            if row.split != group[0].split:
+                raise InputError(
+                    f"{row.where}: split is {row.split} for {row.video!r}, which line {group[0].line} puts "
+                    f"into {group[0].split}; all questions about a video belong to one split"
+                )
+    if not any(row.split == "train" for row in rows):
+        raise InputError(f"{path} holds no question of the split train")
+    return {source: str(group[0].split) for source, group in groups.items()}
 
 
-@functools.lru_cache(maxsize=4096)  # a collection has few different ones, each thousands of times
-def _read_list(text: str) -> tuple[str, ...] | None:
-    try:
-        value = parse_json(text, where="a list")
-    except InputError:
-        return None
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        return None
-    return tuple(printable(unicodedata.normalize("NFC", item)) for item in value)
+def _line(row: Row) -> int:
+    return row.line
+
+
+def _vocabulary(
+    groups: dict[Source, list[Row]], splits: dict[Source, str], notes: Notes
+) -> tuple[list[str], list[str]]:
+    """Return words and answers of the training questions, in the order of the file."""
+    in_order = sorted(
+        ((row, splits[source]) for source, group in groups.items() for row in group),
+        key=lambda item: item[0].line,
+    )
+    training = [row for row, split in in_order if split == "train"]
+    words = dict.fromkeys(word for row in training for word in row.words)
+    answers = dict.fromkeys(row.answer for row in training)
+    for row, split in in_order:
+        if split != "train" and not words.keys() >= set(row.words):
+            notes.add(f"of val and test hold words unseen in training, which become {PAD}", row.where)
+        if split != "train" and row.answer not in answers:
+            notes.add("of val and test have answers unseen in training: they cannot be right", row.where)
+    _note_alike("answer", [(row.answer, row) for row in training], notes)
+    _note_alike("type", [(row.type, row) for row, _ in in_order], notes)
+    return list(words), list(answers)
+
+
+def _note_alike(what: str, texts: list[tuple[str, Row]], notes: Notes) -> None:
+    seen: dict[str, str] = {}
+    for text, row in texts:
+        if seen.setdefault(class_key(text), text) != text:
+            named = f"the {what} {text[:_MOST_SHOWN]!r}"
+            notes.add(f"have {named}, which differs from another in case or blanks only", row.where)
+
+
+def _missing(groups: dict[Source, list[Row]], videos: OwnVideos) -> Iterator[str]:
+    lost = [(source, group) for source, group in groups.items() if not source.there]
+    if lost:
+        source, group = lost[0]
+        yield (
+            f"{len(lost)} videos of questions are not in RAW: {str(source.path)[:_MOST_SHOWN]!r} (line "
+            f"{group[0].line}){', …' if len(lost) > 1 else ''}{videos.suggestion(source.path.name)}"
+        )
+
+
+def _specify(source: Source, group: list[Row], split: str, videos: OwnVideos) -> ClipSpecification:
+    shown = printable(source.path.as_posix())
+    problem = None
+    if not source.there:
+        where, hint = Path(group[0].where).name, videos.suggestion(source.path.name)
+        problem = ("missing", f"{where} names {shown!r}, which is not in RAW{hint}")
+    elif shown != source.path.as_posix():
+        problem = ("unsafe-path", f"{shown!r} has bytes that are not UTF-8, or control characters")
+    return ClipSpecification(
+        key=path_key(source.path),
+        split=split,
+        source=shown,
+        members=(("qa.json", canonical_json([row.to_json() for row in group])),),
+        problem=problem,
+    )

@@ -231,7 +231,7 @@ def test_fields_of_other_types_are_refused(directory, changed, message):
             "avqa",
             "qa.json",
             json.dumps([question("two", type=["Visual", "Odd"])]).encode(),
-            "none of MUSIC-AVQA's",
+            "'Visual Odd', which is none of the collection's",
         ),
         ("avqa", "qa.json", deep(), "qa.json is nested deeper than 32 levels"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from ...errors import StgcmaError
 from ...model.inputs import word_ids
-from ...shards.members import Question, member, read_questions
-from ...shards.schema import QUESTION_TYPES, DatasetInfo
+from ...shards.members import Question, member, read_questions, type_name
+from ...shards.schema import QUESTION_TYPES, DatasetInfo, question_types
 from ...shards.storage import Location
 from ..fields import field
 from ..order import ALL_QUESTIONS
@@ -25,8 +25,8 @@ from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors, share
 
 UNKNOWN_ANSWER = -1
-_MODALITIES = tuple(dict.fromkeys(modality for modality, _ in QUESTION_TYPES))
-_TYPES = {f"{modality} {kind}": modality for modality, kind in QUESTION_TYPES}
+# Types of other collections are of no modality.
+_MODALITY = {f"{modality} {kind}": modality for modality, kind in QUESTION_TYPES}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class AvqaResult(TaskResult):
     """Accuracy over all questions, by modality and by type.
 
     Attributes:
+        by_modality: modality to accuracy; empty for types that are not MUSIC-AVQA's.
         by_type: type of question to accuracy and number of questions.
     """
 
@@ -53,7 +54,7 @@ class AvqaResult(TaskResult):
     def rows(self) -> list[ScoreRow]:
         rows = [ScoreRow(name, value, questions) for name, (value, questions) in self.by_type.items()]
         for modality, value in self.by_modality.items():
-            asked = sum(count for name, (_, count) in self.by_type.items() if _TYPES[name] == modality)
+            asked = sum(count for name, (_, count) in self.by_type.items() if _MODALITY.get(name) == modality)
             rows.append(ScoreRow(f"all {modality}", value, asked, kind="sum"))
         return rows
 
@@ -72,16 +73,19 @@ class AvqaResult(TaskResult):
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         types = field(content, "by_type", dict[str, dict[str, float | None]])
         modalities = field(content, "by_modality", dict[str, float | None])
-        for name, found, expected in (("by_type", types, _TYPES), ("by_modality", modalities, _MODALITIES)):
-            if set(found) != set(expected):
-                raise ValueError(
-                    f"{name} has {', '.join(found) or 'nothing'}, expected {', '.join(expected)}"
-                )
+        expected = _modalities(types)
+        if set(modalities) != set(expected):
+            found = ", ".join(modalities) or "nothing"
+            raise ValueError(f"by_modality has {found}, expected {', '.join(expected) or 'nothing'}")
         by_type = {
             name: (field(one, "accuracy", float | None), int(field(one, "questions", float)))
             for name, one in types.items()
         }
         return cls(field(content, "accuracy", float | None), modalities, by_type)
+
+
+def _modalities(types: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_MODALITY[name] for name in types if name in _MODALITY))
 
 
 class AvqaTask(Task):
@@ -99,6 +103,7 @@ class AvqaTask(Task):
         super().__init__(info)
         self.words = {word: index for index, word in enumerate(info.vocabulary["words"])}
         self.answers = {answer: index for index, answer in enumerate(info.vocabulary["answers"])}
+        self.types = {name: index for index, name in enumerate(question_types(info.vocabulary))}
 
     def model_options(self) -> dict[str, Any]:
         return {
@@ -113,7 +118,7 @@ class AvqaTask(Task):
 
     def targets(self, members: dict[str, bytes], question: int) -> Tensors:
         """Return `question` `[Q, 14]`, `answer` `[Q]` (−1: not in the vocabulary) and `type` `[Q]`."""
-        asked = read_questions(member(members, "qa.json"))
+        asked = read_questions(member(members, "qa.json"), types=self.types)
         if question != ALL_QUESTIONS:
             if question >= len(asked):
                 raise StgcmaError(f"qa.json has {len(asked)} questions, not one with the number {question}")
@@ -121,7 +126,7 @@ class AvqaTask(Task):
         return {
             "question": torch.tensor([self.word_ids(one["words"]) for one in asked], dtype=torch.int64),
             "answer": torch.tensor([self.answers.get(one["answer"], UNKNOWN_ANSWER) for one in asked]),
-            "type": torch.tensor([QUESTION_TYPES.index(tuple(one["type"])) for one in asked]),
+            "type": torch.tensor([self.types[type_name(one)] for one in asked]),
         }
 
     def collate(self, targets: list[Tensors]) -> tuple[Tensors, Tensors]:
@@ -161,7 +166,7 @@ class AvqaTask(Task):
         return weight[targets["owner"]] * (targets["answer"] != UNKNOWN_ANSWER)
 
     def meter(self) -> AnswerMeter:
-        return AnswerMeter()
+        return AnswerMeter(tuple(self.types))
 
     def clip_of(self, outputs: Tensors, targets: Tensors, index: int) -> tuple[Tensors, Tensors]:
         rows = targets["owner"] == index
@@ -176,35 +181,39 @@ class AvqaTask(Task):
         """
         by_template: dict[str, Counter[str]] = {}
         overall: Counter[str] = Counter()
-        for asked in _questions(shards, "train"):
+        for asked in self._questions(shards, "train"):
             by_template.setdefault(asked["template"], Counter())[asked["answer"]] += 1
             overall[asked["answer"]] += 1
         if not overall:
             return {}
         common = overall.most_common(1)[0][0]
         meters = {
-            "most frequent answer": AnswerMeter(),
-            "most frequent answer to the template": AnswerMeter(),
+            "most frequent answer": self.meter(),
+            "most frequent answer to the template": self.meter(),
         }
-        for asked in _questions(shards, split):
+        for asked in self._questions(shards, split):
             to_template = by_template.get(asked["template"], overall).most_common(1)[0][0]
             for meter, answer in zip(meters.values(), (common, to_template), strict=True):
-                kind = torch.tensor([QUESTION_TYPES.index(tuple(asked["type"]))])
+                kind = torch.tensor([self.types[type_name(asked)]])
                 meter.add(torch.tensor([int(answer == asked["answer"])]), torch.tensor([1]), kind)
         return {name: meter.score() for name, meter in meters.items()}
 
-
-def _questions(shards: Location, split: str) -> Iterator[Question]:
-    for _, content in split_members(shards, split, ("qa.json",)):
-        yield from read_questions(content)
+    def _questions(self, shards: Location, split: str) -> Iterator[Question]:
+        for _, content in split_members(shards, split, ("qa.json",)):
+            yield from read_questions(content, types=self.types)
 
 
 class AnswerMeter(Meter):
-    """Counts questions and right answers by type. An answer outside the vocabulary is never right."""
+    """Counts questions and right answers by type. An answer outside the vocabulary is never right.
 
-    def __init__(self) -> None:
+    Attributes:
+        types: names of the types, in the order of their indices.
+    """
+
+    def __init__(self, types: Sequence[str] = tuple(_MODALITY)) -> None:
         super().__init__()
-        self.counts = {"right": np.zeros(len(QUESTION_TYPES)), "asked": np.zeros(len(QUESTION_TYPES))}
+        self.types = tuple(types)
+        self.counts = {"right": np.zeros(len(types)), "asked": np.zeros(len(types))}
 
     def update(self, outputs: Tensors, targets: Tensors) -> None:
         self.add(outputs["answer_logits"].argmax(-1), targets["answer"], targets["type"])
@@ -219,12 +228,14 @@ class AnswerMeter(Meter):
     def result(self) -> AvqaResult:
         asked = self.counts["asked"].astype(int).tolist()
         return AvqaResult(
-            accuracy=self._share(range(len(QUESTION_TYPES))),
+            accuracy=self._share(range(len(self.types))),
             by_modality={
-                modality: self._share([i for i, kind in enumerate(QUESTION_TYPES) if kind[0] == modality])
-                for modality in _MODALITIES
+                modality: self._share(
+                    [i for i, name in enumerate(self.types) if _MODALITY.get(name) == modality]
+                )
+                for modality in _modalities(self.types)
             },
-            by_type={name: (self._share([i]), asked[i]) for i, name in enumerate(_TYPES)},
+            by_type={name: (self._share([i]), asked[i]) for i, name in enumerate(self.types)},
         )
 
     def _share(self, types: Sequence[int]) -> float | None:

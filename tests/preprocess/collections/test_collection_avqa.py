@@ -5,7 +5,7 @@ import json
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.collections import music_avqa
-from stgcma.preprocess.collections.questions import fill, split_words
+from stgcma.preprocess.collections.avqa_questions import fill, split_words
 
 HOW_MANY = "How many instruments are sounding in the video?"
 
