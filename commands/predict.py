@@ -54,7 +54,8 @@ def predict(
 
     AVE runs write a timeline (PNG), subtitles (VTT) and JSON. AVS runs write the video with its sounding
     pixels highlighted (MP4), a strip of frames (PNG), one mask per second (PNG) and JSON. AVQA runs write a
-    picture of the attended seconds and pixels of each answer (PNG) and JSON.
+    picture of the attended seconds and pixels of each answer (PNG), the answers as JSONL to correct and
+    train on, and JSON.
 
     --shards and --preset are for a --model checkpoint that does not record its training data.
 

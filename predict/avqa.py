@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import InputError
+from ..preprocess.collections.questions import question_line
 from .avqa_picture import ShownWindow, draw_answers, shown_windows
 from .avqa_result import Answer, AvqaPrediction, Step
 from .predictor import Predictor, VideoInput, open_frame, rank_classes
@@ -42,7 +43,10 @@ class _WindowOutputs:
 
 
 class AvqaPredictor(Predictor[AvqaPrediction]):
-    """Answer questions about one video. Writes `NAME.answers.png`."""
+    """Answer questions about one video.
+
+    Writes `NAME.answers.png`, and `NAME.questions.jsonl` in the format of the collection `questions`.
+    """
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)
@@ -123,6 +127,11 @@ class AvqaPredictor(Predictor[AvqaPrediction]):
             caption=self.caption(),
         )
         (folder / f"{self.video.name}.answers.png").write_bytes(picture)
+        lines = [
+            question_line(video=self.video.path.name, question=one.question, answer=one.answer)
+            for one in result.answers
+        ]
+        (folder / f"{self.video.name}.questions.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 PREDICTOR = AvqaPredictor

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from ...bounded import parse_json
 from ...errors import InputError
 from ...shards.schema import SPLITS, canonical_json
+from ...strict_json import strict_json
 from .avqa_questions import MAX_WORDS, PAD, plain_words
 from .divisions import divided, path_key
 from .json_records import read_records
@@ -110,6 +111,12 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
 
 
 COLLECTION = CollectionEntry(read=read, task="avqa", summary="RAW/questions.jsonl, RAW/videos/*.mp4")
+
+
+def question_line(*, video: str, question: str, answer: str, **more: str) -> str:
+    """Return a line of `questions.jsonl`; `more` are `type` and `split`."""
+    record = {"video": video, "question": question, "answer": answer, **more}
+    return strict_json(record) + "\n"
 
 
 class Source(NamedTuple):

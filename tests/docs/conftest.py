@@ -17,7 +17,13 @@ from .markdown import Block
 from .substitutions import PROGRAMS, STGCMA, substituted
 
 # The pages' names of folders, and what lies in them.
-COLLECTIONS = {"AVE_Dataset": "ave", "AVSBench-S4": "avs-s4", "MUSIC-AVQA": "music-avqa", "clips": "folder"}
+COLLECTIONS = {
+    "AVE_Dataset": "ave",
+    "AVSBench-S4": "avs-s4",
+    "MUSIC-AVQA": "music-avqa",
+    "clips": "folder",
+    "interviews": "questions",
+}
 # And of videos, which are clips of the first collection.
 VIDEOS = ("holiday.mp4", "more-videos/party.mp4")
 

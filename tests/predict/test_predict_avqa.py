@@ -8,6 +8,7 @@ from PIL import Image
 from stgcma.errors import InputError
 from stgcma.predict import predict
 from stgcma.predict.questions import encode_questions
+from stgcma.preprocess.collections import questions as own_questions
 from stgcma.train.run_folder import RunFolder
 from stgcma.train.tasks import task_of
 
@@ -87,6 +88,15 @@ def test_an_answer_says_what_it_was_taken_from(stgcma, run_of, long_video, tmp_p
     assert printed["answers"] == said["answers"]
     with Image.open(tmp_path / "long.answers.png") as image:
         image.verify()
+    # The answers are a collection of questions with the same words.
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / long_video.name).touch()
+    (tmp_path / "long.questions.jsonl").rename(tmp_path / "questions.jsonl")
+    (clip,) = own_questions.read(tmp_path).clips
+    exported = json.loads(dict(clip.members)["qa.json"])
+    assert [(one["words"], one["answer"]) for one in exported] == [
+        (one["question"].rstrip("?").split()[:14], one["answer"]) for one in said["answers"]
+    ]
 
 
 @pytest.mark.parametrize(
