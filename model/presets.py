@@ -50,6 +50,7 @@ _PRESETS = {
     "avc-swin-l": Architecture("avc", "swin-l", _BASE_SWIN_L),
     "ave-demo": Architecture("ave", "clip-demo", 0.5),
     "avs-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
+    "avs-ms3-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avqa-demo": Architecture("avqa", "swin-demo-coarse", _DEMO_SWIN),
     "avc-demo": Architecture("avc", "clip-demo", 0.5),
 }

@@ -117,6 +117,9 @@ class FeatureSettings:
         }
 
 
+MaskKind = Literal["binary", "two-values", "colours", "indices"]
+
+
 @dataclass(frozen=True, slots=True)
 class ClipSpecification:
     """One clip to be made.
@@ -139,9 +142,9 @@ class ClipSpecification:
         frames: its number of frames, when it has fewer than `Sampling.frames`; 0 for that number. Stored in
             `KEY.json`, as `windows` is.
         windows: its number of audio windows, likewise.
-        mask_kind: coding of the mask files: `binary`, bright where there is an object; `colours` of the AVSS
-            palette (`preprocess/samples/semantic_masks.py`) or `indices` of classes as pixel values, from
-            which masks of class indices are made.
+        mask_kind: coding of the mask files: `binary`, bright where there is an object; `two-values`, above 0
+            where there is one; `colours` of the AVSS palette (`preprocess/samples/semantic_masks.py`) or
+            `indices` of classes as pixel values, from which masks of class indices are made.
         mask_classes: number of classes of `colours` and `indices`, background included.
         problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a
             key of `REASONS` (`preprocess/media/reasons.py`).
@@ -165,7 +168,7 @@ class ClipSpecification:
     end_seconds: float | None = None
     frames: int = 0
     windows: int = 0
-    mask_kind: Literal["binary", "colours", "indices"] = "binary"
+    mask_kind: MaskKind = "binary"
     mask_classes: int = 0
     problem: tuple[str, str] | None = None
 
@@ -179,7 +182,7 @@ class ClipSpecification:
             raise ValueError(
                 f"span of {self.key} is {self.start_seconds} to {self.end_seconds} s, must be one from 0 s on"
             )
-        if self.mask_kind != "binary" and not 1 <= self.mask_classes <= MOST_MASK_CLASSES:
+        if self.mask_kind in ("colours", "indices") and not 1 <= self.mask_classes <= MOST_MASK_CLASSES:
             raise ValueError(
                 f"mask_classes of {self.key} is {self.mask_classes}, must be 1 to {MOST_MASK_CLASSES}"
             )

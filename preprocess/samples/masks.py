@@ -24,6 +24,7 @@ def mask_members(
     frames_shape: tuple[int, ...],
     *,
     stored_size: tuple[int, int] | None = None,
+    two_values: bool = False,
 ) -> dict[str, bytes]:
     """Return the masks at 224×224 as `mask_00.png`, …: one channel, 0 or 255, squashed, nearest.
 
@@ -32,6 +33,8 @@ def mask_members(
         frames_shape: `[M, H, W, 3]` of the frames that they belong to.
         stored_size: width and height of the upright pictures as stored, where their pixels are not square:
             masks may be drawn on those.
+        two_values: every pixel above 0 is an object, and files with other than two values are refused; by
+            default pixels from 128 on are.
 
     Raises ClipError `mask-mismatch` when a mask is missing, unreadable, of another shape than the frames, or
     not made of black and white.
@@ -41,7 +44,7 @@ def mask_members(
     for number, path in enumerate(paths):
         if path is None:
             continue
-        mask = _read(path)
+        mask = _read_two_values(path) if two_values else _read(path)
         sizes.add(mask.size)
         check_shape(mask.size, frames_shape, path, stored_size=stored_size)
         members[f"mask_{number:02d}.png"] = _png(mask)
@@ -68,6 +71,40 @@ def _read(path: Path) -> Any:
             "mask-mismatch", f"mask {path.name}: its brightest pixel is {brightest}, masks are 0 and 255"
         )
     return mask
+
+
+def _read_two_values(path: Path) -> Any:
+    """Return a mask of 0 and 255 from a file with 0 and one other value, whatever that is.
+
+    The authors' loader divides the values by 255 and compares nothing: grey levels would be shares of an
+    object, and of a picture in colours or with a palette it would read indices of a palette.
+    """
+    from PIL import Image
+
+    try:
+        picture = open_picture(path)
+    except ClipError as error:
+        raise ClipError("mask-mismatch", f"mask {path.name}: {error.message}") from error
+    values = _values(picture)
+    least, most = int(values.min()), int(values.max())
+    if not ((values == least) | (values == most)).all():
+        fault = f"it has {len(np.unique(values))} values"
+    elif 0 < least < most:
+        fault = "none of its two values is 0, the background"
+    elif picture.mode == "P" and ((values > 0) != (np.asarray(picture) > 0)).any():
+        fault = "its palette gives 0 another colour than black"
+    else:
+        return Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8))
+    raise ClipError("mask-mismatch", f"mask {path.name}: {fault}; a mask has 0 and one other value")
+
+
+def _values(picture: Any) -> npt.NDArray[np.int64]:
+    """Return one number for every pixel: its grey level, or its colour as red, green, blue; 0 is black."""
+    if picture.mode.startswith("I"):  # 16 bits, which a conversion would clip
+        return np.asarray(picture).astype(np.int64)
+    red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB")).astype(np.int64), -1, 0)
+    colours: npt.NDArray[np.int64] = red << 16 | green << 8 | blue
+    return colours
 
 
 def check_shape(

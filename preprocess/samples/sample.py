@@ -129,8 +129,9 @@ class SampleMaker:
         fbanks, sums = fbank_members(footage.waveform, self.settings)
         members |= fbanks
         paths, shape = self._mask_paths(clip), footage.frames.images.shape
-        if clip.mask_kind == "binary":
-            members |= mask_members(paths, shape, stored_size=footage.stored_size)
+        if not clip.mask_classes:
+            two_values = clip.mask_kind == "two-values"
+            members |= mask_members(paths, shape, stored_size=footage.stored_size, two_values=two_values)
         else:
             masks, unknown = class_mask_members(
                 paths, shape, kind=clip.mask_kind, classes=clip.mask_classes, stored_size=footage.stored_size

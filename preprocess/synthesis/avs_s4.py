@@ -7,23 +7,19 @@ are the sounding object's pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..collections.avs_s4 import ANNOTATIONS, MASKS, SECONDS
+from ..collections.avs_s4 import ANNOTATIONS, MASKS
+from ..collections.avsbench import SECONDS
 from .demo import Demo
 from .encoding import encode, new_folder
-from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
+from .moving_objects import FPS, PIXELS, draw_tracks, mask, paint
+from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform
 from .rendering import new_id, render_all, seeded, split_names
-
-# The masks' size, and a frame at every sixteenth of a second: the masks fit their frames exactly.
-PIXELS = 224
-FPS = 16
 
 # Real categories, one for each of `OBJECTS`.
 CATEGORIES = (
@@ -105,55 +101,14 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
 def render(script: Script, folder: Path) -> None:
     """Encode the clip of `script` and write the masks of its split into `folder`."""
     rng = np.random.default_rng(script.seed)
-    tracks = _tracks(len(script.visible), rng)
+    tracks = dict(zip(script.visible, draw_tracks(len(script.visible), rng), strict=True))
     video = folder / "raw_videos" / f"{script.place}.mp4"
-    encode(video, _paint(script, tracks, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
+    encode(video, paint(tracks, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
     masks = folder / "gt_masks" / script.place
     masks.mkdir(parents=True)
+    sounding = {script.sounding: tracks[script.sounding]}
     for second in range(MASKS[script.split]):
-        _mask(script, tracks, second * FPS + 15).save(masks / f"{script.name}_{second + 1}.png")
-
-
-def _tracks(count: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """Return start (x, y), velocity a second and radius of each object in pixels; they never overlap."""
-    width = PIXELS / count
-    tracks = []
-    for place in range(count):
-        radius = rng.uniform(28, 34) if count > 2 else rng.uniform(32, 42)
-        room = np.array([width / 2 - 1.15 * radius, PIXELS / 2 - 1.2 * radius])
-        centre = np.array([(place + 0.5) * width, PIXELS / 2])
-        ends = centre + rng.uniform(-1, 1, size=(2, 2)) * room
-        tracks.append((ends[0], (ends[1] - ends[0]) / SECONDS, float(radius)))
-    return tracks
-
-
-def _draw(picture: Any, index: int, track: tuple[np.ndarray, np.ndarray, float], frame: int) -> None:
-    from PIL import ImageDraw
-
-    start, velocity, radius = track
-    x, y = start + velocity * (frame / FPS)
-    OBJECTS[index].paint(ImageDraw.Draw(picture), x, y, radius, OBJECTS[index].colour)
-
-
-def _paint(
-    script: Script, tracks: list[tuple[np.ndarray, np.ndarray, float]], rng: np.random.Generator
-) -> Iterator[bytes]:
-    """Yield the clip's frames as RGB bytes."""
-    background = scenery(rng, PIXELS)
-    for frame in range(SECONDS * FPS):
-        picture = background.copy()
-        for index, track in zip(script.visible, tracks, strict=True):
-            _draw(picture, index, track, frame)
-        yield picture.tobytes()
-
-
-def _mask(script: Script, tracks: list[tuple[np.ndarray, np.ndarray, float]], frame: int) -> Any:
-    """Return the sounding object's pixels in a frame: a Pillow image of one channel, 0 or 255."""
-    from PIL import Image
-
-    picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which is no object's colour
-    _draw(picture, script.sounding, tracks[script.visible.index(script.sounding)], frame)
-    return Image.fromarray(np.where(np.asarray(picture).any(axis=2), 255, 0).astype(np.uint8))
+        mask(sounding, second).save(masks / f"{script.name}_{second + 1}.png")
 
 
 def _sound(script: Script, rng: np.random.Generator) -> Waveform:

@@ -20,6 +20,7 @@ from .substitutions import PROGRAMS, STGCMA, substituted
 COLLECTIONS = {
     "AVE_Dataset": "ave",
     "AVSBench-S4": "avs-s4",
+    "AVSBench-MS3": "avs-ms3",
     "MUSIC-AVQA": "music-avqa",
     "clips": "folder",
     "interviews": "questions",

@@ -327,3 +327,66 @@ def test_a_clip_of_avqa_has_its_questions(tmp_path):
         not record["question_deleted"] for record in records
     )
     assert sample.seconds == pytest.approx(SECONDS, abs=0.1)
+
+
+def palette_picture(colours, indices):
+    from PIL import Image
+
+    image = Image.fromarray(indices.astype(np.uint8), mode="P")
+    image.putpalette([level for colour in colours for level in colour])
+    return image
+
+
+HALF = np.zeros((224, 224), dtype=np.uint8)
+HALF[:, 112:] = 1
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        HALF,
+        HALF * 255,
+        HALF * 7,
+        np.dstack([HALF * 255] * 3),
+        np.dstack([HALF * 0, HALF * 128, HALF * 0]),
+        HALF.astype(np.uint16) * 300,
+        palette_picture([(0, 0, 0), (128, 0, 0)], HALF),
+    ],
+    ids=["0 and 1", "0 and 255", "0 and 7", "RGB", "dark green", "16 bits", "palette"],
+)
+def test_masks_of_two_values_are_an_object_wherever_they_are_above_0(tmp_path, stored):
+    from PIL import Image
+
+    path = tmp_path / "a.png"
+    (Image.fromarray(stored) if isinstance(stored, np.ndarray) else stored).save(path)
+    made = mask_members([path], FRAMES, two_values=True)["mask_00.png"]
+    assert np.array_equal(np.asarray(picture(made)), HALF * 255)
+
+
+def test_a_mask_of_one_value_is_empty_or_full(tmp_path):
+    for value, expected in ((0, 0), (1, 255)):
+        path = save(tmp_path / f"{value}.png", np.full((224, 224), value))
+        made = mask_members([path], FRAMES, two_values=True)["mask_00.png"]
+        assert set(np.unique(picture(made))) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (HALF + HALF.T, "it has 3 values; a mask has 0 and one other value"),
+        (HALF * 100 + 100, "none of its two values is 0, the background"),
+        (np.dstack([HALF * 255, HALF.T * 255, HALF * 0]), "it has 4 values"),
+        (
+            palette_picture([(255, 255, 255), (0, 0, 0)], HALF),
+            "its palette gives 0 another colour than black",
+        ),
+        (palette_picture([(0, 0, 0), (9, 9, 9), (80, 0, 0)], HALF + HALF.T), "it has 3 values"),
+    ],
+    ids=["grey levels", "no background", "colours", "inverted palette", "three indices"],
+)
+def test_masks_of_other_than_two_values_are_refused(tmp_path, stored, message):
+    from PIL import Image
+
+    (Image.fromarray(stored) if isinstance(stored, np.ndarray) else stored).save(tmp_path / "a.png")
+    with pytest.raises(ClipError, match=f"mask-mismatch: mask a.png: {message}"):
+        mask_members([tmp_path / "a.png"], FRAMES, two_values=True)

@@ -12,7 +12,7 @@ from stgcma.errors import InputError
 from stgcma.preprocess.collections import avs_s4 as avs_reader
 from stgcma.preprocess.collections import music_avqa as avqa_reader
 from stgcma.preprocess.collections.preflight import inspect
-from stgcma.preprocess.synthesis import SYNTHESIZERS, avs_s4, music_avqa, synthesize
+from stgcma.preprocess.synthesis import SYNTHESIZERS, avs_ms3, avs_s4, music_avqa, synthesize
 from stgcma.preprocess.synthesis.music_questions import Asker, candidates
 from stgcma.preprocess.synthesis.music_scene import Player, Scene
 from stgcma.shards.schema import QUESTION_TYPES as TYPES
@@ -155,3 +155,45 @@ def test_questions_are_of_all_nine_types_and_no_template_gives_its_answer_away()
         answers[record["question_content"]][record["anser"]] += 1
     most_frequent = sum(counts.most_common(1)[0][1] for counts in answers.values())
     assert most_frequent < 0.53 * len(kept)
+
+
+def test_up_to_two_of_three_objects_sound_together_in_turn_or_not_at_all():
+    scripts = avs_ms3.write_scripts(600, 0)
+    assert scripts == avs_ms3.write_scripts(600, 0) != avs_ms3.write_scripts(600, 1)
+    frames = [(script.visible, sounding) for script in scripts for sounding in script.sounding]
+    assert all(len(set(visible)) == 3 and set(sounding) <= set(visible) for visible, sounding in frames)
+    counts = Counter(len(sounding) for _, sounding in frames)
+    assert set(counts) == {0, 1, 2}
+    assert counts[2] > counts[1] > counts[0] > 0
+    in_turn = [
+        script for script in scripts if len(set(script.sounding)) == 2 and len(script.sounding[0]) == 1
+    ]
+    assert any(len(script.sounding[4]) == 1 for script in in_turn)
+    # Neither its class nor its place tells whether an object sounds.
+    heard = [
+        np.mean([index in sounding for visible, sounding in frames if index in visible]) for index in range(6)
+    ]
+    placed = [np.mean([visible[place] in sounding for visible, sounding in frames]) for place in range(3)]
+    assert max(*heard, *placed) - min(*heard, *placed) < 0.15
+
+
+def test_masks_of_ms3_show_the_objects_of_their_second(tmp_path):
+    """The masks of two objects are those of each alone; those of a second without a sound are empty."""
+    from PIL import Image
+
+    def masks(name, sounding):
+        script = avs_ms3.Script(name, "train", (0, 2, 5), sounding, seed=4)
+        avs_ms3.render(script, tmp_path)
+        folder = tmp_path / "gt_masks" / "train" / name
+        return [np.asarray(Image.open(folder / f"{name}_{second}.png")) > 0 for second in range(1, 6)]
+
+    (tmp_path / "raw_videos").mkdir()
+    both, first, second = (masks(name, (sounding,) * 4 + ((),)) for name, sounding in (
+        ("both", (0, 5)), ("first", (0,)), ("second", (5,))
+    ))  # fmt: skip
+    for frame in range(4):
+        assert first[frame].any()
+        assert second[frame].any()
+        assert not (first[frame] & second[frame]).any()
+        assert np.array_equal(both[frame], first[frame] | second[frame])
+    assert not any(one[4].any() for one in (both, first, second))
