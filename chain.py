@@ -90,10 +90,14 @@ def run(
     Raises InputError for an unknown collection or a preset for another task; and as the stages do.
     """
     collection = collection_of(task)
-    if config.task != COLLECTIONS[collection].task:
+    entry = COLLECTIONS[collection]
+    if config.task not in entry.tasks:
         raise InputError(f"preset {config.preset} is for {config.task}, TASK is {task}")
+    options = options or Options(features=features_of(config))
+    if entry.other_tasks:
+        options = replace(options, collection={"task": config.task, **options.collection})
     shards, folder = workdir / "shards", workdir / "run"
-    outcome = _preprocess(collection, raw, shards, options or Options(features=features_of(config)))
+    outcome = _preprocess(collection, raw, shards, options)
     summary = _train(shards, folder, config)
     page = RunFolder(folder).report
     result, is_new = _score(folder)

@@ -14,6 +14,7 @@ from ..preprocess.collections import COLLECTIONS
 from ..preprocess.synthesis import DEMOS
 from ..strict_json import strict_json
 from ..train.tasks import TASKS
+from .collection_options import CollectionCommand, collection_options
 from .data import check_failures, show_outcome
 from .options import (
     CLIPS_OPTION,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(demo)
-    app.command("run")(run_chain)
+    app.command("run", cls=CollectionCommand)(run_chain)
 
 
 def demo(
@@ -74,6 +75,7 @@ def demo(
 
 
 def run_chain(
+    context: typer.Context,
     task: Annotated[
         str,
         typer.Argument(
@@ -95,7 +97,8 @@ def run_chain(
 ) -> None:
     """Preprocess, train, evaluate and report in one command.
 
-    Stages that are complete with the same settings are skipped; an interrupted stage continues.
+    Stages that are complete with the same settings are skipped; an interrupted stage continues. Some
+    collections have options of their own: see `stgcma run COLLECTION --help`.
 
     Example: stgcma run ave AVE_Dataset work --preset ave-clip-b16-base
     """
@@ -112,6 +115,7 @@ def run_chain(
         missing_audio=missing_audio.value,
         audio_stream=audio_stream,
         trim=trim,
+        collection=collection_options(context),
     )
     done = chain.run(task, raw, workdir, config, options)
     if json_:

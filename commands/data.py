@@ -14,6 +14,7 @@ from ..preprocess.collections import COLLECTIONS
 from ..preprocess.media.video import decoder_choices
 from ..preprocess.synthesis import SYNTHESIZERS
 from ..strict_json import strict_json
+from .collection_options import CollectionCommand, collection_options
 from .options import (
     CLIPS_OPTION,
     AudioStream,
@@ -44,7 +45,7 @@ class Engine(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(synthesize)
-    app.command()(preprocess)
+    app.command(cls=CollectionCommand)(preprocess)
 
 
 def synthesize(
@@ -68,6 +69,7 @@ def synthesize(
 
 
 def preprocess(
+    context: typer.Context,
     collection: Annotated[str, typer.Argument(help=f"The collection: {', '.join(COLLECTIONS)}.")],
     raw: Raw,
     out: Out,
@@ -98,7 +100,8 @@ def preprocess(
     """Decode every clip of a collection into shards.
 
     Frames and log-mel features are written to WebDataset tar files. After an interruption, the same command
-    continues where it stopped.
+    continues where it stopped. Some collections have options of their own: see `stgcma preprocess COLLECTION
+    --help`.
 
     Example: stgcma preprocess ave AVE_Dataset shards --features clip --workers 8
     """
@@ -120,6 +123,7 @@ def preprocess(
         repair=repair,
         engine=engine.value,
         ray_address=ray_address,
+        collection=collection_options(context),
     )
     try:
         outcome = run(collection, raw, out, options)

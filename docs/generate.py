@@ -66,6 +66,10 @@ def _section(name: str, command: Any) -> Iterator[str]:
     yield from (f"- `{usage}` {_escaped(text)}" for usage, text in shown)
     if shown:
         yield ""
+    for collection, rows in command.sections() if hasattr(command, "sections") else ():
+        yield f"Options of the collection `{collection}`:\n"
+        yield from (f"- `{usage}` {_escaped(text)}" for usage, text in rows)
+        yield ""
     if example:
         yield f"Example: `{example.strip()}`\n"
 

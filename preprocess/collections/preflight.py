@@ -140,7 +140,7 @@ def inspect(collection: Collection, raw: Path, *, allow_links: bool = False) -> 
         split_classes={split: len(names) for split, names in classes.items() if any(classes.values())},
         untrained=_untrained(classes),
         unreferenced=sum(video not in used for video in disk.videos(collection.media_folders)),
-        other_files=disk.other_suffixes(collection.media_folders),
+        other_files=disk.other_suffixes(collection.media_folders, set(collection.annotation_files)),
         leaks={f"{one} and {other}": len(both) for (one, other), both in in_two_splits(sources).items()},
         findings=collection.findings,
     )
@@ -198,9 +198,15 @@ class _Disk:
                 if is_video_name(name):
                     yield f"{folder}/{name}" if folder else name
 
-    def other_suffixes(self, folders: tuple[str, ...]) -> str:
-        """Return the counted suffixes of files in `folders`, except RAW itself, that are no videos."""
-        names = (name for folder in folders if folder for name in self._names(folder, folders=False))
+    def other_suffixes(self, folders: tuple[str, ...], used: set[str]) -> str:
+        """Return the counted suffixes of files in `folders`, but RAW, that are no videos nor `used`."""
+        names = (
+            name
+            for folder in folders
+            if folder
+            for name in self._names(folder, folders=False)
+            if f"{folder}/{name}" not in used
+        )
         return count_suffixes([name for name in names if not is_video_name(name) and name[0] != "."])
 
     def _names(self, folder: str, *, folders: bool) -> set[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ...errors import InputError
 from ...shards.frame_times import FRAME_OFFSETS_SECONDS
 from ...shards.published import Published
 from ...shards.schema import SPLITS, canonical_json
 from ..media.reasons import REASONS
+from .options import CollectionOptions
 
 FRAME_PIXELS = 224
 JPEG_QUALITY = 95
@@ -239,6 +239,7 @@ class Collection:
         vocabulary: `words` of the questions and `answers` in the order of their ids (`music-avqa`).
         rows: split to its number of annotation rows, where that is not the number of clips.
         media_folders: the folders whose videos should all be referenced, relative to the raw folder.
+        annotation_files: files with annotations that lie in these folders.
         published: numbers of the publication.
         features: further settings for the features in `dataset.json`, such as `labels_per_clip`.
     """
@@ -252,6 +253,7 @@ class Collection:
     vocabulary: dict[str, list[str]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     media_folders: tuple[str, ...] = ()
+    annotation_files: tuple[str, ...] = ()
     published: Published | None = None
     features: Mapping[str, Any] = field(default_factory=dict)
 
@@ -264,24 +266,39 @@ class Collection:
         return digest.hexdigest()
 
 
-class CollectionReader(Protocol):
-    """Reads the collection in `raw`; annotation files that are links out of it need `allow_links`."""
-
-    def __call__(self, raw: Path, *, allow_links: bool = False) -> Collection: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class CollectionEntry:
     """An entry of `COLLECTIONS`: everything that the program knows of one collection.
 
     Attributes:
-        read: reads the annotations under a raw folder.
+        read: reads the annotations under a raw folder: `read(raw, allow_links=…)`, with `options=…` when the
+            entry declares options. Annotation files that are links out of RAW need `allow_links`.
         task: the task that the labels serve, such as `ave`.
         summary: the files that RAW holds, in a few words for help texts.
         published: numbers of the publication; None for one's own data.
+        options: the collection's options; None without.
+        other_tasks: tasks that the labels serve instead, depending on what is annotated. The collection then
+            has an option `task`.
+        needs_folder: RAW must be a folder, because media are opened before clips are decoded.
     """
 
-    read: CollectionReader
+    read: Callable[..., Collection]
     task: str
     summary: str
     published: Published | None = None
+    options: type[CollectionOptions] | None = None
+    other_tasks: tuple[str, ...] = ()
+    needs_folder: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks that the labels can serve."""
+        return (self.task, *self.other_tasks)
+
+    def parse_options(self, values: Mapping[str, Any]) -> CollectionOptions | None:
+        """Return the collection's options. Raises InputError for one that it does not have."""
+        if self.options is not None:
+            return self.options.parse(values)
+        if values:
+            raise InputError(f"the collection has no options, {', '.join(values)} was given")
+        return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ...errors import InputError
 from ..collections.specification import FBANK_KINDS
@@ -48,6 +49,7 @@ class Options:
         engine: `local` processes, or `ray`.
         ray_address: of the Ray cluster; None for RAY_ADDRESS, or else a Ray on this machine alone.
         limits: time and memory for each clip.
+        collection: values of the options that the collection declares, by name.
 
     Raises:
         InputError: for a value that is not allowed, naming the option.
@@ -67,6 +69,7 @@ class Options:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     limits: Limits = field(default_factory=Limits)
+    collection: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.workers < 1:

@@ -36,10 +36,16 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
         StgcmaError: when `out` cannot be written.
     """
     options = options or Options()
-    read = COLLECTIONS[name].read
+    entry = COLLECTIONS[name]
+    chosen = entry.parse_options(options.collection)
     with opened_raw(raw, name) as (folder, url):
+        if entry.needs_folder and url is not None:
+            raise InputError(
+                f"RAW {url} is a URL; {name} reads the lengths of recordings first: give a folder"
+            )
         folder = folder.absolute() if options.engine == "ray" else folder
-        collection = whole = read(folder, allow_links=options.allow_links)
+        more = {} if chosen is None else {"options": chosen}
+        collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
         longest = max((clip.end_seconds or 0.0 for clip in collection.clips), default=0.0)
         if longest:
             options = _for_recordings(options, longest)
@@ -63,6 +69,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             "audio_stream": options.audio_stream,
             "trim": options.trim,
             **collection.features,
+            **({} if chosen is None else {"collection_options": chosen.to_json()}),
         }
         return build(
             collection,

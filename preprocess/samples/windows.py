@@ -59,8 +59,12 @@ def whole_seconds(length_seconds: float) -> tuple[Span, ...]:
     return (*((float(second), second + 1.0) for second in range(count - 1)), (count - 1.0, length_seconds))
 
 
-def plan_windows(length_seconds: float, window_seconds: int, sampling: Sampling) -> tuple[Window, ...]:
+def plan_windows(
+    length_seconds: float, window_seconds: int, sampling: Sampling, *, hop_seconds: int | None = None
+) -> tuple[Window, ...]:
     """Return consecutive windows; the last one is shifted back by whole seconds to end with the video.
+
+    `hop_seconds` is the distance from one window to the next, by default `window_seconds`.
 
     Like clips of a collection, the last one may be up to half a second shorter or longer than the others. A
     video that is shorter than a window is a single one.
@@ -68,7 +72,7 @@ def plan_windows(length_seconds: float, window_seconds: int, sampling: Sampling)
     count = len(whole_seconds(length_seconds))
     last = max(count - window_seconds, 0)
     windows = []
-    for start in (*range(0, last, window_seconds), last):
+    for start in (*range(0, last, hop_seconds or window_seconds), last):
         end = length_seconds if start == last else float(start + window_seconds)
         covered = length_seconds if count < window_seconds else float(window_seconds)
         windows.append(Window(float(start), end, _steps(start, end, covered, sampling)))

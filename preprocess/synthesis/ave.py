@@ -112,10 +112,10 @@ def _write_script(video: str, event: int, length: int, rng: np.random.Generator)
 def render(script: Script, folder: Path) -> None:
     """Encode the clip of `script` as `folder/ID.mp4`."""
     rng = np.random.default_rng(script.seed)
-    encode(folder / f"{script.video}.mp4", _paint(script, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
+    encode(folder / f"{script.video}.mp4", paint(script, rng), sound(script, rng), pixels=PIXELS, fps=FPS)
 
 
-def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
+def paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
     """Yield the clip's frames as RGB bytes. Each object moves along a line."""
     from PIL import ImageDraw
 
@@ -137,7 +137,7 @@ def _track(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
     return ends[0], (ends[1] - ends[0]) / SECONDS, float(rng.uniform(42, 58))
 
 
-def _sound(script: Script, rng: np.random.Generator) -> Waveform:
+def sound(script: Script, rng: np.random.Generator) -> Waveform:
     """Return the clip's mono waveform at 44.1 kHz: the sounds of its seconds over a faint hiss."""
     times = np.arange(SECONDS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     waveform = 0.003 * rng.standard_normal(len(times))

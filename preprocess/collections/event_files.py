@@ -1,0 +1,169 @@
+"""The files of events below a folder: tables, and label tracks beside the recordings."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ...errors import InputError
+from .event_rows import EventRow, Faults
+from .event_tables import TableEvent, is_event_table, read_event_table, unused_columns
+from .label_tracks import SUFFIX, read_label_track
+from .names import split_of
+from .paths import annotation_file, printable
+from .recordings import RecordingNames, SplitChoice
+
+_TABLE_SUFFIXES = (".csv", ".tsv")
+_MOST_NAMED = 5
+
+
+@dataclass
+class Annotation:
+    """Everything that the annotation files say.
+
+    Attributes:
+        events: recording to its events; none for one that is without.
+        splits: the splits that folders and rows give.
+        missing: names of recordings that are not there, each with a split and the first row that names it.
+        recordings: paths of all videos, annotated or not.
+        files: the annotation files, relative to RAW.
+        findings: notes for the user.
+    """
+
+    recordings: tuple[str, ...]
+    events: dict[str, list[EventRow]] = field(default_factory=dict)
+    splits: SplitChoice = field(default_factory=lambda: SplitChoice({}))
+    missing: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    findings: list[str] = field(default_factory=list)
+
+
+def read_annotations(raw: Path, faults: Faults, *, allow_links: bool) -> Annotation:
+    """Read all tables and label tracks below `raw`. Rows that cannot be used are added to `faults`.
+
+    Raises InputError when there is no recording, or no annotation of one; and when a recording is annotated
+    by a table and by a track.
+    """
+    names = RecordingNames(raw)
+    if not names.paths:
+        raise InputError(f"{raw} holds no videos; put the recordings there, in folders or not")
+    annotation = Annotation(names.paths)
+    tables, tracks, others = _files(raw, names.paths)
+    unused: list[str] = []
+    for path in tables:
+        rows, more = read_event_table(annotation_file(raw, path, allow_links=allow_links), faults)
+        unused += more
+        for row in rows:
+            _add_row(annotation, names, row, faults)
+    in_tables = {path: rows[0].where for path, rows in annotation.events.items() if rows}
+    for recording, paths in tracks.items():
+        if recording in in_tables:
+            raise InputError(
+                f"{paths[0]}: {recording} has events in {in_tables[recording]} as well; keep one of both"
+            )
+        for path in paths:
+            found = read_label_track(annotation_file(raw, path, allow_links=allow_links), faults)
+            annotation.events.setdefault(recording, []).extend(found)
+    if not annotation.events:
+        faults.check()
+        raise InputError(
+            f"{raw} holds {len(names.paths)} videos and no events of them; write RAW/events.csv, or export a "
+            f"label track as {PurePosixPath(names.paths[0]).with_suffix(SUFFIX)}"
+        )
+    for recording in annotation.events:
+        annotation.splits.add_folder(recording)
+    annotation.events = dict(sorted(annotation.events.items()))
+    used = [*tables, *(path for paths in tracks.values() for path in paths)]
+    annotation.files = tuple(path.relative_to(raw).as_posix() for path in used)
+    annotation.findings += _findings(annotation, tracks, others, unused)
+    return annotation
+
+
+def _add_row(annotation: Annotation, names: RecordingNames, row: TableEvent, faults: Faults) -> None:
+    try:
+        path = names.find(row.filename)
+        split = split_of(row.split) or ""
+        if path is None:
+            annotation.missing.setdefault(row.filename, (split or "train", row.where))
+            return
+        if split:
+            annotation.splits.add(path, split, row.where)
+    except InputError as error:
+        faults.add(row.where, str(error).removeprefix(f"{row.where}: "))
+        return
+    events = annotation.events.setdefault(path, [])
+    if row.event is not None:
+        events.append(row.event)
+
+
+def _files(raw: Path, recordings: tuple[str, ...]) -> tuple[list[Path], dict[str, list[Path]], list[Path]]:
+    """Return the tables, the tracks of each recording, and the other text files."""
+    stems: dict[str, list[str]] = {}
+    for recording in recordings:
+        stems.setdefault(_folded(PurePosixPath(recording).with_suffix("").as_posix()), []).append(recording)
+    tables: list[Path] = []
+    others: list[Path] = []
+    tracks: dict[str, list[Path]] = {}
+    for path in sorted(_text_files(raw)):
+        relative = path.relative_to(raw)
+        if path.suffix.lower() in _TABLE_SUFFIXES:
+            (tables if len(relative.parts) == 1 else others).append(path)
+            continue
+        found = _recording_of(relative, stems, path)
+        if found is not None:
+            tracks.setdefault(found, []).append(path)
+        elif len(relative.parts) == 1 and is_event_table(path):
+            tables.append(path)
+        else:
+            others.append(path)
+    return tables, tracks, others
+
+
+def _recording_of(relative: Path, stems: dict[str, list[str]], path: Path) -> str | None:
+    """Return the recording of the track `NAME.txt` or `NAME.….txt`. Raises InputError when there are two."""
+    parts = _folded(relative.name).split(".")[:-1]
+    for count in range(len(parts), 0, -1):
+        found = stems.get((relative.parent / ".".join(parts[:count])).as_posix(), [])
+        if len(found) > 1:
+            raise InputError(f"{path} may be of {found[0]} or of {found[1]}; rename one of the videos")
+        if found:
+            return found[0]
+    return None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _text_files(raw: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(raw):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in (SUFFIX, *_TABLE_SUFFIXES):
+                yield Path(folder) / name
+
+
+def _findings(
+    annotation: Annotation, tracks: dict[str, list[Path]], others: list[Path], unused: list[str]
+) -> Iterator[str]:
+    without = [path for path in annotation.recordings if path not in annotation.events]
+    if without:
+        yield f"{len(without)} videos have no annotation and are left out: {_named(without)}"
+    for name, (_, where) in list(annotation.missing.items())[:_MOST_NAMED]:
+        yield f"{where} names {printable(name)!r}, and there is no such video"
+    if len(annotation.missing) > _MOST_NAMED:
+        yield f"{len(annotation.missing)} videos that tables name are not there"
+    if several := [recording for recording, paths in tracks.items() if len(paths) > 1]:
+        yield f"{len(several)} recordings have several label tracks, which are joined: {_named(several)}"
+    if others:
+        yield f"{len(others)} text files are left out: {_named([path.name for path in others])}"
+    if note := unused_columns(iter(unused)):
+        yield note
+
+
+def _named(names: list[str]) -> str:
+    more = ", …" if len(names) > _MOST_NAMED else ""
+    return f"{', '.join(printable(name) for name in names[:_MOST_NAMED])}{more}"

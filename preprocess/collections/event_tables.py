@@ -1,0 +1,115 @@
+"""Tables of events: `filename, onset, offset, event_label`, the convention of DCASE.
+
+The optional columns are `modality` and `split`. A row with a file name alone says that the recording has no
+events. A table without a header has these four columns in this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from .event_rows import EventRow, Faults, check_times, read_label, read_modality, read_seconds
+from .names import split_of
+from .paths import printable
+from .tables import Table, TableRow, read_table
+from .text_files import check_utf8
+
+COLUMNS = {
+    "filename": ("filename", "file", "file_name", "recording", "video", "path", "audio_filename", "name"),
+    "onset": ("onset", "start", "begin", "start_time", "onset_seconds", "start_seconds", "begin_time_(s)"),
+    "offset": ("offset", "end", "stop", "end_time", "offset_seconds", "end_seconds", "end_time_(s)"),
+    "event_label": ("event_label", "label", "event", "event_labels", "event_class", "class", "annotation"),
+}
+OPTIONAL = {
+    "modality": ("modality", "modalities"),
+    "split": ("split", "subset", "partition", "set"),
+}
+_HINT = "write one with the columns filename, onset, offset and event_label"
+
+
+@dataclass(frozen=True, slots=True)
+class TableEvent:
+    """One row: a recording, and what the row says of it.
+
+    Attributes:
+        where: `FILE:LINE`.
+        filename: the recording as the row names it.
+        split: empty where the row gives none.
+        event: None for a recording without events.
+    """
+
+    where: str
+    filename: str
+    split: str
+    event: EventRow | None
+
+
+def read_event_table(path: Path, faults: Faults) -> tuple[list[TableEvent], tuple[str, ...]]:
+    """Return the rows of a table, and the names of the columns that are not used.
+
+    Rows that cannot be used are added to `faults`. Raises InputError for a file that is no such table.
+    """
+    table = _open(path)
+    rows = []
+    for row in table:
+        try:
+            rows.append(_read(row))
+        except InputError as error:
+            faults.add(row.where, str(error).removeprefix(f"{row.where}: "))
+    return rows, table.unused
+
+
+def is_event_table(path: Path) -> bool:
+    """Tell whether a text file has the header of a table of events."""
+    try:
+        read_table(path, columns=COLUMNS | OPTIONAL, optional=OPTIONAL, hint=_HINT)
+    except InputError:
+        return False
+    return True
+
+
+def _open(path: Path) -> Table:
+    plain = read_table(path, columns=COLUMNS, header=False, hint=_HINT)
+    try:
+        first = next(iter(plain), None)
+        has_header = first is None or not _is_time(first["onset"])
+    except InputError:  # another number of columns, which only a header explains
+        has_header = True
+    if not has_header:
+        return plain
+    return read_table(path, columns=COLUMNS | OPTIONAL, optional=OPTIONAL, hint=_HINT)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        read_seconds(text.lstrip("-"), "onset")
+    except InputError:
+        return False
+    return True
+
+
+def _read(row: TableRow) -> TableEvent:
+    filename = check_utf8(row["filename"], row.where, "filename")
+    if not filename:
+        raise InputError("filename is empty")
+    split = row.cells.get("split", "")
+    if split and split_of(split) is None:
+        raise InputError(f"split is {printable(split)!r}, must be train, val or test")
+    given = [name for name in ("onset", "offset", "event_label") if row[name]]
+    if not given or all(row[name].casefold() in ("", "nan", "none") for name in given):
+        return TableEvent(row.where, filename, split, None)
+    onset = read_seconds(row["onset"], "onset")
+    offset = read_seconds(row["offset"], "offset")
+    check_times(onset, offset)
+    label = read_label(row["event_label"], row.where)
+    modality = read_modality(row.cells.get("modality", ""))
+    return TableEvent(row.where, filename, split, EventRow(row.where, onset, offset, label, modality))
+
+
+def unused_columns(unused: Iterator[str]) -> str:
+    """Return a note on the columns that no table uses, empty without any."""
+    names = ", ".join(repr(name) for name in dict.fromkeys(unused))
+    return f"columns that are not used: {names}" if names else ""

@@ -1,0 +1,60 @@
+"""Labels of a window's time steps from the events of its recording.
+
+An event belongs to the steps of which it covers at least half, and to the one that it covers most: so a short
+event marks one step, and none is lost. Of two that it covers equally, the earlier one counts.
+
+Dimensions: T time steps, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..samples.windows import Span
+from .event_rows import AUDIBLE, MODALITIES, EventRow
+
+_HALF = 0.5
+# Times are decimal numbers: half of a second may be 0.4999….
+_ROUNDING = 1e-6
+
+
+def marked_steps(onset: float, offset: float, steps: Sequence[Span]) -> list[int]:
+    """Return the numbers of the steps that an event from `onset` to `offset` belongs to, in order.
+
+    The steps are those of the whole recording, without gaps. A point belongs to the step that it is in.
+    """
+    if onset == offset:
+        inside = [number for number, (start, end) in enumerate(steps) if start <= onset < end]
+        return inside[:1] or ([len(steps) - 1] if steps and onset >= steps[-1][1] else [])
+    covered = [max(min(offset, end) - max(onset, start), 0.0) for start, end in steps]
+    marked = [
+        number
+        for number, (start, end) in enumerate(steps)
+        if end > start and covered[number] >= _HALF * (end - start) - _ROUNDING
+    ]
+    if marked or not covered:
+        return marked
+    most = max(covered)
+    return [next(number for number, one in enumerate(covered) if one >= most - _ROUNDING)] if most else []
+
+
+def step_events(
+    events: Sequence[EventRow], steps: Sequence[Span], classes: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """Return the events of each step: uint8 `[2, T, C]`, index 0 audible and 1 visible ones."""
+    found = np.zeros((2, len(steps), len(classes)), dtype=np.uint8)
+    index = {name: number for number, name in enumerate(classes)}
+    for event in events:
+        rows = [0 if modality == AUDIBLE else 1 for modality in MODALITIES[event.modality]]
+        for step in marked_steps(event.onset, event.offset, steps):
+            found[rows, step, index[event.label]] = 1
+    return found
+
+
+def step_labels(found: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """Return the class of each step `[T]` from `step_events`, C where there is none; at most one has any."""
+    either = np.asarray(found.max(axis=0))
+    return tuple(int(row.argmax()) if row.any() else len(row) for row in either)
