@@ -32,6 +32,8 @@ def clip_fields(**overrides) -> dict[str, Any]:
 
 def swin_fields(**overrides) -> dict[str, Any]:
     """A Swin of grids 16, 8, 4 and 2 with windows of 2, shifted but in the last stage, which is one."""
+    if overrides.get("task") == "avs":
+        overrides = {"mask_channels": 8, **overrides}
     fields = {
         "task": "ave",
         "backbone": "swin",

@@ -11,8 +11,7 @@ import pytest
 
 SCRIPT = """
 import runpy, sys
-import torch
-compact_heap = runpy.run_path(sys.argv[1])["compact_heap"]  # the module alone: the package takes seconds
+compact_heap = runpy.run_path(sys.argv[1])["compact_heap"]  # the module alone: torch takes seconds
 
 def resident():
     return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) * 1024
@@ -20,8 +19,8 @@ def resident():
 print(compact_heap())
 kept, before = [], resident()
 for _ in range(30):
-    transients = [torch.zeros(2_000_000) for _ in range(4)]
-    kept.append(torch.zeros(300_000))
+    transients = [b"x" * 8_000_000 for _ in range(4)]
+    kept.append(b"x" * 1_200_000)
     del transients
 print(resident() - before)
 """
@@ -37,4 +36,4 @@ def test_holes_go_back(environment, expected):
     was_set, growth_bytes = done.stdout.split()
     assert was_set == expected
     if was_set == "True":
-        assert int(growth_bytes) < 60 * 2**20  # 34 MB are kept, 32 MB were transient at a time
+        assert int(growth_bytes) < 50 * 2**20  # 36 MB are kept, 32 MB were transient at a time

@@ -27,7 +27,7 @@ def variants():
 
 @pytest.mark.parametrize(("family", "task", "modality"), list(variants()))
 def test_variant_runs_and_declares_every_parameter_once(helpers, family, task, modality):
-    model = helpers.teach(build(getattr(helpers, family)(), task=task, modality=modality)).train()
+    model = helpers.teach(build(getattr(helpers, family)(task=task, modality=modality))).train()
     config = model.config
     outputs = model(**helpers.draw_inputs(config, 2, negative=True))
     expected = {

@@ -6,10 +6,14 @@ import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
 
+from .conftest import swin_fields, teach
 
-@pytest.fixture
-def model(helpers):
-    return helpers.teach(build_from_config(ModelConfig.from_dict(helpers.swin_fields(task="avqa")))).eval()
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    fields = swin_fields(task="avqa", depths=(2, 1, 1, 1))
+    return teach(build_from_config(ModelConfig.from_dict(fields))).eval()
 
 
 def asked(helpers, config, owner):

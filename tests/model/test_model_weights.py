@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
 import warnings
@@ -95,7 +94,7 @@ def write(layout, path, config, tensors):
     ],
 )
 def test_published_layouts(helpers, tmp_path, family, layout, suffix):
-    config, tensors = published(helpers, family)
+    config, tensors = published(helpers, family, **({"depths": (2, 1, 1, 1)} if "swin" in family else {}))
     file = tmp_path / f"weights.{suffix}"
     write(layout, file, config, tensors)
     if layout == "openai-torchscript":
@@ -165,6 +164,11 @@ def cut_short(save):
     return write
 
 
+def archive_of_nothing(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/constants.pkl", b"x")
+
+
 DAMAGED = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("hello\n"),
@@ -173,7 +177,7 @@ DAMAGED = {
     "legacy, cut short": cut_short(legacy_pickle),
     "cut short": cut_short(torch.save),
     "zip of something else": lambda path: zipfile.ZipFile(path, "w").close(),
-    "TorchScript in name only": lambda path: zipfile.ZipFile(path, "w").writestr("a/constants.pkl", b"x"),
+    "TorchScript in name only": archive_of_nothing,
 }
 
 
@@ -181,7 +185,6 @@ DAMAGED = {
 def test_damaged_files_are_input_errors(helpers, tmp_path, damage):
     file = tmp_path / "weights.pth"
     DAMAGED[damage](file)
-    gc.collect()  # closes the archives
     with pytest.raises(InputError, match=r"weights\.pth: not readable as weights \(\w+\)") as caught:
         build_from_config(ModelConfig.from_dict(helpers.clip_fields()), weights=file)
     assert "\n" not in str(caught.value)
