@@ -11,6 +11,7 @@ package loads the standard library only.
 from __future__ import annotations
 
 from .class_colours import class_colour, class_hue, draw_chip
+from .class_palette import palette_bytes, palette_colour
 from .drawing import Colour, draw_heading, draw_text, new_canvas, shorten_text, text_width, to_png, wrap_text
 from .frame_strips import Column, FrameStrip, draw_row, frame_size, join_frames, row_height
 from .numbers import clock, duration, mebibytes, number, percent
@@ -33,6 +34,8 @@ __all__ = [
     "mebibytes",
     "new_canvas",
     "number",
+    "palette_bytes",
+    "palette_colour",
     "percent",
     "row_height",
     "shorten_text",

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StgcmaError
+from .class_palette import palette_colour
 from .drawing import MASK, PAGE, RULE, SOFT, draw_text
 from .numbers import clock
 from .spectrograms import WINDOW_PIXELS, spectrogram
@@ -22,13 +23,14 @@ _SLICES = 24
 AXIS_HEIGHT, SPECTROGRAM_HEIGHT = 24, 64
 
 
-def join_frames(frames: Sequence[Any], masks: Iterable[npt.NDArray[np.bool_] | None] | None = None) -> Any:
+def join_frames(frames: Sequence[Any], masks: Iterable[npt.NDArray[Any] | None] | None = None) -> Any:
     """Return Pillow images side by side as one, each `WINDOW_PIXELS` wide and high.
 
     Args:
         frames: the images.
-        masks: one for each frame, bool `[H, W]` of the frame's size: pixels inside are tinted, those outside
-            darkened. A frame whose mask is None is not changed.
+        masks: one for each frame, `[H, W]` of the frame's size. Bool: pixels inside are tinted, those outside
+            darkened. Integers: pixels of class 0 are darkened, others tinted in the colour of their class. A
+            frame whose mask is None is not changed.
 
     Raises StgcmaError when a mask and its frame differ in size.
     """
@@ -43,8 +45,10 @@ def join_frames(frames: Sequence[Any], masks: Iterable[npt.NDArray[np.bool_] | N
         if mask is not None:
             if mask.shape != pixels.shape[:2]:
                 raise StgcmaError(f"mask {index} is {list(mask.shape)}, its frame {list(pixels.shape[:2])}")
-            tinted = 0.45 * pixels + 0.55 * np.array(MASK, dtype=np.float32)
-            pixels = np.where(mask[..., None], tinted, 0.55 * pixels)
+            colours = np.array([palette_colour(index) for index in range(256)], dtype=np.float32)
+            colour = np.array(MASK, dtype=np.float32) if mask.dtype == bool else colours[mask]
+            tinted = 0.45 * pixels + 0.55 * colour
+            pixels = np.where(mask.astype(bool)[..., None], tinted, 0.55 * pixels)
         image = Image.fromarray(pixels.astype(np.uint8)).resize((WINDOW_PIXELS, WINDOW_PIXELS))
         joined.paste(image, (index * WINDOW_PIXELS, 0))
     return joined

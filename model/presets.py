@@ -48,9 +48,12 @@ _PRESETS = {
     "avc-clip-l14": Architecture("avc", "clip-l14", 0.0625),
     "avc-swin-b": Architecture("avc", "swin-b", _BASE_SWIN_B),
     "avc-swin-l": Architecture("avc", "swin-l", _BASE_SWIN_L),
+    "avss-swin-b": Architecture("avss", "swin-b", _BASE_SWIN_B),
+    "avss-swin-l": Architecture("avss", "swin-l", _BASE_SWIN_L),
     "ave-demo": Architecture("ave", "clip-demo", 0.5),
     "avs-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avs-ms3-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
+    "avss-demo": Architecture("avss", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avqa-demo": Architecture("avqa", "swin-demo-coarse", _DEMO_SWIN),
     "avc-demo": Architecture("avc", "clip-demo", 0.5),
 }

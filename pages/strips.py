@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..errors import StgcmaError
 from ..figures import class_hue, join_frames, spectrogram
 from ..shards.frame_times import FRAME_OFFSETS_SECONDS
-from ..shards.members import member, open_frames, read_description, read_energies, read_mask
+from ..shards.members import member, open_frames, read_class_map, read_description, read_energies, read_mask
 from ..shards.schema import DatasetInfo
 
 _FBANK = re.compile(r"(fbank_([0-9]{1,6}))\.npy")
@@ -99,14 +99,14 @@ def sound_row(key: str, members: dict[str, bytes], fbank: str | None = None) -> 
 
 
 def masks_row(
-    heading: str, members: dict[str, bytes], masks: Iterable[npt.NDArray[np.bool_] | None], alt: str
+    heading: str, members: dict[str, bytes], masks: Iterable[npt.NDArray[Any] | None], alt: str
 ) -> Row:
     """Return the frames with their masks, as `join_frames` draws them.
 
     Args:
         heading: of the row.
         members: of the clip.
-        masks: bool `[H, W]`, or None, for each frame.
+        masks: bool `[H, W]`, or classes of pixels, or None, for each frame.
         alt: text of the picture.
     """
     return Row(heading, _data_url(join_frames(open_frames(members), masks)), alt)
@@ -116,6 +116,23 @@ def true_masks(members: dict[str, bytes]) -> list[npt.NDArray[np.bool_] | None]:
     """Return the ground-truth mask of each frame, bool `[H, W]`; None for a frame without one."""
     names = [f"mask_{number:02d}.png" for number in range(count_frames(members))]
     return [read_mask(members[name], name) if name in members else None for name in names]
+
+
+def true_class_maps(members: dict[str, bytes], classes: int) -> list[npt.NDArray[np.uint8] | None]:
+    """Return the true class of every pixel of each frame, uint8 `[H, W]`; None for a frame without a mask."""
+    names = [f"mask_{number:02d}.png" for number in range(count_frames(members))]
+    return [read_class_map(members[name], name, classes) if name in members else None for name in names]
+
+
+def class_cells_row(
+    heading: str, maps: Sequence[npt.NDArray[Any] | None], names: Sequence[str], *, nothing: str = "nothing"
+) -> Row:
+    """Return the names of the classes in each frame; `nothing` for the background alone, "" for None."""
+    cells = []
+    for one in maps:
+        found = [] if one is None else [names[index] for index in np.unique(one) if index]
+        cells.append("" if one is None else ", ".join(found) or nothing)
+    return Row(heading, cells=tuple(cells))
 
 
 def classes_row(

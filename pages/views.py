@@ -74,7 +74,7 @@ def ranked_clips(
         def predicted(order: ScoringOrder, workers: int) -> Iterator[tuple[Tensors, Tensors]]:
             """Yield outputs and targets of one clip after the other."""
             loader = make_loader(dataset, order, workers=workers)
-            for batch, made in outputs(model, loader, device, config.train.precision):
+            for batch, made in outputs(model, task, loader, device, config.train.precision):
                 for index in range(len(batch.keys)):
                     yield task.clip_of(made, batch.targets, index)
 

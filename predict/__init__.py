@@ -5,6 +5,7 @@ used. The type of the prediction depends on the run's task:
 
 - AVE: `AvePrediction`, with a `Second` for every second and the `Event`s that follow from them.
 - AVS: `AvsPrediction`, with a `MaskedSecond` for every second.
+- AVSS: `AvssPrediction`, with a `ClassedSecond` for every second.
 - AVQA: `AvqaPrediction`, with an `Answer` for every question and its attention to every `Step`.
 
 >>> from stgcma.predict import predict
@@ -20,6 +21,7 @@ from __future__ import annotations
 from .ave_result import AvePrediction, Event, Second
 from .avqa_result import Answer, AvqaPrediction, Step
 from .avs_result import AvsPrediction, MaskedSecond
+from .avss_result import AvssPrediction, ClassedSecond, ClassShare
 from .predictor import PREDICTORS, Predictor, VideoInput
 from .results import Failure, Prediction, Predictions
 from .service import predict
@@ -30,6 +32,9 @@ __all__ = [
     "AvePrediction",
     "AvqaPrediction",
     "AvsPrediction",
+    "AvssPrediction",
+    "ClassShare",
+    "ClassedSecond",
     "Event",
     "Failure",
     "MaskedSecond",

@@ -9,21 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..figures import (
+    Colour,
     FrameStrip,
+    draw_chip,
     draw_heading,
     draw_row,
     draw_text,
     frame_size,
     new_canvas,
-    percent,
     row_height,
+    shorten_text,
+    text_width,
     to_png,
 )
 from ..figures.drawing import HEADING_HEIGHT, MARGIN, MASK, SOFT
-from .avs_result import MaskedSecond
 
 _COLUMNS, _ROWS = 10, 12
 _CELL, _LABEL, _GAP = 152, 26, 24
+_CHIP, _LINE = 16, 26
 _TINT, _EDGE = (*MASK, 120), (255, 240, 120, 235)
 
 
@@ -62,13 +65,12 @@ def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return inner
 
 
-def overlay_mask(frame: Any, mask: Any, size: tuple[int, int]) -> Any:
-    """Return a frame with its mask laid over it, in `size`."""
+def overlay_layer(frame: Any, layer: Any, size: tuple[int, int]) -> Any:
+    """Return a frame in `size` with the transparent picture `layer`, of that size, laid over it."""
     from PIL import Image
 
     picture = frame.resize(size).convert("RGBA")
-    above = mask_layer(mask.resize(size)).convert("RGBA")
-    return Image.alpha_composite(picture, above).convert("RGB")
+    return Image.alpha_composite(picture, layer.convert("RGBA")).convert("RGB")
 
 
 def masks_strip(seconds: int, width: int, height: int) -> FrameStrip:
@@ -77,21 +79,55 @@ def masks_strip(seconds: int, width: int, height: int) -> FrameStrip:
     return FrameStrip(seconds, most=_COLUMNS * _ROWS, size=size)
 
 
-def draw_masks(strip: FrameStrip, seconds: Sequence[MaskedSecond], *, title: str, caption: str) -> bytes:
-    """Draw the strip as PNG: rows of overlaid frames and spectrogram, with the share of sounding pixels."""
+def draw_masks(
+    strip: FrameStrip,
+    labels: Sequence[str],
+    *,
+    title: str,
+    caption: str,
+    legend: Sequence[tuple[Colour, str]] = (),
+) -> bytes:
+    """Draw the strip as PNG: rows of overlaid frames and spectrogram, with a label for each column.
+
+    Args:
+        strip: the frames.
+        labels: of every second of the video.
+        title: the heading.
+        caption: below it.
+        legend: colours with their names, drawn under the rows.
+    """
     rows = list(strip.rows(_COLUMNS))
     height = row_height(strip.size) + _LABEL + _GAP
     width = 2 * MARGIN + _CELL * max(min(len(strip.columns), _COLUMNS), 4)
-    canvas, draw = new_canvas(width, HEADING_HEIGHT + height * len(rows))
+    lines = _legend_lines(legend, width)
+    canvas, draw = new_canvas(width, HEADING_HEIGHT + height * len(rows) + _LINE * len(lines))
     if strip.stride > 1:
         caption += f" · a frame every {strip.stride} s"
     y = draw_heading(draw, title, caption, width)
     for row, sound in rows:
         below = draw_row(canvas, draw, (MARGIN, y), row, sound, tick_every=1)
         for index, column in enumerate(row):
-            share = seconds[int(column.start)].share
             middle = MARGIN + _CELL * (index + 0.5)
-            label = f"{percent(share)} of pixels" if share else "nothing"
+            label = shorten_text(labels[int(column.start)], 14, _CELL - 4)
             draw_text(draw, (middle, below + 14), label, 14, SOFT, anchor="mm")
         y += height
+    for line in lines:
+        for x, colour, name in line:
+            draw_chip(draw, (x, y, x + _CHIP, y + _CHIP), colour)
+            draw_text(draw, (x + _CHIP + 6, y + _CHIP / 2), name, 14, SOFT, anchor="lm")
+        y += _LINE
     return to_png(canvas)
+
+
+def _legend_lines(legend: Sequence[tuple[Colour, str]], width: int) -> list[list[tuple[int, Colour, str]]]:
+    """Return the entries of a legend in lines of at most `width` pixels, each with its x."""
+    lines: list[list[tuple[int, Colour, str]]] = []
+    x = width
+    for colour, name in legend:
+        needed = round(_CHIP + 6 + text_width(name, 14) + 24)
+        if x + needed > width - MARGIN:
+            lines.append([])
+            x = MARGIN
+        lines[-1].append((x, colour, name))
+        x += needed
+    return lines

@@ -148,7 +148,9 @@ class _Work:
             3600.0 if seconds is None else seconds
         )
         sampling, seconds_a_window = self.run.settings.sampling, self.run.window_seconds
-        request = DecodeRequest(info, scratch, sampling, seconds_a_window, tuple(warnings))
+        request = DecodeRequest(
+            info, scratch, sampling, seconds_a_window, tuple(warnings), short=self.run.takes_short_clips
+        )
         planned = None if seconds is None else self._steps(max(round(seconds / self.run.window_seconds), 1))
 
         def show_progress() -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model import STGCMA
+from ..model.inputs import pad_clip
+from ..model.records import FRAME_MASK
 from ..preprocess.collections.specification import (
     FBANK_KINDS,
     FRAME_PIXELS,
@@ -66,6 +68,11 @@ class TrainedRun:
         """The kind of fbank that the model reads."""
         return FBANK_KINDS[self.settings.fbanks[0]]
 
+    @property
+    def takes_short_clips(self) -> bool:
+        """True when the model takes clips with fewer frames than usual, such as a video of 5 s (AVSS)."""
+        return FRAME_MASK in self.model.config.head_inputs
+
     def window(self, decoded: DecodedVideo, index: int) -> dict[str, bytes]:
         """Return a window of a video as the members of a sample."""
         return read_window(decoded, index, self.settings)
@@ -83,10 +90,11 @@ class TrainedRun:
         """
         inputs: dict[str, Tensor] = {}
         if "video" in self.model.config.modalities:
-            inputs["video"] = decode_frames(members)[None]
+            inputs["video"] = decode_frames(members)
         if "audio" in self.model.config.modalities:
             features = read_fbank(members, self.kind.name)
-            inputs["audio"] = normalise(features, self.model.config.audio_shape[0], self.normalisation)[None]
+            inputs["audio"] = normalise(features, self.model.config.audio_shape[0], self.normalisation)
+        inputs = {name: tensor[None] for name, tensor in pad_clip(inputs, self.model.config).items()}
         if question is not None:
             inputs["question"] = question
             inputs["owner"] = torch.zeros(len(question), dtype=torch.int64)

@@ -213,6 +213,7 @@ SMALL = {
     "avc": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
     "ave": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
     "avs": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]", "model.mask_channels=8"),
+    "avss": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]", "model.mask_channels=8"),
     "avqa": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]"),
 }
 

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "figures": set(),
     "shards": set(),
     "model": set(),
-    "preprocess": {"shards"},
+    "preprocess": {"figures", "shards"},
     "train": {"figures", "shards", "model"},
     "pages": {"figures", "train", "shards", "model", "preprocess"},
     "predict": {"figures", "shards", "model", "preprocess", "train"},

@@ -31,14 +31,20 @@ from .workers import lost_workers_named
 
 
 def outputs(
-    model: STGCMA, loader: DataLoader[Any], device: torch.device, precision: str = "fp32"
+    model: STGCMA, task: Task, loader: DataLoader[Any], device: torch.device, precision: str = "fp32"
 ) -> Iterator[tuple[Batch, Tensors]]:
-    """Yield each batch with the model's outputs in float32, on the CPU."""
+    """Yield each batch with the outputs that `task` scores, on the CPU; half precision becomes float32."""
     model.eval()
     with torch.inference_mode():
         for batch in batches(loader):
-            made = run_model(model, batch.to(device).inputs, precision)
-            yield batch, {name: tensor.float().cpu() for name, tensor in made.items()}
+            made = task.scored(run_model(model, batch.to(device).inputs, precision))
+            yield (
+                batch,
+                {
+                    name: tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu()
+                    for name, tensor in made.items()
+                },
+            )
 
 
 def score(
@@ -55,7 +61,7 @@ def score(
     `bar` is called with the number of clips after every batch.
     """
     meter = task.meter()
-    for batch, made in outputs(model, loader, group.device, precision):
+    for batch, made in outputs(model, task, loader, group.device, precision):
         meter.update(made, batch.targets)
         if bar is not None:
             bar(len(batch.keys))

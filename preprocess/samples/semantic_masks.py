@@ -12,22 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...figures.class_palette import palette_colour
 from ..collections.specification import FRAME_PIXELS
 
 CLASSES = 71
 
 
-def _palette(classes: int) -> npt.NDArray[np.uint8]:
-    """Bits 0, 1, 2 of a class are bit 7 of red, green and blue, bits 3, 4, 5 bit 6, bit 6 is bit 5 of red."""
-    index = np.arange(classes)
-    colours = np.zeros((classes, 3), dtype=np.uint8)
-    for bit in range(max(classes - 1, 1).bit_length()):
-        place, channel = 7 - bit // 3, bit % 3
-        colours[:, channel] |= ((index >> bit & 1) << place).astype(np.uint8)
-    return colours
-
-
-PALETTE = _palette(CLASSES)
+PALETTE = np.array([palette_colour(index) for index in range(CLASSES)], dtype=np.uint8)
 """RGB of every class, uint8 `[71, 3]`."""
 
 

@@ -6,7 +6,7 @@ windows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ from ..media.video.pyav import MissingPictureError, displayed_timeline, stream_f
 from ..media.video.timeline import Timeline, read_timeline
 from .fbank import ANALYSIS_SAMPLES, log_mel
 from .sample import choose_frames, fbank_members, jpeg
-from .windows import Span, Window, pictures_in, plan_windows
+from .windows import Span, Window, pictures_in, plan_windows, whole_seconds
 
 WAVEFORM = "waveform.f32"
 
@@ -31,7 +31,8 @@ WAVEFORM = "waveform.f32"
 class DecodeRequest:
     """A video to decode, as returned by `probe`, and the empty folder to decode it into.
 
-    `warnings` are those of `probe_with_sound`.
+    `warnings` are those of `probe_with_sound`. With `short`, a video that is shorter than a window has as
+    many frames and audio windows as seconds; otherwise as many as every window, the last frame several times.
     """
 
     info: MediaInfo
@@ -39,6 +40,14 @@ class DecodeRequest:
     sampling: Sampling
     window_seconds: int
     warnings: tuple[str, ...] = ()
+    short: bool = False
+
+    def sampling_of(self, seconds: float) -> Sampling:
+        """Return the sampling of the windows of a video of `seconds`."""
+        count = len(whole_seconds(seconds))
+        if not self.short or count >= self.window_seconds:
+            return self.sampling
+        return replace(self.sampling, frames=count, windows=count)
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,8 @@ def decode_video(request: DecodeRequest) -> DecodedVideo:
 def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> DecodedVideo:
     times = timeline.times_seconds
     seconds = float(timeline.seconds(timeline.end))
-    windows = plan_windows(seconds, request.window_seconds, request.sampling)
+    sampling = request.sampling_of(seconds)
+    windows = plan_windows(seconds, request.window_seconds, sampling)
     warnings, has_audio = _record(request, seconds)
     wanted: dict[int, list[tuple[int, int]]] = {}
     starts = []
@@ -95,13 +105,13 @@ def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> Deco
         span = pictures_in(window.start_seconds, window.end_seconds, times)
         starts.append(round(span.start_seconds * SAMPLE_RATE_HZ))
         shown = times[span.first : span.last] - span.start_seconds
-        for number, index in enumerate(choose_frames(shown, request.sampling)):
+        for number, index in enumerate(choose_frames(shown, sampling)):
             wanted.setdefault(span.first + int(index), []).append((place, number))
     numbers = {index if counted else int(timeline.visible[index]): index for index in wanted}
     height = width = 0
     for number, pixels in stream_frames(request.info, timeline, numbers, counted=counted):
         height, width = pixels.shape[:2]
-        content = jpeg(pixels, request.sampling)
+        content = jpeg(pixels, sampling)
         for place, frame in wanted[numbers[number]]:
             folder = _window_folder(request.folder, place)
             folder.mkdir(exist_ok=True)
@@ -161,6 +171,8 @@ def read_window(decoded: DecodedVideo, place: int, settings: FeatureSettings) ->
     """Return the members `frame_00.jpg` … and the fbanks of a window, as in a shard."""
     folder = _window_folder(decoded.folder, place)
     members = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    if (steps := len(decoded.windows[place].steps)) != settings.sampling.frames:  # of a short video
+        settings = replace(settings, sampling=replace(settings.sampling, frames=steps, windows=steps))
     last = place == len(decoded.windows) - 1
     end = None if last else round(decoded.windows[place].end_seconds * SAMPLE_RATE_HZ)
     return members | fbank_members(_waveform(decoded, decoded.sound_starts[place], end), settings)[0]

@@ -26,7 +26,7 @@ def encode(path: Path, frames: Iterable[bytes], waveform: Waveform, *, pixels: i
 
     with tempfile.TemporaryDirectory() as scratch:
         sound = Path(scratch) / "sound.wav"
-        _write_wave(sound, waveform)
+        write_wave(sound, waveform)
         picture = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{pixels}x{pixels}", r=fps)
         job = ffmpeg.output(
             picture,
@@ -53,7 +53,8 @@ def _run(command: list[str], content: bytes, path: Path) -> None:
         raise StgcmaError(f"ffmpeg could not write {path}: {reason[-1] if reason else 'no reason given'}")
 
 
-def _write_wave(path: Path, waveform: Waveform) -> None:
+def write_wave(path: Path, waveform: Waveform) -> None:
+    """Write a mono waveform, clipped to −1 to 1, as 16-bit WAV."""
     peak = np.clip(waveform, -1.0, 1.0)
     with wave.open(str(path), "wb") as stream:
         stream.setnchannels(1)

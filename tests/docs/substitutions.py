@@ -27,6 +27,7 @@ PRESETS = {
     "ave-": ("ave-demo", SMALL["ave"]),
     "tag-": ("tag-demo", SMALL["ave"]),  # of the page on extending
     "avs-": ("avs-demo", SMALL["avs"]),
+    "avss-": ("avss-demo", SMALL["avss"]),
     "avqa-": ("avqa-demo", SMALL["avqa"]),
 }
 # Appended to what trains, so that they win over what a page sets.

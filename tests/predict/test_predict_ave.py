@@ -31,7 +31,10 @@ def scored(run, split="test"):
     with closing(dataset):
         loader = make_loader(dataset, ScoringOrder(len(dataset), 2), workers=0)
         device = pick_device("cpu")
-        return [(batch, made, dataset.task.info) for batch, made in outputs(model, loader, device, "fp32")]
+        return [
+            (batch, made, dataset.task.info)
+            for batch, made in outputs(model, dataset.task, loader, device, "fp32")
+        ]
 
 
 def test_a_clip_gets_what_evaluate_gives_it(run_of, raw_of):

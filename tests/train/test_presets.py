@@ -18,6 +18,7 @@ TABLE_9 = {
     "ave": (5e-5, 5e-6, 2e-6, 1, 2, True),
     "avc": (2e-4, 1e-3, 2e-6, 8, 2, True),  # not in the paper
     "avs": (3e-4, 3e-4, 2e-5, 2, 5, False),
+    "avss": (3e-4, 3e-4, 2e-5, 2, 5, False),  # not in the table: as AVS
     "avqa-swin-b": (5e-5, 5e-5, 5e-6, 2, 2, False),
     "avqa-swin-l": (2.5e-5, 2.5e-5, 2e-6, 2, 2, False),
 }
@@ -33,7 +34,7 @@ def test_presets_are_the_papers_columns(name):
     assert (config.optim.epochs, config.optim.betas, config.optim.weight_decay) == (20, (0.95, 0.999), 5e-7)
     assert config.model["weights"] == "timm"
     assert config.train.select_on == "val"
-    differs = config.task == "avc" or (config.task == "avs" and config.loss.mask != "iou")
+    differs = config.task in ("avc", "avss") or (config.task == "avs" and config.loss.mask != "iou")
     assert bool(deviations(name)) == differs
 
 

@@ -30,6 +30,17 @@ def predicted_classes(logits: Tensor) -> Tensor:
     return logits.float().softmax(1).argmax(1)
 
 
+def frame_miou(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the mean IoU of every frame over the classes in it: integers `[N, H, W]` twice → float64 `[N]`.
+
+    A number of one frame, which no score of a split follows from; it is shown while training.
+    """
+    chosen, true = predicted.flatten(1), labels.flatten(1)
+    both = _counts(torch.where(chosen == true, chosen, classes), classes + 1)[:, :classes]
+    either = _counts(chosen, classes) + _counts(true, classes) - both
+    return (both / either.clamp(min=1)).sum(1) / (either > 0).sum(1).clamp(min=1)
+
+
 @dataclass(frozen=True)
 class SemanticScores:
     """The scores of a split; shares in [0, 1]. None where no class is left to average.
@@ -181,11 +192,14 @@ class SemanticCounts:
 
 
 def _histogram(classes: Tensor, count: int) -> Array:
-    """Pixels by frame and class: `[N, P]` → `[N, count]`."""
+    return _counts(classes, count).numpy()
+
+
+def _counts(classes: Tensor, count: int) -> Tensor:
+    """Return pixels by frame and class: integers `[N, P]` → float64 `[N, count]`."""
     frames = len(classes)
-    index = classes + torch.arange(frames)[:, None] * count
-    counts = torch.bincount(index.flatten(), minlength=frames * count).reshape(frames, count)
-    return counts.double().numpy()
+    index = classes.long() + torch.arange(frames, device=classes.device)[:, None] * count
+    return torch.bincount(index.flatten(), minlength=frames * count).reshape(frames, count).double()
 
 
 def _mean(values: Array) -> float | None:

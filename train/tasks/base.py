@@ -93,6 +93,13 @@ class Task(ABC):
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
         """Return the losses of a batch, summed over the seconds, frames or questions that `counts` counts."""
 
+    def scored(self, outputs: Tensors) -> Tensors:
+        """Return the outputs that meters and views read, on the model's device: all of them by default.
+
+        A task whose outputs are large computes smaller ones before they leave a GPU.
+        """
+        return outputs
+
     @abstractmethod
     def meter(self) -> Meter:
         """Return a new, empty meter."""

@@ -1,0 +1,74 @@
+"""Videos of AVSS that clips of several splits are cut from, told by the ids of the clips."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+_MILLISECONDS = re.compile(r"(.+)_([0-9]{1,12})_([0-9]{1,12})")
+_NUMBERED = re.compile(r"(.{11})_[0-9]{1,3}")
+
+
+class ClipSpan(NamedTuple):
+    """The video that a clip was cut from, and its span in milliseconds where the id states it.
+
+    `multiple` is True for clips of v1m.
+    """
+
+    video: str
+    split: str
+    start: int | None
+    end: int | None
+    multiple: bool
+
+
+def span_of(uid: str, split: str, *, multiple: bool) -> ClipSpan:
+    """Return the video and the span of a clip.
+
+    Ids of v1s and v2 are `VIDEO_START_END`, in milliseconds, those of v1m `VIDEO_NUMBER` or other words.
+    """
+    if multiple:
+        numbered = _NUMBERED.fullmatch(uid)
+        return ClipSpan(numbered[1] if numbered else uid, split, None, None, multiple=True)
+    timed = _MILLISECONDS.fullmatch(uid)
+    if timed is None:
+        return ClipSpan(uid, split, None, None, multiple=False)
+    return ClipSpan(timed[1], split, int(timed[2]), int(timed[3]), multiple=False)
+
+
+def leak_findings(spans: Sequence[ClipSpan]) -> Iterator[str]:
+    """Yield notes on videos in two splits: of v1s and v2, with overlapping clips, and of v1m."""
+    by_video: dict[str, list[ClipSpan]] = defaultdict(list)
+    for span in spans:
+        by_video[span.video].append(span)
+    shared: dict[str, int] = defaultdict(int)
+    overlapping = 0
+    for clips in by_video.values():
+        single = [clip for clip in clips if not clip.multiple]
+        for pair in combinations(sorted({clip.split for clip in single}), 2):
+            shared[" and ".join(sorted(pair, reverse=True))] += 1
+        overlapping += sum(_overlap(one, other) for one, other in combinations(single, 2))
+    if shared:
+        said = ", ".join(f"{count} in {pair}" for pair, count in sorted(shared.items(), reverse=True))
+        yield (
+            f"videos of v1s and v2 that clips of two splits are cut from: {said}; in {overlapping} pairs of "
+            "such clips the seconds overlap"
+        )
+    for split in ("val", "test"):
+        multiple = [span for span in spans if span.multiple and span.split == split]
+        within = sum(any(c.multiple and c.split == "train" for c in by_video[s.video]) for s in multiple)
+        across = sum(any(not c.multiple and c.split == "train" for c in by_video[s.video]) for s in multiple)
+        if within or across:
+            yield (
+                f"{split} clips of v1m whose video has a training clip: {within} of {len(multiple)} in v1m, "
+                f"{across} in v1s or v2"
+            )
+
+
+def _overlap(one: ClipSpan, other: ClipSpan) -> bool:
+    if one.split == other.split or None in (one.start, other.start):
+        return False
+    return max(one.start or 0, other.start or 0) < min(one.end or 0, other.end or 0)

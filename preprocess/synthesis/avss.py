@@ -1,0 +1,184 @@
+"""A synthetic collection in the layout of AVSBench-semantic.
+
+In every clip two or three objects of different classes move. One or two of them make their sound, in `v1s`
+always one. Pictures alone do not tell the sounding objects, sound alone gives their classes but not their
+positions. Masks have the colours of the sounding objects' classes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...figures import palette_colour
+from ..collections.avss import ANNOTATIONS, CLASS_FILE, FRAMES
+from ..collections.avss_classes import BACKGROUND
+from .demo import Demo
+from .encoding import new_folder, write_wave
+from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
+from .rendering import new_id, render_all, seeded, split_names
+
+PIXELS = 224
+# Real classes, one for each of `OBJECTS`, in alphabetical order as all of them.
+CLASSES = ("bell", "violin", "frying-food", "train", "clock", "helicopter")
+NAMES = (BACKGROUND, *sorted(CLASSES))
+# The share of each subset, as of the real clips, but for more of the fully annotated short ones.
+_SUBSETS = ("v1s", "v1m", "v1m", "v2")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Content of one clip.
+
+    Attributes:
+        uid: the folder's name, as a real one.
+        split: `train`, `val` or `test`.
+        subset: `v1s`, `v1m` or `v2`.
+        visible: indices into `OBJECTS` of the visible objects, from left to right.
+        sounding: the audible ones of them.
+        start_seconds: of the clip in its video.
+        seed: for pictures and sound.
+    """
+
+    uid: str
+    split: str
+    subset: str
+    visible: tuple[int, ...]
+    sounding: tuple[int, ...]
+    start_seconds: int
+    seed: int
+
+    @property
+    def seconds(self) -> int:
+        """Length of the clip, which has a frame for each second."""
+        return FRAMES[self.subset]
+
+    @property
+    def masks(self) -> int:
+        """Number of masks as published."""
+        return 1 if (self.subset, self.split) == ("v1s", "train") else self.seconds
+
+    @property
+    def row(self) -> str:
+        """The clip's row of `metadata.csv`."""
+        video = self.uid.rsplit("_", 1 if self.subset == "v1m" else 2)[0]
+        minute, second = divmod(self.start_seconds, 60)
+        objects = "_".join(CLASSES[index] for index in self.sounding)
+        return f"{video},{self.uid},{minute},{second},{objects},{self.split},{self.subset}"
+
+
+def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
+    """Write a collection of `clips` clips under `raw`: 70 % for training, 10 % val, 20 % test.
+
+    The same seed gives the same files, whatever the number of workers. Raises InputError when `raw` has
+    content or `clips` is below 10.
+    """
+    scripts = write_scripts(clips, seed)
+    with new_folder(raw) as folder:
+        render_all(partial(render, folder=folder), scripts, workers)
+        lines = ["vid,uid,s_min,s_sec,a_obj,split,label", *(script.row for script in scripts)]
+        (folder / ANNOTATIONS).write_text("\n".join(lines), encoding="utf-8")
+        numbers = {name: number for number, name in enumerate(NAMES, start=1)}
+        (folder / CLASS_FILE).write_text(json.dumps(numbers), encoding="utf-8")
+
+
+SYNTHESIZER = synthesize
+DEMO = Demo(preset="avss-demo", clips=240, compared_with=("av-nofusion",))
+
+
+def write_scripts(clips: int, seed: int) -> list[Script]:
+    """Return the scripts of a collection."""
+    splits = split_names(clips)
+    rng = seeded(seed)
+    ids: set[str] = set()
+    scripts = []
+    for number, split in enumerate(splits):
+        subset = _SUBSETS[number % len(_SUBSETS)]
+        visible = rng.permutation(len(OBJECTS))[: rng.integers(2, 4)]
+        most = 1 if subset == "v1s" else 2
+        sounding = visible[rng.permutation(len(visible))[: rng.integers(1, most + 1)]]
+        video, start = new_id(rng, ids), int(rng.integers(0, 120))
+        span = f"{1000 * start}_{1000 * (start + FRAMES[subset])}"
+        uid = f"{video}_{rng.integers(1, 9)}" if subset == "v1m" else f"{video}_{span}"
+        scripts.append(
+            Script(
+                uid=uid,
+                split=split,
+                subset=subset,
+                visible=tuple(map(int, visible)),
+                sounding=tuple(map(int, sounding)),
+                start_seconds=0 if subset == "v1m" else start,
+                seed=int(rng.integers(2**32)),
+            )
+        )
+    return scripts
+
+
+def render(script: Script, folder: Path) -> None:
+    """Write frames, masks and sound of the clip of `script` into `folder`."""
+    rng = np.random.default_rng(script.seed)
+    clip = folder / script.subset / script.uid
+    for name in ("frames", "labels_rgb"):
+        (clip / name).mkdir(parents=True)
+    tracks = _tracks(script, rng)
+    background = scenery(rng, PIXELS)
+    for second in range(script.seconds):
+        picture = background.copy()
+        for index, track in zip(script.visible, tracks, strict=True):
+            _draw(picture, index, track, second)
+        picture.save(clip / "frames" / f"{second}.jpg", quality=92)
+        if second < script.masks:
+            _mask(script, tracks, second).save(clip / "labels_rgb" / f"{second}.png")
+    write_wave(clip / "audio.wav", _sound(script, rng))
+
+
+_Track = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]
+
+
+def _tracks(script: Script, rng: np.random.Generator) -> list[_Track]:
+    """Return start (x, y), step a second and radius of each object in pixels; they never overlap."""
+    count = len(script.visible)
+    width = PIXELS / count
+    tracks = []
+    for place in range(count):
+        radius = rng.uniform(28, 34) if count > 2 else rng.uniform(32, 42)
+        space = np.array([width / 2 - 1.15 * radius, PIXELS / 2 - 1.2 * radius])
+        centre = np.array([(place + 0.5) * width, PIXELS / 2])
+        ends = centre + rng.uniform(-1, 1, size=(2, 2)) * space
+        tracks.append((ends[0], (ends[1] - ends[0]) / script.seconds, float(radius)))
+    return tracks
+
+
+def _draw(picture: Any, index: int, track: _Track, second: int) -> None:
+    from PIL import ImageDraw
+
+    start, step, radius = track
+    x, y = start + step * second
+    OBJECTS[index].paint(ImageDraw.Draw(picture), x, y, radius, OBJECTS[index].colour)
+
+
+def _mask(script: Script, tracks: list[_Track], second: int) -> Any:
+    """Return the classes of the sounding objects' pixels in the colours of AVSS: a Pillow image."""
+    from PIL import Image
+
+    mask = np.zeros((PIXELS, PIXELS, 3), dtype=np.uint8)
+    for index in script.sounding:
+        picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which is no object's colour
+        _draw(picture, index, tracks[script.visible.index(index)], second)
+        mask[np.asarray(picture).any(axis=2)] = palette_colour(NAMES.index(CLASSES[index]))
+    return Image.fromarray(mask)
+
+
+def _sound(script: Script, rng: np.random.Generator) -> Waveform:
+    """Return the clip's mono waveform at 44.1 kHz: the objects' sounds over a faint hiss."""
+    times = np.arange(script.seconds * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    waveform = 0.003 * rng.standard_normal(len(times))
+    for index in script.sounding:
+        waveform += rng.uniform(0.25, 0.4) * OBJECTS[index].sound(times, rng)
+    return waveform.astype(np.float32)
