@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("style")  # one process parses the files, once
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "commands",
@@ -49,6 +51,11 @@ def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def tree_of(text):
+    return ast.parse(text)
+
+
 def documented(tree):
     """Every module, class and function of a tree that has a docstring, with the docstring's node."""
     for node in ast.walk(tree):
@@ -61,7 +68,7 @@ def code_lines(text):
     """The lines of code with their numbers: no blank lines, comments or docstrings."""
     docstrings = {
         line
-        for _, statement in documented(ast.parse(text))
+        for _, statement in documented(tree_of(text))
         for line in range(statement.lineno, statement.end_lineno + 1)
     }
     numbers = set()
@@ -85,7 +92,7 @@ def test_files_are_short():
 def test_functions_are_short():
     long = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree_of(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 size = node.end_lineno - node.lineno + 1
                 if size > MOST_FUNCTION_LINES:
@@ -97,7 +104,7 @@ def test_docstrings_begin_with_an_imperative_or_a_noun():
     wrong = [
         f"{name_of(path)}:{statement.lineno}: {words[0]} …"
         for path in [*FILES, *OTHER_FILES]
-        for node, statement in documented(ast.parse(path.read_text("utf-8")))
+        for node, statement in documented(tree_of(path.read_text("utf-8")))
         if (words := re.findall(r"\w+", ast.get_docstring(node))) and words[0] in NOT_FIRST_WORDS
     ]
     assert wrong == []
@@ -111,7 +118,7 @@ def module_of(path):
 def imported_at_top(path, modules):
     """The modules of the package that importing a file imports by name, not those under TYPE_CHECKING."""
     package = module_of(path).split(".")[: None if path.name == "__init__.py" else -1]
-    statements = list(ast.parse(path.read_text("utf-8")).body)
+    statements = list(tree_of(path.read_text("utf-8")).body)
     while statements:
         node = statements.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):

@@ -3,14 +3,39 @@
 import json
 
 import pytest
-from stgcma.doctor import diagnosis
+from stgcma.doctor import decoding, diagnosis, gpu, packages, tools
 from stgcma.doctor.clips import CLIPS
 from stgcma.doctor.diagnosis import CHECKS, diagnose
 from stgcma.doctor.findings import Finding, Level
 from stgcma.errors import StgcmaError
+from stgcma.preprocess.media.reasons import ClipError
 
 
-def test_this_machine_can_do_the_work(stgcma):
+class PoolOfThisProcess:
+    """A stand-in for `IsolatedPool`; each real one starts a process, most of which load torch."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def map(self, function, items):
+        for item in items:
+            try:
+                yield item, function(item)
+            except ClipError as error:
+                yield item, error
+
+
+@pytest.mark.parametrize("isolated", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_this_machine_can_do_the_work(stgcma, monkeypatch, isolated):
+    if not isolated:
+        for module in (decoding, gpu, packages, tools):
+            monkeypatch.setattr(module, "IsolatedPool", PoolOfThisProcess)
     result = stgcma("doctor", "--json")
     found = json.loads(result.stdout)
     problems = [finding for finding in found["findings"] if finding["level"] == "problem"]

@@ -24,8 +24,9 @@ H264 = ["-c:v", "libx264", "-bf", "3", "-g", "20", "-pix_fmt", "yuv420p", "-thre
 OPEN_GOP = [*H264, "-x264-params", "open-gop=1:keyint=12:bframes=3:b-pyramid=2:scenecut=0"]
 HEVC = ["-c:v", "libx265", "-tag:v", "hvc1", "-pix_fmt", "yuv420p", "-x265-params"]
 HEVC_OPTIONS = "pools=none:frame-threads=1:log-level=error:bframes=3:keyint=16"
-VP8 = ["-c:v", "libvpx", "-b:v", "200k", "-lag-in-frames", "10", "-auto-alt-ref", "1"]
-VP9 = ["-c:v", "libvpx-vp9", "-b:v", "200k", "-g", "20", "-lag-in-frames", "10", "-auto-alt-ref", "1"]
+LIBVPX = ["-b:v", "200k", "-lag-in-frames", "10", "-auto-alt-ref", "1", "-cpu-used", "5"]
+VP8 = ["-c:v", "libvpx", *LIBVPX]
+VP9 = ["-c:v", "libvpx-vp9", "-g", "20", *LIBVPX]
 AV1 = ["-c:v", "libsvtav1", "-preset", "9", "-g", "20", "-svtav1-params", "lp=1"]
 MPEG4 = ["-c:v", "mpeg4", "-bf", "2", "-g", "12", "-q:v", "4"]
 AAC = ["-c:a", "aac"]

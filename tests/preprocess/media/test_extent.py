@@ -68,7 +68,7 @@ def test_matroska_may_begin_at_any_time(film, name, offset):
 
 @pytest.mark.parametrize("rate", [1, 2, 25])
 def test_a_recording_may_have_no_duration(film, rate):
-    source = [*picture(rate=rate, seconds=6), *tone(rate_hz=48000, seconds=6)]
+    source = [*picture(rate=rate, size="64x48", seconds=6), *tone(rate_hz=48000, seconds=6)]
     path = film("a.webm", *source, *RECORDER)
     assert probe(path).duration_seconds is None
     assert claimed_seconds(path) == pytest.approx(6, abs=0.05)
@@ -76,7 +76,7 @@ def test_a_recording_may_have_no_duration(film, rate):
 
 def test_the_last_picture_of_a_recording_may_stay(film):
     """Recorders of a screen write a picture when something moves."""
-    source = [*picture(seconds=6), *tone(rate_hz=48000, seconds=6)]
+    source = [*picture(size="64x48", seconds=6), *tone(rate_hz=48000, seconds=6)]
     select = "select='eq(n,0)+eq(n,40)+eq(n,41)+eq(n,100)'"
     path = film("a.webm", *source, "-vf", select, "-fps_mode", "vfr", *RECORDER)
     assert claimed_seconds(path) == pytest.approx(6, abs=0.05)

@@ -85,8 +85,13 @@ def test_a_child_that_hangs_is_killed_at_its_deadline(hang):
     assert not multiprocessing.active_children()
 
 
-def test_memory_that_imports_take_does_not_count():
-    with pool(workers=1, memory_bytes=256 * MEGABYTE, imports=("torch",)) as isolated:
+def test_memory_that_imports_take_does_not_count(tmp_path, monkeypatch):
+    """torch reserves 800 MB, this module 512."""
+    (tmp_path / "large_module.py").write_text(
+        "import mmap\nreserved = mmap.mmap(-1, 512 << 20, mmap.MAP_PRIVATE)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pool(workers=1, memory_bytes=256 * MEGABYTE, imports=("large_module",)) as isolated:
         work = [functools.partial(bytearray, 64 * MEGABYTE)]
         assert [len(result) for _, result in isolated.map(operator.call, work)] == [64 * MEGABYTE]
 

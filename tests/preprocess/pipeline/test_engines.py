@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ from stgcma.preprocess import Options, preprocess
 from stgcma.preprocess.pipeline import locking, ray_engine
 from stgcma.preprocess.pipeline.locking import LOCK_FILE, exclusive
 from stgcma.preprocess.pipeline.shard_plan import ShardTask, plan_shards
-from stgcma.preprocess.synthesis import synthesize
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
 
+from . import local_ray
 from .real_clips import make_collection
 from .stand_in import CLIPS_PER_SHARD, build, contents
 from .stand_in import make_collection as made_up_clips
@@ -41,17 +42,22 @@ def ave(made_once):
     return folder / "raw", folder / "out"
 
 
-# One process of a run of the tests has the cluster.
-in_cluster = pytest.mark.xdist_group("ray")
-
-
 @pytest.fixture(scope="module")
-def cluster(s3_server):  # noqa: ARG001 (its environment)
+def real_cluster(s3_server):  # noqa: ARG001 (its environment)
     """A Ray cluster on this machine; its workers know the S3 stand-in."""
     ray = pytest.importorskip("ray")
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.slow)])
+def cluster(request, monkeypatch):
+    """The engine `ray`, on a stand-in in this process or on a cluster."""
+    if request.param == "real":
+        request.getfixturevalue("real_cluster")
+    else:
+        monkeypatch.setattr(ray_engine, "_import_ray", lambda: local_ray)
 
 
 def names_and_contents(location):
@@ -138,8 +144,14 @@ class WaitingRay:
         self.waits.append(timeout)
         return ([], references) if len(self.waits) < 3 else (references[:1], references[1:])
 
+    versions = None
+
     def get(self, reference):
-        return ray_engine.tool_versions() if reference == "ready" else (f"result {reference}", [])
+        return (
+            (self.versions or ray_engine.tool_versions())
+            if reference == "ready"
+            else (f"result {reference}", [])
+        )
 
     def available_resources(self):
         return {"memory": 1.0}
@@ -164,6 +176,13 @@ def test_who_waits_for_a_cpu_is_told_and_reminded(capsys):
         "a node, or use the local engine\n"
     )
     assert capsys.readouterr().err == line * 2
+
+
+def test_every_node_is_asked_for_its_tools():
+    ray = WaitingRay()
+    ray.versions = {"pyav": "0"}
+    with pytest.raises(StgcmaError, match="the shards would depend on where they are made"):
+        list(ray_engine._dispatch(ray, [PlacedActor()], [ShardTask("train", 0, ())], lambda *_: None))
 
 
 def test_an_actor_may_be_lost_any_number_of_times_and_a_shard_three(monkeypatch):
@@ -198,15 +217,14 @@ def test_a_cluster_is_started_and_ended_unless_one_is_running(monkeypatch, runni
     assert calls == ([] if running else [("local", chosen), "shutdown"])
 
 
-@in_cluster
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_cluster")
 def test_ray_asks_its_nodes_for_their_tools(ave, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "tool_versions", lambda: {"pyav": "0"})
     with pytest.raises(StgcmaError, match="the shards would depend on where they are made"):
         preprocess("ave", ave[0], tmp_path / "out", REAL(workers=1, engine="ray"))
 
 
-@in_cluster
 @pytest.mark.usefixtures("cluster")
 def test_ray_makes_the_same_bytes(ave, tmp_path):
     raw, out = ave
@@ -215,7 +233,6 @@ def test_ray_makes_the_same_bytes(ave, tmp_path):
     assert contents(tmp_path / "out") == contents(out)
 
 
-@in_cluster
 @pytest.mark.usefixtures("cluster")
 def test_an_error_in_rays_cluster_is_raised_as_it_was(tmp_path, raw):
     """A sample that no shard can hold is refused where the shard is written: in the cluster."""
@@ -325,10 +342,10 @@ def upload(folder, url):
             store.publish(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=in_cluster)])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine, request):
     if engine == "ray":
-        request.getfixturevalue("cluster")
+        request.getfixturevalue("real_cluster")
     raw, out = ave
     upload(raw, f"{s3}/raw")
     preprocess("ave", f"{s3}/raw", f"{s3}/out", REAL(workers=2, engine=engine))
@@ -341,10 +358,10 @@ def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine, request):
     ("name", "broken"),
     [("avs-s4", {"duplicate-key": 1, "mask-mismatch": 1}), ("music-avqa", {"missing": 1})],
 )
-def test_other_collections_are_whole_wherever_they_are(name, broken, tmp_path, s3):
+def test_other_collections_are_whole_wherever_they_are(name, broken, tmp_path, s3, raw_collection):
     """Masks and questions on their whole way: to shards, with other workers, and from behind a URL."""
     raw = tmp_path / "raw"
-    synthesize(name, raw, clips=10, seed=1, workers=2)
+    shutil.copytree(raw_collection(name), raw)
     if name == "avs-s4":
         next((raw / "gt_masks" / "test").rglob("*_3.png")).unlink()
         table = raw / "s4_meta_data.csv"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from stgcma.errors import InputError
 from stgcma.preprocess.collections import avs_s4 as avs_reader
 from stgcma.preprocess.collections import music_avqa as avqa_reader
 from stgcma.preprocess.collections.preflight import inspect
-from stgcma.preprocess.synthesis import SYNTHESIZERS, avs_ms3, avs_s4, music_avqa, synthesize
+from stgcma.preprocess.synthesis import SYNTHESIZERS, ave, avs_ms3, avs_s4, music_avqa, synthesize
 from stgcma.preprocess.synthesis.music_questions import Asker, candidates
 from stgcma.preprocess.synthesis.music_scene import Player, Scene
+from stgcma.preprocess.synthesis.rendering import render_all
 from stgcma.shards.schema import QUESTION_TYPES as TYPES
 
 READERS = {"avs-s4": avs_reader.read, "music-avqa": avqa_reader.read}
@@ -25,11 +27,44 @@ def digest(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def render_two(render, scripts, workers):
+    """Encode two of a collection's videos, in this process."""
+    for script in scripts[:workers]:
+        render(script)
+
+
+@pytest.mark.parametrize(("name", "videos"), [("ave", 12), ("avs-s4", 10), ("music-avqa", 10)])
+def test_the_seed_decides_every_byte(name, videos, ave_raw, raw_collection, tmp_path, monkeypatch):
+    raw = ave_raw if name == "ave" else raw_collection(name)
+    for module in (ave, avs_s4, music_avqa):
+        monkeypatch.setattr(module, "render_all", render_two)
+    synthesize(name, tmp_path / "again", clips=videos, seed=3, workers=2)
+    whole, again = digest(raw), digest(tmp_path / "again")
+    assert again.items() <= whole.items()
+    assert sum(file.endswith(".mp4") for file in again) == 2
+    tables = {file for file in whole if not file.endswith((".mp4", ".png"))}
+    assert tables
+    assert tables <= again.keys()
+
+
+def test_every_script_is_rendered_by_any_number_of_processes(tmp_path):
+    for workers in (1, 2):
+        names = [f"{workers}-{number}" for number in range(5)]
+        render_all(os.mkdir, [tmp_path / name for name in names], workers)
+        assert all((tmp_path / name).is_dir() for name in names)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_the_seed_decides_every_byte_whatever_the_workers(name, raw_collection, tmp_path):
+def test_the_number_of_workers_changes_no_byte(name, raw_collection, tmp_path):
     raw = raw_collection(name)  # by one worker
     synthesize(name, tmp_path / "2", clips=10, seed=3, workers=2)
     assert digest(raw) == digest(tmp_path / "2")
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_a_synthetic_collection_is_whole(name, raw_collection):
+    raw = raw_collection(name)
     collection = READERS[name](raw)
     result = inspect(collection, raw)
     counts = [result.splits[split].found for split in ("train", "val", "test", "all")]

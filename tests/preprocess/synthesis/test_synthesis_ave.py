@@ -70,6 +70,7 @@ def test_the_layout_is_the_collections_own(ave_raw):
     assert sorted(parts[0] + parts[1] + parts[2]) == sorted(rows[1:])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_whatever_the_workers(ave_raw, tmp_path):
     """`ave_raw` was made by one worker."""
     ave.synthesize(tmp_path / "2", clips=12, seed=3, workers=2)
@@ -86,6 +87,6 @@ def test_wrong_requests(stgcma, tmp_path, ave_raw):
     result = stgcma("synthesize", "ave", ave_raw, "--clips", 10)
     assert result.status == 2
     assert "is not an empty folder" in result.stderr
-    result = stgcma("synthesize", "vggsound", tmp_path / "x")
+    result = stgcma("synthesize", "kinetics", tmp_path / "x")
     assert result.status == 2
-    assert "'vggsound' is not known; choose from ave" in result.stderr
+    assert "'kinetics' is not known; choose from ave" in result.stderr
