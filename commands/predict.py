@@ -52,10 +52,11 @@ def predict(
 ) -> None:
     """Apply a trained run to videos of any length.
 
-    AVE runs write a timeline (PNG), subtitles (VTT) and JSON. AVS runs write the video with its sounding
-    pixels highlighted (MP4), a strip of frames (PNG), one mask per second (PNG) and JSON. AVQA runs write a
-    picture of the attended seconds and pixels of each answer (PNG), the answers as JSONL to correct and
-    train on, and JSON.
+    AVE runs write a timeline (PNG), subtitles (VTT) and JSON. AVC runs write the same, and a table of the
+    labels of all videos (CSV) that can be corrected and trained on. AVS runs write the video with its
+    sounding pixels highlighted (MP4), a strip of frames (PNG), one mask per second (PNG) and JSON. AVQA runs
+    write a picture of the attended seconds and pixels of each answer (PNG), the answers as JSONL to correct
+    and train on, and JSON.
 
     --shards and --preset are for a --model checkpoint that does not record its training data.
 
@@ -99,3 +100,5 @@ def _show(predictions: Predictions) -> None:
     for one in predictions.videos:
         for path in one.files:
             typer.echo(str(path))
+    for path in predictions.files:
+        typer.echo(str(path))

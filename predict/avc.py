@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..preprocess.samples.windows import MergedSecond, SecondsMerger
 from ..train.tasks.avc import AvcTask
+from .avc_labels import LABELS_FILE, labels_table
 from .avc_picture import draw_labels, labels_strip
 from .avc_result import AvcPrediction, LabelledSecond, Ranked, merge_parts
 from .predictor import Predictor, VideoInput, open_frame, rank_classes
@@ -21,10 +22,11 @@ _TOP = 5
 
 
 class AvcPredictor(Predictor[AvcPrediction]):
-    """Classify one video, window by window. Writes `NAME.labels.png` and `NAME.vtt`.
+    """Classify one video, window by window.
 
-    A second has the mean shares of the windows that cover it. The video has the mean shares of its seconds
-    or, where clips have several labels, the highest ones.
+    Writes `NAME.labels.png` and `NAME.vtt`, and for all videos `predicted-labels.csv`. A second has the mean
+    shares of the windows that cover it. The video has the mean shares of its seconds or, where clips have
+    several labels, the highest ones.
     """
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
@@ -72,6 +74,14 @@ class AvcPredictor(Predictor[AvcPrediction]):
             parts=tuple(merge_parts(self._seconds)),
             seconds=tuple(self._seconds),
         )
+
+    @classmethod
+    def annotations(
+        cls, run: TrainedRun, results: Sequence[AvcPrediction], names: Sequence[str]
+    ) -> dict[str, str]:
+        """Return the labels of all videos as a table of the collection `labels`."""
+        several = cast(AvcTask, run.task).several
+        return {LABELS_FILE: labels_table(names, [one.labels for one in results], several=several)}
 
     def write(self, result: AvcPrediction, folder: Path, on_seconds: Callable[[float], None]) -> None:  # noqa: ARG002
         picture = draw_labels(

@@ -85,6 +85,19 @@ class Predictor(ABC, Generic[P]):
         `on_seconds` is called with the number of seconds written so far, when `writes_video`.
         """
 
+    @classmethod
+    def annotations(cls, run: TrainedRun, results: Sequence[P], names: Sequence[str]) -> dict[str, str]:  # noqa: ARG003
+        """Return the results of all videos in a format that a collection of one's own data reads.
+
+        Such files can be corrected and trained on. Returns the content of each by its name; none by default.
+
+        Args:
+            run: the trained run.
+            results: of the videos.
+            names: the path of each video, relative to the folder that the files are for.
+        """
+        return {}
+
     def finish(self, on_seconds: Callable[[float], None] | None = None) -> P:
         """Return the result; write its files when the video has a folder for them."""
         result = self.result()

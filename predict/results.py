@@ -77,6 +77,7 @@ class Predictions:
         videos: the results, in the order of the videos.
         failures: the videos that could not be used.
         warnings: about the questions, one line each.
+        files: written for all videos together, such as a table of annotations.
     """
 
     run: Path
@@ -84,6 +85,7 @@ class Predictions:
     videos: tuple[Prediction, ...]
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
     def rows(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return titles and rows of one table of all videos.
@@ -104,6 +106,7 @@ class Predictions:
             "run": str(self.run),
             "task": self.task,
             "warnings": list(self.warnings),
+            "files": [str(path) for path in self.files],
             "videos": [one.to_json() | {"files": [str(path) for path in one.files]} for one in self.videos],
             "failures": [
                 {"video": str(one.video), "reason": one.reason, "message": one.message}

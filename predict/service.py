@@ -27,7 +27,7 @@ from .outputs import check_folder, put_in_place, staged
 from .predictor import PREDICTORS, Predictor, VideoInput
 from .questions import EncodedQuestion
 from .results import Failure, Prediction, Predictions
-from .sources import find_videos, result_names
+from .sources import find_videos, relative_names, result_names
 from .trained import TrainedRun, open_run
 
 _PROBE_SECONDS = 120.0
@@ -82,7 +82,7 @@ def predict(
     predictor = PREDICTORS[trained.task.name]
     encoded = predictor.encode_questions(trained, questions)
     failures = [Failure(path, "missing", "the folder holds no videos") for path in empty]
-    results = []
+    results: list[Prediction] = []
     with _open_pool() as pool, progress("windows") as bar:
         for video, name in zip(found, result_names(found), strict=True):
             row = bar.add_task(video.name, total=None, note="")
@@ -94,7 +94,20 @@ def predict(
                 failures.append(Failure(video, error.reason, _explained(video, error)))
                 bar.update(row, total=1, note=error.reason)
     warnings = tuple(line for question in encoded for line in question.warnings())
-    return Predictions(trained.path, trained.task.name, tuple(results), tuple(failures), warnings)
+    files: tuple[Path, ...] = ()
+    if folder is not None:
+        names = relative_names([Path(video) for video in videos], [one.video for one in results])
+        files = _write_annotations(folder, predictor.annotations(trained, results, names))
+    return Predictions(trained.path, trained.task.name, tuple(results), tuple(failures), warnings, files)
+
+
+def _write_annotations(out: Path, contents: dict[str, str]) -> tuple[Path, ...]:
+    if not contents:
+        return ()
+    with staged(out, "annotations") as folder:
+        for name, content in contents.items():
+            (folder / name).write_text(content, encoding="utf-8", newline="")
+        return put_in_place(folder, out)
 
 
 def _explained(video: Path, error: ClipError) -> str:

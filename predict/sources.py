@@ -39,6 +39,20 @@ def _videos_in(folder: Path, without: Path | None) -> Iterator[Path]:
                 yield Path(parent) / name
 
 
+def relative_names(paths: Sequence[Path], videos: Sequence[Path]) -> list[str]:
+    """Return the path of each video relative to the folder that a table of them is for.
+
+    That is the only one of `paths`, when it is a folder, else the lowest folder that all videos lie in.
+    """
+    if not videos:
+        return []
+    if len(paths) == 1 and paths[0].is_dir():
+        base = str(paths[0].absolute())
+    else:
+        base = os.path.commonpath([video.absolute().parent for video in videos])
+    return [Path(os.path.relpath(video.absolute(), base)).as_posix() for video in videos]
+
+
 def result_names(videos: Sequence[Path]) -> list[str]:
     """Return a name for the results of each video: its stem, numbered where another video has the same."""
     stems = [printable(video.stem) for video in videos]

@@ -62,6 +62,8 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     if not entries:
         raise InputError(f"{path} holds no rows below its header")
     splits, findings = _splits(entries, path, several=several)
+    if not reader.classes:
+        raise InputError(f"{path}: no row has a label")
     classes = tuple(sorted(reader.classes))
     sets = LabelSets(classes)
     clips = tuple(
@@ -159,7 +161,8 @@ class _Reader:
             return (self._class(text, row),)
         if not row["labels"]:
             return ()
-        names = [self._class(text.strip(), row) for text in row["labels"].split(self.separator)]
+        cell = row["labels"].removesuffix(self.separator)  # as some write lists
+        names = [self._class(text.strip(), row) for text in cell.split(self.separator)]
         _check_repeated(names, row)
         return tuple(names)
 
