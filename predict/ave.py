@@ -8,6 +8,7 @@ from pathlib import Path
 from ..preprocess.samples.windows import MergedSecond, SecondsMerger
 from .ave_picture import draw_timeline, timeline_strip
 from .ave_result import AvePrediction, Second, merge_events, subtitles
+from .event_export import ExportedEvent, write_events
 from .predictor import Predictor, VideoInput, open_frame, rank_classes
 from .trained import TrainedRun
 
@@ -15,7 +16,7 @@ _TOP = 3
 
 
 class AvePredictor(Predictor[AvePrediction]):
-    """Classify the seconds of one video. Writes `NAME.timeline.png` and `NAME.vtt`."""
+    """Classify the seconds of one video. Writes a timeline, subtitles, and the events to correct."""
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)
@@ -57,6 +58,8 @@ class AvePredictor(Predictor[AvePrediction]):
         )
         (folder / f"{self.video.name}.timeline.png").write_bytes(picture)
         (folder / f"{self.video.name}.vtt").write_text(subtitles(result.events), encoding="utf-8")
+        events = [ExportedEvent(one.start, one.end, one.name, one.confidence) for one in result.events]
+        write_events(events, folder, name=self.video.name, video=self.video.path)
 
 
 PREDICTOR = AvePredictor

@@ -24,6 +24,7 @@ COLLECTIONS = {
     "MUSIC-AVQA": "music-avqa",
     "clips": "folder",
     "interviews": "questions",
+    "yard": "events",
 }
 # And of videos, which are clips of the first collection.
 VIDEOS = ("holiday.mp4", "more-videos/party.mp4")

@@ -13,6 +13,9 @@ from stgcma.predict.ave_result import Event, Second, merge_events, subtitles
 
 from .conftest import H264, picture, tone
 
+ENDS = ("events.csv", "json", "labels.txt", "timeline.png", "vtt")
+NAMES = [f"long.{end}" for end in ENDS]
+
 
 def scored(run, split="test"):
     """Return the batches of a split with the outputs that `stgcma evaluate` scores."""
@@ -83,9 +86,9 @@ def test_a_long_video_is_told_second_by_second(stgcma, run_of, long_video, tmp_p
         assert image.width > 1500, "20 seconds a row"
         image.verify()
     assert [line for line in result.stdout.splitlines() if line.startswith(str(out))] == [
-        str(out / name) for name in ("long.json", "long.timeline.png", "long.vtt")
+        str(out / name) for name in NAMES
     ]
-    assert sorted(path.name for path in out.iterdir()) == ["long.json", "long.timeline.png", "long.vtt"]
+    assert sorted(path.name for path in out.iterdir()) == NAMES
 
 
 def test_a_run_needs_no_shards(run_of, encoded, tmp_path):
@@ -142,7 +145,7 @@ def test_one_bad_file_does_not_stop_the_others(stgcma, run_of, encoded, tmp_path
     said = json.loads(again.stdout)
     assert [one["video"] for one in said["videos"]] == [str(folder / "a.mp4"), str(folder / "deeper/a.MP4")]
     assert [one["reason"] for one in said["failures"]] == ["unreadable", "unreadable", "empty"]
-    assert said["videos"][0]["files"] == [str(out / f"a.{end}") for end in ("json", "timeline.png", "vtt")]
+    assert said["videos"][0]["files"] == [str(out / f"a.{end}") for end in ENDS]
 
 
 def test_a_single_bad_file_is_in_the_json_too(stgcma, run_of, tmp_path):
