@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, StgcmaError
+
+Floating = TypeVar("Floating", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class ProcessGroup:
         totals: list[float] = self.gather(values).sum(0).tolist()
         return totals
 
-    def interleave(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def interleave(self, rows: npt.NDArray[Floating]) -> npt.NDArray[Floating]:
         """Return the rows `[n, …]` of all ranks, in the order of the clips that they belong to.
 
         Clip i is scored by rank `i % size`, so that later ranks may have one row less. Raises StgcmaError
@@ -62,12 +64,12 @@ class ProcessGroup:
         total = int(counts.sum())
         if any(count != len(range(rank, total, self.size)) for rank, count in enumerate(counts)):
             raise StgcmaError(f"the processes have {counts.tolist()} rows, expected those of clips in turn")
-        padded = np.zeros((counts[0], *rows.shape[1:]), dtype=np.float32)
+        padded = np.zeros((counts[0], *rows.shape[1:]), dtype=rows.dtype)
         padded[: len(rows)] = rows
         local = torch.from_numpy(padded).to(self.device)
         gathered = [torch.empty_like(local) for _ in range(self.size)]
         torch.distributed.all_gather(gathered, local)
-        joined: npt.NDArray[np.float32] = torch.stack(gathered, 1).flatten(0, 1)[:total].cpu().numpy()
+        joined: npt.NDArray[Floating] = torch.stack(gathered, 1).flatten(0, 1)[:total].cpu().numpy()
         return joined
 
     def gather_texts(self, texts: list[str]) -> list[str]:

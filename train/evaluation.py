@@ -160,6 +160,7 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
                 for name, value in task.baselines(folder, split).items()
                 if not math.isnan(value)  # of an empty split
             },
+            bounds=task.bounds(folder, split),
             # A checkpoint does not record the split that chose it.
             selected_on=config.train.select_on if trained.run is not None else None,
             machine=f"{platform.machine()}, {group.device.type}, torch {torch.__version__}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -48,6 +49,7 @@ class EvaluationResult:
         baselines: name to score of every baseline.
         selected_on: the split that chose the epoch; None when that is not recorded.
         machine: processor, device and version of torch.
+        bounds: name to the highest score of answers of some restricted kind; see `Task.bounds`.
         stored: the score that the run folder already held for the same checkpoint and clips, if any.
     """
 
@@ -64,6 +66,7 @@ class EvaluationResult:
     baselines: dict[str, float]
     selected_on: str | None
     machine: str
+    bounds: dict[str, float] = dataclasses.field(default_factory=dict)
     stored: StoredScore | None = None
 
     @property
@@ -89,6 +92,7 @@ class EvaluationResult:
         compared = [
             ScoreRow(f"baseline: {name}", value, self.clips) for name, value in self.baselines.items()
         ]
+        compared += [ScoreRow(f"bound: {name}", value, self.clips) for name, value in self.bounds.items()]
         score = None if math.isnan(self.score) else self.score
         return [*parts, *compared, ScoreRow(self.score_name, score, self.clips, kind="score")]
 
@@ -112,6 +116,7 @@ class EvaluationResult:
             **self.detail.to_json(),
             "metrics": self.metrics,
             "baselines": self.baselines,
+            "bounds": self.bounds,
             "selected_on": self.selected_on,
             "machine": self.machine,
         }
@@ -145,6 +150,7 @@ class EvaluationResult:
                 detail=detail,
                 baselines=field(content, "baselines", dict[str, float]),
                 selected_on=field(content, "selected_on", str | None),
+                bounds=field({"bounds": {}} | content, "bounds", dict[str, float]),
             )
 
 

@@ -14,10 +14,16 @@ class AvsView(TaskView):
     lead = "Masks of the pixels that make the sound, second by second"
     score_label = "mIoU"
     clip_score = "mIoU"
-    metric_labels = {"f_score": "F-score"}  # noqa: RUF012
+    metric_labels = {  # noqa: RUF012
+        "f_score": "F-score",
+        "f_score_batch_1": "F-score by batches of 1",
+        "f_score_batch_4": "F-score by batches of 4",
+        "miou_with_object": "mIoU of frames with an object",
+    }
     detail = DetailTable(
         "Measures",
-        "mIoU over all frames, F-score (β² = 0.3) over those that show what sounds",
+        "mIoU over all frames, F-score (β² = 0.3) over those that show what sounds: at the best threshold of "
+        "the whole split, and as AVSBench reports it, the mean over test batches of their best",
         "measure",
         "frames",
     )

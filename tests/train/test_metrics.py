@@ -7,6 +7,7 @@ import pytest
 import torch
 from stgcma.shards.schema import QUESTION_TYPES
 from stgcma.train.metrics.binary_masks import f_by_threshold
+from stgcma.train.metrics.largest_object import largest_object
 from stgcma.train.tasks.ave import AveResult, SecondsMeter
 from stgcma.train.tasks.avqa import AnswerMeter
 from stgcma.train.tasks.avs import MaskMeter
@@ -69,8 +70,11 @@ def test_unequal_shapes_are_refused():
         SecondsMeter(CLASSES).update(
             {"logits": torch.zeros(2, 10, 7)}, {"labels": torch.zeros(3, 10, dtype=torch.int64)}
         )
-    with pytest.raises(ValueError, match=r"predicted masks are \(1, 4, 4\), the true ones \(2, 4, 4\)"):
-        MaskMeter().add(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4) > 0, torch.zeros(2, 4, 4) > 0)
+    with pytest.raises(ValueError, match=r"predicted masks are \(1, 1, 4, 4\), the true ones \(1, 2, 4, 4\)"):
+        MaskMeter().update(
+            {"mask_logits": torch.zeros(1, 1, 1, 4, 4)},
+            {"masks": torch.zeros(1, 2, 4, 4) > 0, "annotated": torch.ones(1, 2) > 0},
+        )
     with pytest.raises(ValueError, match=r"\(2,\) answers to \(3,\) questions"):
         AnswerMeter().add(torch.zeros(2), torch.zeros(3), torch.zeros(3))
 
@@ -138,6 +142,69 @@ def test_masks_equal_an_independent_implementation():
     assert (summary["frames"], summary["frames_without_object"]) == (12, 3)
 
 
+def test_scores_of_test_batches_do_not_depend_on_the_batches_of_the_evaluation():
+    """AVSBench's F of batches of n clips is the mean of their maxima, in the order of the split."""
+    masks, logits = (array.reshape(6, 2, *array.shape[1:]) for array in masks_and_logits())
+    masks[4] = False  # a clip without an object
+
+    def result(clips):
+        meter = MaskMeter()
+        for start in range(0, 6, clips):
+            part = slice(start, start + clips)
+            meter.update(
+                {"mask_logits": torch.from_numpy(logits[part, :, None])},
+                {"masks": torch.from_numpy(masks[part]), "annotated": torch.ones(len(masks[part]), 2) > 0},
+            )
+        return meter.result()
+
+    shares = torch.from_numpy(logits).sigmoid().numpy()
+    assert result(1) == result(4) == result(5)
+    by_size = {one.clips_per_batch: one for one in result(3).batchwise}
+    for size, batches in ((1, [[0], [1], [2], [3], [4], [5]]), (4, [[0, 1, 2, 3], [4, 5]])):
+        maxima = [
+            naive_f(np.concatenate(shares[part]), np.concatenate(masks[part])) if masks[part].any() else 0.0
+            for part in batches
+        ]
+        assert by_size[size].f_score == pytest.approx(np.mean(maxima), abs=1e-9)
+        ious = [
+            np.mean([naive_iou(shares[c, t] > 0.5, masks[c, t]) for c in part for t in range(2)])
+            for part in batches
+        ]
+        assert by_size[size].miou == pytest.approx(np.mean(ious), abs=1e-9)
+        assert (by_size[size].batches, by_size[size].batches_without_object) == (len(batches), int(size == 1))
+    assert by_size[1].f_score != pytest.approx(by_size[4].f_score, abs=0.01)
+    with_object = [
+        naive_iou(share > 0.5, mask)
+        for share, mask in zip(np.concatenate(shares), np.concatenate(masks), strict=True)
+        if mask.any()
+    ]
+    assert result(2).miou_with_object == pytest.approx(np.mean(with_object), abs=1e-9)
+
+
+def flood(mask, start):
+    """The pixels that are connected with `start`, by a flood of the eight neighbours."""
+    found, waiting = {start}, [start]
+    while waiting:
+        y, x = waiting.pop()
+        for near in ((y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)):
+            inside = 0 <= near[0] < mask.shape[0] and 0 <= near[1] < mask.shape[1]
+            if inside and mask[near] and near not in found:
+                found.add(near)
+                waiting.append(near)
+    return found
+
+
+def test_the_largest_object_is_that_of_a_flood():
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.2, 0.35, 0.5, 1.0):
+        mask = rng.random((12, 15)) < share
+        parts = {frozenset(flood(mask, (int(y), int(x)))) for y, x in zip(*np.nonzero(mask), strict=True)}
+        found = largest_object(mask)
+        assert found.sum() == max(map(len, parts), default=0)
+        if parts:
+            assert frozenset(zip(*(place.tolist() for place in np.nonzero(found)), strict=True)) in parts
+
+
 def test_frames_without_a_mask_do_not_count():
     masks, logits = (array[:2] for array in masks_and_logits())
     annotated = torch.tensor([[True, False]])
@@ -151,7 +218,10 @@ def test_frames_without_a_mask_do_not_count():
 
 def test_only_empty_frames_have_no_f_score():
     meter = MaskMeter()
-    meter.add(torch.zeros(2, 4, 4), torch.zeros(2, 4, 4) > 0, torch.zeros(2, 4, 4) > 0)
+    meter.update(
+        {"mask_logits": torch.zeros(1, 2, 1, 4, 4)},
+        {"masks": torch.zeros(1, 2, 4, 4) > 0, "annotated": torch.ones(1, 2) > 0},
+    )
     assert (meter.score(), meter.result().to_json()["f_score"]) == (1.0, None)
 
 

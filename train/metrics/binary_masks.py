@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ THRESHOLDS = 255
 BETA_SQUARED = 0.3
 
 Array = npt.NDArray[np.float64]
+
+# The attributes of `MaskCounts`, in the order of its rows.
+_COUNTS = ("frames", "frames_with_object", "iou", "iou_with_object", "f")
 
 
 def frame_iou(predicted: Tensor, masks: Tensor) -> Tensor:
@@ -158,13 +162,26 @@ class MaskCounts:
         self.iou_with_object[clip] = iou[shown].sum().item()
         self.f[clip] = f_by_threshold(shares[shown], masks[shown]).sum(0).numpy()
 
+    def rows(self) -> Array:
+        """Return the counts as one row per clip, `[clips, 4 + 255]`."""
+        return np.column_stack([getattr(self, name) for name in _COUNTS])
+
+    @classmethod
+    def from_rows(cls, rows: Array) -> Self:
+        """Return the counts of `rows`, one of each clip in the order of the split."""
+        counts = cls(len(rows))
+        for name, column in zip(_COUNTS[:-1], rows.T, strict=False):
+            getattr(counts, name)[:] = column
+        counts.f[:] = rows[:, len(_COUNTS) - 1 :]
+        return counts
+
     def merge(self, other: MaskCounts) -> None:
         """Add the counts of other clips of the same split."""
         if len(self.frames) != len(other.frames):
             raise ValueError(f"counts of {len(self.frames)} and of {len(other.frames)} clips do not merge")
         if (twice := np.flatnonzero((self.frames > 0) & (other.frames > 0))).size:
             raise ValueError(f"clip {twice[0]} was added before")
-        for name in ("frames", "frames_with_object", "iou", "iou_with_object", "f"):
+        for name in _COUNTS:
             getattr(self, name)[:] += getattr(other, name)
 
     def batchwise(self, clips_per_call: int) -> BatchwiseScores:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,56 +13,19 @@ from torch.nn import functional
 
 from ...shards.members import MASK_PIXELS, read_mask
 from ...shards.storage import Location
-from ..fields import field
-from ..metrics.binary_masks import THRESHOLDS, f_by_threshold, frame_iou
+from ..metrics.binary_masks import MaskCounts, frame_iou
+from ..metrics.largest_object import largest_object
 from ..sections import LossConfig
+from .avs_result import BATCH_SIZES, AvsResult, BatchwiseResult
 from .base import Task, Terms, stack
 from .members import split_members
-from .meter import Meter, ScoreRow, TaskResult, Tensors, share
+from .meter import Meter, Tensors
 
 # Soft Jaccard of an empty mask and a nearly empty prediction: one pixel keeps it from 0 / 0.
 _SMOOTHING_PIXELS = 1.0
 # Training masks among which the baseline's threshold is chosen; all would take gigabytes.
 _MASKS_FOR_THRESHOLD = 500
 _MASK_MEMBERS = tuple(f"mask_{number:02d}.png" for number in range(32))
-
-
-@dataclass(frozen=True)
-class AvsResult(TaskResult):
-    """mIoU over all annotated frames, F-score over those that show an object.
-
-    Attributes:
-        threshold: at which the F-score is reached.
-    """
-
-    miou: float | None
-    f_score: float | None
-    threshold: float | None
-    frames: int
-    frames_without_object: int
-
-    @property
-    def score(self) -> float:
-        return float("nan") if self.miou is None else self.miou
-
-    def metrics(self) -> dict[str, float | None]:
-        return {"miou": self.miou, "f_score": self.f_score}
-
-    def rows(self) -> list[ScoreRow]:
-        with_object = self.frames - self.frames_without_object
-        return [
-            ScoreRow("mIoU at 0.5", self.miou, self.frames, kind="score"),
-            ScoreRow("F-score", self.f_score, with_object),
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        shares = [field(content, name, float | None) for name in ("miou", "f_score", "threshold")]
-        frames = [field(content, name, int) for name in ("frames", "frames_without_object")]
-        return cls(*shares, *frames)
 
 
 class AvsTask(Task):
@@ -137,11 +100,24 @@ class AvsTask(Task):
             "nothing": torch.zeros_like(mean),
             "mean training mask": _best_threshold(mean, first_masks),
         }
-        meters = {name: MaskMeter() for name in guesses}
+        overlap = dict.fromkeys(guesses, 0.0)
+        frames = 0
         for mask in _masks(shards, split):
+            frames += 1
             for name, guess in guesses.items():
-                meters[name].add(guess[None], guess[None] > 0.5, mask[None])
-        return {name: meter.score() for name, meter in meters.items()}
+                overlap[name] += float(frame_iou(guess[None] > 0.5, mask[None]))
+        return {name: total / frames if frames else math.nan for name, total in overlap.items()}
+
+    def bounds(self, shards: Location, split: str) -> dict[str, float]:
+        """Return the mIoU of marking the largest object of every frame exactly, and no other one.
+
+        No answer with at most one object a frame scores more. Objects that touch count as one.
+        """
+        scores = [
+            float(frame_iou(torch.from_numpy(largest_object(mask.numpy()))[None], mask[None]))
+            for mask in _masks(shards, split)
+        ]
+        return {"one object a frame": sum(scores) / len(scores)} if scores else {}
 
 
 def _masks(shards: Location, split: str) -> Iterator[Tensor]:
@@ -167,44 +143,38 @@ def soft_jaccard(predicted: Tensor, masks: Tensor) -> Tensor:
 
 
 class MaskMeter(Meter):
-    """Sums IoU at 0.5 over all annotated frames, and F over those that show an object.
+    """Counts IoU at 0.5 over all annotated frames, and F over those that show an object, by clip.
 
-    The F-score is the maximum over the thresholds of F averaged over the frames of the whole split.
+    The scores of test batches of consecutive clips follow from the rows of all clips in the order of the
+    split, whatever the batches and the processes that scored them.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.counts = {
-            "iou": np.zeros(()),
-            "frames": np.zeros(()),
-            "f": np.zeros(THRESHOLDS),
-            "frames_with_object": np.zeros(()),
-        }
+        self.rows["clips"] = [MaskCounts(0).rows()]
 
     def update(self, outputs: Tensors, targets: Tensors) -> None:
-        annotated = targets["annotated"]
-        logits = outputs["mask_logits"].squeeze(2)[annotated].float()
-        masks = targets["masks"][annotated]
-        self.add(logits.sigmoid(), logits > 0, masks)
-
-    def add(self, shares: Tensor, predicted: Tensor, masks: Tensor) -> None:
-        """Count frames: shares in [0, 1], the decision at 0.5, and the true masks, each `[N, H, W]`."""
-        if shares.shape != masks.shape:
-            raise ValueError(f"predicted masks are {tuple(shares.shape)}, the true ones {tuple(masks.shape)}")
-        shows = masks.flatten(1).any(1)
-        self.counts["iou"] += frame_iou(predicted, masks).sum().item()
-        self.counts["frames"] += len(masks)
-        self.counts["f"] += f_by_threshold(shares[shows], masks[shows]).sum(0).numpy()
-        self.counts["frames_with_object"] += int(shows.sum())
+        logits, masks, annotated = outputs["mask_logits"].squeeze(2), targets["masks"], targets["annotated"]
+        if logits.shape != masks.shape:
+            raise ValueError(f"predicted masks are {tuple(logits.shape)}, the true ones {tuple(masks.shape)}")
+        counts = MaskCounts(len(masks))
+        for clip, frames in enumerate(annotated):
+            counts.add(clip, logits[clip, frames], masks[clip, frames])
+        self.rows["clips"].append(counts.rows())
 
     def result(self) -> AvsResult:
-        with_object = float(self.counts["frames_with_object"])
+        counts = MaskCounts.from_rows(np.concatenate(self.rows["clips"]))
+        if not counts.frames.any():
+            return AvsResult(None, None, None, 0, 0)
+        split = counts.split()
         return AvsResult(
-            miou=share(float(self.counts["iou"]), float(self.counts["frames"])),
-            f_score=share(self.counts["f"].max(), with_object),
-            threshold=float(self.counts["f"].argmax() / (THRESHOLDS - 1)) if with_object else None,
-            frames=int(self.counts["frames"]),
-            frames_without_object=int(self.counts["frames"] - with_object),
+            miou=split.frame_mean_iou,
+            f_score=split.split_level_f,
+            threshold=split.threshold,
+            frames=split.frames,
+            frames_without_object=int(counts.frames.sum() - counts.frames_with_object.sum()),
+            miou_with_object=split.miou_non_empty,
+            batchwise=tuple(BatchwiseResult.of(counts.batchwise(clips)) for clips in BATCH_SIZES),
         )
 
 

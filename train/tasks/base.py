@@ -111,6 +111,13 @@ class Task(ABC):
         Everything that a baseline knows is from the training split. A score of nothing is left out or NaN.
         """
 
+    def bounds(self, shards: Location, split: str) -> dict[str, float]:  # noqa: ARG002
+        """Return the highest scores on `split` of answers of some restricted kind, by name.
+
+        Unlike a baseline, such an answer knows the truth of `split`.
+        """
+        return {}
+
     def clip_of(self, outputs: Tensors, targets: Tensors, index: int) -> tuple[Tensors, Tensors]:
         """Return outputs and targets of clip `index` of a batch, as a batch of one clip."""
         rows = slice(index, index + 1)

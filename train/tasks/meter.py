@@ -84,7 +84,7 @@ class Meter(ABC):
 
     def __init__(self) -> None:
         self.counts: dict[str, npt.NDArray[np.float64]] = {}
-        self.rows: dict[str, list[npt.NDArray[np.float32]]] = {}
+        self.rows: dict[str, list[npt.NDArray[Any]]] = {}
 
     @abstractmethod
     def update(self, outputs: Tensors, targets: Tensors) -> None:
