@@ -42,6 +42,8 @@ _PRESETS = {
     "ave-swin-l-base": Architecture("ave", "swin-l", _BASE_SWIN_L),
     "avs-swin-b": Architecture("avs", "swin-b", _BASE_SWIN_B),
     "avs-swin-l": Architecture("avs", "swin-l", _BASE_SWIN_L),
+    "avs-ms3-swin-b": Architecture("avs", "swin-b", _BASE_SWIN_B),
+    "avs-ms3-swin-l": Architecture("avs", "swin-l", _BASE_SWIN_L),
     "avqa-swin-b": Architecture("avqa", "swin-b", _BASE_SWIN_B),
     "avqa-swin-l": Architecture("avqa", "swin-l", _BASE_SWIN_L),
     "avc-clip-b16": Architecture("avc", "clip-b16", 0.0625),

@@ -31,6 +31,7 @@ class Objective(nn.Module):
         self.task = task
         self.loss = loss
         self.precision = precision
+        model.head.returns_features = task.needs_features(loss)
 
     def forward(self, inputs: Tensors, targets: Tensors, weight: Tensor) -> Terms:
         return self.task.terms(run_model(self.model, inputs, self.precision), targets, weight, self.loss)

@@ -85,6 +85,11 @@ class LossConfig(Section):
 
     # AVS: soft Jaccard, binary cross-entropy, or their sum.
     mask: Literal["iou", "bce", "iou+bce"] = "iou+bce"
+    # AVS: the weight of the term between the sound and the features under the predicted mask, and its kind:
+    # `kl` of AVSBench's training on MS3, a sum over the frames of a batch, or `cosine` of its options for S4,
+    # a mean.
+    audio_visual: float = Field(default=0.0, ge=0)
+    audio_visual_term: Literal["kl", "cosine"] = "kl"
     # AVQA: the weight of the match loss, which tells a clip's own frames from another's.
     match: float = Field(default=0.5, ge=0)
 

@@ -86,6 +86,7 @@ class OptimizerStep:
         self._optimizer, self._scaler, self._state_path = optimizer, scaler, state_path
         self._seed = config.train.seed
         self._weights = task.weights(config.loss)
+        self._summed = task.summed_losses(config.loss)
         self._norms = share_batch_norms(model) if group.is_distributed else []
         if config.train.compile:
             model.compile()
@@ -142,8 +143,9 @@ class OptimizerStep:
         )
         signals, counts, asked = np.split(rows, [1, 1 + len(names)], axis=1)
         *of_losses, scored = counts.sum(0).tolist()
+        summed = dict.fromkeys(self._summed, 1.0)
         return _Scope(
-            counts=dict(zip(self._weights, of_losses, strict=True)),
+            counts=dict(zip(self._weights, of_losses, strict=True)) | summed,
             scored=scored,
             questions=self._question_slices(questions, [int(count) for count in asked.ravel()]),
             stop_signal=int(signals.max()),

@@ -86,9 +86,13 @@ class AvsHead(TaskHead):
 
         That is the frames' size for patches of four pixels; for larger ones the masks are interpolated to it.
         Frames that are False in `frame_mask` `[B, T]` change nothing in the outputs of the others.
+
+        In training with `returns_features`, also, for each stage K from 0, `visual_K` `[B·T, width, H, W]`,
+        its map after TPAVI, and `audio_K` `[B·T, width]`, the sound that TPAVI combined it with.
         """
         audio = self.audio(encoded.pooled["audio"])
         maps = [self._stage(stage, x, audio, frame_mask) for stage, x in enumerate(encoded.stages)]
+        features = self._features(maps, audio) if self.training and self.returns_features else {}
         x = self.fuse[3](maps[3])
         for stage in (2, 1, 0):
             x = self.fuse[stage](x, maps[stage])
@@ -96,7 +100,17 @@ class AvsHead(TaskHead):
         x = self.to_mask(functional.relu(self.to_eighth(x)))
         if x.shape[-1] < self.pixels:
             x = functional.interpolate(x, size=(self.pixels,) * 2, mode="bilinear", align_corners=False)
-        return {"mask_logits": x.view(-1, audio.shape[1], *x.shape[1:])}
+        return {"mask_logits": x.view(-1, audio.shape[1], *x.shape[1:]), **features}
+
+    def _features(self, maps: list[Tensor], audio: Tensor) -> dict[str, Tensor]:
+        blocks: list[Any] = list(self.tpavi)
+        sounds = [block.align_audio(audio).flatten(0, 1) for block in blocks]
+        pairs = enumerate(zip(maps, sounds, strict=True))
+        return {
+            name: tensor
+            for stage, (seen, heard) in pairs
+            for name, tensor in ((f"visual_{stage}", seen), (f"audio_{stage}", heard))
+        }
 
     def _stage(self, stage: int, x: Tensor, audio: Tensor, frame_mask: Tensor | None) -> Tensor:
         """One stage's map `[B·T, H, W, D]` → `[B·T, width, H, W]`, combined with the sound."""

@@ -12,7 +12,13 @@ from ..backbones.encoder import Encoded
 
 
 class TaskHead(nn.Module, ABC):
-    """A head: encoded clips to the task's outputs, by name."""
+    """A head: encoded clips to the task's outputs, by name.
+
+    Attributes:
+        returns_features: in training, return also the features that a loss compares, where the head has such.
+    """
+
+    returns_features: bool = False
 
     @abstractmethod
     def forward(self, encoded: Encoded, *args: Any, **options: Any) -> dict[str, Tensor]:

@@ -288,6 +288,25 @@ def test_mask_channels_narrow_the_avs_head(helpers):
     assert narrow_head < wide_head / 4
 
 
+def test_the_avs_head_returns_features_in_training_only_and_only_when_asked(helpers):
+    model = helpers.teach(build(helpers.swin_fields(task="avs", drop_path=0)))
+    inputs = helpers.draw_inputs(model.config)
+    plain = model.train()(**inputs)
+    model.head.returns_features = True
+    asked, scored = model(**inputs), model.eval()(**inputs)
+    assert list(plain) == list(scored) == ["mask_logits"]
+    assert torch.equal(asked["mask_logits"], plain["mask_logits"])
+    clips, steps = inputs["video"].shape[:2]
+    width = model.config.head.mask_channels
+    encoded = model.encoder(inputs)
+    for stage in range(4):
+        side = encoded.stages[stage].shape[1]
+        assert asked[f"visual_{stage}"].shape == (clips * steps, width, side, side)
+        heard = model.head.tpavi[stage].align_audio(model.head.audio(encoded.pooled["audio"]))
+        assert torch.allclose(asked[f"audio_{stage}"], heard.flatten(0, 1), atol=1e-6)
+    assert len(asked) == 9
+
+
 def test_random_backbone_has_its_own_generator():
     torch.manual_seed(5)
     first, state = build_model("ave-demo"), torch.get_rng_state()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from stgcma.train.augmentation import mix_powers
+from stgcma.train.metrics.audio_visual_term import MS3_TERM, S4_COSINE_TERM
 from stgcma.train.sections import LossConfig
 from stgcma.train.tasks.ave import AveTask
 from stgcma.train.tasks.avqa import AvqaTask
@@ -65,6 +66,25 @@ def test_avs_equals_plain_formulas_on_the_annotated_frames(kind, names):
     assert list(found) == names
     for name in names:
         assert found[name] == pytest.approx(np.mean(expected[name]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "term"), [("kl", MS3_TERM), ("cosine", S4_COSINE_TERM)])
+def test_the_audio_visual_term_is_that_of_the_annotated_frames_that_count(kind, term):
+    outputs, targets = avs_case()
+    for stage, side in enumerate((4, 2, 1, 1)):
+        outputs |= {f"visual_{stage}": torch.randn(4, 6, side, side), f"audio_{stage}": torch.randn(4, 6)}
+    audio, visual = ([outputs[f"{kind}_{stage}"] for stage in range(4)] for kind in ("audio", "visual"))
+    by_frame = term.by_frame(outputs["mask_logits"].flatten(0, 1), audio, visual)
+    loss = LossConfig(mask="bce", audio_visual=0.5, audio_visual_term=kind)
+    task = AvsTask(Info)
+    assert task.weights(loss) == {"bce": 1.0, "audio_visual": 0.5}
+    for weight, frames in (([1.0, 1.0], [0, 2, 3]), ([0.0, 1.0], [2, 3]), ([1.0, 0.0], [0])):
+        found = task.terms(outputs, targets, torch.tensor(weight), loss).losses["audio_visual"]
+        assert float(found) == pytest.approx(float(by_frame[frames].sum()), abs=1e-5)
+        assert task.counts(targets, torch.tensor(weight))["audio_visual"] == len(frames)
+    assert task.summed_losses(loss) == ({"audio_visual"} if kind == "kl" else set())
+    assert task.needs_features(loss)
+    assert not task.needs_features(LossConfig())
 
 
 def test_avs_of_a_perfect_prediction_costs_nothing():

@@ -36,6 +36,21 @@ def test_a_gradient_that_is_not_finite_stops_too(ave_shards, small_config, tmp_p
         train(ave_shards, tmp_path / "run", config)
 
 
+def test_the_audio_visual_term_of_a_step_is_a_sum_however_the_step_is_divided(
+    kept_shards, small_config, tmp_path
+):
+    """At the first step batch normalisation adds nothing: micro-batches have the features of the batch."""
+    losses = {}
+    for weight, micro_batches in ((0, 1), (0.5, 1), (0.5, 2), (1, 1)):
+        settings = (f"loss.audio_visual={weight}", f"train.accumulate={micro_batches}", "optim.batch_size=2")
+        run = tmp_path / f"{weight}-{micro_batches}"
+        train(kept_shards("avs"), run, small_config("avs", "optim.epochs=1", *settings))
+        losses[weight, micro_batches] = json.loads((run / "steps.jsonl").read_text().splitlines()[0])["loss"]
+    assert losses[0.5, 2] == pytest.approx(losses[0.5, 1], rel=1e-5)
+    assert losses[0, 1] < losses[0.5, 1]
+    assert losses[1, 1] - losses[0.5, 1] == pytest.approx(losses[0.5, 1] - losses[0, 1], rel=1e-3)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_comes_near_to_full(ave_shards, small_config, tmp_path, precision):
     losses = {}

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ...shards.members import MASK_PIXELS, read_mask
 from ...shards.storage import Location
+from ..metrics.audio_visual_term import MS3_TERM, S4_COSINE_TERM
 from ..metrics.binary_masks import MaskCounts, frame_iou
 from ..metrics.largest_object import largest_object
 from ..sections import LossConfig
@@ -21,6 +22,8 @@ from .base import Task, Terms, stack
 from .members import split_members
 from .meter import Meter, Tensors
 
+# By `loss.audio_visual_term`.
+AUDIO_VISUAL_TERMS = {"kl": MS3_TERM, "cosine": S4_COSINE_TERM}
 # Soft Jaccard of an empty mask and a nearly empty prediction: one pixel keeps it from 0 / 0.
 _SMOOTHING_PIXELS = 1.0
 # Training masks among which the baseline's threshold is chosen; all would take gigabytes.
@@ -57,11 +60,19 @@ class AvsTask(Task):
         return {}, stack(targets)
 
     def weights(self, loss: LossConfig) -> dict[str, float]:
-        return dict.fromkeys(loss.mask.split("+"), 1.0)
+        weights = dict.fromkeys(loss.mask.split("+"), 1.0)
+        return weights | ({"audio_visual": loss.audio_visual} if loss.audio_visual else {})
+
+    def needs_features(self, loss: LossConfig) -> bool:
+        return loss.audio_visual > 0
+
+    def summed_losses(self, loss: LossConfig) -> frozenset[str]:
+        summed = loss.audio_visual > 0 and AUDIO_VISUAL_TERMS[loss.audio_visual_term].reduction == "sum"
+        return frozenset({"audio_visual"} if summed else ())
 
     def counts(self, targets: Tensors, weight: Tensor) -> dict[str, float]:
         frames = float((targets["annotated"] * weight[:, None]).sum())
-        return {"iou": frames, "bce": frames, "score": frames}
+        return dict.fromkeys(("iou", "bce", "audio_visual", "score"), frames)
 
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
         """Return the losses over the frames that have a mask."""
@@ -76,6 +87,8 @@ class AvsTask(Task):
         if "bce" in wanted:
             pixels = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
             costs["bce"] = pixels.mean((1, 2))
+        if "audio_visual" in wanted:
+            costs["audio_visual"] = _audio_visual(outputs, annotated, loss)
         overlap = frame_iou(logits.detach() > 0, masks.bool())
         return Terms(
             losses={name: (cost * counted).sum() for name, cost in costs.items()},
@@ -118,6 +131,18 @@ class AvsTask(Task):
             for mask in _masks(shards, split)
         ]
         return {"one object a frame": sum(scores) / len(scores)} if scores else {}
+
+
+def _audio_visual(outputs: Tensors, annotated: Tensor, loss: LossConfig) -> Tensor:
+    """Return the audio-visual term of the annotated frames, `[N]`."""
+    frames = annotated.flatten()
+    logits = outputs["mask_logits"].flatten(0, 1)[frames]
+    term = AUDIO_VISUAL_TERMS[loss.audio_visual_term]
+    audio, visual = (
+        [outputs[f"{kind}_{stage}"][frames] for stage in range(max(term.stages) + 1)]
+        for kind in ("audio", "visual")
+    )
+    return term.by_frame(logits, audio, visual)
 
 
 def _masks(shards: Location, split: str) -> Iterator[Tensor]:

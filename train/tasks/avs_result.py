@@ -61,10 +61,13 @@ class AvsResult(TaskResult):
         return float("nan") if self.miou is None else self.miou
 
     def metrics(self) -> dict[str, float | None]:
-        further = {f"f_score_batch_{one.clips_per_batch}": one.f_score for one in self.batchwise}
-        if self.batchwise:
-            further["miou_with_object"] = self.miou_with_object
-        return {"miou": self.miou, "f_score": self.f_score, **further}
+        by_size = {one.clips_per_batch: one.f_score for one in self.batchwise}
+        return {
+            "miou": self.miou,
+            "f_score": self.f_score,
+            **{f"f_score_batch_{size}": by_size.get(size) for size in BATCH_SIZES},
+            "miou_with_object": self.miou_with_object,
+        }
 
     def rows(self) -> list[ScoreRow]:
         with_object = self.frames - self.frames_without_object
@@ -88,15 +91,14 @@ class AvsResult(TaskResult):
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        shares = [field(content, name, float | None) for name in ("miou", "f_score", "threshold")]
-        frames = [field(content, name, int) for name in ("frames", "frames_without_object")]
-        given = {"miou_with_object": None, "batchwise": []} | dict(content)
-        return cls(
-            *shares,
-            *frames,
-            field(given, "miou_with_object", float | None),
-            tuple(_read_batchwise(one) for one in field(given, "batchwise", list[dict[str, Any]])),
-        )
+        given = {"miou_with_object": None, "batchwise": []} | dict(content)  # of later versions
+        shares = {
+            name: field(given, name, float | None)
+            for name in ("miou", "f_score", "threshold", "miou_with_object")
+        }
+        frames = {name: field(given, name, int) for name in ("frames", "frames_without_object")}
+        batchwise = tuple(map(_read_batchwise, field(given, "batchwise", list[dict[str, Any]])))
+        return cls(**shares, **frames, batchwise=batchwise)
 
 
 def _batchwise_rows(scores: BatchwiseResult) -> list[ScoreRow]:

@@ -89,6 +89,14 @@ class Task(ABC):
         `weight` `[B]` is 0 for clips that do not count.
         """
 
+    def summed_losses(self, loss: LossConfig) -> frozenset[str]:  # noqa: ARG002
+        """Return the losses that are summed over a batch: their count is 1, whatever `counts` returns."""
+        return frozenset()
+
+    def needs_features(self, loss: LossConfig) -> bool:  # noqa: ARG002
+        """Return True when a loss needs the features that the head returns with `returns_features`."""
+        return False
+
     @abstractmethod
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
         """Return the losses of a batch, summed over the seconds, frames or questions that `counts` counts."""
