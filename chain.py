@@ -73,7 +73,13 @@ def collection_of(name: str) -> str:
 
 
 def run(
-    task: str, raw: Location, workdir: Path, config: RunConfig, options: Options | None = None
+    task: str,
+    raw: Location,
+    workdir: Path,
+    config: RunConfig,
+    options: Options | None = None,
+    *,
+    init_from: str | Path | None = None,
 ) -> ChainResult:
     """Preprocess `raw`, train, score on the test split and write the page, all in `workdir`.
 
@@ -86,6 +92,7 @@ def run(
         workdir: folder of the shards and the run.
         config: of the training.
         options: of the preprocessing; the fbanks of the backbone when not given.
+        init_from: a run or checkpoint folder to start the training from.
 
     Raises InputError for an unknown collection or a preset for another task; and as the stages do.
     """
@@ -98,7 +105,7 @@ def run(
         options = replace(options, collection={"task": config.task, **options.collection})
     shards, folder = workdir / "shards", workdir / "run"
     outcome = _preprocess(collection, raw, shards, options)
-    summary = _train(shards, folder, config)
+    summary = _train(shards, folder, config, init_from)
     page = RunFolder(folder).report
     result, is_new = _score(folder)
     if is_new or not page.is_file():
@@ -125,13 +132,15 @@ def _preprocess(collection: str, raw: Location, shards: Path, options: Options) 
         return preprocess(collection, raw, shards, replace(options, overwrite=True))
 
 
-def _train(shards: Path, folder: Path, config: RunConfig) -> TrainSummary:
+def _train(
+    shards: Path, folder: Path, config: RunConfig, init_from: str | Path | None = None
+) -> TrainSummary:
     message(f"training → {folder}")
     try:
-        return train(shards, folder, config, resume=True)
+        return train(shards, folder, config, resume=True, init_from=init_from)
     except OtherSettingsError as error:
         message(f"training again: {error}")
-        return train(shards, folder, config, overwrite=True)
+        return train(shards, folder, config, overwrite=True, init_from=init_from)
 
 
 def _score(folder: Path) -> tuple[EvaluationResult, bool]:

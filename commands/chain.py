@@ -19,6 +19,7 @@ from .data import check_failures, show_outcome
 from .options import (
     CLIPS_OPTION,
     AudioStream,
+    InitFrom,
     Json,
     MaxFailed,
     MissingAudio,
@@ -92,6 +93,7 @@ def run_chain(
     max_failed: MaxFailed = "5%",
     modality: ModalityChoice = None,
     weights: NewWeights = None,
+    init_from: InitFrom = None,
     set_: Settings = None,
     json_: Json = False,
 ) -> None:
@@ -117,7 +119,7 @@ def run_chain(
         trim=trim,
         collection=collection_options(context),
     )
-    done = chain.run(task, raw, workdir, config, options)
+    done = chain.run(task, raw, workdir, config, options, init_from=init_from)
     if json_:
         typer.echo(strict_json(done.result.to_json(), indent=2))
     else:

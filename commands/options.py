@@ -108,6 +108,14 @@ CheckpointFolder = Annotated[
 CheckpointPreset = Annotated[
     str | None, typer.Option("--preset", help="The preset of a checkpoint that does not record it.")
 ]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--init-from",
+        help="A run or checkpoint folder; start from its adapters and head.",
+        metavar="RUN",
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted command; start when there is none.")
 ]

@@ -15,6 +15,7 @@ from .options import (
     CheckpointFolder,
     CheckpointPreset,
     FoundWeights,
+    InitFrom,
     Json,
     ModalityChoice,
     NewRun,
@@ -65,6 +66,7 @@ def train(
         bool | None,
         typer.Option("--verify/--no-verify", help="Check the shards' hashes in the first epoch."),
     ] = None,
+    init_from: InitFrom = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds to train with.", min=1)] = 1,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -92,7 +94,9 @@ def train(
     if seeds > 1:
         from ..train.repeats import repeat
 
-        result = repeat(out, run, config, seeds=seeds, overwrite=overwrite, resume=resume)
+        result = repeat(
+            out, run, config, seeds=seeds, overwrite=overwrite, resume=resume, init_from=init_from
+        )
         if not is_main_process():
             return
         if json_:
@@ -103,7 +107,7 @@ def train(
             f"{result.score_name} {percent(result.mean, 2)} ± {percent(result.std, 2)} over {seeds} seeds"
         )
         return
-    summary = fit(out, run, config, overwrite=overwrite, resume=resume)
+    summary = fit(out, run, config, overwrite=overwrite, resume=resume, init_from=init_from)
     if not is_main_process():
         return
     if json_:

@@ -29,6 +29,7 @@ from .tensor_files import (
     read_metadata,
     read_shapes,
     read_tensors,
+    summary,
     write_atomically,
     write_tensors,
 )
@@ -37,6 +38,8 @@ from .weights import KEPT_KINDS, fill_backbone
 
 ADAPTERS, BACKBONE, DESCRIPTION = "adapters.safetensors", "backbone.safetensors", "model.json"
 FORMAT_VERSION = 1
+# Options that decide no trained tensor; a random backbone's seed shows in the hash of its weights.
+_WITHOUT_SHAPE = ("drop_path", "checkpointing", "backbone_seed", "image_mean", "image_std", "timm_name")
 _KINDS = (*KEPT_KINDS, "timm", "file")
 
 
@@ -111,7 +114,7 @@ def load_model(path: str | Path, weights: str | Path | None = None) -> STGCMA:
     Raises:
         InputError: something is missing or damaged, or the backbone is not the one that was trained on.
     """
-    adapters = _find_adapters(Path(path))
+    adapters = find_adapters(Path(path))
     description = _read_description(adapters)
     try:
         config = ModelConfig.from_dict(description["config"])
@@ -172,7 +175,41 @@ def _noted_in_run(adapters: Path) -> list[Path]:
     return [Path(noted)] if isinstance(noted, str) else []
 
 
-def _find_adapters(path: Path) -> Path:
+def load_trained(model: STGCMA, path: str | Path) -> Path:
+    """Load the trained tensors of a checkpoint into a model of the same architecture and backbone.
+
+    Args:
+        model: on the CPU or a GPU; its trained tensors are replaced.
+        path: as of `load_model`.
+
+    Returns the file that was read. Raises InputError naming the task, options or backbone that differ.
+    """
+    adapters = find_adapters(Path(path))
+    description = _read_description(adapters)
+    try:
+        theirs = ModelConfig.from_dict(description["config"]).options()
+    except InputError as error:
+        raise InputError(f"{adapters}: {error}") from error
+    ours = model.config.options()
+    differing = [
+        f"{name} {theirs.get(name)!r}, here {ours.get(name)!r}"
+        for name in sorted(theirs.keys() | ours.keys(), key=lambda name: (name != "task", name))
+        if theirs.get(name) != ours.get(name) and name not in _WITHOUT_SHAPE
+    ]
+    if differing:
+        raise InputError(f"{path} cannot start this model: {summary(differing, 3)}")
+    sha256, own = description["backbone"]["sha256"], model.backbone_source["sha256"]
+    if sha256 != own:
+        raise InputError(
+            f"{path} cannot start this model: it was trained on the backbone {sha256[:12]}…, here {own[:12]}…"
+        )
+    check_shapes(model.trained_tensors(), read_shapes(adapters), adapters)
+    load_tensors(model.trained_tensors(), read_tensors(adapters), adapters)
+    return adapters
+
+
+def find_adapters(path: Path) -> Path:
+    """Return the file of trained tensors in a checkpoint or run folder. Raises InputError without one."""
     folders = (path, path / "checkpoints" / "best", path / "checkpoints" / "last")
     for candidate in (path, *(folder / ADAPTERS for folder in folders)):
         if candidate.is_file():

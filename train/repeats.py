@@ -74,14 +74,17 @@ def repeat(
     overwrite: bool = False,
     resume: bool = False,
     split: str = "test",
+    init_from: str | Path | None = None,
 ) -> ScoredSeeds:
     """Train with `seeds` seeds, from the configuration's own on, each in `PATH/seed-N`, and score each run.
 
-    The result is also written to `PATH/seeds.json`. Raises as `train`.
+    The result is also written to `PATH/seeds.json`. `init_from` as of `train`, which raises the errors.
     """
     first = config.train.seed
     configs = {f"seed-{seed}": replaced(config, "train", seed=seed) for seed in range(first, first + seeds)}
-    rows = _train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
+    rows = _train_each(
+        shards, path, configs, overwrite=overwrite, resume=resume, split=split, init_from=init_from
+    )
     scores = [row.score for row in rows]
     result = ScoredSeeds(
         split,
@@ -122,6 +125,7 @@ def _train_each(
     overwrite: bool,
     resume: bool,
     split: str,
+    init_from: str | Path | None = None,
 ) -> list[ScoredRun]:
     if path.is_file() or (path / "config.yaml").is_file():
         raise InputError(f"RUN {path} must be a folder for {len(configs)} runs, it holds something else")
@@ -130,7 +134,7 @@ def _train_each(
         run = path / name
         if is_main_process():
             message(f"{name} → {run}")
-        summary = train(shards, run, config, overwrite=overwrite, resume=resume)
+        summary = train(shards, run, config, overwrite=overwrite, resume=resume, init_from=init_from)
         result = evaluate(run, split=split)
         rows.append(
             ScoredRun(

@@ -19,6 +19,7 @@ from ..versions import git_revision, package_versions
 from .config import RunConfig, architecture, check_schedule
 from .data import ClipDataset, open_task
 from .distributed import ProcessGroup, process_group
+from .initial import initial_record, load_initial
 from .loading import LOADER_PROCESSES, open_clips, stream_shape
 from .memory import clips_at_a_time, memory_explained, training_advice
 from .objective import set_tf32
@@ -36,6 +37,7 @@ def train(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    init_from: str | Path | None = None,
 ) -> TrainSummary:
     """Train on `shards` as `config` says, and write everything to the run folder `run_path`.
 
@@ -48,6 +50,8 @@ def train(
         overwrite: replace the run in the folder.
         resume: continue a run that was stopped, with the same result as without the stop; a finished run is
             not changed. A folder without a run starts one.
+        init_from: a run or checkpoint folder; the model starts from its adapters and head. A run that is
+            resumed continues its own state.
 
     Raises InputError for shards, settings or a run folder that do not fit; StgcmaError when the loss is not
     finite or memory runs out; KeyboardInterrupt or SystemExit after a signal, with the state saved.
@@ -63,6 +67,7 @@ def train(
             group.run_on_main(lambda: run.check_resumable(config, fingerprint, stream=stream))
         else:
             group.run_on_main(lambda: run.check_free(overwrite=overwrite))
+        initial = initial_record(run, init_from, resume=resume)
         finished = resume and (run.path / SUMMARY).is_file()
         group.check_equal([float(finished)], "different summaries")
         if finished:
@@ -72,6 +77,7 @@ def train(
         check_schedule(config.optim)
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
+        load_initial(model, run, initial, resume=resume)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
         model.trained_on = trained_on(
@@ -82,6 +88,7 @@ def train(
             clip_seconds=training.usual_seconds,
         )
         about = _data(shards, training, group, stream) | _environment(model)
+        about |= {} if initial is None else {"init_from": initial}
         # Only now: a training that cannot begin creates no folder and removes no earlier run.
         group.run_on_main(
             lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
