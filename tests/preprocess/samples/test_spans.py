@@ -1,11 +1,13 @@
 """Clips that are spans of recordings: their samples, their cost, and damage beside them."""
 
+from dataclasses import replace
+
 import pytest
 from stgcma.preprocess.collections import ave
 from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings
 from stgcma.preprocess.media import recording as recordings
 from stgcma.preprocess.media.probe import probe
-from stgcma.preprocess.media.reasons import ClipError
+from stgcma.preprocess.media.reasons import ClipError, DamageError
 from stgcma.preprocess.media.video import pyav
 from stgcma.preprocess.samples.sample import SampleMaker
 from stgcma.preprocess.samples.whole_video import DecodeRequest, decode_video, read_window
@@ -116,6 +118,26 @@ def test_damage_concerns_the_spans_that_it_lies_in(recording, tmp_path):
     assert outcomes[10] in ("unreadable", "truncated")
     intact = make_span(recording("ts"), 20, 30)
     assert make_span(path, 20, 30).members == intact.members
+
+
+def test_damaged_sound_concerns_the_spans_that_it_lies_in(recording, monkeypatch):
+    """The error of one packet at 15 s, as the decoder reports it."""
+    original = recordings.stream_waveform
+
+    def with_damage(path, info, take):
+        sound = original(path, info, take)
+        begin = info.clip_start_seconds + 15.0
+        return replace(sound, damaged=((begin, begin + 0.02),))
+
+    monkeypatch.setattr(recordings, "stream_waveform", with_damage)
+    recordings._opened.cache_clear()
+    path = recording("mp4")
+    for start, end in ((10, 15.05), (14.95, 20), (10, 20)):
+        with pytest.raises(DamageError, match=r"its sound between .* s is damaged"):
+            make_span(path, start, end)
+    assert make_span(path, 0, 10)
+    assert make_span(path, 20, 30)
+    recordings._opened.cache_clear()
 
 
 def test_a_recording_that_was_cut_off_keeps_the_spans_before_the_cut(recording, tmp_path):
