@@ -4,6 +4,9 @@ import pytest
 
 from .markdown import pages
 
+# One process runs all pages, so that they share their shards (`made_shards`).
+pytestmark = pytest.mark.xdist_group("pages of the documentation")
+
 
 def runnable(*marks):
     """The names of pages with blocks of these marks, and the blocks."""

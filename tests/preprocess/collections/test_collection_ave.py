@@ -149,9 +149,9 @@ def test_a_list_much_longer_than_the_annotations_is_refused(ave):
 
 def test_a_chunk_that_unpacks_to_much_more_is_refused(ave):
     def content(file):
-        file.create_dataset("order", data=[0, 1], chunks=(60_000_000,), maxshape=(None,), compression="gzip")
+        file.create_dataset("order", data=[0, 1], chunks=(2_500_000,), maxshape=(None,), compression="gzip")
 
-    with pytest.raises(InputError, match=r"order is stored in parts of 480000000 bytes, at most 16777216"):
+    with pytest.raises(InputError, match=r"order is stored in parts of 20000000 bytes, at most 16777216"):
         reader.read(with_order(ave(), content))
 
 
@@ -161,7 +161,8 @@ def packed_zeros(size):
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     part = packer.compress(bytes(part_bytes)) + packer.flush(zlib.Z_FULL_FLUSH)
     end = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS).flush()
-    return b"\x78\xda" + part * (size // part_bytes) + end + struct.pack(">I", zlib.adler32(bytes(size)))
+    checksum = size % 65521 << 16 | 1  # Adler-32 of zeros
+    return b"\x78\xda" + part * (size // part_bytes) + end + struct.pack(">I", checksum)
 
 
 def test_what_a_filter_unpacks_is_bounded_too(ave):
