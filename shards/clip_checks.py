@@ -10,6 +10,7 @@ from ..errors import StgcmaError
 from .members import (
     decode_picture,
     flags_fault,
+    read_annotated,
     read_array,
     read_description,
     read_lengths,
@@ -35,6 +36,7 @@ class Shapes:
         classes: number of classes, background included.
         pixels: the side of every frame and mask; None where it is not recorded.
         types: names of the types of questions.
+        annotated: numbers of the frames with masks, where the clip's description names them.
     """
 
     task: str
@@ -44,6 +46,7 @@ class Shapes:
     classes: int
     pixels: int | None = None
     types: tuple[str, ...] = ()
+    annotated: tuple[int, ...] | None = None
 
 
 def expected_shapes(info: DatasetInfo) -> Shapes:
@@ -77,9 +80,9 @@ def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Ite
         return
     yield from _description_faults(contents.get("json"), record)
     if shapes is not None:
-        shapes, length_fault = _clip_shapes(contents.get("json"), shapes)
-        if length_fault:
-            yield length_fault
+        shapes, description_fault = _clip_shapes(contents.get("json"), shapes)
+        if description_fault:
+            yield description_fault
         wanted, allowed = _member_names(set(contents), record.split, shapes)
         for name in sorted(wanted - contents.keys()):
             yield f"lacks {name}"
@@ -91,14 +94,19 @@ def clip_faults(extent: bytes, record: ClipRecord, shapes: Shapes | None) -> Ite
 
 
 def _clip_shapes(description: bytes | None, shapes: Shapes) -> tuple[Shapes, str]:
-    """Return the shapes with the numbers of frames and windows of one clip, and the fault in them or ""."""
-    if shapes.task not in TASK_MEMBERS or not TASK_MEMBERS[shapes.task].lengths or description is None:
+    """Return the shapes with what one clip's description says of it, and the fault in that or ""."""
+    members = TASK_MEMBERS.get(shapes.task)
+    if members is None or description is None:
         return shapes, ""
     try:
-        lengths = read_lengths(description, {"frames": shapes.frames, "windows": shapes.windows})
+        if members.lengths:
+            lengths = read_lengths(description, {"frames": shapes.frames, "windows": shapes.windows})
+            shapes = replace(shapes, frames=lengths["frames"], windows=lengths["windows"])
+        if members.masks:
+            shapes = replace(shapes, annotated=read_annotated(description, shapes.frames))
     except StgcmaError as error:
         return shapes, f"has a description that cannot be read: {error}"
-    return replace(shapes, frames=lengths["frames"], windows=lengths["windows"]), ""
+    return shapes, ""
 
 
 def first_key(extent: bytes) -> str:
@@ -132,6 +140,9 @@ def _member_names(found: set[str], split: str, shapes: Shapes) -> tuple[set[str]
     members = TASK_MEMBERS[shapes.task]
     wanted.update(members.required)
     masks = {f"mask_{number:02d}.png" for number in range(shapes.frames if members.masks else 0)}
+    if masks and shapes.annotated is not None:
+        masks = {f"mask_{number:02d}.png" for number in shapes.annotated}
+        wanted |= masks
     if split != "train":
         wanted |= {*masks, *members.scored}
     elif masks and not found & masks:

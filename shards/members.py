@@ -169,6 +169,25 @@ def read_lengths(description: bytes, most: Mapping[str, int]) -> dict[str, int]:
     return lengths
 
 
+def read_annotated(description: bytes, frames: int) -> tuple[int, ...] | None:
+    """Return the numbers of the frames with masks that the member `KEY.json` states; None when it does not.
+
+    Raises StgcmaError unless they are ascending integers from 0 to below `frames`, at least one.
+    """
+    numbers = read_description(description).get("annotated")
+    if numbers is None:
+        return None
+    whole = isinstance(numbers, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
+    if (
+        not whole
+        or not numbers
+        or sorted(set(numbers)) != numbers
+        or not 0 <= numbers[0] <= numbers[-1] < frames
+    ):
+        raise StgcmaError(f"json has annotated {str(numbers)[:40]!r}, expected frames from 0 to {frames - 1}")
+    return tuple(numbers)
+
+
 def read_array(content: bytes, name: str) -> npt.NDArray[Any]:
     """Return the array member `name` (`*.npy`), of numbers or booleans.
 

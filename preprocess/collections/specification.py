@@ -117,7 +117,7 @@ class FeatureSettings:
         }
 
 
-MaskKind = Literal["binary", "two-values", "colours", "indices"]
+MaskKind = Literal["binary", "objects", "two-values", "colours", "indices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +142,14 @@ class ClipSpecification:
         frames: its number of frames, when it has fewer than `Sampling.frames`; 0 for that number. Stored in
             `KEY.json`, as `windows` is.
         windows: its number of audio windows, likewise.
+        frame_seconds: times of its frames in the file, in place of those of the sampling, ascending.
+        frame_numbers: numbers of these frames in the file, from 0 in the order of presentation, where they
+            are known: they decide, and `frame_seconds` are estimates.
         mask_kind: coding of the mask files: `binary`, bright where there is an object; `two-values`, above 0
-            where there is one; `colours` of the AVSS palette (`preprocess/samples/semantic_masks.py`) or
-            `indices` of classes as pixel values, from which masks of class indices are made.
+            where there is one; `objects`, anything but 0 or black there
+            (`preprocess/samples/object_masks.py`); `colours` of the AVSS palette
+            (`preprocess/samples/semantic_masks.py`) or `indices` of classes as pixel values, from which masks
+            of class indices are made.
         mask_classes: number of classes of `colours` and `indices`, background included.
         problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a
             key of `REASONS` (`preprocess/media/reasons.py`).
@@ -168,6 +173,8 @@ class ClipSpecification:
     end_seconds: float | None = None
     frames: int = 0
     windows: int = 0
+    frame_seconds: tuple[float, ...] = ()
+    frame_numbers: tuple[int, ...] = ()
     mask_kind: MaskKind = "binary"
     mask_classes: int = 0
     problem: tuple[str, str] | None = None
@@ -220,6 +227,8 @@ class ClipSpecification:
             "windows": self.windows,
             "mask_kind": self.mask_kind if self.masks and self.mask_kind != "binary" else "",
             "mask_classes": self.mask_classes,
+            "frame_seconds": self.frame_seconds,
+            "frame_numbers": self.frame_numbers,
         }
         own = {name: value for name, value in added.items() if value}
         return [*values, own] if own else values

@@ -96,6 +96,12 @@ class RecordedPictures:
         timeline = self._scan().timeline
         return timeline if timeline.complete else self._displayed()
 
+    @property
+    def seconds(self) -> float:
+        """The end of the last picture, in clip time."""
+        timeline = self._timeline()
+        return float(timeline.seconds(timeline.end))
+
     def check(self, begin: float, end: float) -> None:
         """Raise `ClipError` 'truncated' when more than 0.5 s of the span, in clip time, have no pictures."""
         scan, timeline = self._scan(), self._timeline()

@@ -27,14 +27,16 @@ from ..media.audio import SAMPLE_RATE_HZ, read_waveform
 from ..media.pictures import read_pictures
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo
 from ..media.reasons import ClipError
-from ..media.recording import open_recording
+from ..media.recording import Recording, open_recording
 from ..media.sound_choice import probe_with_sound, silence_warnings
 from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
 from ..media.video.frames import Frames, at_seconds, evenly
+from .annotated_frames import annotated_frames, sound_span
 from .class_masks import class_mask_members
 from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
+from .object_masks import object_mask_members
 from .sources import source_files
 from .windows import pictures_in
 
@@ -116,6 +118,8 @@ class SampleMaker:
         """Make the sample of a clip that has as many frames and windows as the settings say."""
         if clip.pictures:
             footage = self._pictures(clip)
+        elif clip.frame_seconds:
+            footage = self._annotated(clip)
         else:
             footage = self._film(clip) if clip.end_seconds is None else self._span(clip, clip.end_seconds)
         check_length(footage.waveform)
@@ -129,7 +133,11 @@ class SampleMaker:
         fbanks, sums = fbank_members(footage.waveform, self.settings)
         members |= fbanks
         paths, shape = self._mask_paths(clip), footage.frames.images.shape
-        if not clip.mask_classes:
+        if clip.mask_kind == "objects":
+            masks, unmarked = object_mask_members(paths, shape, stored_size=footage.stored_size)
+            members |= masks
+            warnings += unmarked
+        elif not clip.mask_classes:
             two_values = clip.mask_kind == "two-values"
             members |= mask_members(paths, shape, stored_size=footage.stored_size, two_values=two_values)
         else:
@@ -197,6 +205,25 @@ class SampleMaker:
             return span.first + choose_frames(times[span.first : span.last] - start, self.settings.sampling)
 
         frames = recording.pictures.read(choose)
+        return self._recorded(recording, frames, start, end)
+
+    def _annotated(self, clip: ClipSpecification) -> Footage:
+        """Decode the frames of a video that masks belong to, and the sound around them."""
+        recording = open_recording(self._resolve(clip.source), self.audio_stream)
+        seconds = 0.0
+
+        def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+            nonlocal seconds
+            seconds = recording.pictures.seconds
+            return annotated_frames(clip, times, seconds)
+
+        frames = recording.pictures.read(choose)
+        start, end, warnings = sound_span(clip, frames.times_seconds, seconds)
+        footage = self._recorded(recording, frames, start, end)
+        return dataclasses.replace(footage, warnings=(*footage.warnings, *warnings))
+
+    def _recorded(self, recording: Recording, frames: Frames, start: float, end: float) -> Footage:
+        """Return frames of a recording with its sound from `start` to `end`."""
         info = recording.info
         has_audio = info.audio is not None or self.missing_audio != "silence"
         waveform = recording.sound().read(start, end) if has_audio else silence(end - start)

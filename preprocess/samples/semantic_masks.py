@@ -45,6 +45,19 @@ def colours_of_classes(classes: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.
     return colours
 
 
+def palette_picture(classes: npt.NDArray[np.uint8]) -> Any:
+    """Return class indices `[H, W]` as a Pillow picture with the palette, as DAVIS stores masks.
+
+    Raises ValueError for a class above 70.
+    """
+    from PIL import Image
+
+    colours_of_classes(classes)
+    picture = Image.fromarray(classes)
+    picture.putpalette(PALETTE.tobytes())
+    return picture
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Resize, then cut out 224×224; pixels.

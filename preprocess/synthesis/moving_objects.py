@@ -15,6 +15,7 @@ from .objects import OBJECTS, scenery
 # The masks' size, and a frame at every sixteenth of a second: the masks fit their frames exactly.
 PIXELS = 224
 FPS = 16
+MASK_FRAME = 15  # of every second
 
 
 @dataclass(frozen=True)
@@ -68,5 +69,5 @@ def mask(tracks: Mapping[int, Track], second: int) -> Any:
 
     picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which is no object's colour
     for index, track in tracks.items():
-        track.draw(picture, index, second * FPS + 15)
+        track.draw(picture, index, second * FPS + MASK_FRAME)
     return Image.fromarray(np.where(np.asarray(picture).any(axis=2), 255, 0).astype(np.uint8))
