@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..figures import percent
 from ..preprocess.samples.windows import MergedSecond, SecondsMerger, Span
 from ..shards.frame_times import FRAME_OFFSETS_SECONDS
+from .annotations import annotation_folder, write_annotation
 from .avs_picture import draw_masks, full_mask, mask_layer, masks_strip, overlay_layer
 from .avs_result import AvsPrediction, MaskedSecond
 from .overlay import overlay_size, write_overlay
@@ -23,8 +24,9 @@ from .trained import TrainedRun
 class MaskPredictor(Predictor[P]):
     """Segment the pixels of one video.
 
-    Writes `NAME.masks/000000.png` …, one for each second, `NAME.strip.png` and `NAME.overlay.mp4`. Subclasses
-    say how outputs become masks, how masks are drawn, and what is noted of a second.
+    Writes `NAME.masks/000000.png` …, one for each second, `NAME.strip.png` and `NAME.overlay.mp4`; and the
+    masks as `Annotations/NAME`, in the format of the collection `masks`. Subclasses say how outputs become
+    masks, how masks are drawn, and what is noted of a second.
     """
 
     writes_video = True
@@ -40,6 +42,7 @@ class MaskPredictor(Predictor[P]):
         self._layer_size = overlay_size(*self.size)
         if self._masks is not None:
             self._masks.mkdir()
+            self._annotations = annotation_folder(self._masks.parent, video.name)
             self._layers.mkdir()
 
     @abstractmethod
@@ -53,6 +56,10 @@ class MaskPredictor(Predictor[P]):
     @abstractmethod
     def layer(self, mask: Any) -> Any:
         """Return a mask as a transparent Pillow image to lay over its frame."""
+
+    @abstractmethod
+    def classes(self, mask: Any) -> npt.NDArray[np.integer[Any]]:
+        """Return the class of every pixel of a mask, `[H, W]`: 0 for the background."""
 
     @abstractmethod
     def note(self, span: Span, mask: Any, file: str | None) -> None:
@@ -78,6 +85,7 @@ class MaskPredictor(Predictor[P]):
         if self._masks is not None:
             number = f"{merged.index:06d}.png"
             mask.save(self._masks / number, compress_level=1)
+            write_annotation(self._annotations, merged.index, self.classes(mask))
             self.layer(mask.resize(self._layer_size)).save(self._layers / number, compress_level=1)
             file = f"{self._masks.name}/{number}"
         self.note(merged.span, mask, file)
@@ -112,6 +120,9 @@ class AvsPredictor(MaskPredictor[AvsPrediction]):
 
     def layer(self, mask: Any) -> Any:
         return mask_layer(mask)
+
+    def classes(self, mask: Any) -> npt.NDArray[np.integer[Any]]:
+        return (np.asarray(mask) > 0).astype(np.uint8)
 
     def note(self, span: Span, mask: Any, file: str | None) -> None:
         share = float(np.asarray(mask, dtype=np.float64).mean() / 255)

@@ -39,6 +39,9 @@ class AvssPredictor(MaskPredictor[AvssPrediction]):
     def layer(self, mask: Any) -> Any:
         return class_layer(mask)
 
+    def classes(self, mask: Any) -> npt.NDArray[np.integer[Any]]:
+        return np.asarray(mask)
+
     def note(self, span: Span, mask: Any, file: str | None) -> None:
         pixels = np.bincount(np.asarray(mask).ravel(), minlength=len(self._classes))
         found = sorted((index for index in range(1, len(pixels)) if pixels[index]), key=lambda i: -pixels[i])

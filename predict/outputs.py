@@ -40,12 +40,21 @@ def staged(out: Path, name: str) -> Iterator[Path]:
 def put_in_place(folder: Path, out: Path) -> tuple[Path, ...]:
     """Move the content of `folder` into `out`, replacing files and folders of the same names.
 
-    Files are synced before they are renamed. Returns the new paths.
+    Of a folder of folders, those are replaced that it holds. Files are synced before they are renamed.
+    Returns the new paths.
     """
     moved = []
     with named_errors(out):
         for path in sorted(folder.iterdir()):
             target = out / path.name
+            inner = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+            for child in inner:
+                target.mkdir(exist_ok=True)
+                _replace_folder(child, target / child.name)
+                moved.append(target / child.name)
+            if inner:
+                sync_folder(target)
+                continue
             if path.is_dir():
                 _replace_folder(path, target)
             else:

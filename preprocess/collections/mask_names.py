@@ -60,6 +60,11 @@ def read_names(names: Iterable[str], *, frame_rate: float, where: str) -> tuple[
     return masks, others
 
 
+def time_name(seconds: float) -> str:
+    """Return the name of the mask of the frame at `seconds`; names sort like times."""
+    return f"{seconds:011.4f}{_SUFFIX}"
+
+
 def _read(name: str, frame_rate: float, where: str) -> MaskName:
     stem = name[: -len(_SUFFIX)]
     if _FRAME.fullmatch(stem):

@@ -10,6 +10,8 @@ from ..media.probe import COVERAGE_TOLERANCE_SECONDS
 from ..media.reasons import ClipError
 from ..media.video.frames import at_seconds
 
+_LEAST_SECONDS = 1.0  # of sound, where the video ends
+
 
 def annotated_frames(
     clip: ClipSpecification, times: npt.NDArray[np.float64], seconds: float
@@ -51,7 +53,7 @@ def sound_span(
     """
     length = (clip.end_seconds or 0.0) - clip.start_seconds
     start = max(float(times[0]) - (clip.frame_seconds[0] - clip.start_seconds), 0.0)
-    start = min(start, max(seconds - length, 0.0))
+    start = min(start, max(seconds - _LEAST_SECONDS, 0.0))
     end = min(start + length, seconds)
     last = max(float(times[place]) for place, mask in enumerate(clip.masks) if mask)
     if last > end + COVERAGE_TOLERANCE_SECONDS:

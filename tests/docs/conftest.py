@@ -25,6 +25,7 @@ COLLECTIONS = {
     "clips": "folder",
     "interviews": "questions",
     "yard": "events",
+    "street": "masks",
 }
 # And of videos, which are clips of the first collection.
 VIDEOS = ("holiday.mp4", "more-videos/party.mp4")

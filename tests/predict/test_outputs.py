@@ -22,6 +22,16 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["000000.png", "a.json", "a.masks"]
 
 
+def test_a_folder_of_folders_is_merged(tmp_path):
+    for video, content in (("a", "old"), ("b", "new"), ("a", "new")):
+        with staged(tmp_path, video) as folder:
+            (folder / "Annotations" / video).mkdir(parents=True)
+            (folder / "Annotations" / video / f"{content}.png").write_text(content)
+            assert put_in_place(folder, tmp_path) == (tmp_path / "Annotations" / video,)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    assert files == ["Annotations/a/new.png", "Annotations/b/new.png"]
+
+
 def test_results_are_synced_before_their_names_are_there(tmp_path, monkeypatch):
     calls = []
     fsync, replace, rename = os.fsync, Path.replace, Path.rename

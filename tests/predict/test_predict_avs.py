@@ -1,6 +1,7 @@
 """`stgcma predict` with a run of AVS: masks, layers and overlaid videos."""
 
 import json
+import shutil
 
 import av
 import numpy as np
@@ -9,7 +10,11 @@ from PIL import Image
 from stgcma.predict import predict
 from stgcma.predict.avs_picture import full_mask, mask_layer
 from stgcma.predict.overlay import overlay_size, write_overlay
+from stgcma.preprocess.collections import masks as own_masks
+from stgcma.preprocess.collections.specification import FeatureSettings
 from stgcma.preprocess.media.probe import probe
+from stgcma.preprocess.samples.sample import SampleMaker
+from stgcma.shards.members import read_mask
 
 from .conftest import H264, picture, tone
 from .test_predict_ave import scored
@@ -97,8 +102,9 @@ def test_a_turned_video_is_overlaid_upright(stgcma, run_of, encoded, tmp_path):
         result = stgcma("predict", run_of("avs"), turned, "--out", tmp_path)
         assert result.status == 0, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "turned.json", "turned.masks", "turned.overlay.mp4", "turned.strip.png",
+        "Annotations", "turned.json", "turned.masks", "turned.overlay.mp4", "turned.strip.png",
     ]  # fmt: skip
+    check_annotations(tmp_path, turned)
     said = json.loads((tmp_path / "turned.json").read_text())
     assert (said["width"], said["height"], len(said["seconds"])) == (120, 160, 6)
     masks = sorted((tmp_path / "turned.masks").iterdir())
@@ -112,6 +118,25 @@ def test_a_turned_video_is_overlaid_upright(stgcma, run_of, encoded, tmp_path):
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-4)
     with Image.open(tmp_path / "turned.strip.png") as strip:
         strip.verify()
+
+
+def check_annotations(folder, video):
+    """The masks of the seconds are a collection of masks: the same frames and pixels."""
+    shutil.copy(video, folder / video.name)
+    collection = own_masks.read(folder)
+    make = SampleMaker(folder, FeatureSettings(collection.sampling, ("swin",)))
+    read = {}
+    for clip in collection.clips:
+        members = make(clip).members
+        for place in clip.fields["annotated"]:
+            name = f"mask_{place:02d}.png"
+            read[clip.fields["start"] + place] = read_mask(members[name], name)
+    assert sorted(read) == list(range(6))
+    for second, found in read.items():
+        with Image.open(folder / "turned.masks" / f"{second:06d}.png") as mask:
+            expected = np.asarray(mask.resize((224, 224), Image.Resampling.NEAREST)) > 127
+        assert np.array_equal(found, expected)
+    (folder / video.name).unlink()
 
 
 @pytest.mark.parametrize(

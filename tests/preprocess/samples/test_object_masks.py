@@ -1,6 +1,7 @@
 """Masks as people draw them, and the frames and the sound that belong to them."""
 
 import dataclasses
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -101,8 +102,9 @@ def test_frames_at_times_are_the_nearest_and_the_sound_is_that_of_the_clip():
     indices = annotated_frames(timed, times, 12.0)
     assert times[indices] == pytest.approx([5.6, 6.4, 7.6, 8.4, 9.6])
     assert sound_span(timed, np.array([5.5, 6.5, 7.5, 8.5, 9.5]), 12.0) == (5.0, 10.0, [])
-    assert sound_span(timed, np.array([5.5, 6.5, 7.5, 8.5, 8.9]), 9.0) == (4.0, 9.0, [])  # a shorter video
-    assert sound_span(timed, np.array([1.5, 2.5, 2.9, 2.9, 2.9]), 3.0) == (0.0, 3.0, [])
+    assert sound_span(timed, np.array([5.5, 6.5, 7.5, 8.5, 8.9]), 9.0) == (5.0, 9.0, [])
+    assert sound_span(timed, np.array([5.2, 5.2, 5.2, 5.2, 5.2]), 5.3) == (pytest.approx(4.3), 5.3, ANY)
+    assert sound_span(timed, np.array([1.5, 2.5, 2.9, 2.9, 2.9]), 3.0) == (1.0, 3.0, [])
 
 
 @pytest.mark.parametrize(
