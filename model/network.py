@@ -67,6 +67,7 @@ class STGCMA(nn.Module):
             AVQA: `answer_logits` `[Q, answers]` (Q = B without `owner`), and with `negative` also
             `match_positive` and `match_negative` `[B·T, 2]`, with `explain` also the attention that
             `AvqaHead.forward` describes.
+            AVVP: `logits` `[B, T, 2, C]`, and `audio`, `visual` and `clip` `[B, C]`, pooled probabilities.
 
         Raises:
             InputError: an input, or `explain`, is missing, not taken by this model, or of the wrong shape or

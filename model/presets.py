@@ -46,6 +46,8 @@ _PRESETS = {
     "avs-ms3-swin-l": Architecture("avs", "swin-l", _BASE_SWIN_L),
     "avqa-swin-b": Architecture("avqa", "swin-b", _BASE_SWIN_B),
     "avqa-swin-l": Architecture("avqa", "swin-l", _BASE_SWIN_L),
+    "avvp-swin-b": Architecture("avvp", "swin-b", _BASE_SWIN_B),
+    "avvp-swin-l": Architecture("avvp", "swin-l", _BASE_SWIN_L),
     "avc-clip-b16": Architecture("avc", "clip-b16", 0.0625),
     "avc-clip-l14": Architecture("avc", "clip-l14", 0.0625),
     "avc-swin-b": Architecture("avc", "swin-b", _BASE_SWIN_B),
@@ -56,6 +58,7 @@ _PRESETS = {
     "avs-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avs-ms3-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avss-demo": Architecture("avss", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
+    "avvp-demo": Architecture("avvp", "clip-demo", 0.5),
     "avqa-demo": Architecture("avqa", "swin-demo-coarse", _DEMO_SWIN),
     "avc-demo": Architecture("avc", "clip-demo", 0.5),
 }

@@ -154,6 +154,31 @@ def classes_row(
     return Row(heading, segments=tuple(segments))
 
 
+def flags_row(
+    heading: str,
+    flags: npt.NDArray[np.bool_],
+    names: Sequence[str],
+    *,
+    true: npt.NDArray[np.bool_] | None = None,
+) -> Row:
+    """Return the classes of every second, of which there may be several, with equal neighbours joined.
+
+    Args:
+        heading: of the row.
+        flags: bool `[T, C]`.
+        names: of the classes, without a background.
+        true: the true flags, if `flags` are predicted; seconds that differ are marked as wrong.
+    """
+    wrong = (flags != (flags if true is None else true)).any(1)
+    found = [tuple(np.flatnonzero(second).tolist()) for second in flags]
+    segments = []
+    for (shown, bad), group in itertools.groupby(zip(found, wrong.tolist(), strict=True)):
+        name = " + ".join(names[index] for index in shown) or "–"
+        hue = _hue(shown[0], len(names) + 1) if shown else None
+        segments.append(Segment(name, len(list(group)), hue, bad))
+    return Row(heading, segments=tuple(segments))
+
+
 def count_frames(members: dict[str, bytes]) -> int:
     """Return the number of a clip's frames."""
     return sum(name.startswith("frame_") for name in members)

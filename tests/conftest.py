@@ -215,6 +215,7 @@ SMALL = {
     "avs": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]", "model.mask_channels=8"),
     "avss": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]", "model.mask_channels=8"),
     "avqa": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]"),
+    "avvp": ("model.width=32", "model.depths=[1]", "model.heads=[2]"),
 }
 
 

@@ -92,6 +92,10 @@ class LossConfig(Section):
     audio_visual_term: Literal["kl", "cosine"] = "kl"
     # AVQA: the weight of the match loss, which tells a clip's own frames from another's.
     match: float = Field(default=0.5, ge=0)
+    # AVVP: the visual target of a clip's tags is (1 − s)·tag + s/2; 0 for no smoothing.
+    visual_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    # AVVP: the weight of the loss by second, for training clips that have events of every second.
+    seconds: float = Field(default=1.0, gt=0)
 
 
 class TrainConfig(Section):

@@ -23,7 +23,7 @@ from ...errors import InputError
 from ...shards.schema import SPLITS
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS
 from ..media.reasons import ClipError
-from ..samples.sample import npy_bytes
+from ..samples.arrays import npy_bytes
 from ..samples.windows import Window, plan_windows, whole_seconds
 from .ave import BACKGROUND
 from .divisions import path_key

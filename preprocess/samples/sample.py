@@ -32,6 +32,7 @@ from ..media.sound_choice import probe_with_sound, silence_warnings
 from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
 from ..media.video.frames import Frames, at_seconds, evenly
 from .annotated_frames import annotated_frames, sound_span
+from .arrays import npy_bytes
 from .class_masks import class_mask_members
 from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
@@ -339,13 +340,6 @@ def fit(image: Any, resize: str) -> Any:
     if resize == "crop":
         return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
     return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def npy_bytes(array: npt.NDArray[Any]) -> bytes:
-    """Return the array as a `.npy` file."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def add_sums(total: dict[str, tuple[float, float, int]], new: Mapping[str, tuple[float, float, int]]) -> None:

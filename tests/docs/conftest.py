@@ -22,6 +22,7 @@ COLLECTIONS = {
     "AVSBench-S4": "avs-s4",
     "AVSBench-MS3": "avs-ms3",
     "MUSIC-AVQA": "music-avqa",
+    "LLP": "llp",
     "clips": "folder",
     "interviews": "questions",
     "yard": "events",

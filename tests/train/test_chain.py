@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from stgcma.preprocess.collections import COLLECTIONS
+from stgcma.train.tasks import TASKS
 
 from ..conftest import SMALL
 
@@ -82,7 +84,7 @@ def test_too_many_failed_clips_are_status_3_after_the_page(stgcma, ave_raw, tmp_
     [
         (
             ("avqs", "RAW", "WORK", "--preset", "ave-demo"),
-            "TASK is 'avqs', must be one of ave, avqa, avs, avs-s4, folder",
+            f"TASK is 'avqs', must be one of {', '.join(dict.fromkeys([*TASKS, *COLLECTIONS]))}",
         ),
         (("ave", "RAW", "WORK", "--preset", "demo"), "preset 'demo' is not known"),
         (("avqa", "RAW", "WORK", "--preset", "avqa-demo"), "avqa-train.json is missing"),

@@ -2,18 +2,18 @@
 
 import pytest
 from stgcma.model import PRESET_NAMES
-from stgcma.preprocess import Options, preprocess
+from stgcma.preprocess import Options, preprocess, synthesize
 from stgcma.train.config import deviations, load_preset
 from stgcma.train.evaluation import evaluate
 from stgcma.train.run import train
+from stgcma.train.tasks import TASKS
 
 from ..conftest import SMALL
 
 ONE_EPOCH = ("optim.epochs=1", "optim.warmup_epochs=0")
 FULL_SIZE = [name for name in PRESET_NAMES if not name.endswith("-demo")]
-COLLECTIONS = {"avc": "vggsound", "ave": "ave", "avs": "avs_s4", "avqa": "music_avqa"}
-
-# Table 9 of the paper: adapter LR, task LR, minimal LR, batch, warm-up epochs, augmented.
+# Table 9 of the paper, and the settings of tasks that it lacks: adapter LR, task LR, minimal LR, batch,
+# warm-up epochs, augmented.
 TABLE_9 = {
     "ave": (5e-5, 5e-6, 2e-6, 1, 2, True),
     "avc": (2e-4, 1e-3, 2e-6, 8, 2, True),  # not in the paper
@@ -21,6 +21,7 @@ TABLE_9 = {
     "avss": (3e-4, 3e-4, 2e-5, 2, 5, False),  # not in the table: as AVS
     "avqa-swin-b": (5e-5, 5e-5, 5e-6, 2, 2, False),
     "avqa-swin-l": (2.5e-5, 2.5e-5, 2e-6, 2, 2, False),
+    "avvp": (5e-5, 5e-5, 5e-6, 2, 2, False),
 }
 
 
@@ -34,25 +35,22 @@ def test_presets_are_the_papers_columns(name):
     assert (config.optim.epochs, config.optim.betas, config.optim.weight_decay) == (20, (0.95, 0.999), 5e-7)
     assert config.model["weights"] == "timm"
     assert config.train.select_on == "val"
-    differs = config.task in ("avc", "avss") or (config.task == "avs" and config.loss.mask != "iou")
+    differs = config.task in ("avc", "avss", "avvp") or (config.task == "avs" and config.loss.mask != "iou")
     assert bool(deviations(name)) == differs
 
 
 @pytest.fixture(scope="module")
 def one_clip_each(tmp_path_factory):
     """A maker of shards with one clip each for val and training; AVQA has two, for its negatives."""
-    from importlib import import_module
-
     made = {}
 
     def make(task):
         if task not in made:
             folder = tmp_path_factory.mktemp(f"one-{task}")
-            module = import_module(f"stgcma.preprocess.synthesis.{COLLECTIONS[task]}")
-            module.synthesize(folder / "raw", clips=10, seed=1, workers=1)
+            synthesize(TASKS[task].collection, folder / "raw", clips=10, seed=1, workers=1)
             made[task] = folder / "out"
             limit = 3 if task == "avqa" else 2
-            preprocess(COLLECTIONS[task].replace("_", "-"), folder / "raw", made[task], Options(limit=limit))
+            preprocess(TASKS[task].collection, folder / "raw", made[task], Options(limit=limit))
         return made[task]
 
     return make

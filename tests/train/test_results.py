@@ -53,7 +53,29 @@ def batches():
             },
             [0.5, 1.0],
         ),
+        "avvp": parsed(),
     }
+
+
+def parsed():
+    """Two clips of two seconds; class 0 is audible throughout, class 1 visible in the first second.
+
+    The first clip is predicted rightly, by segment. In the second, class 0 is predicted visible and class 1
+    is missed: A is 1, V 0, and AV, which should be empty, 0.
+    """
+    events = torch.zeros(2, 2, 2, 3, dtype=torch.bool)
+    events[:, :, 0, 0] = events[:, 0, 1, 1] = True
+    predicted = events.clone()
+    predicted[1, :, 1] = False
+    predicted[1, :, 1, 0] = True
+    clip = torch.tensor([[0.6, 1.2, 0.1], [0.5, 0.9, 0.1]])
+    outputs = {"logits": 8.0 * predicted - 4, "audio": clip, "visual": clip, "clip": clip}
+    targets = {
+        "tags": torch.tensor([[True, True, False]] * 2),
+        "events": events,
+        "dense": torch.tensor([True, True]),
+    }
+    return outputs, targets, [1.0, 1 / 3]
 
 
 def result_of(name):
@@ -93,6 +115,18 @@ OF_TASK = {
     "avc": ["accuracy", "accuracy_at_5", "map", "labels_per_clip", "found", "by_class", "confusion"],
     "avs": ["miou", "f_score", "threshold", "frames", "frames_without_object"],
     "avqa": ["accuracy", "questions", "by_modality", "by_type"],
+    "avvp": ["segment_type_av", "segment", "event", "micro", "share_above_1", "scored_clips", "by_class"],
+}
+# Fields that follow from others, and are not read.
+DERIVED = {
+    "ave": ["accuracy", "seconds", "majority"],
+    "avc": ["accuracy", "accuracy_at_5", "map"],
+    "avs": [],
+    "avqa": ["questions"],
+    "avvp": [
+        *("segment_type_av", "segment", "event", "micro", "share_above_1", "scored_clips"),
+        *("empty_truth_share", "empty_share", "clips_without_events"),
+    ],
 }
 
 
@@ -104,16 +138,18 @@ def test_a_result_is_read_as_it_was_written(name):
     assert EvaluationResult.from_json(content, where="file") == result
     assert content[result.score_name] == content["score"]
     assert content["metrics"] == result.metrics
-    further = {"avs": AVS_SCORES, "avc": ["accuracy_at_5", "map"]}
+    further = {
+        "avs": AVS_SCORES,
+        "avc": ["accuracy_at_5", "map"],
+        "avvp": [key for key in result.metrics if "/" not in key][1:],
+    }
     assert list(result.further_metrics) == further.get(name, [])
 
 
 @pytest.mark.parametrize("name", TASKS.names)
 def test_a_missing_or_damaged_field_is_named(name):
     whole = json.loads(strict_json(result_of(name).to_json()))
-    derived = ["seconds", "majority", "questions", "metrics", "accuracy_at_5", "map"]
-    derived += ["accuracy"] if name in ("ave", "avc") else []
-    for field in whole.keys() - set(derived):
+    for field in whole.keys() - {"metrics", *DERIVED[name]}:
         content = {key: value for key, value in whole.items() if key != field}
         if field in LATER:
             EvaluationResult.from_json(content, where="file")
@@ -134,6 +170,8 @@ def test_a_missing_or_damaged_field_is_named(name):
         ("avs", {"frames": None}, "frames: .*got None"),
         ("avqa", {"by_type": {"smell": {}}}, "by_modality has Audio, Visual, Audio-Visual, expected nothing"),
         ("avqa", {"by_type": {"smell": {}}, "by_modality": {}}, "accuracy is missing"),
+        ("avvp", {"by_class": {}}, "classes is empty"),
+        ("avvp", {"counts": {}}, "counts has no above, clips, confusions, empty, f_sums"),
         ("avqa", {"baselines": {"most": None}}, r"baselines\.most: .*got None"),
         ("ave", {"task": "smell"}, f"task is 'smell', expected one of {', '.join(TASKS)}"),
     ],
@@ -220,3 +258,4 @@ def test_the_rows_for_a_person_end_with_the_score():
         "miou",
     ]
     assert "all Audio-Visual" in [row.name for row in result_of("avqa").rows()]
+    assert "Event@AV by event" in [row.name for row in result_of("avvp").rows()]

@@ -1,9 +1,7 @@
-"""Attentive multimodal multiple-instance pooling (MMIL) and its loss, for weak labels of clips (LLP).
+"""The loss of multimodal multiple-instance learning (MMIL), for weak labels of clips (LLP).
 
-The release (YapengTian/AVVP-ECCV20, `net_audiovisual.py`, `main_avvp.py`) weighs the probabilities of seconds
-and modalities with two softmaxes that do not know of each other: over the seconds of a modality, and over the
-modalities of a second. The 20 products of a clip and class sum to a value in (0, 2), so the pooled
-"probability" of a clip can exceed 1. The loss clamps it; the decision does not.
+The pooled "probability" of a clip can exceed 1 (`model/heads/avvp.py`). In the release
+(YapengTian/AVVP-ECCV20, `main_avvp.py`) the loss clamps it; the decision does not.
 """
 
 from __future__ import annotations
@@ -12,47 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...model.heads.avvp import Pooled, pool
 from .cross_entropy import bounded_bce, precise
 
+__all__ = ["MmilLosses", "Pooled", "mmil_losses", "pool"]
+
 _CLAMP = 1e-7
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """Probabilities of a clip's classes, `[B, C]` each.
-
-    Attributes:
-        audio, visual: means over the seconds of one modality, weighted; in [0, 1] up to rounding.
-        clip: over seconds and modalities; in [0, 2), or in [0, 1] when normalised.
-    """
-
-    audio: Tensor
-    visual: Tensor
-    clip: Tensor
-
-    def share_above_1(self) -> float:
-        """Return the share of the entries of `clip` that exceed 1."""
-        return float((self.clip > 1).float().mean())
-
-
-def pool(
-    probabilities: Tensor, time_logits: Tensor, modality_logits: Tensor, *, normalised: bool = False
-) -> Pooled:
-    """Pool the probabilities of seconds (T) and modalities (0 audio, 1 visual), `[B, T, 2, C]` each.
-
-    Args:
-        probabilities: of every second, modality and class, after the sigmoid.
-        time_logits: softmax over T gives the weights of seconds.
-        modality_logits: softmax over the modalities gives their weights.
-        normalised: divide the weights of `clip` by their sum. The release does not.
-    """
-    over_time, over_modality = time_logits.softmax(1), modality_logits.softmax(2)
-    # The order of products and sums is the release's: near 1 the losses depend on the last bit.
-    weighted = over_time * probabilities
-    clip = (over_modality * weighted).sum(2).sum(1)
-    if normalised:
-        clip = clip / (over_modality * over_time).sum((1, 2))
-    return Pooled(weighted[:, :, 0].sum(1), weighted[:, :, 1].sum(1), clip)
 
 
 @dataclass(frozen=True)
