@@ -1,6 +1,7 @@
 """Picture and sound must cover the clip: holes and late starts are damage, wherever they are."""
 
 import re
+import shutil
 import struct
 
 import numpy as np
@@ -20,10 +21,17 @@ def frames(path, **options):
     return read_frames(path, lambda times: evenly(times, 6), **options)
 
 
+@pytest.fixture(scope="module")
+def whole_stream(tmp_path_factory, ffmpeg):
+    path = tmp_path_factory.mktemp("stream") / "stream.ts"
+    ffmpeg(*picture(seconds=8), *tone(seconds=8), *H264, *AAC, path)
+    return path
+
+
 @pytest.fixture
-def stream(film):
-    """Eight seconds of picture and sound in a transport stream."""
-    return film("stream.ts", *picture(seconds=8), *tone(seconds=8), *H264, *AAC)
+def stream(whole_stream, tmp_path):
+    """Eight seconds of picture and sound in a transport stream, to be changed."""
+    return shutil.copy(whole_stream, tmp_path / "stream.ts")
 
 
 def pid(packet):
@@ -149,17 +157,21 @@ def ivf_frames(path):
     return data[:32], found
 
 
-@pytest.fixture
-def turned(film):
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory, ffmpeg):
     """VP8 whose pictures are 64x48 for a second, then 48x64."""
-    parts = [film(f"{size}.ivf", *picture(size=size, seconds=1), *VP8) for size in ("64x48", "48x64")]
+    folder = tmp_path_factory.mktemp("turned")
+    parts = [folder / f"{size}.ivf" for size in ("64x48", "48x64")]
+    for part in parts:
+        ffmpeg(*picture(size=part.stem, seconds=1), *VP8, part)
     header, first = ivf_frames(parts[0])
     both = parts[0].with_name("both.ivf")
     packets = [
         struct.pack("<IQ", len(data), at) + data for at, data in enumerate(first + ivf_frames(parts[1])[1])
     ]
     both.write_bytes(header + b"".join(packets))
-    return film("turned.webm", "-i", both, "-c", "copy")
+    ffmpeg("-i", both, "-c", "copy", folder / "turned.webm")
+    return folder / "turned.webm"
 
 
 @pytest.mark.parametrize("decoder", ["auto", "pyav", "ffmpeg"])

@@ -67,7 +67,11 @@ def names_and_contents(location):
 
 @pytest.mark.parametrize(
     ("workers", "locale", "zone"),
-    [(2, "C.utf8", "Asia/Tokyo"), (4, "POSIX", "America/St_Johns"), (1, "C", "UTC")],
+    [
+        pytest.param(2, "C.utf8", "Asia/Tokyo", marks=pytest.mark.slow),
+        (4, "POSIX", "America/St_Johns"),
+        pytest.param(1, "C", "UTC", marks=pytest.mark.slow),
+    ],
 )
 def test_workers_locale_and_time_zone_change_nothing(ave, tmp_path, environment, workers, locale, zone):
     raw, out = ave
