@@ -28,8 +28,8 @@ PIXELS = 224
 # Real classes, one for each of `OBJECTS`, in alphabetical order as all of them.
 CLASSES = ("bell", "violin", "frying-food", "train", "clock", "helicopter")
 NAMES = (BACKGROUND, *sorted(CLASSES))
-# The share of each subset, as of the real clips, but for more of the fully annotated short ones.
-_SUBSETS = ("v1s", "v1m", "v1m", "v2")
+# The subsets of successive clips: every kind of clip, half of them of 10 s, as of the real ones.
+_SUBSETS = ("v2", "v1s", "v2", "v1m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
-DEMO = Demo(preset="avss-demo", clips=240, compared_with=("av-nofusion",))
+DEMO = Demo(preset="avss-demo", clips=120, compared_with=("av-nofusion",))
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:

@@ -21,6 +21,7 @@ COLLECTIONS = {
     "AVE_Dataset": "ave",
     "AVSBench-S4": "avs-s4",
     "AVSBench-MS3": "avs-ms3",
+    "AVSBench-semantic": "avss",
     "MUSIC-AVQA": "music-avqa",
     "LLP": "llp",
     "clips": "folder",
