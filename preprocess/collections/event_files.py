@@ -151,15 +151,15 @@ def _findings(
 ) -> Iterator[str]:
     without = [path for path in annotation.recordings if path not in annotation.events]
     if without:
-        yield f"{len(without)} videos have no annotation and are left out: {_named(without)}"
+        yield f"videos without annotation, left out: {len(without)} ({_named(without)})"
     for name, (_, where) in list(annotation.missing.items())[:_MOST_NAMED]:
         yield f"{where} names {printable(name)!r}, and there is no such video"
     if len(annotation.missing) > _MOST_NAMED:
-        yield f"{len(annotation.missing)} videos that tables name are not there"
+        yield f"videos that tables name and that are not there: {len(annotation.missing)}"
     if several := [recording for recording, paths in tracks.items() if len(paths) > 1]:
-        yield f"{len(several)} recordings have several label tracks, which are joined: {_named(several)}"
+        yield f"recordings with several label tracks, which are joined: {len(several)} ({_named(several)})"
     if others:
-        yield f"{len(others)} text files are left out: {_named([path.name for path in others])}"
+        yield f"text files left out: {len(others)} ({_named([path.name for path in others])})"
     if note := unused_columns(iter(unused)):
         yield note
 

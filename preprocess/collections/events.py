@@ -284,11 +284,11 @@ def _findings(
     shares = ", ".join(f"{split} {count}" for split, count in counts.items())
     minutes = sum(one.length for one in recordings) / 60
     events = sum(len(one.events) for one in recordings)
-    yield f"{len(recordings)} recordings of {minutes:.1f} minutes with {events} events; {shares} ({by})"
+    yield f"recordings: {len(recordings)}, {minutes:.1f} minutes with {events} events; {shares} ({by})"
     yield reason
     if not all(counts.values()):
         without = " and ".join(split for split, count in counts.items() if not count)
         yield f"no recording is in {without}: training needs three recordings, one for each split"
     points = sum(row.is_point for one in recordings for row in one.events)
     if points:
-        yield f"{points} labels are points in time: each marks the second that it is in"
+        yield f"labels that are points in time: {points}; each marks the second that it is in"

@@ -187,7 +187,7 @@ def test_a_video_that_is_not_there_is_quarantined_and_named(raw):
         ("missing", f"{raw}/events.csv:2 names gone.mp4, and there is no such video"),
     ]
     assert any("events.csv:2 names 'gone.mp4'" in finding for finding in collection.findings)
-    assert "2 videos have no annotation and are left out: b.mp4, c.mp4" in collection.findings
+    assert "videos without annotation, left out: 2 (b.mp4, c.mp4)" in collection.findings
 
 
 def test_a_recording_that_does_not_open_is_quarantined(raw):
@@ -252,8 +252,8 @@ def test_several_tracks_of_a_recording_are_joined(raw):
     write(raw, "notes.txt", "nothing to see\n")
     collection = read(raw)
     assert labels_of(collection)["a.mp4", 0.0][:5] == ["Background", "dog", "Background", "dog", "Background"]
-    assert "1 recordings have several label tracks, which are joined: a.mp4" in collection.findings
-    assert "1 text files are left out: notes.txt" in collection.findings
+    assert "recordings with several label tracks, which are joined: 1 (a.mp4)" in collection.findings
+    assert "text files left out: 1 (notes.txt)" in collection.findings
 
 
 def test_nothing_annotated_is_refused(raw, tmp_path):
@@ -364,7 +364,7 @@ def test_a_point_marks_its_second(raw):
     collection = read(raw)
     assert labels_of(collection)["a.mp4", 0.0].index("dog") == 3
     assert labels_of(collection)["a.mp4", 15.0][9] == "dog"
-    assert "2 labels are points in time: each marks the second that it is in" in collection.findings
+    assert "labels that are points in time: 2; each marks the second that it is in" in collection.findings
 
 
 def test_events_of_equal_rows_are_equal():
