@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PRELOADED = (
@@ -70,8 +71,9 @@ class ForkServer:
             stdout, stderr = process.communicate(timeout)
             return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
-    def run_ranks(self, command, *, processes, timeout=280) -> subprocess.CompletedProcess[str]:
-        """Run `command` as torchrun runs it: several processes, all ended when one fails."""
+    @contextlib.contextmanager
+    def started_ranks(self, command, *, processes) -> Iterator[list[ForkedProcess]]:
+        """Start `command` in several processes that find each other as under torchrun; end them at exit."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_PORT": port}
@@ -83,6 +85,11 @@ class ForkServer:
                     name: str(value) for name, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()
                 }
                 started.append(stack.enter_context(self.popen(command, env=os.environ | own)))
+            yield started
+
+    def run_ranks(self, command, *, processes, timeout=280) -> subprocess.CompletedProcess[str]:
+        """Run `command` as torchrun runs it: several processes, all ended when one fails."""
+        with self.started_ranks(command, processes=processes) as started:
             deadline = time.monotonic() + timeout
             while (codes := [process.poll() for process in started]) and None in codes and not any(codes):
                 if time.monotonic() > deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -46,9 +47,12 @@ def new_id(rng: np.random.Generator, taken: set[str]) -> str:
 
 
 def render_all(render: Callable[[Script], None], scripts: Sequence[Script], workers: int) -> None:
-    """Call `render` for each of `scripts` in `workers` processes; it must not depend on their order."""
-    context = get_context("spawn")
-    with progress("clips") as bar, ProcessPoolExecutor(workers, mp_context=context) as pool:
+    """Call `render` for each of `scripts`; it must not depend on their order.
+
+    They are called in `workers` processes; with one worker in this process, which costs no start.
+    """
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
+    with progress("clips") as bar, pool or nullcontext():
         row = bar.add_task("synthesize", total=len(scripts), note="")
-        for _ in pool.map(render, scripts):
+        for _ in pool.map(render, scripts) if pool else map(render, scripts):
             bar.advance(row)

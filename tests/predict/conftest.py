@@ -8,19 +8,16 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def run_of(shards_of, small_config, tmp_path_factory):
-    """`run_of(task)` is the folder of a run of one epoch, trained at the first call."""
+def run_of(shards_of, small_config, made_once):
+    """`run_of(task)` is the folder of a run of one epoch, made at the first call; tests do not change it."""
     from stgcma.train.run import train
 
-    folder = tmp_path_factory.mktemp("runs")
+    def run(task: str) -> Path:
+        shards = shards_of(task)
+        config = small_config(task, "optim.epochs=1", "optim.batch_size=4")
+        return made_once(f"run-{task}", lambda folder: train(shards, folder / "run", config)) / "run"
 
-    def make(task: str) -> Path:
-        run = folder / task
-        if not run.exists():
-            train(shards_of(task), run, small_config(task, "optim.epochs=1", "optim.batch_size=4"))
-        return run
-
-    return make
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def test_a_clip_gets_what_evaluate_gives_it(run_of, raw_of):
     for batch, made, info in scored(run):
         for place, key in enumerate(batch.keys):
             expected[key] = made["logits"][place].softmax(-1), info.classes
+    expected = dict(list(expected.items())[:2])
     videos = [raw_of("ave") / "AVE" / f"{key}.mp4" for key in expected]
     predictions = predict(run, videos)
     assert not predictions.failures
@@ -209,12 +210,14 @@ def test_results_that_fail_leave_the_old_ones(run_of, encoded, tmp_path, monkeyp
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_a_run_that_only_hears_or_only_sees(ave_shards, small_config, encoded, tmp_path):
+def test_a_run_that_only_hears_or_only_sees(kept_shards, small_config, encoded, tmp_path):
     from stgcma.train.run import train
 
     video = encoded("clip.mp4", *picture(seconds=1), *tone(seconds=1), *H264)
     for modality in ("audio", "video"):
-        train(ave_shards, tmp_path / modality, small_config("ave", "optim.epochs=1", modality=modality))
+        train(
+            kept_shards("ave"), tmp_path / modality, small_config("ave", "optim.epochs=1", modality=modality)
+        )
         (one,) = predict(tmp_path / modality, [video], out=tmp_path / "out").videos
         assert len(one.seconds) == 1
 

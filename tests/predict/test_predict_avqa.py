@@ -38,18 +38,15 @@ def test_questions_get_the_answers_that_evaluate_gives(run_of, raw_of):
     run, raw = run_of("avqa"), raw_of("avqa")
     answers = list(task_of_run(run).answers)
     asked = asked_of(raw)
-    compared = 0
-    for batch, made, _ in scored(run):
-        for place, key in enumerate(batch.keys):
-            (video,) = raw.rglob(f"{key}.mp4")
-            own = made["answer_logits"][batch.targets["owner"] == place].softmax(-1)
-            (one,) = predict(run, [video], asked[key]).videos
-            assert len(one.answers) == len(own)
-            for answer, shares in zip(one.answers, own, strict=True):
-                for name, share in ((answer.answer, answer.confidence), *answer.rivals):
-                    assert share == pytest.approx(float(shares[answers.index(name)]), abs=1e-6)
-                compared += 1
-    assert compared > 5
+    batch, made, _ = scored(run)[0]
+    key = batch.keys[0]
+    (video,) = raw.rglob(f"{key}.mp4")
+    own = made["answer_logits"][batch.targets["owner"] == 0].softmax(-1)
+    (one,) = predict(run, [video], asked[key]).videos
+    assert len(one.answers) == len(own) > 5
+    for answer, shares in zip(one.answers, own, strict=True):
+        for name, share in ((answer.answer, answer.confidence), *answer.rivals):
+            assert share == pytest.approx(float(shares[answers.index(name)]), abs=1e-6)
 
 
 def test_an_answer_says_what_it_was_taken_from(stgcma, run_of, long_video, tmp_path):

@@ -1,12 +1,23 @@
 """`stgcma run`: what is done with the same settings is skipped, what is not is done again."""
 
 import json
+import shutil
 
 import pytest
 from stgcma.preprocess.collections import COLLECTIONS
 from stgcma.train.tasks import TASKS
 
 from ..conftest import SMALL
+
+
+@pytest.fixture
+def raw(ave_raw, tmp_path):
+    """Four clips of the collection: two for training, one each for val and test."""
+    raw = shutil.copytree(ave_raw, tmp_path / "raw")
+    for split, clips in (("train", 2), ("val", 1), ("test", 1)):
+        path = raw / f"{split}Set.txt"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:clips]))
+    return raw
 
 
 def stages(result):
@@ -18,19 +29,19 @@ def stages(result):
     }
 
 
-def test_stages_are_skipped_or_done_again(stgcma, ave_raw, tmp_path):
+def test_stages_are_skipped_or_done_again(stgcma, raw, tmp_path):
     work = tmp_path / "work"
 
     def run(*settings):
         chosen = [*SMALL["ave"], "data.workers=0", "optim.epochs=1", "optim.warmup_epochs=0", *settings]
         options = [part for setting in chosen for part in ("--set", setting)]
-        result = stgcma("run", "ave", ave_raw, work, "--preset", "ave-demo", *options)
+        result = stgcma("run", "ave", raw, work, "--preset", "ave-demo", *options)
         assert result.status == 0, result.stderr
         return result
 
     first = run()
     assert stages(first) == {"shards": True, "training": True, "scoring": True}
-    assert "12 clips written, 0 quarantined" in first.stdout
+    assert "4 clips written, 0 quarantined" in first.stdout
     score = json.loads((work / "run" / "evaluation-test.json").read_text())
     assert f"{100 * score['score']:.1f} %" in first.stdout
     assert (work / "run" / "report.html").is_file()
@@ -47,10 +58,7 @@ def test_stages_are_skipped_or_done_again(stgcma, ave_raw, tmp_path):
 
 @pytest.mark.slow
 def test_other_videos_make_all_stages_anew(stgcma, ave_raw, tmp_path):
-    from shutil import copytree
-
-    raw = tmp_path / "raw"
-    copytree(ave_raw, raw)
+    raw = shutil.copytree(ave_raw, tmp_path / "raw")
     settings = (*SMALL["ave"], "optim.epochs=1", "optim.warmup_epochs=0")
     options = [part for setting in settings for part in ("--set", setting)]
     command = ("run", "ave", raw, tmp_path / "work", "--preset", "ave-demo", *options)
@@ -64,18 +72,15 @@ def test_other_videos_make_all_stages_anew(stgcma, ave_raw, tmp_path):
     assert stages(again) == {"shards": True, "training": True, "scoring": True}
 
 
-def test_too_many_failed_clips_are_status_3_after_the_page(stgcma, ave_raw, tmp_path):
-    from shutil import copytree
-
-    raw, work = tmp_path / "raw", tmp_path / "work"
-    copytree(ave_raw, raw)
+def test_too_many_failed_clips_are_status_3_after_the_page(stgcma, raw, tmp_path):
+    work = tmp_path / "work"
     clip = (raw / "trainSet.txt").read_text().splitlines()[0].split("&")[1]
     (raw / "AVE" / f"{clip}.mp4").write_bytes(b"no video")
     settings = (*SMALL["ave"], "data.workers=0", "optim.epochs=1", "optim.warmup_epochs=0")
     options = [part for setting in settings for part in ("--set", setting)]
     done = stgcma("run", "ave", raw, work, "--preset", "ave-demo", "--max-failed", "0%", *options)
     assert done.status == 3, done.stderr
-    assert "1 of 12 clips were quarantined, more than --max-failed 0%" in done.stderr
+    assert "1 of 4 clips were quarantined, more than --max-failed 0%" in done.stderr
     assert (work / "run" / "report.html").is_file()
 
 

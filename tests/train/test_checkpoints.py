@@ -16,12 +16,15 @@ from stgcma.train.order import ALL_QUESTIONS, Item
 from stgcma.train.run import train
 from stgcma.train.trained import open_trained
 
+# One process for all: they share a trained run.
+pytestmark = pytest.mark.xdist_group("checkpoints")
+
 
 @pytest.fixture(scope="module")
-def run(ave_shards, small_config, tmp_path_factory):
+def run(four_clips, small_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
     config = small_config("ave", "optim.epochs=1", "data.fbank_mean=-4.0", "data.fbank_std=3.0")
-    train(ave_shards, folder, config)
+    train(four_clips, folder, config)
     return folder
 
 
@@ -33,10 +36,10 @@ def handed_on(run, tmp_path_factory):
     return folder
 
 
-def test_a_checkpoint_alone_scores_like_its_run(stgcma, run, handed_on, ave_shards):
+def test_a_checkpoint_alone_scores_like_its_run(stgcma, run, handed_on, four_clips):
     expected = evaluate(run, split="val").to_json()
     before = sorted(handed_on.iterdir())
-    done = stgcma("evaluate", "--model", handed_on, "--shards", ave_shards, "--split", "val", "--json")
+    done = stgcma("evaluate", "--model", handed_on, "--shards", four_clips, "--split", "val", "--json")
     found = json.loads(done.stdout)
     assert found["confusion"] == expected["confusion"]
     assert found["score"] == expected["score"]
@@ -44,24 +47,24 @@ def test_a_checkpoint_alone_scores_like_its_run(stgcma, run, handed_on, ave_shar
     assert sorted(handed_on.iterdir()) == before
 
 
-def test_a_checkpoint_says_what_it_was_trained_on(run, handed_on, ave_shards):
+def test_a_checkpoint_says_what_it_was_trained_on(run, handed_on, four_clips):
     text = (handed_on / "model.json").read_text()
     known = json.loads(text)["trained_on"]
-    info = open_task(ave_shards).info
+    info = open_task(four_clips).info
     assert known["classes"] == list(info.classes)
     assert known["features"] == info.features
     assert (known["fbank"], known["fbank_mean"], known["fbank_std"]) == ("fbank_128", -4.0, 3.0)
     assert str(run.parent) not in text
-    assert str(ave_shards) not in text
+    assert str(four_clips) not in text
     trained = open_trained(handed_on)
     assert (trained.config.data.fbank_mean, trained.config.preset) == (-4.0, "ave-demo")
     assert trained.info.classes == info.classes
 
 
-def test_prepared_inputs_are_those_of_training(handed_on, ave_shards):
+def test_prepared_inputs_are_those_of_training(handed_on, four_clips):
     model = load_model(handed_on)
     trained = open_trained(handed_on)
-    clips = ClipDataset(ave_shards, "val", open_task(ave_shards), trained.config.data, model.config)
+    clips = ClipDataset(four_clips, "val", open_task(four_clips), trained.config.data, model.config)
     from stgcma.model.noise import BatchSlice
 
     read = clips[Item(0, ALL_QUESTIONS, 0, 0, BatchSlice(0, 1, 1), True)].inputs
@@ -93,14 +96,14 @@ def unknown(handed_on, tmp_path):
     return folder
 
 
-def test_an_imported_checkpoint_is_scored_with_a_preset(stgcma, run, unknown, ave_shards, monkeypatch):
+def test_an_imported_checkpoint_is_scored_with_a_preset(stgcma, run, unknown, four_clips, monkeypatch):
     from stgcma.train import trained
 
     load = trained.load_preset
     # The preset of the release has the published mean and std; here it is given those of the run.
     normalised = ["data.fbank_mean=-4.0", "data.fbank_std=3.0", "data.workers=0"]
     monkeypatch.setattr(trained, "load_preset", lambda name: load(name, normalised))
-    arguments = ("--model", unknown, "--shards", ave_shards, "--split", "val", "--json")
+    arguments = ("--model", unknown, "--shards", four_clips, "--split", "val", "--json")
     found = json.loads(stgcma("evaluate", *arguments, "--preset", "ave-demo").stdout)
     assert found["confusion"] == evaluate(run, split="val").to_json()["confusion"]
     for preset, message in (
@@ -114,9 +117,9 @@ def test_an_imported_checkpoint_is_scored_with_a_preset(stgcma, run, unknown, av
         assert (done.status, message in done.stderr) == (2, True), done.stderr
 
 
-def test_other_shards_than_the_checkpoints_are_refused(run, handed_on, avs_shards):
+def test_other_shards_than_the_checkpoints_are_refused(run, handed_on, kept_shards):
     with pytest.raises(InputError, match="is made for avs, the model is for ave"):
-        evaluate(handed_on, shards=avs_shards)
+        evaluate(handed_on, shards=kept_shards("avs"))
     with pytest.raises(InputError, match="is a checkpoint: name the shards to score it on"):
         evaluate(handed_on)
     with pytest.raises(InputError, match=r"preset is 'ave-demo', but RUN .* has its own"):
@@ -139,7 +142,7 @@ def test_a_checkpoint_predicts(stgcma, run, handed_on, ave_raw, tmp_path):
     assert found["seconds"] == expected["seconds"]
 
 
-def test_a_backbone_that_was_moved_is_given_with_weights(stgcma, ave_shards, small_config, tmp_path):
+def test_a_backbone_that_was_moved_is_given_with_weights(stgcma, four_clips, small_config, tmp_path):
     from safetensors.torch import save_file
     from stgcma.model import build_model
     from stgcma.train.config import architecture
@@ -148,7 +151,7 @@ def test_a_backbone_that_was_moved_is_given_with_weights(stgcma, ave_shards, sma
     backbone = build_model("ave-demo", **architecture(config), backbone_seed=4).encoder.backbone
     weights, moved, run = tmp_path / "weights.safetensors", tmp_path / "moved.safetensors", tmp_path / "run"
     save_file(dict(backbone.named_parameters()), weights)
-    train(ave_shards, run, small_config("ave", "optim.epochs=1", f"model.weights={weights}"))
+    train(four_clips, run, small_config("ave", "optim.epochs=1", f"model.weights={weights}"))
     assert str(tmp_path) not in (run / "checkpoints/best/model.json").read_text()
     arguments = ("evaluate", run, "--split", "val", "--json")
     there = stgcma(*arguments)

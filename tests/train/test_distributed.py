@@ -108,19 +108,19 @@ def test_scoring_in_three_processes_is_exact(ave_shards, small_config, ranks, tm
     assert shared["stored"]["met"]
 
 
-def test_several_seeds_in_two_processes(ave_shards, ranks, tmp_path):
-    chosen = options("ave", "optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=4")
+def test_several_seeds_in_two_processes(four_clips, ranks, tmp_path):
+    chosen = options("ave", "optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=2")
     run = ("--preset", "ave-demo", "--run-folder", tmp_path / "seeds", "--seeds", 2)
-    result = ranks("train", ave_shards, *run, *chosen)
+    result = ranks("train", four_clips, *run, *chosen)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("over 2 seeds") == 1, "the first process speaks for all"
     assert len(json.loads((tmp_path / "seeds" / "seeds.json").read_text())["runs"]) == 2
 
 
-def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, ranks, tmp_path, monkeypatch):
+def test_a_run_folder_that_is_not_shared_is_refused(four_clips, small_config, ranks, tmp_path, monkeypatch):
     """As if each process were on a machine of its own, with a RUN of its own: the first one's is finished."""
-    settings = ("optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=4", "train.save_every_steps=1")
-    train(ave_shards, tmp_path / "run-0", small_config("ave", *settings))
+    settings = ("optim.epochs=1", "optim.warmup_epochs=0", "optim.batch_size=2", "train.save_every_steps=1")
+    train(four_clips, tmp_path / "run-0", small_config("ave", *settings))
     code = (
         "import os, sys\n"
         "sys.argv[sys.argv.index('RUN')] = f'{os.environ[\"HERE\"]}/run-{os.environ[\"RANK\"]}'\n"
@@ -128,7 +128,7 @@ def test_a_run_folder_that_is_not_shared_is_refused(ave_shards, small_config, ra
         "main()\n"
     )
     monkeypatch.setenv("HERE", str(tmp_path))
-    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run-folder", "RUN", "--resume")
+    arguments = ("train", four_clips, "--preset", "ave-demo", "--run-folder", "RUN", "--resume")
     result = ranks(*arguments, *options("ave", *settings), code=code)
     assert result.returncode != 0
     assert "the processes find different summaries in RUN" in result.stderr
@@ -148,6 +148,18 @@ main()
 """
 
 
+def test_a_process_that_dies_ends_the_other(forks, ave_shards, tmp_path):
+    """Nobody but itself ends the one that is left."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", DYING, "train", ave_shards, "--preset", "ave-demo"]
+    with forks.started_ranks([*command, "--run-folder", run, *options("ave")], processes=2) as started:
+        codes = [process.wait(timeout=120) for process in started]
+        said = started[0].communicate()[1]
+    assert codes == [1, 9], said
+    assert not (run / "summary.json").exists()
+
+
+@pytest.mark.slow
 def test_a_process_that_dies_ends_all(forks, ave_shards, tmp_path):
     """With torchrun itself."""
     script = tmp_path / "dying.py"

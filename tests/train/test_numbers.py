@@ -24,13 +24,13 @@ def test_numbers_that_are_not_finite_are_null():
     assert strict_json(content) == '{"loss": null, "all": [1.5, [null, null]], "names": {"é": 1}}'
 
 
-def test_an_overflow_in_fp16_is_null_in_the_steps(ave_shards, small_config, tmp_path, monkeypatch):
+def test_an_overflow_in_fp16_is_null_in_the_steps(four_clips, small_config, tmp_path, monkeypatch):
     """The scaler leaves such a step out; the line of it must be JSON all the same."""
     from stgcma.train.step import OptimizerStep
 
     update = OptimizerStep._update
     monkeypatch.setattr(OptimizerStep, "_update", lambda *args: update(*args) * float("inf"))
-    train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=1"))
+    train(four_clips, tmp_path / "run", small_config("ave", "optim.epochs=1"))
     for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines():
         assert json.loads(line, parse_constant=pytest.fail)["gradient_norm"] is None
 
@@ -43,10 +43,10 @@ def test_values_of_one_process_stay_off_the_device():
 
 @pytest.mark.parametrize("allowed", [False, True])
 @pytest.mark.usefixtures("float32_policy")
-def test_tf32_is_set_and_recorded(allowed, ave_shards, small_config, tmp_path):
+def test_tf32_is_set_and_recorded(allowed, four_clips, small_config, tmp_path):
     set_tf32(allowed=not allowed)
     config = small_config("ave", "optim.epochs=1", *(["train.tf32=true"] if allowed else []))
-    train(ave_shards, tmp_path / "run", config)
+    train(four_clips, tmp_path / "run", config)
     assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest")
     assert torch.backends.cudnn.allow_tf32 is allowed
     assert f"tf32: {str(allowed).lower()}" in (tmp_path / "run" / "config.yaml").read_text()

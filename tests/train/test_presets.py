@@ -72,11 +72,14 @@ SHRUNK = {
     "avc-clip-b16": SMALL["avc"],
     "ave-swin-b-base": ("model.width=8", "model.depths=[1,1,1,1]", "model.heads=[1,1,2,2]"),
     "avs-swin-b": SMALL["avs"],
-    "avqa-swin-b": SMALL["avqa"],
+    "avqa-swin-b": (*SMALL["avqa"], "model.patch=7", "model.window=4"),
 }
 
 
-@pytest.mark.parametrize("name", SHRUNK)
+# Swin and AVE are in the others.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "ave-swin-b-base")) for name in SHRUNK]
+)
 def test_a_preset_of_a_small_model_steps_saves_resumes_and_is_scored(name, kept_shards, tmp_path):
     config = load_preset(name, [*SETTINGS, *SHRUNK[name]])
     check_life(kept_shards(config.task), tmp_path / "run", config)

@@ -6,14 +6,13 @@ import pytest
 
 from ..conftest import SMALL
 
-FEW = tuple(
-    word for setting in (*SMALL["ave"], "optim.epochs=2", "data.workers=0") for word in ("--set", setting)
-)
+SETTINGS = (*SMALL["ave"], "optim.epochs=1", "optim.warmup_epochs=0", "data.workers=0")
+FEW = tuple(word for setting in SETTINGS for word in ("--set", setting))
 
 
-def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path):
+def test_several_seeds_have_a_mean_and_a_deviation(stgcma, four_clips, tmp_path):
     run = tmp_path / "seeds"
-    arguments = ("train", ave_shards, "--preset", "ave-demo", "--run", run, *FEW, "--seeds", 2)
+    arguments = ("train", four_clips, "--preset", "ave-demo", "--run", run, *FEW, "--seeds", 2)
     result = stgcma(*arguments)
     assert result.status == 0, result.stderr
     kept = json.loads((run / "seeds.json").read_text())
@@ -28,11 +27,11 @@ def test_several_seeds_have_a_mean_and_a_deviation(stgcma, ave_shards, tmp_path)
     assert again["mean"] == kept["mean"]
 
 
-def test_the_ablation_trains_five_models(stgcma, ave_shards, tmp_path):
+def test_the_ablation_trains_five_models(stgcma, four_clips, tmp_path):
     run = tmp_path / "ablation"
     result = stgcma(
-        *("ablate", ave_shards, "--preset", "ave-demo", "--run", run),
-        *(*FEW, "--set", "optim.epochs=1", "--set", "optim.warmup_epochs=0"),
+        *("ablate", four_clips, "--preset", "ave-demo", "--run", run),
+        *FEW,
     )
     assert result.status == 0, result.stderr
     rows = json.loads((run / "ablation.json").read_text())["runs"]

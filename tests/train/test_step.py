@@ -9,8 +9,8 @@ from stgcma.train import step
 from stgcma.train.run import train
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step(ave_shards, small_config, tmp_path, monkeypatch):
-    settings = ("optim.epochs=1", "optim.batch_size=1", "train.save_every_steps=1")
+def test_a_loss_that_is_not_finite_stops_before_the_step(four_clips, small_config, tmp_path, monkeypatch):
+    settings = ("optim.epochs=2", "optim.batch_size=1", "train.save_every_steps=1")
     config = small_config("ave", *settings)
     forward = step.Objective.forward
 
@@ -23,17 +23,17 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(ave_shards, small_confi
     monkeypatch.setattr(step.Objective, "forward", broken)
     good = r"the last good state is in .*state\.pt"
     with pytest.raises(StgcmaError, match=rf"the loss is nan at step 4, on the clips [\w-]{{11}}; {good}$"):
-        train(ave_shards, tmp_path / "run", config)
+        train(four_clips, tmp_path / "run", config)
     state = torch.load(tmp_path / "run" / "checkpoints" / "state.pt", weights_only=True)
     assert state["progress"]["step"] == 3
     assert all(bool(tensor.isfinite().all()) for tensor in state["trained"].values())
 
 
-def test_a_gradient_that_is_not_finite_stops_too(ave_shards, small_config, tmp_path, monkeypatch):
+def test_a_gradient_that_is_not_finite_stops_too(four_clips, small_config, tmp_path, monkeypatch):
     monkeypatch.setattr(step.nn.utils, "get_total_norm", lambda _: torch.tensor(float("inf")))
     config = small_config("ave", "optim.epochs=1", "optim.batch_size=2")
     with pytest.raises(StgcmaError, match=r"the gradient is inf at step 1, on the clips \S+, \S+; no state"):
-        train(ave_shards, tmp_path / "run", config)
+        train(four_clips, tmp_path / "run", config)
 
 
 def test_the_audio_visual_term_of_a_step_is_a_sum_however_the_step_is_divided(
@@ -52,10 +52,10 @@ def test_the_audio_visual_term_of_a_step_is_a_sum_however_the_step_is_divided(
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_comes_near_to_full(ave_shards, small_config, tmp_path, precision):
+def test_half_precision_comes_near_to_full(four_clips, small_config, tmp_path, precision):
     losses = {}
     for name in ("fp32", precision):
-        train(ave_shards, tmp_path / name, small_config("ave", "optim.epochs=2", f"train.precision={name}"))
+        train(four_clips, tmp_path / name, small_config("ave", "optim.epochs=1", f"train.precision={name}"))
         rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         losses[name] = rows[0]["loss"]
     assert losses[precision] != losses["fp32"], "something was computed otherwise"

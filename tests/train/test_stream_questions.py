@@ -24,13 +24,14 @@ def streamed(folder, config, *, first=0):
         return counts, list(batches(loader))
 
 
-def test_every_question_is_asked_once_and_the_middle_is_begun_alike(avqa_shards, small_config):
+def test_every_question_is_asked_once_and_the_middle_is_begun_alike(kept_shards, small_config):
+    shards = kept_shards("avqa")
     config = small_config("avqa", "data.read=streamed", "optim.batch_size=3", "data.shuffle_buffer=3")
-    counts, whole = streamed(avqa_shards, config)
+    counts, whole = streamed(shards, config)
     asked = [key for batch in whole for key in batch.keys]
     assert sorted(asked.count(key) for key in set(asked)) == sorted(counts.tolist())
     assert len(asked) == np.sum(counts)
-    rest = streamed(avqa_shards, config, first=3)[1]
+    rest = streamed(shards, config, first=3)[1]
     assert len(rest) == len(whole) - 3
     for one, other in zip(rest, whole[3:], strict=True):
         assert one.keys == other.keys

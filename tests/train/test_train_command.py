@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 
 from ..conftest import SMALL
 
-FEW = tuple(
-    word for setting in (*SMALL["ave"], "optim.epochs=2", "data.workers=0") for word in ("--set", setting)
-)
+# One process for all: they share a trained run.
+pytestmark = pytest.mark.xdist_group("train-command")
+
+SETTINGS = (*SMALL["ave"], "optim.epochs=1", "optim.warmup_epochs=0", "data.workers=0")
+FEW = tuple(word for setting in SETTINGS for word in ("--set", setting))
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +25,16 @@ def trained(ave_shards, small_config, tmp_path_factory):
     from stgcma.train.run import train
 
     run = tmp_path_factory.mktemp("runs") / "av"
-    summary = train(ave_shards, run, small_config("ave", "optim.epochs=3", "data.workers=1"))
+    summary = train(ave_shards, run, small_config("ave", "optim.epochs=2", "data.workers=1"))
     return run, summary
 
 
 def test_the_run_folder_holds_what_ran(trained, ave_shards):
     run, summary = trained
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert (config["preset"], config["optim"]["epochs"]) == ("ave-demo", 3)
+    assert (config["preset"], config["optim"]["epochs"]) == ("ave-demo", 2)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[-1]["adapter_lr"] == config["optim"]["minimal_lr"]
     best = max(rows, key=lambda row: row["val_accuracy"])
     assert (summary.best_epoch, summary.best_score) == (best["epoch"], best["val_accuracy"])
@@ -43,8 +45,8 @@ def test_the_run_folder_holds_what_ran(trained, ave_shards):
     assert len(about["backbone"]["sha256"]) == 64
     assert json.loads((run / "summary.json").read_text()) == asdict(summary)
     steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in steps] == list(range(1, 7))
-    for epoch in (1, 2, 3):
+    assert [row["step"] for row in steps] == list(range(1, 5))
+    for epoch in (1, 2):
         keys = [key for row in steps if row["epoch"] == epoch for key in row["clips"]]
         assert len(keys) == len(set(keys)) == 8
     for name in ("best", "last"):
@@ -61,7 +63,7 @@ def test_tensorboard_holds_every_step_and_epoch(trained):
     rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     assert [event.step for event in drawn] == [row["step"] for row in rows]
     assert [event.value for event in drawn] == pytest.approx([row["loss"] for row in rows], rel=1e-6)
-    assert len(board.Scalars("epoch/val_accuracy")) == 3
+    assert len(board.Scalars("epoch/val_accuracy")) == 2
     classes = [tag for tag in board.Tags()["scalars"] if tag.startswith("epoch/val_accuracy/")]
     assert len(classes) == len(json.loads((run / "dataset.json").read_text())["classes"])
 
@@ -69,19 +71,19 @@ def test_tensorboard_holds_every_step_and_epoch(trained):
 def test_recomputing_activations_changes_no_number(ave_shards, small_config, trained, tmp_path):
     from stgcma.train.run import train
 
-    train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=3", "train.checkpointing=true"))
+    train(ave_shards, tmp_path / "run", small_config("ave", "optim.epochs=2", "train.checkpointing=true"))
     last = "checkpoints/last/adapters.safetensors"
     kept, recomputed = load_file(trained[0] / last), load_file(tmp_path / "run" / last)
     assert kept.keys() == recomputed.keys()
     assert all(torch.equal(kept[name], recomputed[name]) for name in kept)
 
 
-def test_training_lowers_the_loss_and_repeats_to_the_bit(ave_shards, small_config, tmp_path):
+def test_training_lowers_the_loss_and_repeats_to_the_bit(four_clips, small_config, tmp_path):
     from stgcma.train.run import train
 
     weights, losses = [], []
     for name in ("one", "two"):
-        train(ave_shards, tmp_path / name, small_config("ave", "optim.epochs=4"))
+        train(four_clips, tmp_path / name, small_config("ave", "optim.epochs=4"))
         weights.append((tmp_path / name / "checkpoints" / "last" / "adapters.safetensors").read_bytes())
         rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         losses.append([row["loss"] for row in rows])
@@ -106,12 +108,12 @@ def test_evaluate_scores_every_split(stgcma, trained):
 
 
 @pytest.mark.parametrize("modality", ["av-nofusion", "video", "audio"])
-def test_other_modalities_train_and_score(stgcma, ave_shards, tmp_path, modality):
+def test_other_modalities_train_and_score(stgcma, four_clips, tmp_path, modality):
     run = tmp_path / "run"
     arguments = ("--preset", "ave-demo", "--run", run, "--modality", modality, *FEW, "--json")
-    result = stgcma("train", ave_shards, *arguments)
+    result = stgcma("train", four_clips, *arguments)
     assert result.status == 0, result.stderr
-    assert json.loads(result.stdout)["epochs"] == 2
+    assert json.loads(result.stdout)["epochs"] == 1
     scored = json.loads(stgcma("evaluate", run, "--json").stdout)
     assert scored["modality"] == modality
 
@@ -124,14 +126,14 @@ def test_a_run_is_not_replaced_unasked(stgcma, trained, ave_shards):
 
 
 def test_a_model_that_cannot_be_built_leaves_no_folder_and_no_old_run_is_lost(
-    stgcma, ave_shards, small_config, tmp_path
+    stgcma, four_clips, small_config, tmp_path
 ):
     from stgcma.train.run import train
 
     new, old = tmp_path / "new", tmp_path / "old"
-    train(ave_shards, old, small_config("ave", "optim.epochs=1"))
+    train(four_clips, old, small_config("ave", "optim.epochs=1"))
     before = sorted(path.relative_to(old) for path in old.rglob("*"))
-    command = ("train", ave_shards, "--preset", "ave-demo", "--weights", tmp_path / "none.pth")
+    command = ("train", four_clips, "--preset", "ave-demo", "--weights", tmp_path / "none.pth")
     for options in (("--run", new), ("--run", old, "--overwrite")):
         result = stgcma(*command, *options)
         assert result.status == 2
@@ -177,11 +179,15 @@ def test_a_score_that_is_not_met_is_said(stgcma, trained):
     assert stgcma("evaluate", run, "--split", "val").status == 0
 
 
-def test_other_shards_are_scored_beside_the_runs_own(stgcma, trained, ave_raw, tmp_path):
-    from stgcma.preprocess import Options, preprocess
+def test_other_shards_are_scored_beside_the_runs_own(stgcma, trained, ave_shards, tmp_path):
+    from stgcma.shards.manifest import read_dataset, write_dataset
 
     run, _ = trained
-    preprocess("ave", ave_raw, tmp_path / "other", Options(features=("clip",), limit=6))
+    shutil.copytree(ave_shards, tmp_path / "other")
+    info = read_dataset(tmp_path / "other")
+    write_dataset(
+        tmp_path / "other", dataclasses.replace(info, features={**info.features, "clips_per_shard": 31})
+    )
     result = stgcma("evaluate", run, "--shards", tmp_path / "other", "--split", "val", "--json")
     scored = json.loads(result.stdout)
     assert "stored" not in scored
@@ -232,19 +238,19 @@ def test_other_shards_are_normalised_as_the_model_was_trained(trained, ave_shard
     assert other.detail == own.detail
 
 
-def test_shards_of_other_classes_do_not_fit(stgcma, trained, avqa_shards):
-    result = stgcma("evaluate", trained[0], "--shards", avqa_shards)
+def test_shards_of_other_classes_do_not_fit(stgcma, trained, kept_shards):
+    result = stgcma("evaluate", trained[0], "--shards", kept_shards("avqa"))
     assert result.status == 2
     assert "the model is for ave" in result.stderr
 
 
 @pytest.mark.parametrize("task", ["avs", "avqa"])
-def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config, tmp_path, task):
+def test_the_other_tasks_train_score_and_report(stgcma, kept_shards, small_config, tmp_path, task):
     from stgcma.train.evaluation import evaluate
     from stgcma.train.run import train
 
     run = tmp_path / "run"
-    train(shards_of(task), run, small_config(task, "optim.epochs=1", "optim.batch_size=4"))
+    train(kept_shards(task), run, small_config(task, "optim.epochs=1"))
     result = stgcma("evaluate", run, "--json")
     assert result.status == 0, result.stderr
     scored = json.loads(result.stdout)
@@ -258,7 +264,7 @@ def test_the_other_tasks_train_score_and_report(stgcma, shards_of, small_config,
     assert stgcma("report", run).status == 0
     page = (run / "report.html").read_text()
     assert f"{100 * scored['score']:.1f} %" in page
-    assert page.count('<article class="clip"') == 2
+    assert page.count('<article class="clip"') == 1
     assert ("with the pixels said to sound" in page) == (task == "avs")
     assert ("Questions about " in page) == (task == "avqa")
     assert ('<th scope="col">F-score</th>' in page) == (task == "avs")
