@@ -215,7 +215,7 @@ def test_a_limit_below_the_number_of_splits_is_kept(stgcma, small_ave, tmp_path)
     ("arguments", "message"),
     [
         (("ave", "RAW/nowhere"), "RAW/nowhere is not a folder; give the folder of the ave collection"),
-        (("vggsound", "RAW"), "collection 'vggsound' is not known; choose from ave"),
+        (("kinetics", "RAW"), "collection 'kinetics' is not known; choose from ave"),
         (("ave", "RAW", "--features", "mfcc"), "features: got mfcc, choose from clip, swin, fbank_128"),
         (("ave", "RAW", "--workers", "0"), "workers is 0, must be at least 1"),
         (("ave", "RAW", "--decoder", "opencv"), "decoder is 'opencv', must be one of auto, decord, ffmpeg"),
