@@ -12,7 +12,7 @@ import torch
 
 from ..console import message
 from ..errors import InputError
-from ..model import STGCMA, build_model
+from ..model import STGCMA, TrainedOn, build_model
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
@@ -50,8 +50,7 @@ def train(
         overwrite: replace the run in the folder.
         resume: continue a run that was stopped, with the same result as without the stop; a finished run is
             not changed. A folder without a run starts one.
-        init_from: a run or checkpoint folder; the model starts from its adapters and head. A run that is
-            resumed continues its own state.
+        init_from: a run or checkpoint folder whose adapters and head to start from; see `load_initial`.
 
     Raises InputError for shards, settings or a run folder that do not fit; StgcmaError when the loss is not
     finite or memory runs out; KeyboardInterrupt or SystemExit after a signal, with the state saved.
@@ -63,32 +62,26 @@ def train(
     with process_group() as group:
         micro_batches = _micro_batches(config, group)
         stream = stream_shape(config.data, group)
-        if resume:
-            group.run_on_main(lambda: run.check_resumable(config, fingerprint, stream=stream))
-        else:
-            group.run_on_main(lambda: run.check_free(overwrite=overwrite))
+        group.run_on_main(
+            lambda: (
+                run.check_resumable(config, fingerprint, stream=stream)
+                if resume
+                else run.check_free(overwrite=overwrite)
+            )
+        )
         initial = initial_record(run, init_from, resume=resume)
         finished = resume and (run.path / SUMMARY).is_file()
         group.check_equal([float(finished)], "different summaries")
         if finished:
-            if group.is_main:
-                message(f"{run_path} is finished already")
-            return _read_summary(run)
+            return _read_summary(run, group)
         check_schedule(config.optim)
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
         load_initial(model, run, initial, resume=resume)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
-        model.trained_on = trained_on(
-            task.info,
-            config,
-            backbone=model.config.backbone,
-            normalisation=training.normalisation,
-            clip_seconds=training.usual_seconds,
-        )
-        about = _data(shards, training, group, stream) | _environment(model)
-        about |= {} if initial is None else {"init_from": initial}
+        model.trained_on = _trained_on(config, model, training)
+        about = _data(shards, training, group, stream, initial) | _environment(model)
         # Only now: a training that cannot begin creates no folder and removes no earlier run.
         group.run_on_main(
             lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
@@ -136,8 +129,10 @@ def _micro_batches(config: RunConfig, group: ProcessGroup) -> MicroBatches:
     return MicroBatches(total=count * group.size, first=count * group.rank, count=count)
 
 
-def _read_summary(run: RunFolder) -> TrainSummary:
-    """Return the summary of a finished run."""
+def _read_summary(run: RunFolder, group: ProcessGroup) -> TrainSummary:
+    """Return the summary of a finished run, and say that it is finished."""
+    if group.is_main:
+        message(f"{run.path} is finished already")
     content = run.read_json(SUMMARY, texts=("score_name",))
     if content.keys() != TrainSummary.__dataclass_fields__.keys():
         raise InputError(f"{run.path / SUMMARY} is not the summary of a run; it holds other fields")
@@ -158,6 +153,17 @@ def _build_model(task: Task, config: RunConfig, group: ProcessGroup) -> STGCMA:
     return model
 
 
+def _trained_on(config: RunConfig, model: STGCMA, training: ClipDataset) -> TrainedOn:
+    """Return the description of the data and settings that checkpoints of the run store."""
+    return trained_on(
+        training.task.info,
+        config,
+        backbone=model.config.backbone,
+        normalisation=training.normalisation,
+        clip_seconds=training.usual_seconds,
+    )
+
+
 def _memory_explained(config: RunConfig, model: STGCMA, group: ProcessGroup) -> AbstractContextManager[None]:
     return memory_explained(
         f"with {clips_at_a_time(config, group.size)} clips at a time",
@@ -167,16 +173,21 @@ def _memory_explained(config: RunConfig, model: STGCMA, group: ProcessGroup) -> 
 
 
 def _data(
-    shards: Location, training: ClipDataset, group: ProcessGroup, stream: dict[str, int] | None
+    shards: Location,
+    training: ClipDataset,
+    group: ProcessGroup,
+    stream: dict[str, int] | None,
+    initial: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return the shards, the training clips and their division, as `run.json` stores them."""
-    data = {
+    """Return the shards, the training clips, their division and the first weights, for `run.json`."""
+    data: dict[str, Any] = {
         "shards": absolute(shards),
         "data_fingerprint": training.task.info.data_fingerprint,
         "clip_seconds": training.usual_seconds,
         "processes": group.size,
     }
-    return data if stream is None else {**data, "stream": stream}
+    further = {"stream": stream, "init_from": initial}
+    return data | {name: value for name, value in further.items() if value is not None}
 
 
 def _environment(model: STGCMA) -> dict[str, Any]:
