@@ -20,7 +20,7 @@ _DEMO_SWIN = (0.125, 0.25, 0.25, 0.25)
 
 @dataclass(frozen=True)
 class Architecture:
-    """One preset: a task, the name of a backbone, the adapter ratio, and options of the head.
+    """One preset: a task, the name of a backbone, the adapter ratio, and options of the head or backbone.
 
     A clip has as many time steps as in the task's published models.
     """
@@ -56,7 +56,7 @@ _PRESETS = {
     "avss-swin-l": Architecture("avss", "swin-l", _BASE_SWIN_L),
     "ave-demo": Architecture("ave", "clip-demo", 0.5),
     "avs-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
-    "avs-ms3-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
+    "avs-ms3-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32, "patch": 14}),
     "avvp-demo": Architecture("avvp", "clip-demo", 0.5),
     "avss-demo": Architecture("avss", "swin-demo", _DEMO_SWIN, {"patch": 14, "mask_channels": 16}),
     "avqa-demo": Architecture("avqa", "swin-demo-coarse", _DEMO_SWIN),

@@ -206,7 +206,8 @@ def test_up_to_two_of_three_objects_sound_together_in_turn_or_not_at_all():
     assert any(len(script.sounding[4]) == 1 for script in in_turn)
     # Neither its class nor its place tells whether an object sounds.
     heard = [
-        np.mean([index in sounding for visible, sounding in frames if index in visible]) for index in range(6)
+        np.mean([index in sounding for visible, sounding in frames if index in visible])
+        for index in avs_ms3.KINDS
     ]
     placed = [np.mean([visible[place] in sounding for visible, sounding in frames]) for place in range(3)]
     assert max(*heard, *placed) - min(*heard, *placed) < 0.15
