@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from stgcma.errors import StgcmaError
+from stgcma.train.metrics.audio_visual_term import AVSS_TERM
 from stgcma.train.sections import LossConfig
 from stgcma.train.tasks import avss
 from stgcma.train.tasks.avss import AvssResult, AvssTask
@@ -89,7 +90,7 @@ def test_loss_is_the_mean_over_annotated_frames_of_pixel_means():
     terms, counts = task.terms(outputs, targets, torch.ones(2), LOSS), task.counts(targets, torch.ones(2))
     frames = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
     expected = [by_hand(outputs["mask_logits"][at], targets["labels"][at]) for at in frames]
-    assert counts == {"class": 5.0, "score": 5.0}
+    assert counts == {"class": 5.0, "audio_visual": 5.0, "score": 5.0}
     assert float(terms.losses["class"]) / 5 == pytest.approx(np.mean(expected), abs=1e-6)
 
 
@@ -115,7 +116,28 @@ def test_a_clip_that_does_not_count_changes_nothing():
     )
     beside = task.terms(outputs, targets, weight, LOSS)
     assert float(beside.losses["class"]) == pytest.approx(float(alone.losses["class"]), abs=1e-5)
-    assert task.counts(targets, weight) == {"class": 4.0, "score": 4.0}
+    assert set(task.counts(targets, weight).values()) == {4.0}
+
+
+def test_audio_visual_term_is_the_mean_over_annotated_frames():
+    outputs, targets = case()
+    for stage, size in enumerate((4, 2, 2, 1)):
+        outputs[f"visual_{stage}"] = torch.randn(2 * FRAMES, 5, size, size)
+        outputs[f"audio_{stage}"] = torch.randn(2 * FRAMES, 5)
+    loss = LossConfig(audio_visual=0.5)
+    task = AvssTask(Info)
+    assert task.needs_features(loss)
+    assert not task.needs_features(LOSS)
+    assert task.weights(loss) == {"class": 1.0, "audio_visual": 0.5}
+    found = task.terms(outputs, targets, torch.ones(2), loss).losses["audio_visual"] / 5
+    kept = targets["annotated"].flatten()
+    expected = AVSS_TERM(
+        outputs["mask_logits"].flatten(0, 1),
+        [outputs[f"audio_{stage}"] for stage in range(4)],
+        [outputs[f"visual_{stage}"] for stage in range(4)],
+        counted=kept,
+    )
+    assert float(found) == pytest.approx(float(expected), abs=1e-6)
 
 
 def frame_scores(predicted, labels):

@@ -135,14 +135,18 @@ class AvsTask(Task):
 
 def _audio_visual(outputs: Tensors, annotated: Tensor, loss: LossConfig) -> Tensor:
     """Return the audio-visual term of the annotated frames, `[N]`."""
+    logits = outputs["mask_logits"].flatten(0, 1)[annotated.flatten()]
+    return AUDIO_VISUAL_TERMS[loss.audio_visual_term].by_frame(logits, *stage_features(outputs, annotated))
+
+
+def stage_features(outputs: Tensors, annotated: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the features of sound and of vision, by stage, of the frames that are True in `[B, T]`."""
     frames = annotated.flatten()
-    logits = outputs["mask_logits"].flatten(0, 1)[frames]
-    term = AUDIO_VISUAL_TERMS[loss.audio_visual_term]
+    stages = sum(name.startswith("audio_") for name in outputs)
     audio, visual = (
-        [outputs[f"{kind}_{stage}"][frames] for stage in range(max(term.stages) + 1)]
-        for kind in ("audio", "visual")
+        [outputs[f"{kind}_{stage}"][frames] for stage in range(stages)] for kind in ("audio", "visual")
     )
-    return term.by_frame(logits, audio, visual)
+    return audio, visual
 
 
 def _masks(shards: Location, split: str) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...shards.members import MASK_PIXELS, frame_names, read_class_map, read_lengths
 from ...shards.storage import Location
 from ..fields import field
+from ..metrics.audio_visual_term import AVSS_TERM
 from ..metrics.cross_entropy import frame_cross_entropy
 from ..metrics.semantic import (
     ClassOverlap,
@@ -26,6 +27,7 @@ from ..metrics.semantic import (
     predicted_classes,
 )
 from ..sections import LossConfig
+from .avs import stage_features
 from .base import Task, Terms, stack
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors
@@ -167,15 +169,18 @@ class AvssTask(Task):
     def collate(self, targets: list[Tensors]) -> tuple[Tensors, Tensors]:
         return {}, stack(targets)
 
-    def weights(self, loss: LossConfig) -> dict[str, float]:  # noqa: ARG002
-        return {"class": 1.0}
+    def weights(self, loss: LossConfig) -> dict[str, float]:
+        return {"class": 1.0} | ({"audio_visual": loss.audio_visual} if loss.audio_visual else {})
+
+    def needs_features(self, loss: LossConfig) -> bool:
+        return loss.audio_visual > 0
 
     def counts(self, targets: Tensors, weight: Tensor) -> dict[str, float]:
         frames = float((targets["annotated"] * weight[:, None]).sum())
-        return {"class": frames, "score": frames}
+        return dict.fromkeys(("class", "audio_visual", "score"), frames)
 
-    def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:  # noqa: ARG002
-        """Return the loss over the frames that have a mask, each the mean over its pixels.
+    def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
+        """Return the losses over the frames that have a mask: pixel means, and the audio-visual term.
 
         The score is the mean IoU over the classes of a frame, which adds up.
         """
@@ -184,8 +189,11 @@ class AvssTask(Task):
         labels = targets["labels"][annotated].long()
         counted = weight[:, None].expand(annotated.shape)[annotated]
         overlap = frame_miou(logits.detach().argmax(1), labels, logits.shape[1])
+        costs = {"class": frame_cross_entropy(logits, labels)}
+        if loss.audio_visual:
+            costs["audio_visual"] = AVSS_TERM.by_frame(logits, *stage_features(outputs, annotated))
         return Terms(
-            losses={"class": (frame_cross_entropy(logits, labels) * counted).sum()},
+            losses={name: (cost * counted).sum() for name, cost in costs.items()},
             score=(overlap * counted).sum(),
         )
 
