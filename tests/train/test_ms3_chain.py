@@ -46,7 +46,7 @@ def test_every_command_takes_the_collection(stgcma, raw_collection, avs_shards, 
     page = run("report", work / "run").stdout.strip()
     assert "F-score by batches of 4" in (work / "run" / "report.html").read_text()
     assert page.endswith("report.html")
-    run("inspect", work / "shards", "--out", tmp_path / "inspect.html")
+    run("inspect", work / "shards", "--page", tmp_path / "inspect.html")
     video = min((raw / "raw_videos").iterdir())
     run("predict", work / "run", video, "--out", tmp_path / "predicted")
     assert any((tmp_path / "predicted").rglob("*.json"))
