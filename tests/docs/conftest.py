@@ -28,6 +28,8 @@ COLLECTIONS = {
     "interviews": "questions",
     "yard": "events",
     "street": "masks",
+    "pets": "labels",
+    "VGGSound": "vggsound",
 }
 # And of videos, which are clips of the first collection.
 VIDEOS = ("holiday.mp4", "more-videos/party.mp4")
