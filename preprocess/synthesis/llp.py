@@ -35,7 +35,7 @@ NAMES = {
 _MODALITIES = tuple(DENSE)
 _KINDS = (("audible",), ("visible",), _MODALITIES)
 _KIND_SHARES = (0.41, 0.41, 0.18)
-_SEEN_SIDES = (0.3, 0.7)
+_SEEN_SIDES = (0.27, 0.73)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _paint(script: Script, rng: np.random.Generator) -> Iterator[bytes]:
     corners = rng.permutation(4)[: len(seen)]
     places = [np.array([_SEEN_SIDES[c % 2], _SEEN_SIDES[c // 2]]) * PIXELS for c in corners.tolist()]
     drift = rng.uniform(-1.5, 1.5, size=(len(seen), 2))
-    radii = rng.uniform(34, 46, size=len(seen)).tolist()
+    radii = rng.uniform(46, 56, size=len(seen)).tolist()
     for number in range(SECONDS * FPS):
         picture = background.copy()
         for event, place, step, radius in zip(seen, places, drift, radii, strict=True):
