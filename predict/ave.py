@@ -16,7 +16,11 @@ _TOP = 3
 
 
 class AvePredictor(Predictor[AvePrediction]):
-    """Classify the seconds of one video. Writes a timeline, subtitles, and the events to correct."""
+    """Classify the seconds of one video.
+
+    Writes `NAME.timeline.png`, subtitles (`NAME.vtt`), and the events to correct: `NAME.events.csv` and
+    `NAME.labels.txt`.
+    """
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)

@@ -19,7 +19,10 @@ from .trained import TrainedRun
 
 
 class AvvpPredictor(Predictor[AvvpPrediction]):
-    """Find the events of one video by modality. Writes a timeline, subtitles, and the events to correct.
+    """Find the events of one video by modality.
+
+    Writes `NAME.timeline.png`, subtitles (`NAME.vtt`), and the events to correct: `NAME.events.csv` and
+    `NAME.labels.txt`.
 
     A class counts in a second when its probability there, and that of its window, is at least 0.5. Where
     windows overlap, both are means.

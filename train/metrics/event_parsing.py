@@ -57,7 +57,7 @@ def mark_rows(
         label, onset, offset = row
         if not 0 <= label < classes or onset < 0:
             raise ValueError(f"row {tuple(row)}: class must be 0 to {classes - 1}, onset at least 0")
-        marked[onset:offset, label] = True
+        marked[onset : max(offset, onset), label] = True  # a negative offset would count from the end
     return marked
 
 

@@ -152,7 +152,7 @@ def test_rows_that_touch_or_overlap_are_one_event():
 
 
 def test_rows_that_end_before_they_begin_mark_nothing():
-    assert not mark_rows([(1, 3, 3), (2, 9, 0)], classes=CLASSES).any()
+    assert not mark_rows([(1, 3, 3), (2, 9, 0), (1, 0, -1)], classes=CLASSES).any()
 
 
 @pytest.mark.parametrize("row", [(4, 0, 1), (-1, 0, 1), (0, -1, 3)])
