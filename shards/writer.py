@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import tarfile
 from collections.abc import Iterable
@@ -35,8 +36,10 @@ def write_shard(folder: Location, split: str, index: int, samples: Iterable[Samp
 def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
     """Return the tar members of one clip, with headers and padding, as webdataset's TarWriter writes them.
 
-    The writer itself is not used: `import webdataset` loads torch, which takes three CPU-seconds.
+    Each clip has its own writer, because the manifest holds size and hash of each clip's part of the tar.
     """
+    from webdataset import TarWriter  # loads torch, so not before it is needed
+
     description = {
         **sample.fields,
         "key": sample.key,
@@ -53,15 +56,12 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
     for suffix, content in members.items():
         if not isinstance(content, bytes):
             raise ValueError(f"{suffix} of {sample.key} is {type(content)}, must be bytes")
-    return b"".join(_member(f"{sample.key}.{suffix}", members[suffix]) for suffix in sorted(members))
-
-
-def _member(name: str, content: bytes) -> bytes:
-    """Return the header and the padded content of one file, independent of the clock and of the user."""
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    header = info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")
-    return header + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    stream = io.BytesIO()
+    # Independent of the clock and of the user.
+    with TarWriter(stream, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
+        writer.write({"__key__": sample.key, **members})
+        size = writer.tarstream.offset
+    return stream.getvalue()[:size]
 
 
 def end_of_archive(size: int) -> bytes:

@@ -76,13 +76,12 @@ def test_any_webdataset_reader_streams_it(written):
     assert [sample["frame_00.jpg"] for sample in streamed] == [s.members["frame_00.jpg"] for s in samples]
 
 
-@pytest.mark.parametrize("key", ["-a_B0", "k" * 80])
-def test_a_clip_is_the_bytes_of_webdatasets_writer(key):
-    sample = make_sample(key)
+def test_a_clip_is_the_bytes_of_webdatasets_writer():
+    sample = make_sample("-a_B0")
     extent = clip_bytes(sample, "train", "train-000000.tar")
     buffer = io.BytesIO(extent + end_of_archive(len(extent)))
     with tarfile.open(fileobj=buffer) as tar:
-        members = {name.removeprefix(f"{key}."): tar.extractfile(name).read() for name in tar.getnames()}
+        members = {name.partition(".")[2]: tar.extractfile(name).read() for name in tar.getnames()}
     theirs = io.BytesIO()
     with webdataset.TarWriter(theirs, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
         writer.write({"__key__": sample.key, **members})

@@ -318,4 +318,6 @@ def main():
 
 
 if __name__ == "__main__":
+    import webdataset  # noqa: F401 (the writer loads it, torch with it: not while a run waits to be killed)
+
     main()
