@@ -26,7 +26,7 @@ def naive_forward(model: STGCMA, **inputs: Tensor) -> dict[str, Tensor]:
     encode = {"clip": clip_encoder, "swin": swin_encoder}[model.config.backbone.family]
     encoded = encode(encoder, x, model.config.frames)
     if model.config.task == "avs":
-        return avs_head(model.head, encoded)
+        return avs_head(model.head, encoded, model.config.frames)
     if model.config.task == "avqa":
         negative = inputs.get("negative")
         other = None if negative is None else encoder.encode_frozen(negative)
@@ -145,13 +145,13 @@ def swin_global(block: Any, trained: Any, x: States, *, parallel: bool) -> State
     return add(x, z, trained.global_, trained.gates)
 
 
-def avs_head(head: Any, encoded: Any) -> dict[str, Tensor]:
+def avs_head(head: Any, encoded: Any, steps: int) -> dict[str, Tensor]:
     """The AVS head with TPAVI by its definition."""
     audio = head.audio(encoded.pooled["audio"])
     maps = []
     for stage, x in enumerate(encoded.stages):
         x = head.context[stage](head.reduce[stage](x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        x = quadratic_tpavi(head.tpavi[stage], x.reshape(-1, head.steps, *x.shape[1:]), audio)
+        x = quadratic_tpavi(head.tpavi[stage], x.reshape(-1, steps, *x.shape[1:]), audio)
         maps.append(x.flatten(0, 1).permute(0, 3, 1, 2))
     x = head.fuse[3](maps[3])
     for stage in (2, 1, 0):
@@ -160,7 +160,7 @@ def avs_head(head: Any, encoded: Any) -> dict[str, Tensor]:
     x = head.to_mask(functional.relu(head.to_eighth(x)))
     if x.shape[-1] < head.pixels:
         x = functional.interpolate(x, size=(head.pixels,) * 2, mode="bilinear", align_corners=False)
-    return {"mask_logits": x.view(-1, head.steps, *x.shape[1:])}
+    return {"mask_logits": x.view(-1, steps, *x.shape[1:])}
 
 
 def quadratic_tpavi(layer: Any, x: Tensor, audio: Tensor) -> Tensor:

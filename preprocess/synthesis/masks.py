@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+
+from ...shards.members import read_mask
 from ..collections.masks import ANNOTATIONS, TABLE, VIDEOS
 from ..samples.semantic_masks import palette_picture
 from . import avs_s4
@@ -40,11 +43,8 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 def _recode(source: Path, target: Path) -> None:
     """Write a black and white picture with a palette, its white as the value 1."""
-    import numpy as np
-    from PIL import Image
-
-    with Image.open(source) as mask:
-        palette_picture((np.asarray(mask) > 0).astype(np.uint8)).save(target)
+    mask = read_mask(source.read_bytes(), source.name)
+    palette_picture(mask.astype(np.uint8)).save(target)
 
 
 SYNTHESIZER = synthesize

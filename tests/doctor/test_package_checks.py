@@ -73,7 +73,7 @@ def test_weights_are_found_where_the_hub_keeps_them(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     cached = find_cached()
     presets, path = cached["vit_base_patch16_clip_quickgelu_224.openai"]
-    assert presets == ["ave-clip-b16-tiny", "ave-clip-b16-base"]
+    assert presets == ["ave-clip-b16-tiny", "ave-clip-b16-base", "avc-clip-b16"]
     assert path == str(snapshot / "model.safetensors")
     assert cached["swin_base_patch4_window7_224.ms_in22k"][1] is None
 

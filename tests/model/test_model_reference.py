@@ -225,7 +225,7 @@ def test_unknown_and_missing_entries_are_listed(clip, tmp_path):
     misshapen = {**clip, "ln_pre.weight": torch.zeros(3)}
     with pytest.raises(InputError, match=r"ln_pre\.weight has shape \[3\], expected \[16\]"):
         run_import(misshapen, tmp_path, heads=2)
-    with pytest.raises(InputError, match="missing the entries of a head for ave, avqa, avs"):
+    with pytest.raises(InputError, match="missing the entries of a head for avc, ave, avqa, avs, avss, avvp"):
         run_import({"conv1.weight": torch.zeros(1)}, tmp_path)
     many = {f"surprise.{i}": torch.zeros(1) for i in range(150)}
     with pytest.raises(InputError, match=r"unknown surprise\.0; .*unknown surprise\.149$"):

@@ -14,6 +14,7 @@ from stgcma.train.tasks import TASKS
 from stgcma.train.tasks.ave import AveTask
 from stgcma.train.tasks.avqa import AvqaTask
 from stgcma.train.tasks.avs import AvsTask
+from stgcma.train.tasks.avss import _SCORES as AVSS_SCORES
 
 
 class Info:
@@ -53,8 +54,23 @@ def batches():
             },
             [0.5, 1.0],
         ),
+        "avss": labelled(masks, predicted),
         "avvp": parsed(),
     }
+
+
+def labelled(masks, predicted):
+    """The same masks as class 1 of 3, over background.
+
+    Of the annotated frame of the second clip, class 1 has 4 of 8 pixels; background 8, and 4 too many.
+    """
+    outputs = {"classes": predicted.to(torch.uint8)}
+    targets = {
+        "labels": masks.to(torch.uint8),
+        "annotated": torch.tensor([[True, True], [True, False]]),
+        "frames": torch.ones(2, 2, dtype=torch.bool),
+    }
+    return outputs, targets, [1.0, (1 / 2 + 8 / 12) / 2]
 
 
 def parsed():
@@ -115,6 +131,10 @@ OF_TASK = {
     "avc": ["accuracy", "accuracy_at_5", "map", "labels_per_clip", "found", "by_class", "confusion"],
     "avs": ["miou", "f_score", "threshold", "frames", "frames_without_object"],
     "avqa": ["accuracy", "questions", "by_modality", "by_type"],
+    "avss": [
+        *("miou", "classes_seen", "frames", "padded_frames", "official", "no_padding"),
+        *("classes", "iou", "class_frames"),
+    ],
     "avvp": ["segment_type_av", "segment", "event", "micro", "share_above_1", "scored_clips", "by_class"],
 }
 # Fields that follow from others, and are not read.
@@ -123,6 +143,7 @@ DERIVED = {
     "avc": ["accuracy", "accuracy_at_5", "map"],
     "avs": [],
     "avqa": ["questions"],
+    "avss": ["classes_seen", *(name for name, *_ in AVSS_SCORES)],
     "avvp": [
         *("segment_type_av", "segment", "event", "micro", "share_above_1", "scored_clips"),
         *("empty_truth_share", "empty_share", "clips_without_events"),
@@ -141,6 +162,7 @@ def test_a_result_is_read_as_it_was_written(name):
     further = {
         "avs": AVS_SCORES,
         "avc": ["accuracy_at_5", "map"],
+        "avss": [name for name, *_ in AVSS_SCORES[1:]],
         "avvp": [key for key in result.metrics if "/" not in key][1:],
     }
     assert list(result.further_metrics) == further.get(name, [])

@@ -73,8 +73,8 @@ def test_a_synthetic_collection_is_whole(name, raw_collection):
 
 
 def test_an_unknown_collection_lists_those_that_can_be_made():
-    with pytest.raises(InputError, match="synthetic collection 'avs' is not known; did you mean 'avs-s4'"):
-        synthesize("avs", Path("raw"), clips=10)
+    with pytest.raises(InputError, match="synthetic collection 'avs-s' is not known; did you mean 'avs-s4'"):
+        synthesize("avs-s", Path("raw"), clips=10)
     assert set(READERS) < set(SYNTHESIZERS)
 
 
