@@ -36,7 +36,8 @@ MAY_CHANGE = {
     "A metric": ("train/tasks/*.py",),
     "A task": ("model/presets.py",),
 }
-SLOW = {"An adapter", "A metric", "A task"}
+# The walk of a collection stands for the others in the quick suite.
+SLOW = {"A decoder", "A backbone", "An adapter", "A metric", "A task"}
 SLOW_MARKS = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NOT_COPIED = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", "__pycache__", "tests", "benchmarks", "images", "build", "demo"

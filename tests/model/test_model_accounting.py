@@ -29,12 +29,10 @@ def test_published_counts(preset):
     assert (groups["adapter"] + groups["head"], sum(groups.values())) == PUBLISHED[preset]
 
 
-def test_every_preset_builds_and_survives_json():
-    for preset in PRESET_NAMES:
+def test_every_preset_survives_json():
+    for preset in PRESET_NAMES:  # the page on commands builds and counts each
         config = preset_config(preset)
         assert type(config).from_dict(config.to_dict()) == config
-        if preset not in PUBLISHED:
-            assert count_parameters(config)["head"] > 0
 
 
 NO_STEPS = {"temporal": False, "spatial": False, "global_": False}  # an account follows every operation

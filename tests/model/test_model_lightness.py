@@ -141,8 +141,16 @@ def test_compiles_in_one_graph(helpers):
         torch.testing.assert_close(compiled(**inputs)["logits"], model(**inputs)["logits"])
 
 
-# Tracing takes seconds for a block of CLIP, and a minute for Swin's eight.
-@pytest.mark.parametrize("family", ["clip_fields", pytest.param("swin_fields", marks=pytest.mark.slow)])
+def test_is_traced_as_one_graph(helpers):
+    fields = helpers.clip_fields(depths=(1,))
+    model = helpers.teach(build_from_config(ModelConfig.from_dict(fields))).eval()
+    inputs = helpers.draw_inputs(model.config)
+    traced = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(traced(**inputs)["logits"], model(**inputs)["logits"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["clip_fields", "swin_fields"])
 def test_compiles_in_one_graph_with_gradients(helpers, family):
     fields = getattr(helpers, family)(**({"depths": (1,)} if family == "clip_fields" else {}))
     model = helpers.teach(build_from_config(ModelConfig.from_dict(fields))).eval()
