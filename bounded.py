@@ -10,6 +10,7 @@ import json
 import math
 import re
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -183,8 +184,8 @@ def unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of `pairs`, as a hook of a JSON decoder. Raises ValueError for a repeated key."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise ValueError(f"an object has the key {twice[:40]!r} twice")
     return content
 

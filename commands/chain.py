@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from ..console import message, table
 from ..figures import mebibytes, percent
 from ..preprocess.collections import COLLECTIONS
+from ..preprocess.collections.paths import is_video_name
 from ..preprocess.synthesis import DEMOS
 from ..strict_json import strict_json
 from ..train.tasks import TASKS
@@ -71,8 +73,7 @@ def demo(
     result = chain.demo(workdir, task=task, clips=clips, seed=seed, compare=compare)
     _show_demo(result)
     command = sys.argv[0] if Path(sys.argv[0]).name == "stgcma" else "python -m stgcma"
-    question = f' --question "{result.question}"' if result.question else ""
-    message(f"next: {command} predict {result.page.parent} {min(result.raw.rglob('*.mp4'))}{question}")
+    message(f"next: {command} {_predict_arguments(result)}")
 
 
 def run_chain(
@@ -127,6 +128,14 @@ def run_chain(
         show_scores(done.result)
         typer.echo(f"page: {done.page}")
     check_failures(done.outcome, str(workdir / "shards"), allowed)
+
+
+def _predict_arguments(result: DemoResult) -> str:
+    """Return a command line of `predict` for a clip of the demo, or VIDEO when none is a video."""
+    video = min((path for path in result.raw.rglob("*") if is_video_name(path.name)), default=None)
+    run, clip = (shlex.quote(str(path)) for path in (result.page.parent, video or "VIDEO"))
+    question = f' --question "{result.question}"' if result.question else ""
+    return f"predict {run} {clip}{question}"
 
 
 def _show_demo(result: DemoResult) -> None:

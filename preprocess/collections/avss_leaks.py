@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
+
+from ...shards.schema import SPLITS
 
 _MILLISECONDS = re.compile(r"(.+)_([0-9]{1,12})_([0-9]{1,12})")
 _NUMBERED = re.compile(r"(.{11})_[0-9]{1,3}")
@@ -50,17 +53,21 @@ def leak_findings(spans: Sequence[ClipSpan]) -> Iterator[str]:
         single = [clip for clip in clips if not clip.multiple]
         for pair in combinations(sorted({clip.split for clip in single}), 2):
             shared[" and ".join(sorted(pair, reverse=True))] += 1
-        overlapping += sum(_overlap(one, other) for one, other in combinations(single, 2))
+        timed = [clip for clip in single if clip.start is not None]
+        overlapping += _overlaps(timed)
+        overlapping -= sum(_overlaps([c for c in timed if c.split == split]) for split in SPLITS)
     if shared:
         said = ", ".join(f"{count} in {pair}" for pair, count in sorted(shared.items(), reverse=True))
         yield (
             f"videos of v1s and v2 that clips of two splits are cut from: {said}; in {overlapping} pairs of "
             "such clips the seconds overlap"
         )
+    trained = {span.video for span in spans if span.multiple and span.split == "train"}
+    trained_single = {span.video for span in spans if not span.multiple and span.split == "train"}
     for split in ("val", "test"):
         multiple = [span for span in spans if span.multiple and span.split == split]
-        within = sum(any(c.multiple and c.split == "train" for c in by_video[s.video]) for s in multiple)
-        across = sum(any(not c.multiple and c.split == "train" for c in by_video[s.video]) for s in multiple)
+        within = sum(span.video in trained for span in multiple)
+        across = sum(span.video in trained_single for span in multiple)
         if within or across:
             yield (
                 f"{split} clips of v1m whose video has a training clip: {within} of {len(multiple)} in v1m, "
@@ -68,7 +75,10 @@ def leak_findings(spans: Sequence[ClipSpan]) -> Iterator[str]:
             )
 
 
-def _overlap(one: ClipSpan, other: ClipSpan) -> bool:
-    if one.split == other.split or None in (one.start, other.start):
-        return False
-    return max(one.start or 0, other.start or 0) < min(one.end or 0, other.end or 0)
+def _overlaps(clips: Sequence[ClipSpan]) -> int:
+    """Return the number of pairs of clips whose spans overlap. A span that does not end later counts none."""
+    spans = [(clip.start or 0, clip.end or 0) for clip in clips]
+    spans = [(start, end) for start, end in spans if start < end]
+    ends = sorted(end for _, end in spans)
+    apart = sum(bisect_right(ends, start) for start, _ in spans)
+    return len(spans) * (len(spans) - 1) // 2 - apart

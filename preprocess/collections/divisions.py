@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from pathlib import PurePath
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath, PurePosixPath
 from typing import TypeVar
+
+from ...shards.schema import SPLITS
 
 Path = TypeVar("Path", bound=PurePath)
 
 
 def path_key(path: PurePath) -> str:
     """Return a key for a file: its path, other characters replaced, and a hash that makes it unique."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.with_suffix("").as_posix())
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.as_posix().removesuffix(path.suffix))
     return f"{name[-60:]}-{_digest(path)[:10]}"
 
 
@@ -30,6 +32,25 @@ def divided(paths: Iterable[Path]) -> list[tuple[Path, str]]:
     splits = ["test"] * share + ["val"] * share
     splits += ["train"] * (len(ranked) - len(splits))
     return list(zip(ranked, splits, strict=True))
+
+
+def val_share(groups: Iterable[Sequence[str]]) -> list[str]:
+    """Return about a tenth of the training clips of each group, to be used as val; at least one in all.
+
+    As of `divided`, it is one at least of a group of 3, and none of a smaller one. If all are smaller, it is
+    one clip of a group of 2. A group's only clip is never returned.
+    """
+    ranked = [sorted(group, key=lambda name: _digest(PurePosixPath(name))) for group in groups]
+    shares = [max(round(len(names) / 10), 1) if len(names) >= 3 else 0 for names in ranked]
+    moved = [name for names, share in zip(ranked, shares, strict=True) for name in names[:share]]
+    return moved or [names[0] for names in ranked if len(names) > 1][:1]
+
+
+def without_clips(noun: str, splits: Iterable[str]) -> list[str]:
+    """Return a note, when there are splits that none of `splits` is."""
+    if missing := [split for split in SPLITS if split not in set(splits)]:
+        return [f"no {noun} is in {' or '.join(missing)}"]
+    return []
 
 
 def hash_position(name: str) -> float:

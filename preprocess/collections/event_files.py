@@ -69,17 +69,32 @@ def read_annotations(raw: Path, faults: Faults, *, allow_links: bool) -> Annotat
             annotation.events.setdefault(recording, []).extend(found)
     if not annotation.events:
         faults.check()
-        raise InputError(
-            f"{raw} holds {len(names.paths)} videos and no events of them; write RAW/events.csv, or export a "
-            f"label track as {PurePosixPath(names.paths[0]).with_suffix(SUFFIX)}"
-        )
+        raise InputError(_nothing_annotated(raw, names, annotation))
     for recording in annotation.events:
         annotation.splits.add_folder(recording)
     annotation.events = dict(sorted(annotation.events.items()))
     used = [*tables, *(path for paths in tracks.values() for path in paths)]
     annotation.files = tuple(path.relative_to(raw).as_posix() for path in used)
     annotation.findings += _findings(annotation, tracks, others, unused)
+    if names.resolved:
+        shown = [f"{name} for {path}" for name, path in names.resolved.items()]
+        annotation.findings.append(
+            f"names without the folder or with another suffix than the video: {len(shown)} ({_named(shown)})"
+        )
     return annotation
+
+
+def _nothing_annotated(raw: Path, names: RecordingNames, annotation: Annotation) -> str:
+    if not annotation.missing:
+        track = PurePosixPath(names.paths[0]).with_suffix(SUFFIX)
+        return (
+            f"{raw} holds {len(names.paths)} videos and no events of them; write RAW/events.csv, or export a "
+            f"label track as {track}"
+        )
+    name, (_, where) = next(iter(annotation.missing.items()))
+    near = names.nearest(name)
+    hint = f"; did you mean {printable(near)!r}?" if near else f"; one video is {printable(names.paths[0])!r}"
+    return f"{where} names {printable(name)!r}, and there is no such video, as in all other rows{hint}"
 
 
 def _add_row(annotation: Annotation, names: RecordingNames, row: TableEvent, faults: Faults) -> None:

@@ -8,6 +8,7 @@ Dimensions: T time steps, C classes.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,21 +25,34 @@ _ROUNDING = 1e-6
 def marked_steps(onset: float, offset: float, steps: Sequence[Span]) -> list[int]:
     """Return the numbers of the steps that an event from `onset` to `offset` belongs to, in order.
 
-    The steps are those of the whole recording, without gaps. A point belongs to the step that it is in.
+    The steps are those of the whole recording, without gaps; steps without a length at its end are padding.
+    A point belongs to the step that it is in, or to the last one.
     """
+    # The steps from the one that contains the onset to the one that contains the offset, without padding.
+    first = max(bisect_right(steps, onset, key=_start) - 1, 0)
+    last = bisect_left(steps, offset, lo=first, key=_start)
     if onset == offset:
-        inside = [number for number, (start, end) in enumerate(steps) if start <= onset < end]
-        return inside[:1] or ([len(steps) - 1] if steps and onset >= steps[-1][1] else [])
-    covered = [max(min(offset, end) - max(onset, start), 0.0) for start, end in steps]
+        while first >= 0 and steps and steps[first][0] == steps[first][1]:
+            first -= 1
+        return [first] if steps and first >= 0 and onset >= steps[first][0] else []
+    covered = {
+        number: min(offset, end) - max(onset, start)
+        for number, (start, end) in enumerate(steps[first:last], start=first)
+        if end > start
+    }
     marked = [
         number
-        for number, (start, end) in enumerate(steps)
-        if end > start and covered[number] >= _HALF * (end - start) - _ROUNDING
+        for number, seconds in covered.items()
+        if seconds >= _HALF * (steps[number][1] - steps[number][0]) - _ROUNDING
     ]
     if marked or not covered:
         return marked
-    most = max(covered)
-    return [next(number for number, one in enumerate(covered) if one >= most - _ROUNDING)] if most else []
+    most = max(covered.values())
+    return [next(number for number, one in covered.items() if one >= most - _ROUNDING)] if most > 0 else []
+
+
+def _start(step: Span) -> float:
+    return step[0]
 
 
 def step_events(

@@ -219,11 +219,12 @@ def _reason_for_parsing(recording: _Recording) -> str | None:
         return None
     step = int(several[0])
     first: dict[str, EventRow] = {}
+    seconds = recording.seconds
     for row in recording.events:
-        if step in marked_steps(row.onset, row.offset, recording.seconds):
+        if step in marked_steps(row.onset, row.offset, seconds):
             first.setdefault(row.label, row)
     one, other, *_ = first.values()
-    start = recording.seconds[step][0]
+    start = seconds[step][0]
     both = f"{one.where} ({one.label}) and {other.where} ({other.label})"
     return f"{both} are in the same second, from {start:g} s"
 

@@ -3,7 +3,7 @@
 The column `file` names a video, relative to RAW. Then there is either a column `label`, one class for every
 clip, or a column `labels`, any number of classes for a clip: in one cell, or in several rows of one file. A
 column `split` is optional: without it clips are divided by a hash of their paths, and so are the training
-clips when no row is for val.
+clips of each class when no row is for val.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...errors import InputError
 from ...shards.schema import SPLITS
 from .ave import SAMPLING
 from .clip_labels import LabelSets
-from .divisions import divided, hash_position, path_key
+from .divisions import divided, path_key, val_share, without_clips
 from .named_videos import NamedVideos
 from .names import check_twins, class_key, class_name, split_of
 from .paths import annotation_file, printable
@@ -28,8 +28,6 @@ from .tables import Table, TableRow, read_table
 from .text_files import check_utf8
 
 ANNOTATIONS = ("labels.csv", "labels.tsv")
-VAL_SHARE = 0.1
-"""Share of the training clips that are used as val when the table has splits, but not this one."""
 SEPARATORS = "|;,"
 """Between the labels of a cell: the first of these that any cell of the table holds."""
 
@@ -82,7 +80,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         sampling=SAMPLING,
         classes=classes,
         clips=tuple(sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
-        findings=(*reader.findings(entries), *findings),
+        findings=(*reader.findings(entries), *findings, *without_clips("clip", splits.values())),
         media_folders=tuple(sorted({clip.source.rpartition("/")[0] for clip in clips})),
         features={"labels_per_clip": "several" if several else "one"},
     )
@@ -256,7 +254,11 @@ def _splits(entries: dict[str, _Entry], path: Path, *, several: bool) -> tuple[d
         )
     if "val" in named:
         return given, []
-    moved = [s for s, split in given.items() if split == "train" and hash_position(s) < VAL_SHARE]
+    training: dict[tuple[str, ...], list[str]] = {}
+    for source, entry in entries.items():
+        if entry.split == "train":
+            training.setdefault(() if several else entry.labels, []).append(source)
+    moved = val_share([training[labels] for labels in sorted(training)])
     return given | dict.fromkeys(moved, "val"), [
         f"no row has the split val: {len(moved):,} training clips are used as val"
     ]

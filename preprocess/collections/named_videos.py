@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ...errors import InputError
 from .paths import folder_names, is_video_name, printable
@@ -13,12 +14,19 @@ from .text_files import check_utf8
 _MOST_NAMED = 5
 
 
+class _Folder(NamedTuple):
+    """The files of a folder: all names, and the videos by their names without suffix."""
+
+    names: set[str]
+    by_stem: dict[str, list[str]]
+
+
 class NamedVideos:
     """Finds the videos that the rows of a table name. Every folder is listed once."""
 
     def __init__(self, raw: Path, *, allow_links: bool) -> None:
         self._raw, self._allow_links = raw, allow_links
-        self._listed: dict[str, set[str]] = {}
+        self._listed: dict[str, _Folder] = {}
         self._unknown: list[tuple[str, PurePosixPath]] = []
 
     def find(self, text: str, where: str) -> str | None:
@@ -35,10 +43,8 @@ class NamedVideos:
         if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", text):
             raise InputError(f"{where}: file {text!r} must be a path below {self._raw}, relative to it")
         folder = "" if path.parent == PurePosixPath() else f"{path.parent}/"
-        names = self._names(folder)
-        found = [path.name] if path.name in names else []
-        if not found:
-            found = sorted(n for n in names if is_video_name(n) and n.rpartition(".")[0] == path.name)
+        listed = self._list(folder)
+        found = [path.name] if path.name in listed.names else listed.by_stem.get(path.name, [])
         if len(found) > 1:
             raise InputError(f"{where}: file {text!r} may be {' or '.join(found)}; add the suffix")
         if not found:
@@ -60,11 +66,13 @@ class NamedVideos:
         more = f"; the same holds for {len(lines)} more rows: {shown}" if lines else ""
         raise InputError(f"{where}: {str(path)!r} is not a file in {self._raw}{hint}{more}")
 
-    def _names(self, folder: str) -> set[str]:
+    def _list(self, folder: str) -> _Folder:
         if folder not in self._listed:
-            self._listed[folder] = folder_names(
-                self._raw, folder, allow_links=self._allow_links, linked=False
-            )
+            names = folder_names(self._raw, folder, allow_links=self._allow_links, linked=False)
+            by_stem: dict[str, list[str]] = {}
+            for name in sorted(filter(is_video_name, names)):
+                by_stem.setdefault(name.rpartition(".")[0], []).append(name)
+            self._listed[folder] = _Folder(names, by_stem)
         return self._listed[folder]
 
     def _elsewhere(self, name: str) -> str | None:

@@ -57,8 +57,11 @@ class OwnVideos:
     def find(self, name: str, *, where: str) -> Path | None:
         """Return the video called `name`, relative to RAW; None when there is none.
 
-        Raises InputError naming `where`, `FILE:LINE`, when the name is that of several videos.
+        Raises InputError naming `where`, `FILE:LINE`, when the name is that of several videos, and for one
+        like `/` that no file has.
         """
+        if PurePosixPath(name.replace("\\", "/")).name in ("", ".."):
+            raise InputError(f"{where}: video is {printable(name)!r}, must be the name of a file")
         wanted = unicodedata.normalize("NFC", str(PurePosixPath(name.replace("\\", "/"))))
         for index in (self._exact, self._anywhere):
             found = list(dict.fromkeys(index.get(wanted, ())))

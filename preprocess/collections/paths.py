@@ -22,6 +22,10 @@ VIDEO_SUFFIXES = frozenset(
         *(".ivf", ".nut"),
     }
 )
+# Of sound files that annotations may name in place of the videos that they were made from.
+SOUND_SUFFIXES = frozenset(
+    {".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au"}
+)
 MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
 

@@ -23,7 +23,7 @@ from ...errors import InputError
 from ...shards.schema import SPLITS, canonical_json
 from ...strict_json import strict_json
 from .avqa_questions import MAX_WORDS, PAD, plain_words
-from .divisions import divided, path_key
+from .divisions import divided, path_key, without_clips
 from .json_records import read_records
 from .music_avqa import SAMPLING
 from .names import class_key, split_of
@@ -39,6 +39,7 @@ UNTYPED = "other"
 
 _REQUIRED = 3  # of `FIELDS`
 _MOST_SHOWN = 80
+_MOST_SUGGESTIONS = 5  # each is a comparison with all names
 _MOST_QUESTIONS = 10_000  # of a video, as shards are read
 
 
@@ -85,10 +86,10 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     groups = _by_video(rows, videos, path)
     splits = _splits(groups, path)
     words, answers = _vocabulary(groups, splits, notes)
-    clips = [
-        _specify(source, group, splits[source], videos)
-        for source, group in sorted(groups.items(), key=lambda item: item[0].path.as_posix())
-    ]
+    ordered = sorted(groups.items(), key=lambda item: item[0].path.as_posix())
+    lost = [source for source, _ in ordered if not source.there]
+    hints = {source: videos.suggestion(source.path.name) for source in lost[:_MOST_SUGGESTIONS]}
+    clips = [_specify(source, group, splits[source], hints.get(source, "")) for source, group in ordered]
     folders = sorted({video.parent.as_posix() for video in videos.paths})
     return Collection(
         name="questions",
@@ -96,7 +97,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         sampling=SAMPLING,
         classes=(),
         clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
-        findings=(*notes.findings(), *_missing(groups, videos)),
+        findings=(*notes.findings(), *_missing(groups, videos), *without_clips("video", splits.values())),
         vocabulary={
             "words": [PAD, *words],
             "answers": answers,
@@ -298,12 +299,11 @@ def _missing(groups: dict[Source, list[Row]], videos: OwnVideos) -> Iterator[str
         )
 
 
-def _specify(source: Source, group: list[Row], split: str, videos: OwnVideos) -> ClipSpecification:
+def _specify(source: Source, group: list[Row], split: str, hint: str) -> ClipSpecification:
     shown = printable(source.path.as_posix())
     problem = None
     if not source.there:
-        where, hint = Path(group[0].where).name, videos.suggestion(source.path.name)
-        problem = ("missing", f"{where} names {shown!r}, which is not in RAW{hint}")
+        problem = ("missing", f"{Path(group[0].where).name} names {shown!r}, which is not in RAW{hint}")
     elif shown != source.path.as_posix():
         problem = ("unsafe-path", f"{shown!r} has bytes that are not UTF-8, or control characters")
     return ClipSpecification(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from ..media.reasons import ClipError
 from ..media.video.timeline import scan_timeline
 from .divisions import divided
 from .names import looks_like_split, split_of
-from .paths import is_video_name, resolve_source
+from .paths import SOUND_SUFFIXES, is_video_name, printable, resolve_source
 
 _PROBE_SECONDS = 120.0
 _PROBE_BYTES = 4 << 30
@@ -27,10 +28,17 @@ ReadLengths = Callable[[Path, Sequence[str], bool], Lengths]
 
 
 class RecordingNames:
-    """The recordings below RAW, found by the names that annotations use."""
+    """The recordings below RAW, found by the names that annotations use.
+
+    Attributes:
+        paths: all recordings.
+        resolved: names that are not the path of their recording, apart from its suffix, to that path.
+    """
 
     def __init__(self, raw: Path) -> None:
         self.paths = tuple(sorted(_videos(raw)))
+        self.resolved: dict[str, str] = {}
+        self._exact = {_folded(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = {}
         for path in self.paths:
             for name in _names_of(path):
@@ -39,21 +47,39 @@ class RecordingNames:
     def find(self, name: str) -> str | None:
         """Return the recording that `name` means: a path, a file name, or either without its suffix.
 
-        None when there is no such file. Raises InputError when there are several.
+        A name with a folder is a path. The suffix may be that of another video or sound file. None when there
+        is no such file. Raises InputError when there are several, and for a name like `.` that no file has.
         """
-        plain = _folded(name.replace("\\", "/")).removeprefix("./")
-        for form in (plain, PurePosixPath(plain).with_suffix("").as_posix(), PurePosixPath(plain).stem):
-            found = self._by_name.get(form, [])
+        wanted = PurePosixPath(_folded(name.replace("\\", "/")))
+        if wanted.name in ("", ".."):
+            raise InputError(f"filename is {printable(name)!r}, must be the name of a recording")
+        if (exact := self._exact.get(wanted.as_posix())) is not None:
+            return exact
+        for form in dict.fromkeys((wanted, _without_suffix(wanted))):
+            found = self._by_name.get(form.as_posix(), [])
             if len(found) > 1:
                 raise InputError(f"filename {name!r} may be {found[0]} or {found[1]}; write the path")
             if found:
+                if PurePosixPath(_folded(found[0])).with_suffix("") != wanted:
+                    self.resolved[name] = found[0]
                 return found[0]
         return None
+
+    def nearest(self, name: str) -> str | None:
+        """Return the recording whose name is most similar to `name`; None when none is similar."""
+        found = difflib.get_close_matches(PurePosixPath(_folded(name)).name, list(self._by_name), n=1)
+        return self._by_name[found[0]][0] if found else None
 
 
 def _names_of(path: str) -> set[str]:
     whole = PurePosixPath(_folded(path))
     return {whole.as_posix(), whole.with_suffix("").as_posix(), whole.name, whole.stem}
+
+
+def _without_suffix(path: PurePosixPath) -> PurePosixPath:
+    """Return `path` without the suffix of a video or sound file; `rec.02` has none."""
+    is_media = is_video_name(path.name) or path.suffix.lower() in SOUND_SUFFIXES
+    return path.with_suffix("") if is_media else path
 
 
 def _folded(name: str) -> str:

@@ -26,7 +26,7 @@ from ..media.reasons import ClipError
 from ..samples.sources import clip_files
 
 # Files that a collection's reader may open. All others are read when they are decoded.
-ANNOTATION_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".json", ".h5", ".hdf5"})
+ANNOTATION_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".json", ".jsonl", ".h5", ".hdf5"})
 
 
 @dataclass(frozen=True)

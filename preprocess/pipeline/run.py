@@ -9,6 +9,7 @@ from ...shards.storage import Location
 from ..collections import COLLECTIONS
 from ..collections.preflight import inspect
 from ..collections.specification import FeatureSettings
+from ..media.probe import MAX_DURATION_SECONDS
 from ..media.video import AUTO, DECODERS
 from ..samples.sample import SampleMaker
 from .build import Outcome, build
@@ -91,5 +92,5 @@ def _for_recordings(options: Options, longest_seconds: float) -> Options:
         raise InputError(
             f"decoder is {options.decoder!r}, which reads whole files; for windows of recordings use {able}"
         )
-    seconds = options.limits.timeout_seconds + _SECONDS_A_SECOND * longest_seconds
+    seconds = options.limits.timeout_seconds + _SECONDS_A_SECOND * min(longest_seconds, MAX_DURATION_SECONDS)
     return replace(options, limits=replace(options.limits, timeout_seconds=seconds))

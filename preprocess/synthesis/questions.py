@@ -19,7 +19,9 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
     The same seed gives the same questions and the same clips, whatever the number of workers.
     Raises InputError when `raw` has content or `clips` is below 10.
     """
-    split_names(clips), seeded(seed)  # refuse wrong numbers before a folder is made
+    # Refuse wrong numbers before a folder is made.
+    split_names(clips)
+    seeded(seed)
     with new_folder(raw) as folder:
         music = folder / "music"
         music_avqa.synthesize(music, clips=clips, seed=seed, workers=workers)

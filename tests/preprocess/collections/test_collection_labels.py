@@ -227,3 +227,28 @@ def test_several_labels_are_counted_before_decoding(read):
     found = inspect(collection, read.raw)
     assert found.split_classes == {"train": 2, "val": 1, "test": 1}
     assert found.untrained == {"bell": "test"}
+
+
+@pytest.mark.parametrize("column", ["label", "labels"])
+def test_a_tenth_of_the_training_clips_becomes_val_and_no_class_loses_its_only_one(read, column):
+    """Of any 12 names: with a hash below 0.1 alone, none of these is taken (checked for each set)."""
+    for letter in "abcdef":
+        videos = [f"{letter}{number}.mp4" for number in range(12)]
+        rows = [f"{video},{'cat' if video[1:] == '0.mp4' else 'dog'},train\n" for video in videos]
+        collection = read(f"file,{column},split\n{''.join(rows)}t.mp4,cat,test\n", videos=(*videos, "t.mp4"))
+        val = [clip.source for clip in collection.clips if clip.split == "val"]
+        assert len(val) == 1
+        assert column == "labels" or val != [f"{letter}0.mp4"]
+
+
+def test_two_training_clips_of_a_class_give_one_to_val(read):
+    rows = "a.mp4,dog,train\nb.MOV,dog,train\nclips/c.mp4,cat,train\nclips/d.webm,dog,test\n"
+    collection = read(f"file,label,split\n{rows}")
+    counts = {split: [c.source for c in collection.clips if c.split == split] for split in ("train", "val")}
+    assert len(counts["val"]) == 1
+    assert "clips/c.mp4" in counts["train"]
+
+
+def test_a_split_without_clips_is_told(read):
+    assert "no clip is in val or test" in read("file,label\na.mp4,dog\nb.MOV,dog\n").findings
+    assert "no clip is in test" in read("file,label,split\na.mp4,dog,train\nb.MOV,dog,val\n").findings

@@ -5,6 +5,7 @@ import json
 import pytest
 from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess.collections import questions
+from stgcma.preprocess.collections.own_files import OwnVideos
 from stgcma.preprocess.collections.preflight import inspect
 from stgcma.shards.members import read_questions
 from stgcma.shards.schema import question_types
@@ -210,7 +211,9 @@ def test_what_is_odd_is_told(raw):
             ]
         )
     )
-    assert {line.partition(" questions ")[2] for line in collection.findings} == {
+    *findings, without = collection.findings
+    assert without == "no video is in val or test"
+    assert {line.partition(" questions ")[2] for line in findings} == {
         "have the field 'source', which is not used (first: line 1)",
         "repeat an earlier one about the same video, with the same answer (first: line 2)",
         "repeat an earlier one about the same video, with another answer (first: line 3)",
@@ -235,3 +238,23 @@ def test_types_of_questions_are_those_of_the_collection(raw):
     with pytest.raises(StgcmaError, match="the type 'person', which is none of the collection's"):
         read_questions(content, types=question_types({"types": ["other"]}))
     assert len(question_types({"words": ["a"]})) == 9
+
+
+def test_a_split_without_videos_is_told(raw):
+    assert "no video is in val" in questions.read(raw([SPLIT[0], SPLIT[2]])).findings
+    assert not [said for said in questions.read(raw(SPLIT)).findings if said.startswith("no video is in")]
+
+
+@pytest.mark.parametrize("name", ["/", ".", "..", "./"])
+def test_a_video_that_no_file_can_be_is_a_fault_of_its_line(raw, name):
+    with pytest.raises(InputError, match=r"questions\.jsonl:2: video is .*, must be the name of a file"):
+        questions.read(raw([SPLIT[0], CUPS | {"video": name}]))
+
+
+def test_the_nearest_names_of_the_first_missing_videos_alone_are_looked_for(raw, monkeypatch):
+    compared = []
+    monkeypatch.setattr(OwnVideos, "suggestion", lambda _, name: compared.append(name) or "")
+    gone = [CUPS | {"video": f"gone-{number:02}.mp4", "split": "train"} for number in range(40)]
+    collection = questions.read(raw([*SPLIT, *gone]))
+    assert sum(clip.problem is not None for clip in collection.clips) == 40
+    assert len(compared) < 10

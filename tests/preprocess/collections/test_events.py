@@ -369,3 +369,58 @@ def test_a_point_marks_its_second(raw):
 
 def test_events_of_equal_rows_are_equal():
     assert EventRow("f:1", 1, 2, "dog") == EventRow("f:1", 1, 2, "dog", "both")
+
+
+def sources(collection):
+    return {clip.source for clip in collection.clips if clip.problem is None}
+
+
+def test_a_path_is_not_taken_for_a_file_of_another_folder(raw):
+    (raw / "day2").mkdir()
+    (raw / "day2" / "rec.mp4").touch()
+    write(raw, "events.csv", f"{HEADER}a.mp4,1,2,dog,,\nday1/rec.mp4,1,2,dog,,\n")
+    collection = read(raw)
+    assert sources(collection) == {"a.mp4"}
+    assert any("names 'day1/rec.mp4', and there is no such video" in said for said in collection.findings)
+
+
+def test_only_the_suffix_of_a_medium_is_left_out_of_a_name(raw):
+    for name in ("rec.mp4", "take.02.mp4"):
+        (raw / name).touch()
+    write(raw, "events.csv", f"{HEADER}rec.02,1,2,dog,,\ntake.02,1,2,dog,,\na.WAV,1,2,dog,,\n")
+    assert sources(read(raw)) == {"take.02.mp4", "a.mp4"}
+
+
+def test_a_path_wins_over_the_same_name_in_a_folder(raw):
+    (raw / "x").mkdir()
+    (raw / "x" / "a.mp4").touch()
+    for row in ("a.mp4", "./a.mp4"):
+        write(raw, "events.csv", f"{HEADER}{row},1,2,dog,,\n")
+        assert sources(read(raw)) == {"a.mp4"}
+    write(raw, "events.csv", f"{HEADER}a,1,2,dog,,\n")
+    with pytest.raises(InputError, match=r"filename 'a' may be a\.mp4 or x/a\.mp4; write the path"):
+        read(raw)
+
+
+def test_names_that_are_no_paths_are_told(raw):
+    (raw / "x").mkdir()
+    (raw / "x" / "d.mp4").touch()
+    write(raw, "events.csv", f"{HEADER}a,1,2,dog,,\nb.wav,1,2,dog,,\nd.mp4,1,2,dog,,\nx/d,3,4,dog,,\n")
+    (said,) = (one for one in read(raw).findings if one.startswith("names without"))
+    assert said.endswith("suffix than the video: 2 (b.wav for b.mp4, d.mp4 for x/d.mp4)")
+
+
+@pytest.mark.parametrize("name", [".", "./", "/", "..", "x/.."])
+def test_a_filename_that_no_file_has_is_a_fault_of_its_row(raw, name):
+    write(raw, "events.csv", f"{HEADER}a.mp4,1,2,dog,,\n{name},1,2,dog,,\n")
+    with pytest.raises(InputError, match=r"events\.csv:3: filename is .* must be the name of a recording"):
+        read(raw)
+
+
+def test_names_that_match_no_video_are_told_with_the_nearest(raw):
+    write(raw, "events.csv", f"{HEADER}day1/aa.mp4,1,2,dog,,\nx.mp4,1,2,dog,,\n")
+    with pytest.raises(InputError, match=r"csv:2 names 'day1/aa\.mp4', and .*; did you mean 'a\.mp4'\?"):
+        read(raw)
+    write(raw, "events.csv", f"{HEADER}something,1,2,dog,,\n")
+    with pytest.raises(InputError, match=r"csv:2 names 'something', and .*; one video is 'a\.mp4'"):
+        read(raw)

@@ -1,13 +1,16 @@
 """Plan and manifest are the same wherever RAW is."""
 
+import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from stgcma.errors import InputError
+from stgcma.preprocess import collections
 from stgcma.preprocess.collections.specification import ClipSpecification
 from stgcma.preprocess.media.reasons import ClipError
-from stgcma.preprocess.pipeline.raw_storage import ClipMaker, _fetch, _files, _make_image
+from stgcma.preprocess.pipeline.raw_storage import ANNOTATION_SUFFIXES, ClipMaker, _fetch, _files, _make_image
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,17 @@ def test_names_that_lead_out_of_a_folder_are_no_files(tmp_path, name):
     bucket = Bucket()
     _fetch(bucket, name, tmp_path / "clip")
     assert not (tmp_path / "clip").exists()
+
+
+def test_the_annotation_files_that_collections_read_are_fetched():
+    """Names of files as they stand in the readers; media and members of shards are none of RAW's texts."""
+    named = {}
+    for module in Path(collections.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and re.fullmatch(r"\w+\.[a-z][a-z0-9]{1,4}", text):
+                named.setdefault(Path(text).suffix, []).append(f"{text} ({module.name})")
+    for suffix in (".mp4", ".wav", ".jpg", ".png", ".npy"):
+        named.pop(suffix, None)
+    assert {".csv", ".tsv", ".txt", ".json", ".jsonl", ".h5"} <= set(named)
+    assert not {suffix: names for suffix, names in named.items() if suffix not in ANNOTATION_SUFFIXES}
