@@ -112,15 +112,13 @@ def split_words(content: str) -> list[str]:
 def plain_words(text: str) -> list[str]:
     """Return the words of a question in anyone's spelling; none for a text without words.
 
-    Blanks count once, and not before the question mark, which is added where there is none. Words of
-    questions that end in one question mark, without a blank before it, are those of `split_words`.
+    Blanks count once, and a question mark is added where there is none. Words of questions that end in one
+    question mark are those of `split_words`.
     """
     content = " ".join(text.split())
     if not content.strip(QUESTION_MARKS + " "):
         return []
-    if content[-1] in QUESTION_MARKS:
-        content = content[:-1].rstrip()
-    return split_words(content + "?")
+    return split_words(content if content[-1] in QUESTION_MARKS else content + "?")
 
 
 def fill(words: Sequence[str], values: Sequence[str], where: str = "question") -> tuple[str, ...]:

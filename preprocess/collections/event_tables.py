@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import InputError
 from .event_rows import EventRow, Faults, check_times, read_label, read_modality, read_seconds
 from .names import split_of
-from .paths import printable
+from .paths import is_video_name, printable
 from .tables import Table, TableRow, read_table
 from .text_files import check_utf8
 
@@ -54,7 +54,7 @@ def read_event_table(path: Path, faults: Faults) -> tuple[list[TableEvent], tupl
     """
     table = _open(path)
     rows = []
-    for row in table:
+    for row in table.rows(faults.add):
         try:
             rows.append(_read(row))
         except InputError as error:
@@ -72,15 +72,23 @@ def is_event_table(path: Path) -> bool:
 
 
 def _open(path: Path) -> Table:
-    plain = read_table(path, columns=COLUMNS, header=False, hint=_HINT)
-    try:
-        first = next(iter(plain), None)
-        has_header = first is None or not _is_time(first["onset"])
-    except InputError:  # another number of columns, which only a header explains
-        has_header = True
-    if not has_header:
+    plain = read_table(path, columns=COLUMNS, header=False, lone="filename", hint=_HINT)
+    if not _has_header(plain):
         return plain
-    return read_table(path, columns=COLUMNS | OPTIONAL, optional=OPTIONAL, hint=_HINT)
+    return read_table(path, columns=COLUMNS | OPTIONAL, optional=OPTIONAL, lone="filename", hint=_HINT)
+
+
+def _has_header(plain: Table) -> bool:
+    """Tell whether a table, opened as one without a header, has one: its first row with a time has none."""
+    try:
+        for row in plain:
+            if row["filename"].casefold() in COLUMNS["filename"]:
+                return True
+            if _has_event(row):
+                return not _is_time(row["onset"])
+    except InputError:  # another number of columns, which only a header explains
+        return True
+    return not any(is_video_name(row["filename"]) for row in plain)
 
 
 def _is_time(text: str) -> bool:
@@ -91,6 +99,10 @@ def _is_time(text: str) -> bool:
     return True
 
 
+def _has_event(row: TableRow) -> bool:
+    return any(row[name].casefold() not in ("", "nan", "none") for name in ("onset", "offset", "event_label"))
+
+
 def _read(row: TableRow) -> TableEvent:
     filename = check_utf8(row["filename"], row.where, "filename")
     if not filename:
@@ -98,8 +110,7 @@ def _read(row: TableRow) -> TableEvent:
     split = row.cells.get("split", "")
     if split and split_of(split) is None:
         raise InputError(f"split is {printable(split)!r}, must be train, val or test")
-    given = [name for name in ("onset", "offset", "event_label") if row[name]]
-    if not given or all(row[name].casefold() in ("", "nan", "none") for name in given):
+    if not _has_event(row):
         return TableEvent(row.where, filename, split, None)
     onset = read_seconds(row["onset"], "onset")
     offset = read_seconds(row["offset"], "offset")

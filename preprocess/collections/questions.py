@@ -193,7 +193,7 @@ def _parse(record: dict[str, Any], where: str, line: int) -> Row:
     for name in FIELDS[:_REQUIRED]:
         if not texts[name]:
             raise InputError(f"{where}: {name} is empty")
-    words = tuple(plain_words(texts["question"]))
+    words = tuple(filter(None, plain_words(texts["question"])))  # none is left by a blank before the mark
     if not words:
         raise InputError(f"{where}: question {texts['question']!r} has no words")
     split = split_of(texts["split"])

@@ -11,9 +11,10 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ...errors import InputError
 from .paths import printable
@@ -22,6 +23,7 @@ from .text_files import read_text
 DELIMITERS = ",;\t"
 
 _MOST_SHOWN = 200
+_MOST_COMPARED = 100
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*', re.IGNORECASE)
 
@@ -67,6 +69,7 @@ class Table:
     _header_lines: int
     _places: Mapping[str, int | None]
     _header: tuple[str, ...]
+    _lone: str = ""
 
     def has(self, column: str) -> bool:
         """Tell whether the table has a column that it may lack."""
@@ -74,24 +77,50 @@ class Table:
 
     def __iter__(self) -> Iterator[TableRow]:
         """Yield the rows. Raises InputError for one with more or fewer cells than the table has columns."""
-        for line, cells in _records(self.path, self._text, self._delimiter):
-            if line <= self._header_lines:
-                continue
-            where = f"{self.path}:{line}"
-            self._check_width(cells, where)
-            yield TableRow(
-                where,
-                {name: "" if place is None else cells[place].strip() for name, place in self._places.items()},
-            )
 
-    def _check_width(self, cells: Sequence[str], where: str) -> None:
+        def refuse(where: str, fault: str) -> NoReturn:
+            raise InputError(f"{where}: {fault}")
+
+        return self.rows(refuse)
+
+    def rows(self, refuse: Callable[[str, str], None]) -> Iterator[TableRow]:
+        """Yield the rows that can be used; call `refuse(where, fault)` for the others."""
+        try:
+            for line, cells in _records(self.path, self._text, self._delimiter):
+                if line <= self._header_lines:
+                    continue
+                where = f"{self.path}:{line}"
+                if len(cells) == 1 and self._places.get(self._lone) == 0:
+                    cells = cells + [""] * (len(self._header) - 1)
+                if fault := self._wrong_width(cells):
+                    refuse(where, fault)
+                else:
+                    yield TableRow(where, {name: _cell(cells, at) for name, at in self._places.items()})
+        except _NotCsvError as error:
+            refuse(error.where, error.fault)
+
+    def _wrong_width(self, cells: Sequence[str]) -> str:
+        """Return the fault of a row with another number of cells, or nothing."""
         expected = len(self._header)
-        if len(cells) < expected or any(cell.strip() for cell in cells[expected:]):
-            row = printable(self._delimiter.join(cells))[:_MOST_SHOWN]
-            raise InputError(
-                f"{where}: {len(cells)} cells in {row!r}, expected {expected} ({', '.join(self._header)}); "
-                f"quote a cell that holds {self._delimiter!r}"
-            )
+        if len(cells) >= expected and not any(cell.strip() for cell in cells[expected:]):
+            return ""
+        row = printable(self._delimiter.join(cells))[:_MOST_SHOWN]
+        return (
+            f"{len(cells)} cells in {row!r}, expected {expected} ({', '.join(self._header)}); "
+            f"quote a cell that holds {self._delimiter!r}"
+        )
+
+
+class _NotCsvError(InputError):
+    """A record that is not CSV; nothing after it can be read."""
+
+    def __init__(self, where: str, fault: str) -> None:
+        super().__init__(f"{where}: {fault}")
+        self.where, self.fault = where, fault
+
+
+def _cell(cells: Sequence[str], place: int | None) -> str:
+    return "" if place is None else cells[place].strip()
 
 
 def read_table(
@@ -100,6 +129,7 @@ def read_table(
     columns: Mapping[str, Sequence[str]],
     optional: Collection[str] = (),
     header: bool = True,
+    lone: str = "",
     hint: str,
 ) -> Table:
     """Open the table in the text file `path`.
@@ -110,6 +140,7 @@ def read_table(
             first one counts. Case, blanks, `-` and `_` make no difference.
         optional: columns that the table may lack.
         header: False for a table without a header, whose columns are `columns` in this order.
+        lone: a column that, if it is the first, a row may have alone, without delimiters.
         hint: follows the message when there is no such file.
 
     Raises:
@@ -121,8 +152,9 @@ def read_table(
     skipped = 1 if separator else 0
     if not header:
         named = tuple(columns)
-        delimiter = separator[1] if separator else _delimiter(path, text, named, skipped)
-        return Table(path, (), text, delimiter, skipped, {name: i for i, name in enumerate(named)}, named)
+        delimiter = separator[1] if separator else _delimiter_of_width(path, text, len(named), skipped)
+        places: dict[str, int | None] = {name: place for place, name in enumerate(named)}
+        return Table(path, (), text, delimiter, skipped, places, named, lone)
     spellings = {_folded(name) for names in columns.values() for name in names}
     delimiter = separator[1] if separator else _delimiter(path, text, spellings, skipped)
     line, found = _first(path, text, delimiter, skipped)
@@ -135,12 +167,12 @@ def read_table(
         for name, names in columns.items()
     }
     unused = tuple(title for place, title in enumerate(titles) if place not in places.values() and title)
-    return Table(path, unused, text, delimiter, line, places, titles)
+    return Table(path, unused, text, delimiter, line, places, titles, lone)
 
 
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records that are not blank, each with the number of its first line."""
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     line = 1
     try:
         for cells in lines:
@@ -148,7 +180,7 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[
                 yield line, cells
             line = lines.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}:{line}: not a row of a CSV file ({error})") from None
+        raise _NotCsvError(f"{path}:{line}", f"not a row of a CSV file ({error})") from None
 
 
 def _first(path: Path, text: str, delimiter: str, skipped: int) -> tuple[int, list[str]]:
@@ -167,6 +199,25 @@ def _delimiter(path: Path, text: str, known: Collection[str], skipped: int) -> s
         return sum(_folded(cell) in known for cell in cells), len(cells)
 
     return max(DELIMITERS, key=found)
+
+
+def _delimiter_of_width(path: Path, text: str, width: int, skipped: int) -> str:
+    """Return the delimiter that gives most of the first records `width` cells, else most cells."""
+
+    def found(delimiter: str) -> tuple[int, int]:
+        widths = []
+        try:
+            for line, cells in _records(path, text, delimiter):
+                if line > skipped:
+                    widths.append(len(cells))
+                if len(widths) == _MOST_COMPARED:
+                    break
+        except InputError:
+            return -1, 0
+        return widths.count(width), max(widths, default=0)
+
+    # Names and numbers hold commas, but hardly tabs.
+    return max(reversed(DELIMITERS), key=found)
 
 
 def _folded(name: str) -> str:

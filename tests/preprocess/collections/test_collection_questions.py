@@ -258,3 +258,9 @@ def test_the_nearest_names_of_the_first_missing_videos_alone_are_looked_for(raw,
     collection = questions.read(raw([*SPLIT, *gone]))
     assert sum(clip.problem is not None for clip in collection.clips) == 40
     assert len(compared) < 10
+
+
+@pytest.mark.parametrize("mark", ["?", " ?", "  ?", "", " ？"])
+def test_a_blank_before_the_question_mark_is_no_word(raw, mark):
+    (clip,) = questions.read(raw([CUPS | {"question": f"How many cups{mark}"}])).clips
+    assert asked(clip)[0]["words"] == ["How", "many", "cups"]

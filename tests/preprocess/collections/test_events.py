@@ -424,3 +424,58 @@ def test_names_that_match_no_video_are_told_with_the_nearest(raw):
     write(raw, "events.csv", f"{HEADER}something,1,2,dog,,\n")
     with pytest.raises(InputError, match=r"csv:2 names 'something', and .*; one video is 'a\.mp4'"):
         read(raw)
+
+
+def test_rows_of_another_width_are_told_with_the_other_faults(raw):
+    write(raw, "events.csv", f"{HEADER}a.mp4,-1,2,rain,,\na.mp4,1\na.mp4,4,2,rain,,\n")
+    said = r"csv:2: onset is '-1'.*; 2 more rows are at fault: .*events\.csv:3, .*events\.csv:4$"
+    with pytest.raises(InputError, match=said):
+        read(raw)
+
+
+LONE = {
+    "header": "filename,onset,offset,event_label\na.mp4,1,2,dog\nb.mp4\n",
+    "no-header": "a.mp4,1,2,dog\nb.mp4\n",
+    "first": "b.mp4\na.mp4,1,2,dog\n",
+    "tabs": "b.mp4\na.mp4\t1,0\t2,0\tdog\n",
+    "nan": "b.mp4,nan,nan,nan\na.mp4,1,2,dog\n",
+}
+
+
+@pytest.mark.parametrize("kind", LONE)
+def test_a_row_with_a_file_name_alone_is_a_recording_without_events(raw, kind):
+    write(raw, "events.csv", LONE[kind])
+    collection = read(raw)
+    assert sources(collection) == {"a.mp4", "b.mp4"}
+    assert collection.classes == ("dog", "Background")
+
+
+def test_labels_with_commas_are_read_from_a_table_of_tabs_without_header(raw):
+    write(raw, "events.tsv", "a.mp4\t0,5\t1,5\tdog, big, brown\nb.mp4\t0,5\t1,5\tdog, big\n")
+    assert read(raw).classes == ("dog, big", "dog, big, brown", "Background")
+
+
+def test_a_point_at_the_end_is_in_the_last_step_that_has_a_length(raw):
+    """A recording of 4.2 s in a window of 10: seconds 5 to 9 are padding, as in `plan_windows`."""
+    write(raw, "events.csv", f"{HEADER}a.mp4,4.2,4.2,dog,audible,\n")
+    (clip,) = read(raw, length=4.2).clips
+    assert np.argwhere(flags(clip, "events.npy")[0]).tolist() == [[4, 0]]
+
+
+def covered_by_search(onset, offset, steps):
+    """The rule of `event_windows`, over all steps."""
+    covered = [max(min(offset, end) - max(onset, start), 0.0) for start, end in steps]
+    marked = [
+        k for k, (start, end) in enumerate(steps) if end > start and covered[k] >= (end - start) / 2 - 1e-6
+    ]
+    return marked or ([covered.index(max(covered))] if max(covered) else [])
+
+
+def test_marked_steps_are_those_of_a_search_over_all():
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        edges = np.cumsum(rng.integers(1, 9, size=8)) / 4 - 0.25
+        steps = [(float(a), float(b)) for a, b in zip([0, *edges], [*edges, edges[-1]], strict=False)]
+        onset = int(rng.integers(0, int(edges[-1] * 8) + 1)) / 8
+        offset = onset + int(rng.integers(1, 60)) / 8
+        assert marked_steps(onset, offset, steps) == covered_by_search(onset, offset, steps)

@@ -1,5 +1,7 @@
 """Readers of large annotation files: their work is proportional to the input, counted in operations."""
 
+import itertools
+import random
 import sys
 from collections import Counter
 
@@ -7,6 +9,8 @@ import pytest
 from stgcma.bounded import unique_object
 from stgcma.errors import InputError
 from stgcma.preprocess.collections import named_videos
+from stgcma.preprocess.collections.avss_leaks import ClipSpan, leak_findings
+from stgcma.preprocess.collections.event_windows import marked_steps
 
 
 def calls_of(function, *arguments):
@@ -59,3 +63,34 @@ def test_names_without_suffix_do_not_scan_the_folder(tmp_path, monkeypatch):
     assert max(checked.values()) <= 2
     with pytest.raises(InputError, match="is not a file"):
         videos.find("clip300", "x") or videos.check_all_found()
+
+
+def test_an_event_is_compared_with_the_steps_around_it_alone():
+    steps = tuple((float(k), k + 1.0) for k in range(20_000))
+    assert calls_of(marked_steps, 10_000.2, 10_002.1, steps) < 200
+    assert marked_steps(10_000.2, 10_002.1, steps) == [10_000, 10_001]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlaps_of_clips_are_those_of_all_pairs(seed):
+    rng = random.Random(seed)
+    spans = []
+    for _ in range(120):
+        start = rng.randrange(60)
+        video, split = rng.choice("ab"), rng.choice(("train", "val", "test"))
+        spans.append(ClipSpan(video, split, start, start + rng.randrange(-2, 9), multiple=False))
+    spans += [ClipSpan("a", "val", None, None, multiple=False), ClipSpan("c", "test", 0, 5, multiple=False)]
+    expected = sum(
+        one.video == other.video
+        and one.split != other.split
+        and None not in (one.start, other.start)
+        and max(one.start, other.start) < min(one.end, other.end)
+        for one, other in itertools.combinations(spans, 2)
+    )
+    (said,) = leak_findings(spans)
+    assert f"in {expected} pairs of such clips" in said
+
+
+def test_clips_of_one_video_are_not_compared_in_pairs():
+    many = [ClipSpan("a", ("train", "val")[k % 2], k, k + 2, multiple=bool(k % 3)) for k in range(1200)]
+    assert calls_of(list, leak_findings(many)) < 30 * len(many)

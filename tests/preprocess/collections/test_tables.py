@@ -102,3 +102,37 @@ def test_other_texts_are_no_numbers(table, text):
     (row,) = table(f"file;label\na.mp4;{text}\n")
     with pytest.raises(InputError, match=r"labels.csv:2: label is .*, expected a number such as 1.5"):
         row.number("label")
+
+
+@pytest.mark.parametrize("row", ['a.mp4, "dog, barking", train', 'a.mp4,  "dog, barking"  , train'])
+def test_a_quote_after_a_blank_is_a_quote(table, row):
+    content = f"file, label, split\n{row}\nb.mp4, rain, test\n"
+    if row.endswith("  , train"):
+        with pytest.raises(InputError, match=r"labels\.csv:2: not a row of a CSV file"):
+            rows(table(content))
+    else:
+        assert rows(table(content)) == SAME
+
+
+@pytest.mark.parametrize("label", ["dog, big, brown", "dog, big", "dog"])
+def test_without_a_header_the_delimiter_gives_the_number_of_columns(table, label):
+    """With decimal commas in the table; commas alone would give 5, 3 and 2 cells."""
+    opened = table(f"a.mp4\t0,5 {label}\ttrain\nb.mp4\t0,5 {label}\ttest\n", header=False)
+    assert rows(opened) == [("a.mp4", f"0,5 {label}", "train"), ("b.mp4", f"0,5 {label}", "test")]
+
+
+def test_rows_of_another_width_are_given_to_the_caller(table):
+    refused = []
+    opened = table('file,label\na.mp4\nb.mp4,rain\nc.mp4,a,b\nd.mp4,"x\n')
+    found = [row["file"] for row in opened.rows(lambda where, _: refused.append(where.rpartition(":")[2]))]
+    assert found == ["b.mp4"]
+    assert refused == ["2", "4", "5"]
+
+
+def test_a_column_may_stand_alone_in_a_row(table):
+    assert rows(table("file,label,split\na.mp4\nb.mp4,rain,test\n", lone="file")) == [
+        ("a.mp4", "", ""),
+        ("b.mp4", "rain", "test"),
+    ]
+    with pytest.raises(InputError, match=r"labels\.csv:2: 1 cells"):  # it would be the label
+        rows(table("label,file,split\na.mp4\n", lone="file"))
