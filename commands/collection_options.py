@@ -6,7 +6,7 @@ the command's own options, so that help texts of commands need not import the co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,11 +27,17 @@ class CollectionCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the collection's options out of `args`, and parse the rest as usual."""
-        name = next((word for word in args if word in COLLECTIONS), None)
+        first = _first_argument(args, without_value=self._flags(ctx))
+        name = first if first in COLLECTIONS else None
         ctx.meta[_COLLECTION] = name
         facts = {} if name is None else option_facts(name)
         ctx.meta[_META], rest = _taken(args, {flag(one): one for one in facts})
         return super().parse_args(ctx, rest)
+
+    def _flags(self, ctx: Any) -> frozenset[str]:
+        """Return the command's options that have no value, such as `--json`."""
+        flags = [one for one in self.get_params(ctx) if getattr(one, "is_flag", False)]
+        return frozenset(name for one in flags for name in (*one.opts, *one.secondary_opts))
 
     @staticmethod
     def sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -72,6 +78,19 @@ def collection_options(ctx: typer.Context) -> dict[str, str]:
 def flag(name: str) -> str:
     """Return the option `window_seconds` as it is typed."""
     return f"--{name.replace('_', '-')}"
+
+
+def _first_argument(args: list[str], *, without_value: Collection[str]) -> str | None:
+    """Return the first of `args` that is neither an option nor the value of one; None without any."""
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            return next(words, None)
+        if not word.startswith("-") or word == "-":
+            return word
+        if "=" not in word and word not in without_value:
+            next(words, None)
+    return None
 
 
 def _taken(args: list[str], flags: dict[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from ...shards.schema import SPLITS
-from .names import split_of
+from .names import read_split, split_of
 from .paths import folder_names, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, MaskKind, Sampling
 from .text_files import read_text
@@ -71,10 +70,7 @@ def _delimiter(text: str) -> str:
 
 def known_split(text: str, where: str) -> str:
     """Return the split that `text` names. Raises InputError naming `where` for other text."""
-    split = split_of(text)
-    if split is None:
-        raise InputError(f"{where}: split is {text!r}, must be one of {', '.join(SPLITS)}")
-    return split
+    return read_split(text, where)
 
 
 def split_folder(names: Collection[str], split: str) -> str:

@@ -23,7 +23,7 @@ from ...shards.published import Published
 from ...shards.schema import SPLITS
 from .avss_classes import BACKGROUND, CLASSES
 from .avss_leaks import leak_findings, span_of
-from .names import split_of
+from .names import read_split
 from .paths import annotation_file, folder_names, printable, unsafe_name
 from .specification import MOST_MASK_CLASSES, ClipSpecification, Collection, CollectionEntry, Sampling
 from .tables import TableRow, read_table
@@ -101,10 +101,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _parse(row: TableRow) -> Row:
-    split, subset = split_of(row["split"]), row["label"]
-    if split is None:
-        said = printable(row["split"])
-        raise InputError(f"{row.where}: split is {said!r}, must be one of {', '.join(SPLITS)}")
+    split, subset = read_split(row["split"], row.where), row["label"]
     if subset not in FRAMES:
         raise InputError(f"{row.where}: label is {printable(subset)!r}, must be one of {', '.join(FRAMES)}")
     objects = tuple(printable(escaped(name.strip())) for name in row["a_obj"].split("_"))

@@ -10,9 +10,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 from ...shards.schema import SPLITS
+from .avs_ms3 import video_of
 
 _MILLISECONDS = re.compile(r"(.+)_([0-9]{1,12})_([0-9]{1,12})")
-_NUMBERED = re.compile(r"(.{11})_[0-9]{1,3}")
 
 
 class ClipSpan(NamedTuple):
@@ -34,8 +34,7 @@ def span_of(uid: str, split: str, *, multiple: bool) -> ClipSpan:
     Ids of v1s and v2 are `VIDEO_START_END`, in milliseconds, those of v1m `VIDEO_NUMBER` or other words.
     """
     if multiple:
-        numbered = _NUMBERED.fullmatch(uid)
-        return ClipSpan(numbered[1] if numbered else uid, split, None, None, multiple=True)
+        return ClipSpan(video_of(uid), split, None, None, multiple=True)
     timed = _MILLISECONDS.fullmatch(uid)
     if timed is None:
         return ClipSpan(uid, split, None, None, multiple=False)

@@ -30,6 +30,7 @@ _TAGGED = re.compile(r"(.*?)\s*\[([^\[\]]*)\]")
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]?\d(?:[.,]\d*)?)")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d{1,3})?")
 _MOST_NAMED = 8
+_MOST_SECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Faults:
 def read_seconds(text: str, what: str) -> float:
     """Return a time as seconds: `83.5`, `83,5`, `1:23.5` or `0:01:23.5`.
 
-    Raises InputError for other text and for a time below 0.
+    Raises InputError for other text, for a time below 0 and for one of 30 years.
     """
     text = text.strip()
     if clock := _CLOCK.fullmatch(text):
@@ -89,8 +90,10 @@ def read_seconds(text: str, what: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise InputError(f"{what} is {printable(text)!r}, expected seconds such as 83.5, or 1:23.5")
     value = float(text.replace(",", "."))
-    if not 0 <= value < 1e9:
+    if value < 0:
         raise InputError(f"{what} is {printable(text)!r}, it must be 0 or later")
+    if value >= _MOST_SECONDS:
+        raise InputError(f"{what} is {printable(text)!r}, it must be below {_MOST_SECONDS:,} seconds")
     return value
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ...errors import InputError
 from .event_rows import EventRow, Faults, check_times, read_label, read_modality, read_seconds
-from .names import split_of
-from .paths import is_video_name, printable
+from .names import read_split
+from .paths import is_video_name
 from .tables import Table, TableRow, read_table
 from .text_files import check_utf8
 
@@ -108,8 +108,8 @@ def _read(row: TableRow) -> TableEvent:
     if not filename:
         raise InputError("filename is empty")
     split = row.cells.get("split", "")
-    if split and split_of(split) is None:
-        raise InputError(f"split is {printable(split)!r}, must be train, val or test")
+    if split:
+        read_split(split, row.where)
     if not _has_event(row):
         return TableEvent(row.where, filename, split, None)
     onset = read_seconds(row["onset"], "onset")

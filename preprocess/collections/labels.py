@@ -21,7 +21,7 @@ from .ave import SAMPLING
 from .clip_labels import LabelSets
 from .divisions import divided, path_key, val_share, without_clips
 from .named_videos import NamedVideos
-from .names import check_twins, class_key, class_name, split_of
+from .names import check_twins, class_key, class_name, read_split
 from .paths import annotation_file, printable
 from .specification import ClipSpecification, Collection, CollectionEntry
 from .tables import Table, TableRow, read_table
@@ -230,11 +230,7 @@ def _line(row: TableRow) -> str:
 
 
 def _split(row: TableRow) -> str:
-    text = row["split"]
-    split = split_of(text) if text else ""
-    if split is None:
-        raise InputError(f"{row.where}: split is {printable(text)!r}, must be one of {', '.join(SPLITS)}")
-    return split
+    return read_split(row["split"], row.where) if row["split"] else ""
 
 
 def _splits(entries: dict[str, _Entry], path: Path, *, several: bool) -> tuple[dict[str, str], list[str]]:

@@ -7,7 +7,10 @@ import unicodedata
 from collections.abc import Iterable
 
 from ...errors import InputError
+from ...shards.schema import SPLITS
+from .paths import printable
 
+_MOST_SHOWN = 80
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -35,6 +38,15 @@ _BLANKS = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 def split_of(name: str) -> str | None:
     """Return the split that `name` means, such as `Train`, `training` or `VALID`; None for other names."""
     return _SPLITS.get(_folded(name))
+
+
+def read_split(text: str, where: object) -> str:
+    """Return the split that `text` names. Raises InputError naming `where` for other text."""
+    split = split_of(text)
+    if split is None:
+        said = printable(text)[:_MOST_SHOWN]
+        raise InputError(f"{where}: split is {said!r}, must be one of {', '.join(SPLITS)}")
+    return split
 
 
 def looks_like_split(name: str) -> bool:

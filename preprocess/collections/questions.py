@@ -26,7 +26,7 @@ from .avqa_questions import MAX_WORDS, PAD, plain_words
 from .divisions import divided, path_key, without_clips
 from .json_records import read_records
 from .music_avqa import SAMPLING
-from .names import class_key, split_of
+from .names import class_key, read_split
 from .own_files import OwnVideos
 from .paths import annotation_file, count_suffixes, printable
 from .specification import ClipSpecification, Collection, CollectionEntry
@@ -39,6 +39,7 @@ UNTYPED = "other"
 
 _REQUIRED = 3  # of `FIELDS`
 _MOST_SHOWN = 80
+_MOST_UNUSED = 8  # names of fields in the notes
 _MOST_SUGGESTIONS = 5  # each is a comparison with all names
 _MOST_QUESTIONS = 10_000  # of a video, as shards are read
 
@@ -153,12 +154,18 @@ def _question_file(raw: Path) -> Path:
 
 def _read_rows(path: Path, notes: Notes) -> Iterator[Row]:
     asked: dict[tuple[str, tuple[str, ...]], Row] = {}
+    unused: dict[str, None] = {}
     for line, record in _records(path):
         where = f"{path}:{line}"
         row = _parse(record, where, line)
-        for name in record:
-            if name not in FIELDS:
-                notes.add(f"have the field {printable(name)[:_MOST_SHOWN]!r}, which is not used", where)
+        others = [name for name in record if name not in FIELDS]
+        unused.update(
+            dict.fromkeys([name for name in others if name not in unused][: _MOST_UNUSED - len(unused)])
+        )
+        for name in filter(unused.__contains__, others):
+            notes.add(f"have the field {printable(name)[:_MOST_SHOWN]!r}, which is not used", where)
+        if any(name not in unused for name in others):
+            notes.add("have other fields, which are not used", where)
         if len(row.words) > MAX_WORDS:
             notes.add(f"are longer than {MAX_WORDS} words and were cut", where)
         before = asked.setdefault((row.video, row.words), row)
@@ -196,11 +203,7 @@ def _parse(record: dict[str, Any], where: str, line: int) -> Row:
     words = tuple(filter(None, plain_words(texts["question"])))  # none is left by a blank before the mark
     if not words:
         raise InputError(f"{where}: question {texts['question']!r} has no words")
-    split = split_of(texts["split"])
-    if texts["split"] and split is None:
-        raise InputError(
-            f"{where}: split is {texts['split'][:_MOST_SHOWN]!r}, must be one of {', '.join(SPLITS)}"
-        )
+    split = read_split(texts["split"], where) if texts["split"] else None
     return Row(where, line, texts["video"], words, texts["answer"], texts["type"] or UNTYPED, split)
 
 

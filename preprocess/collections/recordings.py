@@ -131,7 +131,12 @@ class SplitChoice:
         """Note the split that a folder of the recording names. Raises InputError for `dev` and the like."""
         for part in PurePosixPath(path).parts[:-1]:
             if (split := split_of(part)) is not None:
-                self.add(path, split, f"its folder {part!r}")
+                known, before = self.given.setdefault(path, (split, f"its folder {part!r}"))
+                if known != split:
+                    raise InputError(
+                        f"{path} is in split {split} by its folder {part!r}, and in {known} by {before}; "
+                        "choose one"
+                    )
             elif looks_like_split(part):
                 raise InputError(
                     f"{path} is in the folder {part!r}, which looks like a split; name it "

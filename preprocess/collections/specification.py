@@ -168,7 +168,7 @@ class ClipSpecification:
     members: tuple[tuple[str, bytes], ...] = ()
     pictures: tuple[str, ...] = ()
     sound: str | None = None
-    annotated_seconds: int = 0  # the same for all clips of a collection, so not part of the plan
+    annotated_seconds: int = 0  # follows from the collection and `frames`, so not part of the plan
     start_seconds: float = 0.0
     end_seconds: float | None = None
     frames: int = 0

@@ -108,9 +108,10 @@ def _frames(container: Any, stream: Any, faults: list[_Fault]) -> Iterator[Any]:
     begin = end = -math.inf  # of the packet
     while more:
         frames: list[Any] = []
+        is_read = False
         try:
             packet: Any = next(packets, None)  # after an error there are no more
-            more = packet is not None
+            is_read, more = True, packet is not None
             begin, end = _times(packet, end)
             if not more or packet.size:
                 frames = context.decode(packet)
@@ -123,8 +124,8 @@ def _frames(container: Any, stream: Any, faults: list[_Fault]) -> Iterator[Any]:
             if found.reason != "unreadable":
                 raise found from error
             # An error of the container ends the reading, so it concerns all that follows.
-            last = end if more else math.inf
-            faults.append(_Fault(DamageError(found.reason, found.message), begin, last))
+            first, last = (begin, end if more else math.inf) if is_read else (end, math.inf)
+            faults.append(_Fault(DamageError(found.reason, found.message), first, last))
         yield from frames
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from stgcma.commands.collection_options import _taken
+from stgcma.commands.collection_options import _first_argument, _taken
 from stgcma.errors import InputError
 from stgcma.preprocess.collections.options import CollectionOptions, option
 
@@ -95,3 +95,18 @@ def test_help_lists_them_with_the_collection(stgcma):
     assert "Options of the collection events:" in shown
     assert "--window-seconds INT" in shown
     assert stgcma("run", "events", "--help").stdout.count("--hop-seconds") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "first"),
+    [
+        (["avvp", "events", "work"], "avvp"),  # RAW is called like a collection
+        (["--workers", "2", "events", "RAW"], "events"),
+        (["--workers=2", "--json", "events", "RAW"], "events"),
+        (["--window-seconds", "5", "events", "RAW"], "events"),
+        (["--json", "--", "events"], "events"),
+        (["--json"], None),
+    ],
+)
+def test_the_first_argument_alone_can_be_the_collection(args, first):
+    assert _first_argument(args, without_value={"--json", "--help"}) == first

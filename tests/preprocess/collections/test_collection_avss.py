@@ -8,7 +8,9 @@ import re
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.collections import COLLECTIONS, avss
+from stgcma.preprocess.collections.avs_ms3 import video_of
 from stgcma.preprocess.collections.avss_classes import CLASSES
+from stgcma.preprocess.collections.avss_leaks import span_of
 from stgcma.preprocess.collections.preflight import inspect
 from stgcma.shards.schema import is_valid_key
 
@@ -210,3 +212,8 @@ def test_clips_without_sound_are_counted(make):
     collection = avss.read(make(*ROWS, sound=False))
     assert {clip.sound for clip in collection.clips} == {None}
     assert "4 clips have no audio.wav" in collection.findings
+
+
+def test_clips_of_v1m_are_of_the_videos_that_ms3_tells():
+    for name in ("-aBcDeFgHiJ_1", "aBcDeFgHi_7", "baby_dog_2_1"):
+        assert span_of(name, "train", multiple=True).video == video_of(name)

@@ -264,3 +264,11 @@ def test_the_nearest_names_of_the_first_missing_videos_alone_are_looked_for(raw,
 def test_a_blank_before_the_question_mark_is_no_word(raw, mark):
     (clip,) = questions.read(raw([CUPS | {"question": f"How many cups{mark}"}])).clips
     assert asked(clip)[0]["words"] == ["How", "many", "cups"]
+
+
+def test_only_the_first_unused_fields_are_named(raw):
+    odd = [{f"field{number}": "x", "id": 1} for number in range(30)]
+    found = questions.read(raw([*SPLIT, *(CUPS | {"split": "train"} | more for more in odd)])).findings
+    assert sum("have the field" in said for said in found) == 8
+    assert "30 questions have the field 'id', which is not used (first: line 4)" in found
+    assert "23 questions have other fields, which are not used (first: line 11)" in found

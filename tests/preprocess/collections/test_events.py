@@ -118,7 +118,7 @@ ROWS_AT_FAULT = {
     "a.mp4,2,4,,,": r"the label is empty; name the class, or delete the row",
     ",2,4,dog,,": r"filename is empty",
     "a.mp4,2,4,dog,smell,": r"modality is 'smell', must be one of audible, visible, both",
-    "a.mp4,2,4,dog,,dev": r"split is 'dev', must be train, val or test",
+    "a.mp4,2,4,dog,,dev": r"split is 'dev', must be one of train, val, test",
     "a.mp4,2,4": r"3 cells in 'a\.mp4,2,4', expected 6",
     "a.mp4,2,4,background,,": r"the label 'background' is the name for seconds without an event",
     "c.mp4,2,4,Rain,,": r"the label 'Rain' and 'rain' \(.*events\.csv:2\) differ only in case",
@@ -479,3 +479,18 @@ def test_marked_steps_are_those_of_a_search_over_all():
         onset = int(rng.integers(0, int(edges[-1] * 8) + 1)) / 8
         offset = onset + int(rng.integers(1, 60)) / 8
         assert marked_steps(onset, offset, steps) == covered_by_search(onset, offset, steps)
+
+
+def test_a_time_far_beyond_any_recording_is_named_as_that(raw):
+    write(raw, "events.csv", f"{HEADER}a.mp4,1e10,2e10,dog,,\n")
+    with pytest.raises(InputError, match=r"csv:2: onset is '1e10', it must be below 1,000,000,000 seconds"):
+        read(raw)
+
+
+def test_a_folder_of_another_split_is_told_with_the_recording(raw):
+    (raw / "train").mkdir()
+    (raw / "train" / "d.mp4").touch()
+    write(raw, "events.csv", f"{HEADER}d.mp4,1,2,dog,,test\n")
+    said = r"^train/d\.mp4 is in split train by its folder 'train', and in test by .*csv:2; choose one"
+    with pytest.raises(InputError, match=said):
+        read(raw)
