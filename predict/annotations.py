@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..figures import palette_bytes
 from ..preprocess.collections.mask_names import time_name
 from ..preprocess.collections.masks import ANNOTATIONS
-from ..preprocess.samples.semantic_masks import palette_picture
 from ..shards.frame_times import FRAME_OFFSETS_SECONDS
 
 
@@ -27,7 +27,11 @@ def write_annotation(folder: Path, second: int, classes: npt.NDArray[Any]) -> No
     Args:
         folder: of `annotation_folder`.
         second: the number of the second.
-        classes: integers `[H, W]`: 0 for the background, 1 for an object, or the index of a class up to 70.
+        classes: integers `[H, W]`: 0 for the background, 1 for an object, or the index of a class.
     """
+    from PIL import Image
+
     file = time_name(second + FRAME_OFFSETS_SECONDS["masks"])
-    palette_picture(classes.astype(np.uint8)).save(folder / file, compress_level=1)
+    picture = Image.fromarray(classes.astype(np.uint8))
+    picture.putpalette(palette_bytes())
+    picture.save(folder / file, compress_level=1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..figures import palette_colour
+from ..preprocess.collections.mask_classes import TEXT as CLASS_FILE
+from ..preprocess.collections.mask_classes import class_lines
 from ..preprocess.samples.windows import Span
 from .avs import MaskPredictor
 from .avs_picture import draw_masks
@@ -20,13 +23,23 @@ from .trained import TrainedRun
 class AvssPredictor(MaskPredictor[AvssPrediction]):
     """Find the class of every pixel of one video.
 
-    Masks are PNG files with a palette: the value of a pixel is its class, its colour that of AVSS.
+    Masks are PNG files with a palette: the value of a pixel is its class, its colour that of AVSS. For all
+    videos together, writes `classes.txt` with the names of the classes, for the collection `masks`.
     """
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)
         self._classes = run.task.info.classes
         self._seconds: list[ClassedSecond] = []
+
+    @classmethod
+    def annotations(
+        cls,
+        run: TrainedRun,
+        results: Sequence[AvssPrediction],
+        names: Sequence[str],  # noqa: ARG003
+    ) -> dict[str, str]:
+        return {CLASS_FILE: class_lines(run.task.info.classes)} if results else {}
 
     def shares(self, members: dict[str, bytes]) -> npt.NDArray[np.floating[Any]]:
         steps = sum(name.startswith("frame_") for name in members)

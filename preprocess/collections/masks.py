@@ -2,11 +2,14 @@
 
 `RAW/Annotations/NAME/*.png` are the masks of the video `NAME.mp4`, in RAW or `RAW/videos`. `NAME` may lie a
 folder deeper, as in `Annotations/480p/NAME`. Files are called by the number of their frame, from 0, or by
-their time in seconds: see `mask_names`. `videos.csv` (video, split, frame_rate) and `ImageSets/…/train.txt`,
-`val.txt`, `test.txt` are optional; without splits, the videos are divided 80/10/10 by a hash of their names.
+their time in seconds: see `mask_names`. `videos.csv` and the lists of `ImageSets` are optional: see
+`mask_splits`.
 
 A video becomes clips of five seconds, as AVSBench has them: of every second the annotated frame that is
 nearest to 15/16 of it, and the frame at 15/16 without a mask where none is annotated.
+
+With `classes.txt` or `classes.csv`, the values of pixels are classes and the task is `avss`; otherwise every
+value but 0 is an object and the task is `avs`.
 """
 
 from __future__ import annotations
@@ -14,54 +17,69 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from .avsbench import SAMPLING, SECONDS
-from .divisions import divided, path_key
+from .divisions import path_key
+from .mask_classes import read_mask_classes
 from .mask_names import MaskName, read_names
-from .names import split_of
+from .mask_splits import SETS, TABLE, VideoTable, decide_splits, plain_name, read_video_table
+from .options import CollectionOptions, option
 from .own_files import OwnVideos
-from .paths import annotation_file, folder_names, is_video_name, printable
+from .paths import folder_names, printable
 from .specification import ClipSpecification, Collection, CollectionEntry
-from .tables import read_table
-from .text_files import check_utf8, read_text
 
-ANNOTATIONS, VIDEOS, PICTURES, SETS = "Annotations", "videos", "JPEGImages", "ImageSets"
-TABLE = "videos.csv"
+ANNOTATIONS, VIDEOS, PICTURES = "Annotations", "videos", "JPEGImages"
 FRAME_RATE = 30.0
 """Frames a second of a video that `videos.csv` does not name, to tell which frames form a clip."""
 
+_BINARY, _CLASSES = "avs", "avss"
 _OFFSET = 15 / 16
-_HIGHEST_RATE = 1000.0
-_COLUMNS = {
-    "video": ("video", "name", "filename", "file"),
-    "split": ("split", "subset", "set"),
-    "frame_rate": ("frame_rate", "fps"),
-}
+_MOST_HINTS = 3  # names of missing videos that are compared with all others
 
 
-def read(raw: Path, *, allow_links: bool = False) -> Collection:
+@dataclass(frozen=True, kw_only=True)
+class MaskOptions(CollectionOptions):
+    """Options of the collection; `auto` is `avss` where RAW names classes, and `avs` without them."""
+
+    task: str = option(
+        "auto",
+        "Task of the masks; auto is avss where RAW has classes.txt or classes.csv.",
+        choices=("auto", _BINARY, _CLASSES),
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return nothing: the task is recorded with the data set."""
+        return {}
+
+
+def read(raw: Path, *, allow_links: bool = False, options: MaskOptions | None = None) -> Collection:
     """Find the masks under `raw`. Raises InputError naming the file at fault."""
     disk = _Disk(raw, allow_links)
     folders = disk.mask_folders()
     if not folders:
         raise InputError(f"{raw} holds no masks as {ANNOTATIONS}/NAME/00000.png")
-    table = _read_table(raw, allow_links=allow_links)
-    splits = _splits(raw, folders, table, disk)
+    classes = _read_classes(raw, options or MaskOptions(), allow_links=allow_links)
+    videos = disk.find_videos(folders)
+    table = read_video_table(raw, allow_links=allow_links)
+    splits = decide_splits(raw, videos, table, allow_links=allow_links)
     clips = [
-        clip
+        replace(clip, mask_kind="indices-or-void" if classes else "objects", mask_classes=len(classes))
         for name in sorted(folders)
-        if name in splits
-        for clip in disk.clips(name, folders[name], splits[name], table.rates.get(name, FRAME_RATE))
+        if plain_name(name) in splits
+        for clip in disk.clips(
+            name, folders[name], videos[name], splits[plain_name(name)], table.rate(name, FRAME_RATE)
+        )
     ]
     if not clips:
         raise InputError(f"{raw} holds no masks of the videos that {SETS} or {TABLE} name")
     return Collection(
         name="masks",
-        task=COLLECTION.task,
+        task=_CLASSES if classes else _BINARY,
         sampling=SAMPLING,
-        classes=(),
+        classes=classes,
         clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
         findings=tuple(disk.findings(folders, splits, table)),
         media_folders=disk.video_folders(),
@@ -69,90 +87,29 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
 
 
 COLLECTION = CollectionEntry(
-    read=read, task="avs", summary="RAW/Annotations/NAME/*.png, RAW/videos/NAME.mp4 (DAVIS, YouTube-VOS)"
+    read=read,
+    task=_BINARY,
+    other_tasks=(_CLASSES,),
+    summary="RAW/Annotations/NAME/*.png, RAW/videos/NAME.mp4 (DAVIS, YouTube-VOS); RAW/classes.txt for avss",
+    options=MaskOptions,
 )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """The rows of `videos.csv`: split and frame rate by the name of the video, and the line of each."""
-
-    splits: Mapping[str, str] = field(default_factory=dict)
-    rates: Mapping[str, float] = field(default_factory=dict)
-    places: Mapping[str, str] = field(default_factory=dict)
-
-
-def _read_table(raw: Path, *, allow_links: bool) -> _Table:
-    path = annotation_file(raw, raw / TABLE, allow_links=allow_links)
-    if not path.is_file():
-        return _Table()
-    splits: dict[str, str] = {}
-    rates: dict[str, float] = {}
-    places: dict[str, str] = {}
-    for row in read_table(path, columns=_COLUMNS, optional=("split", "frame_rate"), hint=""):
-        name = _stem(check_utf8(row["video"], row.where, "video"))
-        if not name:
-            raise InputError(f"{row.where}: video is empty")
-        if name in places:
-            raise InputError(f"{row.where}: {name!r} is also named in line {places[name].rpartition(':')[2]}")
-        places[name] = row.where
-        if row["split"]:
-            splits[name] = _split(row["split"], row.where)
-        if row["frame_rate"]:
-            rates[name] = row.number("frame_rate")
-            if not 0 < rates[name] <= _HIGHEST_RATE:
-                raise InputError(
-                    f"{row.where}: frame_rate is {rates[name]:g}, must be above 0 and at most 1000"
-                )
-    return _Table(splits, rates, places)
-
-
-def _stem(name: str) -> str:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.stem if is_video_name(path.name) else path.name
-
-
-def _split(text: str, where: str) -> str:
-    split = split_of(text)
-    if split is None:
-        raise InputError(f"{where}: split is {printable(text)!r}, must be one of {', '.join(SPLITS)}")
-    return split
-
-
-def _splits(raw: Path, folders: Mapping[str, str], table: _Table, disk: _Disk) -> dict[str, str]:
-    """Return the split of every video that has one: by the table, else by ImageSets, else by a hash."""
-    if table.splits:
-        for name in sorted(folders):
-            if name not in table.splits:
-                where = table.places.get(name, str(raw / TABLE))
-                raise InputError(f"{where}: no split of {name!r}, but other videos have one")
-        return dict(table.splits)
-    listed = _listed(raw, disk)
-    if listed:
-        return listed
-    return {path.name: split for path, split in divided(PurePosixPath(name) for name in folders)}
-
-
-def _listed(raw: Path, disk: _Disk) -> dict[str, str]:
-    """Return the splits of `ImageSets`; of its sub-folders, such as 2016 and 2017, the last one."""
-    inner = sorted(disk.names(SETS, folders=True))
-    folder = f"{SETS}/{inner[-1]}" if inner else SETS
-    found: dict[str, str] = {}
-    for file in sorted(disk.names(folder)):
-        split = split_of(PurePosixPath(file).stem) if file.endswith(".txt") else None
-        if split is None:
-            continue
-        path = raw / folder / file
-        for number, line in enumerate(read_text(path, hint="").split("\n"), start=1):
-            name = check_utf8(line.strip(), f"{path}:{number}", "video")
-            if name and found.setdefault(name, split) != split:
-                raise InputError(f"{path}:{number}: {name!r} is in {found[name]} too; a video has one split")
-    return found
+def _read_classes(raw: Path, options: MaskOptions, *, allow_links: bool) -> tuple[str, ...]:
+    """Return the classes of the masks, background first; nothing for masks of objects."""
+    if options.task == _BINARY:
+        return ()
+    classes = read_mask_classes(raw, allow_links=allow_links)
+    if options.task == _CLASSES and not classes:
+        raise InputError(
+            f"{raw} holds no classes.txt, which task {_CLASSES} needs: one name a line, line 1 is the class 1"
+        )
+    return classes
 
 
 @dataclass
 class _Disk:
-    """Files below RAW; every folder is listed once.
+    """Files below RAW; every folder is listed once, and all names of videos are looked up in one index.
 
     Attributes:
         raw: the raw folder.
@@ -163,11 +120,16 @@ class _Disk:
     allow_links: bool
     _videos: OwnVideos | None = None
     _notes: dict[str, list[str]] = field(default_factory=dict)
+    _listed: dict[tuple[str, bool], frozenset[str]] = field(default_factory=dict)
+    _hints: int = 0
 
-    def names(self, folder: str, *, folders: bool = False) -> set[str]:
+    def names(self, folder: str, *, folders: bool = False) -> frozenset[str]:
         """Return the names of files (or folders) in a folder that are not hidden."""
-        found = folder_names(self.raw, folder, folders=folders, allow_links=self.allow_links)
-        return {name for name in found if not name.startswith(".")}
+        if (folder, folders) not in self._listed:
+            found = folder_names(self.raw, folder, folders=folders, allow_links=self.allow_links)
+            visible = frozenset(name for name in found if not name.startswith("."))
+            self._listed[folder, folders] = visible
+        return self._listed[folder, folders]
 
     @property
     def videos(self) -> OwnVideos:
@@ -198,24 +160,41 @@ class _Disk:
                 found[name] = folder
         return found
 
-    def clips(self, name: str, folder: str, split: str, rate: float) -> Iterator[ClipSpecification]:
+    def find_videos(self, folders: Mapping[str, str]) -> dict[str, Path | None]:
+        """Return the video of each folder of masks, relative to RAW; None for one that is not there.
+
+        Raises InputError when two folders are of one video, which could then lie in two splits.
+        """
+        found: dict[str, Path | None] = {}
+        owners: dict[Path, str] = {}
+        for name, folder in folders.items():
+            video = found[name] = self.videos.find(name, where=str(self.raw / folder))
+            if video is not None and owners.setdefault(video, folder) != folder:
+                raise InputError(
+                    f"{self.raw}: {owners[video]} and {folder} are masks of one video, {video.as_posix()}; "
+                    "put them into one folder"
+                )
+        return found
+
+    def clips(
+        self, name: str, folder: str, video: Path | None, split: str, rate: float
+    ) -> Iterator[ClipSpecification]:
         """Yield the clips of one video."""
         masks, others = read_names(self.names(folder), frame_rate=rate, where=str(self.raw / folder))
         for other in others:
             self._note("files in folders of masks are no PNG pictures and were left out", f"{folder}/{other}")
         by_second = _by_second(masks)
+        used = {mask.file for mask in by_second.values()}
         for mask in masks:
-            if mask not in by_second.values():
+            if mask.file not in used:
                 self._note(
                     "masks were left out: another one of the same second is used", f"{folder}/{mask.file}"
                 )
-        video = self.videos.find(name, where=str(self.raw / folder))
         clip = ClipSpecification(
             key=path_key(PurePosixPath(name)),
             split=split,
             source=printable(f"{VIDEOS}/{name}.mp4" if video is None else video.as_posix()),
             fields={"video": printable(name)},
-            mask_kind="objects",
             problem=self._problem(name, folder, video),
         )
         for start in sorted({second - second % SECONDS for second in by_second}):
@@ -224,9 +203,12 @@ class _Disk:
 
     def _problem(self, name: str, folder: str, video: Path | None) -> tuple[str, str] | None:
         if video is None:
-            hint = self.videos.suggestion(name)
+            hint = ""
             if name in self.names(PICTURES, folders=True):
                 hint = f": make one of {PICTURES}/{name} and its sound"
+            elif self._hints < _MOST_HINTS:
+                self._hints += 1
+                hint = self.videos.suggestion(name)
             self._note("folders of masks have no video of their name", folder)
             return "missing", f"{folder} is of {printable(name)!r}, of which RAW has no video{hint}"
         if printable(video.as_posix()) != video.as_posix() or printable(folder) != folder:
@@ -236,13 +218,16 @@ class _Disk:
     def _note(self, text: str, place: str) -> None:
         self._notes.setdefault(text, []).append(place)
 
-    def findings(self, folders: Mapping[str, str], splits: Mapping[str, str], table: _Table) -> Iterator[str]:
+    def findings(
+        self, folders: Mapping[str, str], splits: Mapping[str, str], table: VideoTable
+    ) -> Iterator[str]:
         """Yield notes for the user."""
-        for name in sorted(set(folders) - set(splits)):
-            self._note(f"folders of masks are in no list of {SETS} and were left out", folders[name])
-        for name in sorted(set(splits) - set(folders)):
+        names = {plain_name(name): folder for name, folder in sorted(folders.items())}
+        for name in sorted(set(names) - set(splits)):
+            self._note(f"folders of masks are in no list of {SETS} and were left out", names[name])
+        for name in sorted(set(splits) - set(names)):
             self._note("videos have a split, but no masks", name)
-        for name in sorted(set(table.places) - set(folders) - set(splits)):
+        for name in sorted(set(table.places) - set(names) - set(splits)):
             self._note(f"videos of {TABLE} have no masks", name)
         for text, places in self._notes.items():
             yield f"{len(places)} {text} (first: {printable(places[0])})"

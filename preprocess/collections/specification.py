@@ -117,7 +117,7 @@ class FeatureSettings:
         }
 
 
-MaskKind = Literal["binary", "objects", "two-values", "colours", "indices"]
+MaskKind = Literal["binary", "objects", "two-values", "colours", "indices", "indices-or-void"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,9 @@ class ClipSpecification:
             where there is one; `objects`, anything but 0 or black there
             (`preprocess/samples/object_masks.py`); `colours` of the AVSS palette
             (`preprocess/samples/semantic_masks.py`) or `indices` of classes as pixel values, from which masks
-            of class indices are made.
-        mask_classes: number of classes of `colours` and `indices`, background included.
+            of class indices are made; `indices-or-void` is the latter with 255 for pixels that are not
+            annotated.
+        mask_classes: number of classes of `colours` and of both kinds of indices, background included.
         problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a
             key of `REASONS` (`preprocess/media/reasons.py`).
 
@@ -189,7 +190,10 @@ class ClipSpecification:
             raise ValueError(
                 f"span of {self.key} is {self.start_seconds} to {self.end_seconds} s, must be one from 0 s on"
             )
-        if self.mask_kind in ("colours", "indices") and not 1 <= self.mask_classes <= MOST_MASK_CLASSES:
+        if (
+            self.mask_kind in ("colours", "indices", "indices-or-void")
+            and not 1 <= self.mask_classes <= MOST_MASK_CLASSES
+        ):
             raise ValueError(
                 f"mask_classes of {self.key} is {self.mask_classes}, must be 1 to {MOST_MASK_CLASSES}"
             )

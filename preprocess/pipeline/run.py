@@ -39,6 +39,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
     options = options or Options()
     entry = COLLECTIONS[name]
     chosen = entry.parse_options(options.collection)
+    recorded = None if chosen is None else chosen.to_json()
     with opened_raw(raw, name) as (folder, url):
         if entry.needs_folder and url is not None:
             raise InputError(
@@ -70,7 +71,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             "audio_stream": options.audio_stream,
             "trim": options.trim,
             **collection.features,
-            **({} if chosen is None else {"collection_options": chosen.to_json()}),
+            **({"collection_options": recorded} if recorded else {}),
         }
         return build(
             collection,

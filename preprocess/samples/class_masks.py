@@ -13,6 +13,7 @@ from ..collections.specification import FRAME_PIXELS
 from ..media.pictures import open_picture
 from ..media.reasons import ClipError
 from .masks import check_shape, check_sizes, png
+from .object_masks import VOID
 from .semantic_masks import classes_of_colours, is_in_palette
 
 # Pixel values are read as they are stored; other modes have several values a pixel.
@@ -23,7 +24,7 @@ def class_mask_members(
     paths: Sequence[Path | None],
     frames_shape: tuple[int, ...],
     *,
-    kind: Literal["colours", "indices"] | str,
+    kind: Literal["colours", "indices", "indices-or-void"] | str,
     classes: int,
     stored_size: tuple[int, int] | None = None,
 ) -> tuple[dict[str, bytes], list[str]]:
@@ -35,15 +36,16 @@ def class_mask_members(
         paths: the mask files, from the first frame's on; None for a frame without.
         frames_shape: `[M, H, W, 3]` of the frames that they belong to.
         kind: `colours` of the AVSS palette, read after resizing as its loader does, where another colour is
-            the background; or `indices`, the stored values of a picture of one channel or with a palette.
+            the background; `indices`, the stored values of a picture of one channel or with a palette; or
+            `indices-or-void`, the same with 255 for pixels that are not annotated: background.
         classes: number of classes, background included.
         stored_size: as of `mask_members`.
 
     Raises ClipError `mask-mismatch` when a mask is missing, unreadable, of another shape than the frames or
-    than the others, or has a class that does not exist.
+    than the others, or has a class that does not exist; and for `indices-or-void` when it is black and white.
     """
     members: dict[str, bytes] = {}
-    sizes, unknown = set(), 0
+    sizes, unknown, void = set(), 0, 0.0
     for number, path in enumerate(paths):
         if path is None:
             continue
@@ -56,6 +58,9 @@ def class_mask_members(
             indices: npt.NDArray[np.integer[Any]] = classes_of_colours(colours)
         else:
             indices = _indices(mask, path)
+            if kind == "indices-or-void":
+                indices, share = _without_void(indices, mask, path)
+                void = max(void, share)
         if indices.size and not 0 <= indices.min() <= indices.max() < classes:
             wrong = int(indices.max() if indices.max() >= classes else indices.min())
             raise ClipError(
@@ -63,7 +68,7 @@ def class_mask_members(
             )
         members[f"mask_{number:02d}.png"] = png(indices.astype(np.uint8))
     check_sizes(sizes)
-    return members, _warnings(unknown)
+    return members, _warnings(unknown, void)
 
 
 def _open(path: Path) -> Any:
@@ -88,8 +93,30 @@ def _resized(mask: Any) -> Any:
     return mask.resize((FRAME_PIXELS, FRAME_PIXELS), Image.Resampling.NEAREST)
 
 
-def _warnings(unknown: int) -> list[str]:
-    if not unknown:
-        return []
-    share = 100 * unknown / FRAME_PIXELS**2
-    return [f"up to {share:.2f} % of a mask's pixels have a colour of no class: they count as background"]
+def _without_void(
+    indices: npt.NDArray[np.integer[Any]], mask: Any, path: Path
+) -> tuple[npt.NDArray[np.integer[Any]], float]:
+    """Return indices with the background in place of 255, and the share of these pixels.
+
+    Raises ClipError for a black and white picture, in which 255 is hardly the mark of such pixels.
+    """
+    void = indices == VOID
+    if mask.mode == "L" and void.any() and not (indices[~void] > 0).any():
+        raise ClipError(
+            "mask-mismatch",
+            f"mask {path.name}: its values are 0 and 255, as of a black and white mask; save the numbers of "
+            "classes as values, 255 is for pixels that are not annotated",
+        )
+    return np.where(void, 0, indices), float(void.mean())
+
+
+def _warnings(unknown: int, void: float) -> list[str]:
+    warnings = []
+    if unknown:
+        share = 100 * unknown / FRAME_PIXELS**2
+        warnings.append(
+            f"up to {share:.2f} % of a mask's pixels have a colour of no class: they count as background"
+        )
+    if void:
+        warnings.append(f"up to {100 * void:.2f} % of a mask are marked as not annotated: background")
+    return warnings

@@ -131,7 +131,7 @@ class SampleMaker:
             warnings.append("no audio stream: silence was put in its place")
         warnings += length_warnings(clip, footage.seconds, self.settings.sampling)
         members = dict(jpeg_members(footage.frames, self.settings.sampling))
-        fbanks, sums = fbank_members(footage.waveform, self.settings)
+        fbanks, sums = fbank_members(footage.waveform, self.settings, padded=bool(clip.frame_seconds))
         members |= fbanks
         paths, shape = self._mask_paths(clip), footage.frames.images.shape
         if clip.mask_kind == "objects":
@@ -300,16 +300,20 @@ def silence(seconds: float) -> npt.NDArray[np.float32]:
 
 
 def fbank_members(
-    waveform: npt.NDArray[np.float32], settings: FeatureSettings
+    waveform: npt.NDArray[np.float32], settings: FeatureSettings, *, padded: bool = False
 ) -> tuple[dict[str, bytes], dict[str, tuple[float, float, int]]]:
-    """Return each fbank of a mono waveform `[n]` as a member, and (sum, sum of squares, count) by name."""
+    """Return each fbank of a mono waveform `[n]` as a member, and (sum, sum of squares, count) by name.
+
+    `padded` fills a waveform with zeros that is shorter than a second for each frame. That is always done
+    for frames in the middle of seconds.
+    """
     members, sums = {}, {}
     sampling = settings.sampling
     if sampling.frame_offset_seconds is not None:  # one a second: windows cover the same span
         waveform = waveform[: sampling.frames * SAMPLE_RATE_HZ]
-    if sampling.frame_times == "middle":
-        # Labels are by second: in a shorter clip, windows over its sound alone would run ahead of them.
-        waveform = np.pad(waveform, (0, sampling.frames * SAMPLE_RATE_HZ - len(waveform)))
+    if padded or sampling.frame_times == "middle":
+        # Frames are a second apart: in a shorter clip, windows over its sound alone would run ahead of them.
+        waveform = np.pad(waveform, (0, max(sampling.frames * SAMPLE_RATE_HZ - len(waveform), 0)))
     windows = audio_windows(waveform, count=sampling.windows, seconds=sampling.window_seconds)
     kinds = [FBANK_KINDS[feature] for feature in settings.fbanks]
     for kind, features in zip(kinds, log_mel(windows, kinds), strict=True):

@@ -1,9 +1,11 @@
 """Masks in one's own videos: names of files, layouts, splits, and clips of five seconds."""
 
+from collections import Counter
+
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess.collections import masks
-from stgcma.preprocess.collections.mask_names import read_names
+from stgcma.preprocess.collections.mask_names import MaskName, read_names
 
 
 @pytest.fixture
@@ -191,4 +193,62 @@ def test_nothing_is_left_out_silently(raw):
         "1 folders of masks are in no list of ImageSets and were left out (first: Annotations/c)",
         "1 videos have a split, but no masks (first: g)",
         "no video is in val",
+    }
+
+
+@pytest.mark.parametrize("file", ["videos_csv", "ImageSets__train_txt", "classes_txt"])
+def test_a_file_that_a_link_puts_outside_raw_is_not_read(raw, tmp_path_factory, file):
+    outside = tmp_path_factory.mktemp("outside") / "secret"
+    outside.write_bytes(b"password: \xe9\n")
+    folder = raw(THREE, **{file: ""})
+    path = folder / file.replace("__", "/").replace("_csv", ".csv").replace("_txt", ".txt")
+    path.unlink()
+    path.symlink_to(outside)
+    with pytest.raises(InputError, match=rf"{path.name} is a link that leads out of .*; see the option"):
+        masks.read(folder)
+    with pytest.raises(InputError, match="password"):
+        masks.read(folder, allow_links=True)
+
+
+def test_folders_masks_and_names_are_not_compared_with_all_others(raw, monkeypatch):
+    counts = Counter()
+
+    def counted(name, function):
+        def call(*values, **options):
+            counts[name, *map(str, values[1:]), *options.items()] += 1
+            return function(*values, **options)
+
+        return call
+
+    names = [f"v{number}" for number in range(20)]
+    folder = raw({f"Annotations/{name}": numbered(*range(0, 900, 30)) for name in names}, videos=["b.mov"])
+    monkeypatch.setattr(masks, "folder_names", counted("listed", masks.folder_names))
+    monkeypatch.setattr(masks.OwnVideos, "suggestion", counted("suggested", masks.OwnVideos.suggestion))
+    monkeypatch.setattr(MaskName, "__eq__", counted("compared", object.__eq__))
+    collection = masks.read(folder)
+    assert len(collection.clips) == 20 * 6
+    assert "20 folders of masks have no video of their name (first: Annotations/v0)" in collection.findings
+    total = Counter()
+    for (name, *_), count in counts.items():
+        total[name] += count
+    assert max(count for (name, *_), count in counts.items() if name == "listed") == 1
+    assert total["suggested"] <= 3
+    assert total["compared"] <= len(names) * 30
+
+
+def test_two_folders_of_one_video_are_refused(raw):
+    folder = raw({"Annotations/a": numbered(0), "Annotations/a.mp4": numbered(30)})
+    message = "Annotations/a and Annotations/a.mp4 are masks of one video, videos/a.mp4; put them into one"
+    with pytest.raises(InputError, match=message):
+        masks.read(folder)
+
+
+def test_the_split_is_that_of_the_video_whatever_its_folder_is_called(raw):
+    videos = [f"videos/v{number}.mp4" for number in range(20)]
+    plain = masks.read(raw({f"Annotations/v{number}": numbered(0) for number in range(20)}, videos))
+    for number in range(20):
+        (plain_folder := raw({}, videos) / "Annotations" / f"v{number}").rename(f"{plain_folder}.mp4")
+    suffixed = masks.read(raw({}, videos))
+    assert {clip.source: clip.split for clip in suffixed.clips} == {
+        clip.source: clip.split for clip in plain.clips
     }

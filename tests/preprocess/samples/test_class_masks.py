@@ -12,6 +12,7 @@ from stgcma.preprocess.collections.specification import ClipSpecification, Featu
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.samples.class_masks import class_mask_members
 from stgcma.preprocess.samples.semantic_masks import PALETTE, evaluation_geometry, mask_classes
+from stgcma.shards.members import read_class_map
 
 FRAMES = (2, 30, 40, 3)
 
@@ -115,3 +116,39 @@ def test_settings_of_a_clip_have_its_lengths():
 def test_masks_of_no_or_too_many_classes_are_refused(classes):
     with pytest.raises(ValueError, match=f"mask_classes of key is {classes}, must be 1 to 256"):
         ClipSpecification("key", "train", "a", mask_kind="indices", mask_classes=classes)
+
+
+VALUES = np.zeros((56, 56), np.uint8)
+VALUES[8:24, 8:24], VALUES[30:40, 30:50] = 1, 4
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "I;16"])
+def test_own_masks_of_classes_have_255_for_pixels_that_are_not_annotated(mode, tmp_path):
+    values = VALUES.copy()
+    values[0] = 255
+    picture = Image.fromarray(values.astype(np.uint16) if mode == "I;16" else values)
+    if mode == "P":
+        picture.putpalette([number % 256 for number in range(768)])
+    assert picture.mode == mode
+    picture.save(tmp_path / "00000.png")
+    members, warnings = class_mask_members(
+        [None, tmp_path / "00000.png"], (5, 56, 56, 3), kind="indices-or-void", classes=5
+    )
+    assert list(members) == ["mask_01.png"]
+    expected = np.kron(VALUES, np.ones((4, 4), np.uint8))
+    assert np.array_equal(read_class_map(members["mask_01.png"], "mask_01.png", 5), expected)
+    assert warnings == ["up to 1.79 % of a mask are marked as not annotated: background"]  # a row of 56
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (VALUES, "indices-or-void", "it has the class 4, expected 0 to 3"),
+        (255 * (VALUES > 0), "indices-or-void", "its values are 0 and 255, as of a black and white mask"),
+        (255 * (VALUES > 0), "indices", "it has the class 255, expected 0 to 3"),
+    ],
+)
+def test_own_masks_have_no_other_classes(values, kind, message, tmp_path):
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "00000.png")
+    with pytest.raises(ClipError, match=f"^mask-mismatch: mask 00000.png: {message}"):
+        class_mask_members([tmp_path / "00000.png"], (5, 56, 56, 3), kind=kind, classes=4)

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 from stgcma.preprocess.collections import avs_s4
 from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings
+from stgcma.preprocess.media.audio import read_waveform
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.samples.annotated_frames import annotated_frames, sound_span
 from stgcma.preprocess.samples.object_masks import object_mask_members
-from stgcma.preprocess.samples.sample import SampleMaker
+from stgcma.preprocess.samples.sample import SampleMaker, fbank_members
 from stgcma.preprocess.samples.semantic_masks import palette_picture
 from stgcma.shards.members import read_annotated, read_mask
 
@@ -137,6 +138,27 @@ def test_members_are_those_of_avs_s4_for_the_same_frames(raw_collection):
     )
     assert maker(own).members == maker(published).members
     assert own.to_json() != published.to_json()
+
+
+def test_sound_that_ends_early_is_filled_so_that_windows_keep_pace_with_the_frames(raw_collection):
+    raw = raw_collection("avs-s4")
+    collection = avs_s4.read(raw)
+    settings = FeatureSettings(collection.sampling, ("swin",))
+    published = next(one for one in collection.clips if one.split == "val")
+    last = dataclasses.replace(
+        published,
+        masks=(*published.masks[2:], "", ""),
+        mask_kind="objects",
+        start_seconds=2.0,
+        end_seconds=7.0,
+        frame_seconds=tuple(second + 2 + 15 / 16 for second in range(5)),
+        annotated_seconds=0,
+    )
+    sound = read_waveform(raw / published.source)[2 * 16_000 : 5 * 16_000]
+    assert len(sound) == 3 * 16_000
+    expected, _ = fbank_members(np.concatenate([sound, np.zeros(2 * 16_000, np.float32)]), settings)
+    members = SampleMaker(raw, settings)(last).members
+    assert {name: members[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize("numbers", ["[]", "[5]", "[-1]", "[1,1]", "[2,1]", "[true]", '"0"', "{}"])
