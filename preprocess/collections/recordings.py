@@ -123,25 +123,24 @@ class SplitChoice:
 
     def add(self, path: str, split: str, where: str) -> None:
         """Note that `where` puts a recording into `split`. Raises InputError when it is in another one."""
-        known, before = self.given.setdefault(path, (split, where))
-        if known != split:
-            raise InputError(f"{where}: {path} is in split {split}, and in {known} by {before}; choose one")
+        self._add(path, split, where, f"{where}: {path} is in split {split}")
 
     def add_folder(self, path: str) -> None:
         """Note the split that a folder of the recording names. Raises InputError for `dev` and the like."""
         for part in PurePosixPath(path).parts[:-1]:
             if (split := split_of(part)) is not None:
-                known, before = self.given.setdefault(path, (split, f"its folder {part!r}"))
-                if known != split:
-                    raise InputError(
-                        f"{path} is in split {split} by its folder {part!r}, and in {known} by {before}; "
-                        "choose one"
-                    )
+                folder = f"its folder {part!r}"
+                self._add(path, split, folder, f"{path} is in split {split} by {folder}")
             elif looks_like_split(part):
                 raise InputError(
                     f"{path} is in the folder {part!r}, which looks like a split; name it "
                     f"{', '.join(SPLITS)} if it is one, and otherwise if not"
                 )
+
+    def _add(self, path: str, split: str, by: str, said: str) -> None:
+        known, before = self.given.setdefault(path, (split, by))
+        if known != split:
+            raise InputError(f"{said}, and in {known} by {before}; choose one")
 
     def decide(self, paths: Sequence[str]) -> dict[str, str]:
         """Return the split of each recording; by a hash of its path where no split is given at all.
