@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -15,10 +16,16 @@ _MOST_NAMED = 5
 
 
 class _Folder(NamedTuple):
-    """The files of a folder: all names, and the videos by their names without suffix."""
+    """The files of a folder: all names, also by their composed (NFC) form; videos by that without suffix."""
 
     names: set[str]
+    by_name: dict[str, list[str]]
     by_stem: dict[str, list[str]]
+
+    def find(self, name: str) -> list[str]:
+        """Return the files called `name`, else the videos called so without their suffix."""
+        composed = _composed(name)
+        return [name] if name in self.names else self.by_name.get(composed) or self.by_stem.get(composed, [])
 
 
 class NamedVideos:
@@ -32,9 +39,11 @@ class NamedVideos:
     def find(self, text: str, where: str) -> str | None:
         r"""Return the path of the video `text`, relative to the raw folder; None where there is no such file.
 
-        `\` is read as `/`. A name without a suffix is that of the video with one. `check_all_found` reports
-        the files that are missing. Raises InputError naming `where` for a path that leads out of the raw
-        folder, a name that is not UTF-8, several videos that it may be, and a file that is not a video.
+        `\` is read as `/`. A name without a suffix is that of the video with one, and a composed name that of
+        a decomposed one, as macOS writes them. `check_all_found` reports the files that are missing.
+
+        Raises InputError naming `where` for a path that leads out of the raw folder, a name that is not
+        UTF-8, several videos that it may be, and a file that is not a video.
         """
         check_utf8(text, where, "file")
         if not text or not text.isprintable():
@@ -43,8 +52,9 @@ class NamedVideos:
         if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", text):
             raise InputError(f"{where}: file {text!r} must be a path below {self._raw}, relative to it")
         folder = "" if path.parent == PurePosixPath() else f"{path.parent}/"
-        listed = self._list(folder)
-        found = [path.name] if path.name in listed.names else listed.by_stem.get(path.name, [])
+        spellings = dict.fromkeys((folder, _composed(folder), unicodedata.normalize("NFD", folder)))
+        folder = next((one for one in spellings if self._list(one).names), folder)
+        found = self._list(folder).find(path.name)
         if len(found) > 1:
             raise InputError(f"{where}: file {text!r} may be {' or '.join(found)}; add the suffix")
         if not found:
@@ -69,10 +79,14 @@ class NamedVideos:
     def _list(self, folder: str) -> _Folder:
         if folder not in self._listed:
             names = folder_names(self._raw, folder, allow_links=self._allow_links, linked=False)
+            by_name: dict[str, list[str]] = {}
             by_stem: dict[str, list[str]] = {}
-            for name in sorted(filter(is_video_name, names)):
-                by_stem.setdefault(name.rpartition(".")[0], []).append(name)
-            self._listed[folder] = _Folder(names, by_stem)
+            for name in sorted(names):
+                composed = _composed(name)
+                by_name.setdefault(composed, []).append(name)
+                if is_video_name(name):
+                    by_stem.setdefault(composed.rpartition(".")[0], []).append(name)
+            self._listed[folder] = _Folder(names, by_name, by_stem)
         return self._listed[folder]
 
     def _elsewhere(self, name: str) -> str | None:
@@ -83,3 +97,7 @@ class NamedVideos:
                 if name in (found, Path(found).stem):
                     return (Path(folder) / found).relative_to(self._raw).as_posix()
         return None
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

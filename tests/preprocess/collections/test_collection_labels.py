@@ -1,6 +1,7 @@
 """One's own clips with a table of labels: dialects, labels, splits, files, rows at fault by their line."""
 
 import io
+import unicodedata
 
 import numpy as np
 import pytest
@@ -252,3 +253,13 @@ def test_two_training_clips_of_a_class_give_one_to_val(read):
 def test_a_split_without_clips_is_told(read):
     assert "no clip is in val or test" in read("file,label\na.mp4,dog\nb.MOV,dog\n").findings
     assert "no clip is in test" in read("file,label,split\na.mp4,dog,train\nb.MOV,dog,val\n").findings
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("named", ["vidéos/café.mp4", "vidéos/café"])
+def test_a_name_that_macos_decomposed_is_found(read, form, named):
+    video = read.raw / unicodedata.normalize("NFD", "vidéos/café.mp4")
+    video.parent.mkdir()
+    video.touch()
+    collection = read(f"file,label\n{unicodedata.normalize(form, named)},dog\n")
+    assert collection.clips[0].source == video.relative_to(read.raw).as_posix()
