@@ -1,35 +1,37 @@
 """A synthetic collection in the layout of AVSBench-semantic.
 
-In every clip two or three objects of different classes move. One or two of them make their sound, in `v1s`
-always one. Pictures alone do not tell the sounding objects, sound alone gives their classes but not their
-positions. Masks have the colours of the sounding objects' classes.
+In every clip two or three objects of different classes move. One or two of them, never all, make their sound;
+in `v1s` always one. Pictures alone do not tell the sounding objects, sound alone gives their classes but not
+their positions. Masks have the colours of the sounding objects' classes.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...figures import palette_colour
 from ..collections.avss import ANNOTATIONS, CLASS_FILE, FRAMES
 from ..collections.avss_classes import BACKGROUND
 from .demo import Demo
 from .encoding import new_folder, write_wave
+from .moving_objects import FPS, PIXELS, Track, draw_tracks
 from .objects import OBJECTS, SAMPLE_RATE_HZ, Waveform, scenery
 from .rendering import new_id, render_all, seeded, split_names
 
-PIXELS = 224
 # Real classes, one for each of `OBJECTS`, in alphabetical order as all of them.
 CLASSES = ("bell", "violin", "frying-food", "train", "clock", "helicopter")
 NAMES = (BACKGROUND, *sorted(CLASSES))
-# The subsets of successive clips: every kind of clip, half of them of 10 s, as of the real ones.
-_SUBSETS = ("v2", "v1s", "v2", "v1m")
+# The subsets of successive clips. Most clips are of 10 s: shorter ones, which are padded, cost as much time.
+_SUBSETS = ("v2", "v1s", "v2", "v2", "v1m", "v2")
+# Range of the objects' radii in pixels, by the number of objects.
+_RADII = {2: (38.0, 46.0), 3: (30.0, 32.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
-DEMO = Demo(preset="avss-demo", clips=120, compared_with=("av-nofusion",))
+DEMO = Demo(preset="avss-demo", clips=240, compared_with=("av-nofusion",))
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
@@ -101,7 +103,7 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
     for number, split in enumerate(splits):
         subset = _SUBSETS[number % len(_SUBSETS)]
         visible = rng.permutation(len(OBJECTS))[: rng.integers(2, 4)]
-        most = 1 if subset == "v1s" else 2
+        most = min(1 if subset == "v1s" else 2, len(visible) - 1)
         sounding = visible[rng.permutation(len(visible))[: rng.integers(1, most + 1)]]
         video, start = new_id(rng, ids), int(rng.integers(0, 120))
         span = f"{1000 * start}_{1000 * (start + FRAMES[subset])}"
@@ -126,51 +128,28 @@ def render(script: Script, folder: Path) -> None:
     clip = folder / script.subset / script.uid
     for name in ("frames", "labels_rgb"):
         (clip / name).mkdir(parents=True)
-    tracks = _tracks(script, rng)
+    visible = len(script.visible)
+    drawn = draw_tracks(visible, rng, seconds=script.seconds, radii=_RADII[visible])
+    tracks = dict(zip(script.visible, drawn, strict=True))
     background = scenery(rng, PIXELS)
     for second in range(script.seconds):
         picture = background.copy()
-        for index, track in zip(script.visible, tracks, strict=True):
-            _draw(picture, index, track, second)
+        for index, track in tracks.items():
+            track.draw(picture, index, second * FPS)
         picture.save(clip / "frames" / f"{second}.jpg", quality=92)
         if second < script.masks:
             _mask(script, tracks, second).save(clip / "labels_rgb" / f"{second}.png")
     write_wave(clip / "audio.wav", _sound(script, rng))
 
 
-_Track = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]
-
-
-def _tracks(script: Script, rng: np.random.Generator) -> list[_Track]:
-    """Return start (x, y), step a second and radius of each object in pixels; they never overlap."""
-    count = len(script.visible)
-    width = PIXELS / count
-    tracks = []
-    for place in range(count):
-        radius = rng.uniform(28, 34) if count > 2 else rng.uniform(32, 42)
-        space = np.array([width / 2 - 1.15 * radius, PIXELS / 2 - 1.2 * radius])
-        centre = np.array([(place + 0.5) * width, PIXELS / 2])
-        ends = centre + rng.uniform(-1, 1, size=(2, 2)) * space
-        tracks.append((ends[0], (ends[1] - ends[0]) / script.seconds, float(radius)))
-    return tracks
-
-
-def _draw(picture: Any, index: int, track: _Track, second: int) -> None:
-    from PIL import ImageDraw
-
-    start, step, radius = track
-    x, y = start + step * second
-    OBJECTS[index].paint(ImageDraw.Draw(picture), x, y, radius, OBJECTS[index].colour)
-
-
-def _mask(script: Script, tracks: list[_Track], second: int) -> Any:
+def _mask(script: Script, tracks: Mapping[int, Track], second: int) -> Any:
     """Return the classes of the sounding objects' pixels in the colours of AVSS: a Pillow image."""
     from PIL import Image
 
     mask = np.zeros((PIXELS, PIXELS, 3), dtype=np.uint8)
     for index in script.sounding:
         picture = Image.new("RGB", (PIXELS, PIXELS))  # black, which is no object's colour
-        _draw(picture, index, tracks[script.visible.index(index)], second)
+        tracks[index].draw(picture, index, second * FPS)
         mask[np.asarray(picture).any(axis=2)] = palette_colour(NAMES.index(CLASSES[index]))
     return Image.fromarray(mask)
 

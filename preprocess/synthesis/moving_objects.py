@@ -40,16 +40,22 @@ class Track:
         OBJECTS[index].paint(ImageDraw.Draw(picture), x, y, self.radius, OBJECTS[index].colour)
 
 
-def draw_tracks(count: int, rng: np.random.Generator) -> list[Track]:
-    """Return the tracks of `count` objects from left to right, which never overlap."""
+def draw_tracks(
+    count: int, rng: np.random.Generator, *, seconds: int = SECONDS, radii: tuple[float, float] | None = None
+) -> list[Track]:
+    """Return the tracks of `count` objects from left to right in a clip of `seconds`; they never overlap.
+
+    `radii` is the range of their radii in pixels, by default one that fits `count`.
+    """
+    low, high = radii or ((28, 34) if count > 2 else (32, 42))
     width = PIXELS / count
     tracks = []
     for place in range(count):
-        radius = rng.uniform(28, 34) if count > 2 else rng.uniform(32, 42)
+        radius = rng.uniform(low, high)
         room = np.array([width / 2 - 1.15 * radius, PIXELS / 2 - 1.2 * radius])
         centre = np.array([(place + 0.5) * width, PIXELS / 2])
         ends = centre + rng.uniform(-1, 1, size=(2, 2)) * room
-        tracks.append(Track(ends[0], (ends[1] - ends[0]) / SECONDS, float(radius)))
+        tracks.append(Track(ends[0], (ends[1] - ends[0]) / seconds, float(radius)))
     return tracks
 
 

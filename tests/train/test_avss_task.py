@@ -90,8 +90,38 @@ def test_loss_is_the_mean_over_annotated_frames_of_pixel_means():
     terms, counts = task.terms(outputs, targets, torch.ones(2), LOSS), task.counts(targets, torch.ones(2))
     frames = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
     expected = [by_hand(outputs["mask_logits"][at], targets["labels"][at]) for at in frames]
-    assert counts == {"class": 5.0, "audio_visual": 5.0, "score": 5.0}
+    assert counts == {"class": 5.0, "iou": 5.0, "audio_visual": 5.0, "score": 5.0}
     assert float(terms.losses["class"]) / 5 == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def jaccard_by_hand(logits, labels):
+    """The soft Jaccard loss of one frame: mean over the objects in its labels, smoothed by one pixel."""
+    shares = np.exp(logits.double().numpy())
+    shares = shares / shares.sum(0)
+    losses = []
+    for index in sorted(set(labels.flatten().tolist()) - {0}):
+        true = labels.numpy() == index
+        both = shares[index][true].sum()
+        losses.append(1 - (both + 1) / (both + shares[index][~true].sum() + (true.sum() - both) + 1))
+    return np.mean(losses) if losses else 0.0
+
+
+def test_jaccard_loss_is_the_mean_over_annotated_frames_of_their_objects():
+    outputs, targets = case()
+    targets["labels"][0, 1][targets["labels"][0, 1] == 1] = 2  # one object
+    targets["labels"][0, 2] = 0  # none
+    loss, task = LossConfig(semantic="ce+iou"), AvssTask(Info)
+    assert task.weights(loss) == {"class": 1.0, "iou": 1.0}
+    assert task.weights(LOSS) == {"class": 1.0}
+    terms, counts = task.terms(outputs, targets, torch.ones(2), loss), task.counts(targets, torch.ones(2))
+    frames = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    expected = [jaccard_by_hand(outputs["mask_logits"][at], targets["labels"][at]) for at in frames]
+    assert counts["iou"] == 5
+    assert expected[2] == 0
+    assert float(terms.losses["iou"]) / 5 == pytest.approx(np.mean(expected), abs=1e-6)
+    alone = task.terms(outputs, targets, torch.ones(2), LOSS)
+    assert set(alone.losses) == {"class"}
+    assert float(terms.losses["class"]) == float(alone.losses["class"])
 
 
 def test_padding_changes_neither_loss_nor_gradient_nor_training_score():

@@ -25,7 +25,7 @@ from .meter import Meter, Tensors
 # By `loss.audio_visual_term`.
 AUDIO_VISUAL_TERMS = {"kl": MS3_TERM, "cosine": S4_COSINE_TERM}
 # Soft Jaccard of an empty mask and a nearly empty prediction: one pixel keeps it from 0 / 0.
-_SMOOTHING_PIXELS = 1.0
+SMOOTHING_PIXELS = 1.0
 # Training masks among which the baseline's threshold is chosen; all would take gigabytes.
 _MASKS_FOR_THRESHOLD = 500
 _MASK_MEMBERS = tuple(f"mask_{number:02d}.png" for number in range(32))
@@ -168,7 +168,7 @@ def soft_jaccard(predicted: Tensor, masks: Tensor) -> Tensor:
     """Return the IoU of shares: `[N, H, W]` in [0, 1] against 0 and 1 → `[N]`."""
     both = (predicted * masks).sum((1, 2))
     either = (predicted + masks).sum((1, 2)) - both
-    return (both + _SMOOTHING_PIXELS) / (either + _SMOOTHING_PIXELS)
+    return (both + SMOOTHING_PIXELS) / (either + SMOOTHING_PIXELS)
 
 
 class MaskMeter(Meter):

@@ -1,4 +1,4 @@
-"""AVSS: the class of every pixel that makes a sound. Loss: cross-entropy. Scores: mIoU and F-score by class.
+"""AVSS: the class of every pixel that makes a sound. Losses: cross-entropy, soft Jaccard. Scores: mIoU, F.
 
 A clip has as many frames as its members, up to those of the data set. The frames that pad it in a batch count
 in no loss. In scores they count only where the name says so: the official scores include them.
@@ -18,7 +18,7 @@ from ...shards.members import MASK_PIXELS, frame_names, read_class_map, read_len
 from ...shards.storage import Location
 from ..fields import field
 from ..metrics.audio_visual_term import AVSS_TERM
-from ..metrics.cross_entropy import frame_cross_entropy
+from ..metrics.cross_entropy import frame_cross_entropy, precise
 from ..metrics.semantic import (
     ClassOverlap,
     SemanticCounts,
@@ -27,7 +27,7 @@ from ..metrics.semantic import (
     predicted_classes,
 )
 from ..sections import LossConfig
-from .avs import stage_features
+from .avs import SMOOTHING_PIXELS, stage_features
 from .base import Task, Terms, stack
 from .members import split_members
 from .meter import Meter, ScoreRow, TaskResult, Tensors
@@ -170,17 +170,18 @@ class AvssTask(Task):
         return {}, stack(targets)
 
     def weights(self, loss: LossConfig) -> dict[str, float]:
-        return {"class": 1.0} | ({"audio_visual": loss.audio_visual} if loss.audio_visual else {})
+        weights = {"class": 1.0} | ({"iou": 1.0} if _with_jaccard(loss) else {})
+        return weights | ({"audio_visual": loss.audio_visual} if loss.audio_visual else {})
 
     def needs_features(self, loss: LossConfig) -> bool:
         return loss.audio_visual > 0
 
     def counts(self, targets: Tensors, weight: Tensor) -> dict[str, float]:
         frames = float((targets["annotated"] * weight[:, None]).sum())
-        return dict.fromkeys(("class", "audio_visual", "score"), frames)
+        return dict.fromkeys(("class", "iou", "audio_visual", "score"), frames)
 
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
-        """Return the losses over the frames that have a mask: pixel means, and the audio-visual term.
+        """Return the losses over the frames that have a mask.
 
         The score is the mean IoU over the classes of a frame, which adds up.
         """
@@ -190,6 +191,8 @@ class AvssTask(Task):
         counted = weight[:, None].expand(annotated.shape)[annotated]
         overlap = frame_miou(logits.detach().argmax(1), labels, logits.shape[1])
         costs = {"class": frame_cross_entropy(logits, labels)}
+        if _with_jaccard(loss):
+            costs["iou"] = 1 - frame_soft_jaccard(logits, labels)
         if loss.audio_visual:
             costs["audio_visual"] = AVSS_TERM.by_frame(logits, *stage_features(outputs, annotated))
         return Terms(
@@ -295,6 +298,26 @@ class SemanticMeter(Meter):
         for name in _SUMS:
             setattr(overlap, name, np.asarray(self.counts[f"{part}/{name}"]))
         return overlap
+
+
+def _with_jaccard(loss: LossConfig) -> bool:
+    return "iou" in loss.semantic.split("+")
+
+
+def frame_soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the IoU of the shares of every frame: logits `[N, C, H, W]`, classes int `[N, H, W]` → `[N]`.
+
+    It is the mean over the classes in the labels without the background; 1 in a frame that has no other.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        shares = precise(logits).softmax(1)[:, 1:].flatten(2)
+    objects = torch.arange(1, logits.shape[1], device=labels.device)
+    true = labels.flatten(1)[:, None] == objects[:, None]
+    both, size = (shares * true).sum(2), true.sum(2)
+    either = shares.sum(2) + size - both
+    present = (size > 0).to(shares.dtype)
+    overlap = (both + SMOOTHING_PIXELS) / (either + SMOOTHING_PIXELS)
+    return 1 - ((1 - overlap) * present).sum(1) / present.sum(1).clamp(min=1)
 
 
 def _classes_of(logits: Tensor) -> Tensor:
