@@ -45,3 +45,16 @@ def test_llp_from_raw_videos_to_a_prediction(stgcma, small_config, ffmpeg, tmp_p
     said = json.loads((tmp_path / "out" / "whole.json").read_text())
     assert len(said["seconds"]) == 10
     assert np.isfinite([one["confidence"] for one in said["events"]]).all()
+
+
+@pytest.mark.slow
+def test_the_demo_is_above_answers_that_do_not_look_or_listen_and_answers_of_one_modality(stgcma, tmp_path):
+    done = stgcma("demo", "--task", "avvp", "--workdir", tmp_path)
+    assert done.status == 0, done.stderr
+    scores = json.loads((tmp_path / "run-avvp-av" / "evaluation-test.json").read_text())
+    assert scores["selected_on"] == "val"
+    baselines = scores["baselines"]
+    assert scores["score"] >= baselines["best constant answer"] + 0.2
+    copied = [score for name, score in baselines.items() if "copied" in name]
+    assert len(copied) == 2
+    assert scores["score"] > max(copied)
