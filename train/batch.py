@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ class Batch:
 
     Attributes:
         keys: of the clips.
+        clips: their indices among the manifest's rows of the split.
         inputs: the model's inputs: `video`, `audio` and those of the task.
         targets: the targets, as the task collates them.
         weight: `[B]` float32; 0 for a padding clip.
@@ -30,6 +31,7 @@ class Batch:
     """
 
     keys: tuple[str, ...]
+    clips: tuple[int, ...]
     inputs: Tensors
     targets: Tensors
     weight: Tensor
@@ -52,7 +54,7 @@ class Batch:
             return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
         weight = self.weight.to(device, non_blocking=True)
-        return Batch(self.keys, move(self.inputs), move(self.targets), weight, self.batch_slice)
+        return replace(self, inputs=move(self.inputs), targets=move(self.targets), weight=weight)
 
     def pin_memory(self) -> Batch:
         """Return the batch in pinned memory, from which copies to a GPU are asynchronous.
@@ -64,7 +66,7 @@ class Batch:
             return {name: tensor.pin_memory() for name, tensor in tensors.items()}
 
         weight = self.weight.pin_memory()
-        return Batch(self.keys, pin(self.inputs), pin(self.targets), weight, self.batch_slice)
+        return replace(self, inputs=pin(self.inputs), targets=pin(self.targets), weight=weight)
 
 
 class UnreadableClip(NamedTuple):
@@ -124,6 +126,7 @@ class Collate:
         task_inputs, targets = self.task.collate([clip.targets for clip in read])
         return Batch(
             keys=tuple(clip.key for clip in read),
+            clips=tuple(clip.item.clip for clip in read),
             inputs=inputs | task_inputs,
             targets=targets,
             weight=torch.tensor([float(clip.item.counted) for clip in read]),

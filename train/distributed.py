@@ -52,25 +52,32 @@ class ProcessGroup:
         totals: list[float] = self.gather(values).sum(0).tolist()
         return totals
 
-    def interleave(self, rows: npt.NDArray[Floating]) -> npt.NDArray[Floating]:
-        """Return the rows `[n, …]` of all ranks, in the order of the clips that they belong to.
+    def join_rows(self, rows: npt.NDArray[Floating], clips: npt.NDArray[np.int64]) -> npt.NDArray[Floating]:
+        """Return the rows of all ranks in the order of their clips, whatever clips a rank has.
 
-        Clip i is scored by rank `i % size`, so that later ranks may have one row less. Raises StgcmaError
-        when the numbers of rows are others.
+        Args:
+            rows: of this rank, `[n, …]`.
+            clips: index of the clip of each row, `[n]`.
+
+        Raises ValueError when they are not equally many.
         """
+        if len(rows) != len(clips):
+            raise ValueError(f"there are {len(rows)} rows of {len(clips)} clips")
+        order = np.argsort(self._concatenate(clips), kind="stable")
+        return np.asarray(self._concatenate(rows)[order])
+
+    def _concatenate(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the rows `[n, …]` of all ranks, those of rank 0 first; n may differ."""
         if not self.is_distributed:
             return rows
-        counts = self.gather([float(len(rows))])[:, 0].astype(int)
-        total = int(counts.sum())
-        if any(count != len(range(rank, total, self.size)) for rank, count in enumerate(counts)):
-            raise StgcmaError(f"the processes have {counts.tolist()} rows, expected those of clips in turn")
-        padded = np.zeros((counts[0], *rows.shape[1:]), dtype=rows.dtype)
+        counts = self.gather([float(len(rows))])[:, 0].astype(int).tolist()
+        padded = np.zeros((max(counts), *rows.shape[1:]), dtype=rows.dtype)
         padded[: len(rows)] = rows
         local = torch.from_numpy(padded).to(self.device)
         gathered = [torch.empty_like(local) for _ in range(self.size)]
         torch.distributed.all_gather(gathered, local)
-        joined: npt.NDArray[Floating] = torch.stack(gathered, 1).flatten(0, 1)[:total].cpu().numpy()
-        return joined
+        parts = [part[:count].cpu().numpy() for part, count in zip(gathered, counts, strict=True)]
+        return np.concatenate(parts)
 
     def gather_texts(self, texts: list[str]) -> list[str]:
         """Return the `texts` of all ranks, in the order of the ranks."""

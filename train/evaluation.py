@@ -58,18 +58,22 @@ def score(
 ) -> Meter:
     """Count the model's outputs over the batches of this process and of all other processes.
 
+    Rows of the meter are in the order of the manifest, however clips are divided among processes and workers.
+
     `bar` is called with the number of clips after every batch.
     """
     meter = task.meter()
+    clips: list[int] = []
     for batch, made in outputs(model, task, loader, group.device, precision):
         meter.update(made, batch.targets)
+        clips += batch.clips
         if bar is not None:
             bar(len(batch.keys))
     for name, counts in meter.counts.items():
         total = group.sum(counts.ravel().tolist())
         meter.counts[name] = np.asarray(total).reshape(counts.shape)
     for name, rows in meter.rows.items():
-        meter.rows[name] = [group.interleave(np.concatenate(rows))]
+        meter.rows[name] = [group.join_rows(np.concatenate(rows), np.array(clips, dtype=np.int64))]
     return meter
 
 

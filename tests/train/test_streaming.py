@@ -3,14 +3,17 @@
 import itertools
 import shutil
 from contextlib import closing
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from stgcma.errors import StgcmaError
 from stgcma.shards.manifest import read_dataset, read_manifest
 from stgcma.shards.reader import clip_places
-from stgcma.train import streaming
+from stgcma.train import evaluation, streaming
 from stgcma.train.batch import batches
+from stgcma.train.distributed import ProcessGroup
 from stgcma.train.loading import open_clips, scoring_batches, training_batches
 from stgcma.train.order import MicroBatches
 from stgcma.train.tasks import task_of
@@ -110,3 +113,43 @@ def test_scoring_has_every_clip_once(many, small_config, workers):
     keys = [batch.keys for batch in batches(loader)]
     clips.close()
     assert sorted(keys) == [("clip-22",), ("clip-23",), ("clip-24",)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_rows_of_streamed_clips_have_the_order_of_the_manifest(many, small_config, monkeypatch, processes):
+    """Of one process whose batches arrive in another order, and of two, with a shard each."""
+    config, clips = opened(many, small_config, "data.workers=0", split="val", seed=None)
+    read = []
+    for rank in range(processes):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+        _, loader = scoring_batches(clips, config, batch_size=1, rank=rank, world_size=processes)
+        read.append(list(batches(loader)))
+    clips.close()
+    assert [[n for batch in part for n in batch.clips] for part in read] == [[[0, 1, 2]], [[0, 1], [2]]][
+        processes - 1
+    ]
+    monkeypatch.setattr(
+        evaluation, "outputs", lambda *_: ((batch, {"clips": batch.clips}) for batch in read[0][::-1])
+    )
+
+    class Group(ProcessGroup):
+        def _concatenate(self, rows):
+            others = np.array(
+                [n for part in read[1:] for batch in part for n in batch.clips], dtype=rows.dtype
+            )
+            return np.concatenate([rows, others])
+
+    group = Group(0, processes, torch.device("cpu"))
+    meter = evaluation.score(None, SimpleNamespace(meter=ClipNumbers), loader, group, "fp32")
+    assert np.concatenate(meter.rows["clips"]).tolist() == [0, 1, 2]
+
+
+class ClipNumbers:
+    """A meter whose row of a clip is the clip's index."""
+
+    def __init__(self):
+        self.counts, self.rows = {}, {"clips": [np.zeros(0)]}
+
+    def update(self, outputs, targets):  # noqa: ARG002
+        self.rows["clips"].append(np.array(outputs["clips"], dtype=float))

@@ -78,8 +78,8 @@ class Meter(ABC):
 
     Attributes:
         counts: by name; counts of parts of a split add up to those of the whole.
-        rows: by name, arrays `[clips, …]` of numbers, for scores that do not follow from sums; those of parts
-            of a split are joined.
+        rows: by name, arrays `[clips, …]` of numbers, one row for every clip of a batch, for scores that do
+            not follow from sums; those of parts of a split are joined in the order of the manifest.
     """
 
     def __init__(self) -> None:
