@@ -12,9 +12,9 @@ _SHADES = (0.0, 0.1, 0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Cell:
-    """Seconds of one class predicted as another. `shade` is 0 to 5, the darkest."""
+    """Seconds or clips of one class predicted as another. `shade` is 0 to 5, the darkest."""
 
-    seconds: int
+    count: int
     shade: int
 
 
@@ -36,5 +36,5 @@ def confusion_table(matrix: ConfusionMatrix) -> ConfusionTable:
     return ConfusionTable(tuple(names[index] for index in used), rows)
 
 
-def _cell(seconds: int, total: int) -> Cell:
-    return Cell(seconds, sum(seconds / total > share for share in _SHADES) if total else 0)
+def _cell(count: int, total: int) -> Cell:
+    return Cell(count, sum(count / total > share for share in _SHADES) if total else 0)

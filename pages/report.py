@@ -154,7 +154,8 @@ def _same_data(location: Location, fingerprint: str) -> ShardAccount:
 def charts(runs: Sequence[RunAccount], score_label: str) -> list[Chart]:
     """Return charts of loss and score over the epochs.
 
-    Of one run: the score on the training and the selection split. Of several: a line a run.
+    Of one run: the score on the selection split, and on the training split where that is the same measure.
+    Of several: a line a run.
     """
     runs = [run for run in runs if run.epochs]
     if not runs:
@@ -163,7 +164,8 @@ def charts(runs: Sequence[RunAccount], score_label: str) -> list[Chart]:
     if len(runs) == 1:
         run = runs[0]
         losses = [_series(run, "training", "loss")]
-        scores = [_series(run, split, f"{split}_{name}") for split in ("train", run.selected_on)]
+        scores = [] if run.training_score is None else [_series(run, "train", run.training_score)]
+        scores.append(_series(run, run.selected_on, f"{run.selected_on}_{name}"))
     else:
         losses = [_series(run, run.name, "loss") for run in runs]
         scores = [_series(run, run.name, f"{run.selected_on}_{name}") for run in runs]

@@ -14,6 +14,7 @@ from ..train.fields import damage_named, field
 from ..train.results import EvaluationResult, read_evaluation
 from ..train.run_folder import SUMMARY, RunFolder
 from ..train.run_records import METRICS
+from ..train.tasks import task_of
 
 RUN_FILE = "run.json"
 
@@ -90,6 +91,8 @@ class RunAccount:
     Attributes:
         name: the run folder's name, with its parent's where two of the page's runs have the same.
         collection: of its training clips, e.g. `ave` or `folder`.
+        training_score: the name of the training score in `epochs`; None when it is another measure than the
+            score of a split.
         epochs: the lines of `metrics.jsonl`.
         cost: of the training; None while it is not finished.
         result: the evaluation on the page's split.
@@ -100,6 +103,7 @@ class RunAccount:
     config: RunConfig
     collection: str
     facts: RunFacts
+    training_score: str | None
     epochs: list[Epoch]
     cost: TrainingCost | None
     result: EvaluationResult
@@ -125,8 +129,8 @@ class RunAccount:
 def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
     """Read the runs at `paths`, all for one task and evaluated on `split`.
 
-    Raises InputError naming the folder that is no run, was not evaluated on `split` or is for another task,
-    or the file and the field that are damaged.
+    Raises InputError naming the folder that is no run, was not evaluated on `split`, is for another task or
+    has another score, or the file and the field that are damaged.
     """
     if not paths:
         raise InputError("RUN is missing: name at least one run folder")
@@ -136,6 +140,11 @@ def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
             raise InputError(
                 f"RUN {run.folder.path} is for {run.config.task}, {runs[0].folder.path} for "
                 f"{runs[0].config.task}; a page shows runs for one task"
+            )
+        if run.result.score_name != runs[0].result.score_name:
+            raise InputError(
+                f"RUN {run.folder.path} has the score {run.result.score_name}, {runs[0].folder.path} "
+                f"{runs[0].result.score_name}; a page shows runs with one score"
             )
     return runs
 
@@ -151,7 +160,12 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
     config = folder.read_config()
     if result.task != config.task:
         raise InputError(f"{path / evaluation} is of {result.task}, the run is for {config.task}")
-    scores = [f"{part}_{result.score_name}" for part in ("train", config.train.select_on)]
+    scores = [f"{config.train.select_on}_{result.score_name}"]
+    data = folder.read_dataset()
+    training = None
+    if task_of(data).training_score_name == result.score_name:
+        training = f"train_{result.score_name}"
+        scores.append(training)
     with damage_named(path / RUN_FILE):
         facts = RunFacts.from_json(folder.read_json(RUN_FILE))
     with damage_named(path / SUMMARY):
@@ -160,8 +174,9 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
         name=name,
         folder=folder,
         config=config,
-        collection=folder.read_dataset().name,
+        collection=data.name,
         facts=facts,
+        training_score=training,
         epochs=_read_epochs(folder, ("loss", *scores)),
         cost=cost,
         result=result,

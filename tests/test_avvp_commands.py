@@ -84,13 +84,15 @@ def test_evaluate_gives_the_official_scores_and_those_beside(stgcma, run):
     assert content["score"] == content["segment"]["type_av"] == content["metrics"]["segment_type_av"]
     assert list(content["baselines"]) == [
         "nothing",
-        "best constant answer",
+        "best constant answer, chosen on val",
+    ]
+    assert list(content["bounds"]) == [
         "true tags in every second",
         "true audible events, copied to visible",
         "true visible events, copied to audible",
     ]
     # A 1 against nothing visible: V 0, and the second clip's A with V the other way round.
-    assert content["baselines"]["true audible events, copied to visible"] == pytest.approx((1 + 0 + 0) / 3)
+    assert content["bounds"]["true audible events, copied to visible"] == pytest.approx((1 + 0 + 0) / 3)
     assert content["scored_clips"] == 2
     table = stgcma("evaluate", run).stdout
     assert "Event@AV by event" in table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .distributed import ProcessGroup, is_main_process, process_group
 from .loading import open_clips, scoring_batches
 from .memory import memory_explained, scoring_advice
 from .objective import run_model, set_tf32
-from .results import EvaluationResult, read_evaluation
+from .results import TOLERANCE, EvaluationResult, read_evaluation
 from .run_folder import RunFolder
 from .tasks.base import Meter, Task, Tensors
 from .trained import Trained, open_trained
@@ -88,8 +88,9 @@ def evaluate(
     """Score a run's best checkpoint, or a checkpoint folder, on `split`.
 
     The result is written to the run folder. A score that the run folder already holds for the same checkpoint
-    and clips stays there, and the result compares itself with it in `stored`. For a checkpoint folder nothing
-    is written.
+    and clips stays there, and the result compares itself with it in `stored`; where the two agree and the
+    stored evaluation lacks scores, being of an earlier version, the new one replaces it. For a checkpoint
+    folder nothing is written.
 
     Args:
         path: a run folder or a checkpoint folder.
@@ -115,6 +116,18 @@ def evaluate(
     suffix = "" if same else f"-{task.info.fingerprint[:12]}"
     name = f"evaluation-{split}{suffix}.json"
     return _compare_or_write(trained.run, name, result, write=is_main_process())
+
+
+def _lacks(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return True when `wanted` has a key, at any depth, that `stored` does not have."""
+    for key, value in wanted.items():
+        if key not in stored:
+            return True
+        if isinstance(value, Mapping) and (
+            not isinstance(stored[key], Mapping) or _lacks(stored[key], value)
+        ):
+            return True
+    return False
 
 
 def _shards_of(trained: Trained) -> Location:
@@ -176,6 +189,10 @@ def _compare_or_write(
 ) -> EvaluationResult:
     stored = read_evaluation(run, name)
     if stored is not None and stored.clips == result.clips:
+        # An earlier version computed fewer scores.
+        agrees = math.isclose(stored.score, result.score, rel_tol=0, abs_tol=TOLERANCE)
+        if write and agrees and _lacks(run.read_json(name), result.to_json()):
+            run.write_json(name, result.to_json())
         return result.compared_with(stored)
     if write:
         run.write_json(name, result.to_json())

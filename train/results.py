@@ -49,7 +49,7 @@ class EvaluationResult:
         baselines: name to score of every baseline.
         selected_on: the split that chose the epoch; None when that is not recorded.
         machine: processor, device and version of torch.
-        bounds: name to the highest score of answers of some restricted kind; see `Task.bounds`.
+        bounds: name to score of every answer that knows the truth of the split; see `Task.bounds`.
         stored: the score that the run folder already held for the same checkpoint and clips, if any.
     """
 

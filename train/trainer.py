@@ -217,7 +217,8 @@ class Trainer:
         loss = state.totals.mean_loss(self._task.weights(self._config.loss))
         trained, selected = state.totals.mean_score(), meter.score()
         scores = {f"{split}_{metric}": value for metric, value in meter.scores().items()}
-        scalars = {"loss": loss, f"train_{name}": trained, f"{split}_{name}": selected, **scores}
+        training = self._task.training_score_name
+        scalars = {"loss": loss, f"train_{training}": trained, f"{split}_{name}": selected, **scores}
         position = {"epoch": state.epoch + 1, "step": state.step}
         self._records.epoch({**position, **scalars, **learning_rates(self._optimizer)}, scalars=scalars)
         folders = [self._run.last]
@@ -229,7 +230,8 @@ class Trainer:
                 save_checkpoint(self._model, folder, backbone_folder=self._run.path)
         state.epoch, state.batch, state.totals = state.epoch + 1, 0, Totals()
         self._save_state()
-        return f"loss {loss:.3f}", f"train {percent(trained, 1)} · {split} {percent(selected, 1)}"
+        measure = "train" if training == name else f"train {training}"
+        return f"loss {loss:.3f}", f"{measure} {percent(trained, 1)} · {split} {percent(selected, 1)}"
 
     def _write_summary(self) -> TrainSummary:
         trainable, total = count_parameters(self._model)

@@ -134,7 +134,7 @@ def test_a_run_that_is_not_finished_is_said_to_be(stgcma, run_copy):
 
 
 def test_several_runs_stand_side_by_side(stgcma, run_of, run_copy):
-    change(run_copy / "evaluation-test.json", score=0.123)
+    change(run_copy / "evaluation-test.json", score=0.123, bounds={"one guess": 0.456})
     (run_copy / "report.html").write_text("of one run")
     page = run_copy / "comparison.html"
     result = stgcma("report", run_copy, run_of("ave"), "--clips", 0)
@@ -142,6 +142,8 @@ def test_several_runs_stand_side_by_side(stgcma, run_of, run_copy):
     assert (run_copy / "report.html").read_text() == "of one run"
     text = text_of(page)
     assert "run 12.3 %" in text
+    assert "one guess: knows the truth of test 45.6 %" in text
+    assert "Seconds by true class (row)" in text
     assert "ave-demo: 2 runs" in text
     assert page.read_text().count('<g class="series-1">') == 2
 

@@ -214,10 +214,11 @@ def members_of(clips):
 
 @pytest.fixture
 def baselines(monkeypatch):
-    def of(train, test):
-        splits = {"train": train, "test": test}
+    def of(train, test, val=()):
+        splits = {"train": train, "val": val, "test": test}
         monkeypatch.setattr(avvp, "split_members", lambda _, split, __: members_of(splits[split]))
-        return AvvpTask(Info).baselines("shards", "test")
+        task = AvvpTask(Info)
+        return task.baselines("shards", "test"), task.bounds("shards", "test")
 
     return of
 
@@ -227,15 +228,15 @@ def test_baselines_are_answers_without_looking_and_references_by_name(baselines)
     car[0, :, 0] = 1  # heard all the time, never seen
     dog[1, :2, 1] = 1  # seen for half the time, never heard
     train = [([1, 0, 0], None)] * 3 + [([0, 1, 0], None)]
-    found = baselines(train, [([1, 0, 0], car), ([0, 1, 0], dog)])
+    found, references = baselines(train, [([1, 0, 0], car), ([0, 1, 0], dog)])
     # A: 1 of 2 clips is empty; V: 1 of 2; AV: both.
     assert found["nothing"] == pytest.approx((0.5 + 0.5 + 1) / 3)
     # "Car" audible in every second is right in the first clip and wrong in the second: as good as nothing.
-    assert found["best constant answer"] == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert found["best constant answer, chosen on test"] == pytest.approx((0.5 + 0.5 + 1) / 3)
     # Everything in every second: A 1 and 0; V 0 and 2·2/(2·2+2); AV 0.
-    assert found["true tags in every second"] == pytest.approx((0.5 + (4 / 6) / 2 + 0) / 3)
-    assert found["true audible events, copied to visible"] == pytest.approx((1 + 0 + 0.5) / 3)
-    assert found["true visible events, copied to audible"] == pytest.approx((0 + 1 + 0.5) / 3)
+    assert references["true tags in every second"] == pytest.approx((0.5 + (4 / 6) / 2 + 0) / 3)
+    assert references["true audible events, copied to visible"] == pytest.approx((1 + 0 + 0.5) / 3)
+    assert references["true visible events, copied to audible"] == pytest.approx((0 + 1 + 0.5) / 3)
 
 
 def test_the_best_constant_answer_is_the_best_of_all_pairs_of_lists(baselines):
@@ -248,11 +249,21 @@ def test_the_best_constant_answer_is_the_best_of_all_pairs_of_lists(baselines):
         constant = np.zeros((SECONDS, 2, CLASSES), bool)
         constant[:, 0, [2, 1, 0][:heard]] = constant[:, 1, [2, 1, 0][:seen]] = True
         best = max(best, avvp._type_av(np.broadcast_to(constant, truth.shape), truth))
-    assert baselines(train, test)["best constant answer"] == pytest.approx(best)
+    assert baselines(train, test)[0]["best constant answer, chosen on test"] == pytest.approx(best)
+
+
+def test_the_best_constant_answer_is_chosen_on_val(baselines):
+    """On val everything has the first class; on test nothing has it, which the answer must not know."""
+    first, last = np.zeros((2, SECONDS, CLASSES)), np.zeros((2, SECONDS, CLASSES))
+    first[:, :, 0] = last[:, :, 2] = 1
+    found, _ = baselines([([1, 0, 0], None)], [([0, 0, 1], last)], val=[([1, 0, 0], first)])
+    assert found == {"nothing": 0, "best constant answer, chosen on val": 0}
+    found, _ = baselines([([1, 0, 0], None)], [([0, 0, 1], last)])
+    assert found["best constant answer, chosen on test"] > 0
 
 
 def test_a_split_without_events_has_no_baselines(baselines):
-    assert baselines([([1, 0, 0], None)], [([1, 0, 0], None)]) == {}
+    assert baselines([([1, 0, 0], None)], [([1, 0, 0], None)]) == ({}, {})
 
 
 def test_results_of_other_counts_differ():

@@ -3,11 +3,13 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from stgcma.errors import InputError
 from stgcma.strict_json import strict_json
+from stgcma.train import evaluation
 from stgcma.train.results import EvaluationResult, read_evaluation
 from stgcma.train.run_folder import RunFolder
 from stgcma.train.tasks import TASKS
@@ -281,3 +283,30 @@ def test_the_rows_for_a_person_end_with_the_score():
     ]
     assert "all Audio-Visual" in [row.name for row in result_of("avqa").rows()]
     assert "Event@AV by event" in [row.name for row in result_of("avvp").rows()]
+
+
+@pytest.mark.parametrize(
+    ("change", "replaced"),
+    [
+        ({}, False),
+        ({"bounds": None}, True),
+        ({"miou_with_object": None}, True),
+        ({"bounds": None, "score": 0.1}, False),
+        ({"bounds": None, "clips": 3}, True),
+    ],
+)
+def test_an_evaluation_of_an_earlier_version_gets_the_scores_that_it_lacks(monkeypatch, change, replaced):
+    """Unless its score is another one, which is compared."""
+    result = result_of("avs")
+    content = json.loads(strict_json(result.to_json()))
+    for name, value in change.items():
+        if value is None:
+            del content[name]
+        else:
+            content[name] = value
+    written = []
+    run = SimpleNamespace(read_json=lambda _: content, write_json=lambda name, _: written.append(name))
+    stored = EvaluationResult.from_json(content, where="file")
+    monkeypatch.setattr(evaluation, "read_evaluation", lambda *_: stored)
+    evaluation._compare_or_write(run, "evaluation-test.json", result, write=True)
+    assert written == ["evaluation-test.json"] * replaced

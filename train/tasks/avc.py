@@ -54,6 +54,10 @@ class AvcTask(Task):
         """True where a clip has several labels, or none."""
         return self.labels_per_clip == "several"
 
+    @property
+    def training_score_name(self) -> str:
+        return "clip_average_precision" if self.several else self.score_name
+
     def model_options(self) -> dict[str, Any]:
         return {
             "classes": len(self.info.classes),

@@ -124,7 +124,8 @@ class AvsTask(Task):
     def bounds(self, shards: Location, split: str) -> dict[str, float]:
         """Return the mIoU of marking the largest object of every frame exactly, and no other one.
 
-        No answer with at most one object a frame scores more. Objects that touch count as one.
+        No answer that marks one true object of every frame exactly scores more. Objects that touch count as
+        one.
         """
         scores = [
             float(frame_iou(torch.from_numpy(largest_object(mask.numpy()))[None], mask[None]))

@@ -140,6 +140,7 @@ class AvssTask(Task):
     score_name = "miou"
     result_type = AvssResult
     collection = "avss"
+    training_score_name = "frame_miou"
 
     def model_options(self) -> dict[str, Any]:
         return {"classes": len(self.info.classes), "frames": self._frames}

@@ -37,6 +37,7 @@ class AvvpTask(Task):
     score_name = "segment_type_av"
     result_type = AvvpResult
     collection = "llp"
+    training_score_name = "tag_f"
 
     @property
     def _frames(self) -> int:
@@ -98,28 +99,47 @@ class AvvpTask(Task):
         return ParsingMeter(self.info.classes)
 
     def baselines(self, shards: Location, split: str) -> dict[str, float]:
-        """Return Type@AV by segment of answers that ignore the clips, and of three references.
+        """Return Type@AV by segment of no events, and of the best constant answer.
 
-        Constant answers name the most frequent classes of the training tags in every second; of all numbers
-        of classes, audible and visible, the best on `split` counts. The references are named by the true
-        labels of `split` that they know.
+        Constant answers name the most frequent classes of the training tags in every second; the numbers of
+        classes, audible and visible, are those that are best on val, or on `split` where val has no events.
         """
-        classes = len(self.info.classes)
-        trained = [tags for tags, _ in _labels(shards, "train", self._frames, classes)]
-        labels = [(tags, events) for tags, events in _labels(shards, split, self._frames, classes)]
-        scored = [(tags, events) for tags, events in labels if events is not None]
-        if not scored:
+        truth, _ = self._scored(shards, split)
+        if not len(truth):
             return {}
-        truth = np.stack([events for _, events in scored])
-        tags = np.stack([tags for tags, _ in scored])[:, None, None].repeat(self._frames, 1).repeat(2, 2)
-        order = np.argsort(-np.sum(trained, axis=0), kind="stable") if trained else np.arange(classes)
+        val = truth if split == "val" else self._scored(shards, "val")[0]
+        trained = [tags for tags, _ in _labels(shards, "train", self._frames, len(self.info.classes))]
+        classes = np.arange(len(self.info.classes))
+        order = np.argsort(-np.sum(trained, axis=0), kind="stable") if trained else classes
+        chosen_on, chooser = ("val", val) if len(val) else (split, truth)
+        constant = _best_constant(chooser, order)
         return {
             "nothing": _type_av(np.zeros_like(truth), truth),
-            "best constant answer": _best_constant(truth, order),
-            "true tags in every second": _type_av(tags, truth),
+            f"best constant answer, chosen on {chosen_on}": _type_av(
+                np.broadcast_to(constant, truth.shape), truth
+            ),
+        }
+
+    def bounds(self, shards: Location, split: str) -> dict[str, float]:
+        """Return Type@AV by segment of three references, named by the true labels that they know."""
+        truth, tags = self._scored(shards, split)
+        if not len(truth):
+            return {}
+        everywhere = tags[:, None, None].repeat(self._frames, 1).repeat(2, 2)
+        return {
+            "true tags in every second": _type_av(everywhere, truth),
             "true audible events, copied to visible": _type_av(truth[:, :, [0, 0]], truth),
             "true visible events, copied to audible": _type_av(truth[:, :, [1, 1]], truth),
         }
+
+    def _scored(self, shards: Location, split: str) -> tuple[Bools, Bools]:
+        """Return events `[N, T, 2, C]` and tags `[N, C]` of the clips of a split that have events."""
+        classes = len(self.info.classes)
+        labels = _labels(shards, split, self._frames, classes)
+        known = [(events, tags) for tags, events in labels if events is not None]
+        if not known:
+            return np.zeros((0, self._frames, 2, classes), bool), np.zeros((0, classes), bool)
+        return np.stack([events for events, _ in known]), np.stack([tags for _, tags in known])
 
 
 def _tag_f(predicted: Tensor, true: Tensor) -> Tensor:
@@ -153,18 +173,22 @@ def _type_av(predicted: Bools, truth: Bools) -> float:
     return counts.scores().segment.type_av
 
 
-def _best_constant(truth: Bools, order: npt.NDArray[np.intp]) -> float:
-    """Return the best Type@AV of the first classes of `order` in every second, by modality any number."""
+def _best_constant(truth: Bools, order: npt.NDArray[np.intp]) -> Bools:
+    """Return the answer `[2, C]` of every second with the best Type@AV on `truth` `[N, T, 2, C]`.
+
+    A modality has the first classes of `order`, any number of them.
+    """
     streams = (truth[:, :, 0], truth[:, :, 1], np.asarray(truth.all(2)))
-    scores = []
-    for count in range(min(len(order), _MOST_CONSTANT) + 1):
-        constant = np.zeros(truth.shape[-1], bool)
-        constant[order[:count]] = True
-        scores.append([_clip_f(np.broadcast_to(constant, one.shape), one) for one in streams])
+    lists = np.zeros((min(len(order), _MOST_CONSTANT) + 1, truth.shape[-1]), bool)
+    for count in range(len(lists)):
+        lists[count, order[:count]] = True
+    scores = [[_clip_f(np.broadcast_to(one, stream.shape), stream) for stream in streams] for one in lists]
     a, v, av = np.array(scores).T
     # Audio-visual are the classes that both modalities name: the shorter list.
     shorter = np.minimum.outer(np.arange(len(a)), np.arange(len(v)))
-    return float((a[:, None] + v[None] + av[shorter]).max() / 3)
+    total = a[:, None] + v[None] + av[shorter]
+    audible, visible = np.unravel_index(total.argmax(), total.shape)
+    return lists[[audible, visible]]
 
 
 class ParsingMeter(Meter):

@@ -26,7 +26,7 @@ class Terms:
 
     Attributes:
         losses: name to the sum of that loss; `Task.counts` gives the divisors.
-        score: the sum of the task's score while training, under the name `score`.
+        score: the sum of the score `Task.training_score_name`; `Task.counts` has its divisor as `score`.
     """
 
     losses: Tensors
@@ -56,6 +56,11 @@ class Task(ABC):
 
     def __init__(self, info: DatasetInfo) -> None:
         self.info = info
+
+    @property
+    def training_score_name(self) -> str:
+        """The name of the score that `terms` sums; not that of a split where this is no sum over batches."""
+        return self.score_name
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:
@@ -116,13 +121,14 @@ class Task(ABC):
     def baselines(self, shards: Location, split: str) -> dict[str, float]:
         """Return the scores on `split` of answers that ignore the clips, by name.
 
-        Everything that a baseline knows is from the training split. A score of nothing is left out or NaN.
+        Everything that a baseline knows is from the training split, or from the one that its name says. A
+        score of nothing is left out or NaN.
         """
 
     def bounds(self, shards: Location, split: str) -> dict[str, float]:  # noqa: ARG002
-        """Return the highest scores on `split` of answers of some restricted kind, by name.
+        """Return the scores on `split` of answers that know its truth, by name.
 
-        Unlike a baseline, such an answer knows the truth of `split`.
+        Such are the highest scores of answers of some restricted kind, and references. None is a baseline.
         """
         return {}
 
