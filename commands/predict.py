@@ -52,12 +52,12 @@ def predict(
 ) -> None:
     """Apply a trained run to videos of any length.
 
-    AVE runs write a timeline (PNG), subtitles (VTT), the events as a table (CSV) and as a label track of
-    Audacity (TXT) to correct and train on, and JSON. AVC runs write a timeline, subtitles, JSON, and a table
-    of the labels of all videos (CSV) that can be corrected and trained on. AVS runs write the video with its
-    sounding pixels highlighted (MP4), a strip of frames (PNG), one mask per second (PNG) to correct and train
-    on, and JSON. AVQA runs write a picture of the attended seconds and pixels of each answer (PNG), the
-    answers as JSONL to correct and train on, and JSON.
+    AVE and AVVP runs write a timeline (PNG), subtitles (VTT), the events as a table (CSV) and as a label
+    track of Audacity (TXT) to correct and train on, and JSON. AVC runs write a timeline, subtitles, JSON, and
+    a table of the labels of all videos (CSV) that can be corrected and trained on. AVS and AVSS runs write
+    the video with its sounding pixels highlighted (MP4), a strip of frames (PNG), one mask per second (PNG)
+    to correct and train on, and JSON. AVQA runs write a picture of the attended seconds and pixels of each
+    answer (PNG), the answers as JSONL to correct and train on, and JSON.
 
     --shards and --preset are for a --model checkpoint that does not record its training data.
 

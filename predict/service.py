@@ -95,7 +95,7 @@ def predict(
                 bar.update(row, total=1, note=error.reason)
     warnings = tuple(line for question in encoded for line in question.warnings())
     files: tuple[Path, ...] = ()
-    if folder is not None:
+    if folder is not None and results:
         names = relative_names([Path(video) for video in videos], [one.video for one in results])
         files = _write_annotations(folder, predictor.annotations(trained, results, names))
     return Predictions(trained.path, trained.task.name, tuple(results), tuple(failures), warnings, files)
@@ -106,8 +106,17 @@ def _write_annotations(out: Path, contents: dict[str, str]) -> tuple[Path, ...]:
         return ()
     with staged(out, "annotations") as folder:
         for name, content in contents.items():
-            (folder / name).write_text(content, encoding="utf-8", newline="")
+            (folder / _unused(out / name)).write_text(content, encoding="utf-8", newline="")
         return put_in_place(folder, out)
+
+
+def _unused(path: Path) -> str:
+    """Return the name of `path`, numbered where such a file is there: it may have been corrected by hand."""
+    number, found = 1, path
+    while found.exists():
+        number += 1
+        found = path.with_stem(f"{path.stem}-{number}")
+    return found.name
 
 
 def _explained(video: Path, error: ClipError) -> str:

@@ -58,6 +58,7 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
         content["model"]["weights"] = None  # in either spelling, the run is the same
     config = parse(content, where=f"preset {name}")
     check_schedule(config.optim)
+    TASKS[config.task].check_settings(config.data, config.loss)
     return config
 
 

@@ -39,7 +39,8 @@ def test_runs_with_other_scores_are_refused(monkeypatch):
     ],
 )
 def test_a_training_score_has_the_name_of_its_measure(task, features, score):
-    assert TASKS[task](SimpleNamespace(features=features)).training_score_name == score
+    info = SimpleNamespace(features=features, vocabulary={"words": [], "answers": []})
+    assert TASKS[task](info).training_score_name == score
 
 
 @pytest.mark.parametrize(("training", "lines"), [("train_map", ("train", "val")), (None, ("val",))])

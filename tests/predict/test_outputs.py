@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from stgcma.errors import InputError
+from stgcma.predict import service
 from stgcma.predict.outputs import check_folder, put_in_place, staged
 
 
@@ -80,3 +81,11 @@ def test_a_place_that_takes_no_files_is_named(tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another folder"):
         check_folder(tmp_path / "out" / "deeper")
     check_folder(tmp_path / "new" / "deeper")
+
+
+def test_a_table_that_may_have_been_corrected_stays(tmp_path):
+    (tmp_path / "predicted-labels.csv").write_text("corrected by hand")
+    written = service._write_annotations(tmp_path, {"predicted-labels.csv": "new"})
+    assert written == (tmp_path / "predicted-labels-2.csv",)
+    assert (tmp_path / "predicted-labels.csv").read_text() == "corrected by hand"
+    assert written[0].read_text() == "new"

@@ -13,7 +13,8 @@ from stgcma.errors import StgcmaError
 from stgcma.train.metrics.audio_visual_term import AVSS_TERM
 from stgcma.train.sections import LossConfig
 from stgcma.train.tasks import avss
-from stgcma.train.tasks.avss import AvssResult, AvssTask
+from stgcma.train.tasks.avss import AvssTask
+from stgcma.train.tasks.avss_result import AvssResult
 
 CLASSES = ("background", "cat", "dog")
 FRAMES = 4

@@ -21,6 +21,7 @@ TABLE_9 = {
     "avss": (3e-4, 3e-4, 2e-5, 2, 5, False),  # not in the table: as AVS
     "avqa-swin-b": (5e-5, 5e-5, 5e-6, 2, 2, False),
     "avqa-swin-l": (2.5e-5, 2.5e-5, 2e-6, 2, 2, False),
+    "avvp-swin-l": (2.5e-5, 2.5e-5, 2e-6, 2, 2, False),  # not in the table: as AVQA
     "avvp": (5e-5, 5e-5, 5e-6, 2, 2, False),
 }
 

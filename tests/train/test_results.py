@@ -16,7 +16,7 @@ from stgcma.train.tasks import TASKS
 from stgcma.train.tasks.ave import AveTask
 from stgcma.train.tasks.avqa import AvqaTask
 from stgcma.train.tasks.avs import AvsTask
-from stgcma.train.tasks.avss import _SCORES as AVSS_SCORES
+from stgcma.train.tasks.avss_result import _SCORES as AVSS_SCORES
 
 
 class Info:

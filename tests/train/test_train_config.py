@@ -162,3 +162,17 @@ def test_faulty_options_of_earlier_runs_are_named(faults, message):
     stored = load_preset("ave-demo").model_dump(mode="json") | {"model": faults}
     with pytest.raises(InputError, match=message):
         parse(with_earlier_defaults(stored), where="config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("preset", "setting", "message"),
+    [
+        ("avss-demo", "data.mixup=0.5", r"data\.mixup is 0\.5, avss cannot be trained with it"),
+        ("avss-demo", "data.augment=true", r"data\.augment is True, avss cannot be trained with it"),
+        ("avs-demo", "data.augment=true", r"data\.augment is True, avs cannot be trained with it"),
+        ("avss-demo", "loss.audio_visual_term=cosine", r"audio_visual_term is cosine, avss has kl alone"),
+    ],
+)
+def test_settings_that_a_task_cannot_be_trained_with_are_refused(preset, setting, message):
+    with pytest.raises(InputError, match=message):
+        load_preset(preset, [setting, "loss.audio_visual=0.5"])

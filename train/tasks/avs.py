@@ -38,6 +38,7 @@ class AvsTask(Task):
     score_name = "miou"
     result_type = AvsResult
     collection = "avs-s4"
+    augmentations = frozenset({"mixup"})  # masks would not follow the frames
 
     def model_options(self) -> dict[str, Any]:
         return {"frames": self.info.features["sampling"]["frames"]}

@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...model import ModelConfig
 from ...shards.schema import DatasetInfo
 from ...shards.storage import Location
-from ..sections import LossConfig
+from ..sections import DataConfig, LossConfig
 from .meter import Meter, TaskResult, Tensors
 
 __all__ = ["Meter", "Task", "TaskResult", "Tensors", "Terms", "stack"]
@@ -43,6 +43,7 @@ class Task(ABC):
         collection: the collection that the task's name stands for in `stgcma run` and `stgcma demo`.
         several_questions: a clip has several questions; a training step may use only one of them.
         needs_negatives: training needs frames of other clips besides those of the clip.
+        augmentations: the settings of `data` that may change training clips.
         outputs_per_second: the model has an output for every second of a clip, not one for the whole clip.
     """
 
@@ -52,10 +53,19 @@ class Task(ABC):
     collection: ClassVar[str]
     several_questions: ClassVar[bool] = False
     needs_negatives: ClassVar[bool] = False
+    augmentations: ClassVar[frozenset[str]] = frozenset({"augment", "mixup"})
     outputs_per_second: ClassVar[bool] = True
 
     def __init__(self, info: DatasetInfo) -> None:
         self.info = info
+
+    @classmethod
+    def check_settings(cls, data: DataConfig, loss: LossConfig) -> None:  # noqa: ARG003
+        """Raise InputError for settings that the task cannot be trained with."""
+        for name in ("augment", "mixup"):
+            value = getattr(data, name)
+            if value and name not in cls.augmentations:
+                raise InputError(f"data.{name} is {value}, {cls.name} cannot be trained with it")
 
     @property
     def training_score_name(self) -> str:
