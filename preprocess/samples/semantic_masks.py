@@ -1,22 +1,16 @@
-"""Semantic masks of AVSS: colours and class indices, and the geometry of its loader.
-
-The palette is that of PASCAL VOC, cut to 71 classes. The loader (OpenNLPLab/AVSBench, `color_dataloader.py`)
-resizes the coloured mask, nearest neighbour, and reads classes from colours afterwards.
-"""
+"""Colours and class indices of AVSS. The palette is that of PASCAL VOC, cut to 71 classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...figures.class_palette import palette_colour
-from ..collections.specification import FRAME_PIXELS
+from ..collections import avss_classes
 
-CLASSES = 71
-
+CLASSES = len(avss_classes.CLASSES)
 
 PALETTE = np.array([palette_colour(index) for index in range(CLASSES)], dtype=np.uint8)
 """RGB of every class, uint8 `[71, 3]`."""
@@ -56,57 +50,6 @@ def palette_picture(classes: npt.NDArray[np.uint8]) -> Any:
     picture = Image.fromarray(classes)
     picture.putpalette(PALETTE.tobytes())
     return picture
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Resize, then cut out 224×224; pixels.
-
-    Attributes:
-        width, height: after resizing.
-        left, top: of the part that is cut out.
-    """
-
-    width: int
-    height: int
-    left: int = 0
-    top: int = 0
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the part, as Pillow's `crop` takes them."""
-        return self.left, self.top, self.left + FRAME_PIXELS, self.top + FRAME_PIXELS
-
-
-def training_geometry(width: int, height: int) -> Geometry:
-    """Return the geometry of training pictures: short side to 224, then the centre.
-
-    The long side is truncated to whole pixels, the offset of the centre rounded half to even, as torchvision
-    does. Raises ValueError for a side below 1.
-    """
-    _check(width, height)
-    short = min(width, height)
-    wide, high = FRAME_PIXELS * width // short, FRAME_PIXELS * height // short
-    return Geometry(wide, high, round((wide - FRAME_PIXELS) / 2), round((high - FRAME_PIXELS) / 2))
-
-
-def evaluation_geometry(width: int, height: int) -> Geometry:
-    """Return the geometry of val and test pictures: squashed to 224×224."""
-    _check(width, height)
-    return Geometry(FRAME_PIXELS, FRAME_PIXELS)
-
-
-def mask_classes(mask: Any, geometry: Geometry) -> npt.NDArray[np.uint8]:
-    """Return the classes of a coloured mask, a Pillow image, at 224×224: uint8 `[224, 224]`."""
-    from PIL import Image
-
-    resized = mask.convert("RGB").resize((geometry.width, geometry.height), Image.Resampling.NEAREST)
-    return classes_of_colours(np.asarray(resized.crop(geometry.box)))
-
-
-def _check(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise ValueError(f"a picture of {width}x{height} has no pixels")
 
 
 def _codes(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from PIL import Image
 from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings, Sampling
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.samples.class_masks import class_mask_members
-from stgcma.preprocess.samples.semantic_masks import PALETTE, evaluation_geometry, mask_classes
+from stgcma.preprocess.samples.semantic_masks import PALETTE, classes_of_colours
 from stgcma.shards.members import read_class_map
 
 FRAMES = (2, 30, 40, 3)
@@ -44,7 +44,8 @@ def test_colours_and_indices_give_the_same_mask(tmp_path):
     assert list(found) == ["mask_01.png"]
     assert warnings == []
     # The release's way: the coloured picture is resized, then its colours are read.
-    expected = mask_classes(Image.open(coloured), evaluation_geometry(40, 30))
+    resized = Image.open(coloured).resize((224, 224), Image.Resampling.NEAREST)
+    expected = classes_of_colours(np.asarray(resized))
     assert np.array_equal(read(found["mask_01.png"]), expected)
     for path in (indexed, tmp_path / "palette.png"):
         found, warnings = class_mask_members([path], FRAMES, kind="indices", classes=71)

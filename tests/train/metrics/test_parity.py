@@ -100,7 +100,7 @@ CHANGED = {
     ("e_losses", "ms3"): ("thresholded", "float32", "av_term"),
     ("e_losses", "avss"): ("normalised", "float64", "grad_l2", "audio", 3),
     ("e_losses", "ms3_unnormalised_large_features"): ("float64", "av_term"),
-    ("f_data_side", "geometry"): ("train", "corner_labels", 3),
+    ("f_data_side", "geometry"): ("eval", "corner_labels", 3),
     ("f_data_side", "colour_to_label"): ("label", 0, 1),
     ("f_data_side", "frame_index"): ("picked", 4),
 }
