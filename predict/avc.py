@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..preprocess.samples.windows import MergedSecond, SecondsMerger
+from ..preprocess.collections.windows import MergedSecond, SecondsMerger
 from ..train.tasks.avc import AvcTask
 from .avc_labels import LABELS_FILE, labels_table
 from .avc_picture import draw_labels, labels_strip

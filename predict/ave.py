@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..preprocess.samples.windows import MergedSecond, SecondsMerger
+from ..preprocess.collections.windows import MergedSecond, SecondsMerger
 from .ave_picture import draw_timeline, timeline_strip
 from .ave_result import AvePrediction, Second, merge_events, subtitles
 from .event_export import ExportedEvent, write_events

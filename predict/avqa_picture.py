@@ -26,7 +26,7 @@ from ..figures import (
 )
 from ..figures.drawing import BACKGROUND, HEADING_HEIGHT, INK, MARGIN, RULE, SOFT
 from ..figures.frame_strips import AXIS_HEIGHT, SPECTROGRAM_HEIGHT
-from ..preprocess.samples.windows import Span
+from ..preprocess.collections.windows import Span
 from .avqa_result import Answer
 
 _MOST_WINDOWS = 6

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..figures import percent
-from ..preprocess.samples.windows import MergedSecond, SecondsMerger, Span
+from ..preprocess.collections.windows import MergedSecond, SecondsMerger, Span
 from ..shards.frame_times import FRAME_OFFSETS_SECONDS
 from .annotations import annotation_folder, write_annotation
 from .avs_picture import draw_masks, full_mask, mask_layer, masks_strip, overlay_layer

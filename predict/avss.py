@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..figures import palette_colour
 from ..preprocess.collections.mask_classes import TEXT as CLASS_FILE
 from ..preprocess.collections.mask_classes import class_lines
-from ..preprocess.samples.windows import Span
+from ..preprocess.collections.windows import Span
 from .avs import MaskPredictor
 from .avs_picture import draw_masks
 from .avss_picture import class_layer, full_class_map

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..preprocess.samples.windows import MergedSecond, SecondsMerger
+from ..preprocess.collections.windows import MergedSecond, SecondsMerger
 from ..train.metrics.event_parsing import THRESHOLD
 from .avvp_picture import draw_parsing, parsing_strip
 from .avvp_result import AvvpPrediction, Named, ParsedSecond, find_events, subtitles

@@ -24,8 +24,8 @@ from ..preprocess.collections.specification import (
     FeatureSettings,
     Sampling,
 )
+from ..preprocess.collections.windows import Span
 from ..preprocess.samples.whole_video import DecodedVideo, read_sound, read_window
-from ..preprocess.samples.windows import Span
 from ..shards.storage import Location
 from ..train.config import RunConfig
 from ..train.distributed import pick_device

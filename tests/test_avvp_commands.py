@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from stgcma.predict.avvp_picture import Bar, lanes_of
 from stgcma.predict.avvp_result import ParsedEvent, ParsedSecond, find_events, subtitles
+from stgcma.preprocess.collections.arrays import npy_bytes
 from stgcma.preprocess.collections.llp import CLASSES, SAMPLING
 from stgcma.preprocess.collections.specification import FeatureSettings
-from stgcma.preprocess.samples.arrays import npy_bytes
 from stgcma.shards.manifest import write_dataset, write_manifest, write_quarantine
 from stgcma.shards.schema import AudioStatistics, DatasetInfo, Sample
 from stgcma.shards.writer import write_shard

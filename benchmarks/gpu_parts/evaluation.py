@@ -13,10 +13,10 @@ from gpu_parts.common import Report, Setting, synchronize
 from gpu_parts.shards import make_shards, picture
 from stgcma.predict import PREDICTORS, VideoInput
 from stgcma.predict.trained import TrainedRun, open_run
+from stgcma.preprocess.collections.windows import plan_windows
 from stgcma.preprocess.media.audio import SAMPLE_RATE_HZ
 from stgcma.preprocess.media.probe import MediaInfo
 from stgcma.preprocess.samples.whole_video import WAVEFORM, DecodedVideo
-from stgcma.preprocess.samples.windows import plan_windows
 from stgcma.train.config import load_preset
 from stgcma.train.run import train
 

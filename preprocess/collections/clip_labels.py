@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from .arrays import npy_bytes
 
 Labels = tuple[str, ...]
 
@@ -24,9 +25,7 @@ class LabelSets:
         if labels not in self._members:
             tags = np.zeros(len(self._index), dtype=np.uint8)
             tags[[self._index[name] for name in labels]] = 1
-            buffer = io.BytesIO()
-            np.save(buffer, tags, allow_pickle=False)
-            self._members[labels] = (("tags.npy", buffer.getvalue()),)
+            self._members[labels] = (("tags.npy", npy_bytes(tags)),)
         return self._members[labels]
 
     def fields(self, labels: Labels, *, several: bool = False) -> Mapping[str, Any]:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..samples.windows import Span
 from .event_rows import AUDIBLE, MODALITIES, EventRow
+from .windows import Span
 
 _HALF = 0.5
 # Times are decimal numbers: half of a second may be 0.4999….

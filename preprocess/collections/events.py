@@ -23,8 +23,7 @@ from ...errors import InputError
 from ...shards.schema import SPLITS
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS
 from ..media.reasons import ClipError
-from ..samples.arrays import npy_bytes
-from ..samples.windows import Window, plan_windows, whole_seconds
+from .arrays import npy_bytes
 from .ave import BACKGROUND
 from .divisions import path_key
 from .event_files import Annotation, read_annotations
@@ -34,6 +33,7 @@ from .options import CollectionOptions, option
 from .paths import printable
 from .recordings import Lengths, ReadLengths, read_lengths
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
+from .windows import Window, plan_windows, whole_seconds
 
 _PARSING = "avvp"
 

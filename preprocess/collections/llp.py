@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...shards.published import Published
-from ..samples.arrays import npy_bytes
+from .arrays import npy_bytes
 from .dense_events import DenseRows, read_dense
 from .llp_files import hash_findings
 from .paths import annotation_file, printable, unsafe_name, videos_by_name

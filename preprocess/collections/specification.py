@@ -148,8 +148,8 @@ class ClipSpecification:
         mask_kind: coding of the mask files: `binary`, bright where there is an object; `two-values`, above 0
             where there is one; `objects`, anything but 0 or black there
             (`preprocess/samples/object_masks.py`); `colours` of the AVSS palette
-            (`preprocess/samples/semantic_masks.py`) or `indices` of classes as pixel values, from which masks
-            of class indices are made; `indices-or-void` is the latter with 255 for pixels that are not
+            (`preprocess/collections/avss_colours.py`) or `indices` of classes as pixel values, from which
+            masks of class indices are made; `indices-or-void` is the latter with 255 for pixels that are not
             annotated.
         mask_classes: number of classes of `colours` and of both kinds of indices, background included.
         problem: (reason, message) for a clip that cannot be made, known from the annotations; the reason is a

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..collections.avss_colours import classes_of_colours, is_in_palette
 from ..collections.specification import FRAME_PIXELS
 from ..media.pictures import open_picture
 from ..media.reasons import ClipError
 from .masks import check_shape, check_sizes, png
 from .object_masks import VOID
-from .semantic_masks import classes_of_colours, is_in_palette
 
 # Pixel values are read as they are stored; other modes have several values a pixel.
 _INDEX_MODES = ("1", "L", "P", "I", "I;16")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...shards.schema import Sample
+from ..collections.arrays import npy_bytes
 from ..collections.paths import resolve_source
 from ..collections.specification import (
     FBANK_KINDS,
@@ -23,6 +24,7 @@ from ..collections.specification import (
     FeatureSettings,
     Sampling,
 )
+from ..collections.windows import pictures_in
 from ..media.audio import SAMPLE_RATE_HZ, read_waveform
 from ..media.pictures import read_pictures
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS, NO_DECODER, MediaInfo
@@ -32,14 +34,12 @@ from ..media.sound_choice import probe_with_sound, silence_warnings
 from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
 from ..media.video.frames import Frames, at_seconds, evenly
 from .annotated_frames import annotated_frames, sound_span
-from .arrays import npy_bytes
 from .class_masks import class_mask_members
 from .clip_length import annotated_span, length_warnings
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
 from .object_masks import object_mask_members
 from .sources import source_files
-from .windows import pictures_in
 
 
 @dataclass(frozen=True)

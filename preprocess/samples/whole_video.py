@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..collections.specification import FbankKind, FeatureSettings, Sampling
+from ..collections.windows import Span, Window, pictures_in, plan_windows, whole_seconds
 from ..media.audio import SAMPLE_RATE_HZ, stream_waveform
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS, MediaInfo
 from ..media.reasons import ClipError, DamageError
@@ -22,7 +23,6 @@ from ..media.video.pyav import MissingPictureError, displayed_timeline, stream_f
 from ..media.video.timeline import Timeline, read_timeline
 from .fbank import ANALYSIS_SAMPLES, log_mel
 from .sample import choose_frames, fbank_members, jpeg
-from .windows import Span, Window, pictures_in, plan_windows, whole_seconds
 
 WAVEFORM = "waveform.f32"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ...shards.members import read_mask
+from ..collections.avss_colours import palette_picture
 from ..collections.mask_splits import TABLE
 from ..collections.masks import ANNOTATIONS, VIDEOS
-from ..samples.semantic_masks import palette_picture
 from . import avs_s4
 from .encoding import new_folder
 from .moving_objects import FPS, MASK_FRAME

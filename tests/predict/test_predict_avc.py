@@ -16,7 +16,7 @@ from stgcma.predict.predictor import VideoInput
 from stgcma.predict.sources import relative_names
 from stgcma.preprocess.collections import labels
 from stgcma.preprocess.collections.ave import SAMPLING
-from stgcma.preprocess.samples.windows import plan_windows
+from stgcma.preprocess.collections.windows import plan_windows
 from stgcma.train.tasks.avc import AvcTask
 
 CLASSES = ("bell", "dog, barking", "rain")

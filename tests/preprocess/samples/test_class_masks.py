@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from stgcma.preprocess.collections.avss_colours import PALETTE, classes_of_colours
 from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings, Sampling
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.samples.class_masks import class_mask_members
-from stgcma.preprocess.samples.semantic_masks import PALETTE, classes_of_colours
 from stgcma.shards.members import read_class_map
 
 FRAMES = (2, 30, 40, 3)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from stgcma.preprocess.collections import avs_s4
+from stgcma.preprocess.collections.avss_colours import palette_picture
 from stgcma.preprocess.collections.specification import ClipSpecification, FeatureSettings
 from stgcma.preprocess.media.audio import read_waveform
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.samples.annotated_frames import annotated_frames, sound_span
 from stgcma.preprocess.samples.object_masks import object_mask_members
 from stgcma.preprocess.samples.sample import SampleMaker, fbank_members
-from stgcma.preprocess.samples.semantic_masks import palette_picture
 from stgcma.shards.members import read_annotated, read_mask
 
 SQUARE = np.zeros((56, 56), np.uint8)

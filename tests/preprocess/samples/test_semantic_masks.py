@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from stgcma.preprocess.samples.semantic_masks import (
+from stgcma.preprocess.collections.avss_colours import (
     PALETTE,
     classes_of_colours,
     colours_of_classes,

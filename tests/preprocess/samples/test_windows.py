@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from stgcma.preprocess.collections import ave, avs_s4
-from stgcma.preprocess.samples.windows import SecondsMerger, plan_windows, whole_seconds
+from stgcma.preprocess.collections.windows import SecondsMerger, plan_windows, whole_seconds
 
 
 @pytest.mark.parametrize(

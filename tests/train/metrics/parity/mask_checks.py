@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from stgcma.preprocess.collections.frame_times import last_sixteenth_frames
-from stgcma.preprocess.samples.class_masks import class_mask_members
-from stgcma.preprocess.samples.semantic_masks import (
+from stgcma.preprocess.collections.avss_colours import (
     PALETTE,
     classes_of_colours,
     colours_of_classes,
 )
+from stgcma.preprocess.collections.frame_times import last_sixteenth_frames
+from stgcma.preprocess.samples.class_masks import class_mask_members
 from stgcma.shards.members import read_class_map
 from stgcma.train.metrics.binary_masks import MaskCounts
 from stgcma.train.metrics.semantic import ClassOverlap, SemanticCounts, predicted_classes

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...figures.class_palette import palette_colour
-from ..collections import avss_classes
+from . import avss_classes
 
 CLASSES = len(avss_classes.CLASSES)
 

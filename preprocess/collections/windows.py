@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..collections.specification import Sampling
 from ..media.probe import COVERAGE_TOLERANCE_SECONDS
+from .specification import Sampling
 
 # Containers round times, some to 1 ms.
 _ROUNDING_SECONDS = 0.001
