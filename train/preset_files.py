@@ -61,24 +61,27 @@ def read_preset(name: str, *, folder: Path = _FOLDER) -> PresetFile:
 
     Raises InputError when a file extends one that is missing, or itself.
     """
-    content: dict[str, Any] = {}
-    chain: list[str] = []
-    following: Any = name
-    while following is not None:
-        path = folder / f"{following}.yaml"
-        if following in chain or not path.is_file():
-            fault = "extends itself" if following in chain else f"extends {following}, which is missing"
-            raise InputError(f"preset {name} {fault}")
-        chain.append(following)
-        one = yaml.safe_load(path.read_text(encoding="utf-8"))
-        following = one.pop("extends", None)
-        content = merge(one, content)
+    content = _read_file(name, folder=folder, preset=name, chain=())
     published = content.pop("published", None)
     return PresetFile(
         deviates=content.pop("deviates", ""),
         published=None if published is None else PublishedResult(**published),
         settings=content,
     )
+
+
+def _read_file(name: str, *, folder: Path, preset: str, chain: tuple[str, ...]) -> dict[str, Any]:
+    """Return the content of a file over that of the files that it extends, of which later ones win."""
+    path = folder / f"{name}.yaml"
+    if name in chain or not path.is_file():
+        fault = "extends itself" if name in chain else f"extends {name}, which is missing"
+        raise InputError(f"preset {preset} {fault}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    bases = content.pop("extends", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged = merge(merged, _read_file(base, folder=folder, preset=preset, chain=(*chain, name)))
+    return merge(merged, content)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,10 +90,10 @@ def test_a_decoder_that_aborts_does_not_end_the_others(failing):
 
 def test_a_decoder_that_hangs_is_given_up(failing):
     (finding,) = check_decoding(
-        [VP9], decode=failing.hang_with_decord, decoders=("decord", "pyav"), timeout_seconds=10
+        [VP9], decode=failing.hang_with_decord, decoders=("decord", "pyav"), timeout_seconds=5
     )
     assert finding.level is Level.WARNING  # nothing needs decord
-    assert "decord fails (not done after 10 s)" in finding.text
+    assert "decord fails (not done after 5 s)" in finding.text
     assert "right with pyav" in finding.text
     assert finding.remedy.startswith("pip install --force-reinstall --no-deps decord==0.6.0")
 

@@ -360,7 +360,10 @@ def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine, request):
 
 @pytest.mark.parametrize(
     ("name", "broken"),
-    [("avs-s4", {"duplicate-key": 1, "mask-mismatch": 1}), ("music-avqa", {"missing": 1})],
+    [
+        ("avs-s4", {"duplicate-key": 1, "mask-mismatch": 1}),
+        pytest.param("music-avqa", {"missing": 1}, marks=pytest.mark.slow),
+    ],
 )
 def test_other_collections_are_whole_wherever_they_are(name, broken, tmp_path, s3, raw_collection):
     """Masks and questions on their whole way: to shards, with other workers, and from behind a URL."""

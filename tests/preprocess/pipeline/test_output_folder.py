@@ -51,7 +51,7 @@ def test_what_kills_its_process_is_quarantined_with_its_reason(tmp_path, raw):
 
 def test_a_second_process_is_refused_at_once(start, tmp_path, raw):
     out = tmp_path / "out"
-    first = start("run", out, raw, "--serial", "--seconds", 0.2)
+    first = start("run", out, raw, "--serial", "--seconds", 0.08)
     deadline = time.monotonic() + 60
     while not (out / ".progress" / "plan.json").exists():
         assert time.monotonic() < deadline
