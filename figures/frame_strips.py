@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StgcmaError
-from .class_palette import palette_colour
+from .class_palette import palette_bytes
 from .drawing import MASK, PAGE, RULE, SOFT, draw_text
 from .numbers import clock
 from .spectrograms import WINDOW_PIXELS, spectrogram
@@ -37,6 +37,7 @@ def join_frames(frames: Sequence[Any], masks: Iterable[npt.NDArray[Any] | None] 
     import numpy as np
     from PIL import Image
 
+    colours = np.frombuffer(palette_bytes(), dtype=np.uint8).reshape(-1, 3).astype(np.float32)
     joined = Image.new("RGB", (WINDOW_PIXELS * len(frames), WINDOW_PIXELS))
     for index, (frame, mask) in enumerate(
         zip(frames, [None] * len(frames) if masks is None else masks, strict=True)
@@ -45,7 +46,6 @@ def join_frames(frames: Sequence[Any], masks: Iterable[npt.NDArray[Any] | None] 
         if mask is not None:
             if mask.shape != pixels.shape[:2]:
                 raise StgcmaError(f"mask {index} is {list(mask.shape)}, its frame {list(pixels.shape[:2])}")
-            colours = np.array([palette_colour(index) for index in range(256)], dtype=np.float32)
             colour = np.array(MASK, dtype=np.float32) if mask.dtype == bool else colours[mask]
             tinted = 0.45 * pixels + 0.55 * colour
             pixels = np.where(mask.astype(bool)[..., None], tinted, 0.55 * pixels)

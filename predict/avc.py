@@ -12,10 +12,11 @@ import numpy.typing as npt
 from ..preprocess.collections.windows import MergedSecond, SecondsMerger
 from ..train.tasks.avc import AvcTask
 from .avc_labels import LABELS_FILE, labels_table
-from .avc_picture import draw_labels, labels_strip
+from .avc_picture import draw_labels
 from .avc_result import AvcPrediction, LabelledSecond, Ranked, merge_parts
 from .predictor import Predictor, VideoInput, open_frame, rank_classes
 from .subtitles import Cue, webvtt
+from .timeline import seconds_strip
 from .trained import TrainedRun
 
 _TOP = 5
@@ -35,7 +36,7 @@ class AvcPredictor(Predictor[AvcPrediction]):
         self._merger = SecondsMerger(video.decoded.seconds, video.decoded.windows)
         self._seconds: list[LabelledSecond] = []
         self._whole: npt.NDArray[np.float64] = np.zeros(len(run.task.info.classes))
-        self._strip = labels_strip(self._merger.count)
+        self._strip = seconds_strip(self._merger.count)
 
     def add(self, members: dict[str, bytes]) -> None:
         shares = self._task.shares(self.run(members)["logits"][0]).numpy()

@@ -5,55 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..figures import (
-    FrameStrip,
-    class_colour,
-    draw_chip,
-    draw_heading,
-    draw_row,
-    draw_text,
-    new_canvas,
-    percent,
-    row_height,
-    shorten_text,
-    to_png,
-)
-from ..figures.drawing import HEADING_HEIGHT, INK, MARGIN, SOFT
+from ..figures import FrameStrip, class_colour, draw_chip, draw_text, percent, shorten_text, to_png
+from ..figures.drawing import INK, MARGIN, SOFT
 from .avc_result import AvcPrediction, LabelledPart, Ranked
+from .timeline import CELL, draw_rows, timeline_width
 
-_COLUMNS, _ROWS = 20, 12
-_CELL = 76
-_BAND, _GAP = 34, 26
-_LINE, _BAR = 30, 320
+_BAND = 34
+_LINE, _BAR, _SPACE = 30, 320, 26
 _NONE = "no label"
-
-
-def labels_strip(seconds: int) -> FrameStrip:
-    """Return an empty strip for the frames and the sound of a video of so many seconds."""
-    return FrameStrip(seconds, most=_COLUMNS * _ROWS, size=(_CELL, _CELL))
 
 
 def draw_labels(
     strip: FrameStrip, result: AvcPrediction, classes: Sequence[str], *, title: str, caption: str
 ) -> bytes:
     """Draw the picture as PNG: the likeliest classes, then rows of frames, spectrogram and labels."""
-    columns = min(len(strip.columns), _COLUMNS)
-    width = 2 * MARGIN + _CELL * max(columns, 10)
-    rows = list(strip.rows(_COLUMNS))
-    height = row_height(strip.size) + _BAND + _GAP
-    above = _LINE * len(result.top) + _GAP
-    canvas, draw = new_canvas(width, HEADING_HEIGHT + above + height * len(rows) + MARGIN)
-    if strip.stride > 1:
-        caption += f" · a frame every {strip.stride} s"
-    y = draw_heading(draw, title, caption, width)
-    _draw_ranking(draw, y, width, result.top, classes)
-    y += above
-    for row, sound in rows:
-        below = draw_row(canvas, draw, (MARGIN, y), row, sound, tick_every=5 if columns > 10 else 1)
+    drawn = draw_rows(
+        strip,
+        title=title,
+        caption=caption,
+        band_height=lambda _: _BAND,
+        above=_LINE * len(result.top) + _SPACE,
+    )
+    _draw_ranking(drawn.draw, drawn.above, timeline_width(strip), result.top, classes)
+    for row, y in drawn.bands:
         span = row[0].start, row[0].start + strip.stride * len(row)
-        _draw_parts(draw, below, span, result.parts, classes, _CELL / strip.stride)
-        y += height
-    return to_png(canvas)
+        _draw_parts(drawn.draw, y, span, result.parts, classes, CELL / strip.stride)
+    return to_png(drawn.canvas)
 
 
 def _draw_ranking(draw: Any, y: int, width: int, top: Ranked, classes: Sequence[str]) -> None:

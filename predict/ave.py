@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..preprocess.collections.windows import MergedSecond, SecondsMerger
-from .ave_picture import draw_timeline, timeline_strip
+from .ave_picture import draw_timeline
 from .ave_result import AvePrediction, Second, merge_events, subtitles
 from .event_export import ExportedEvent, write_events
 from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .timeline import seconds_strip
 from .trained import TrainedRun
 
 _TOP = 3
@@ -27,7 +28,7 @@ class AvePredictor(Predictor[AvePrediction]):
         self._classes = run.task.info.classes
         self._merger = SecondsMerger(video.decoded.seconds, video.decoded.windows)
         self._seconds: list[Second] = []
-        self._strip = timeline_strip(self._merger.count)
+        self._strip = seconds_strip(self._merger.count)
 
     def add(self, members: dict[str, bytes]) -> None:
         shares = self.run(members)["logits"][0].softmax(-1).numpy()
@@ -63,7 +64,7 @@ class AvePredictor(Predictor[AvePrediction]):
         (folder / f"{self.video.name}.timeline.png").write_bytes(picture)
         (folder / f"{self.video.name}.vtt").write_text(subtitles(result.events), encoding="utf-8")
         events = [ExportedEvent(one.start, one.end, one.name, one.confidence) for one in result.events]
-        write_events(events, folder, name=self.video.name, video=self.video.path)
+        write_events(events, folder, name=self.video.name, filename=self.video.filename)
 
 
 PREDICTOR = AvePredictor

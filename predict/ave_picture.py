@@ -10,59 +10,44 @@ from ..figures import (
     FrameStrip,
     class_colour,
     draw_chip,
-    draw_heading,
-    draw_row,
     draw_text,
-    new_canvas,
     percent,
-    row_height,
     shorten_text,
     text_width,
     to_png,
 )
-from ..figures.drawing import HEADING_HEIGHT, INK, MARGIN, SOFT
+from ..figures.drawing import INK, MARGIN, SOFT
 from .ave_result import Second
+from .timeline import CELL, draw_rows, timeline_width
 
-_COLUMNS, _ROWS = 20, 12
-_CELL = 76
-_BAND, _BARS, _NUMBERS, _GAP = 34, 30, 18, 26
+_BAND, _BARS, _NUMBERS = 34, 30, 18
 _LEGEND_LINE = 34
-
-
-def timeline_strip(seconds: int) -> FrameStrip:
-    """Return an empty strip for the frames and the sound of a video of so many seconds."""
-    return FrameStrip(seconds, most=_COLUMNS * _ROWS, size=(_CELL, _CELL))
 
 
 def draw_timeline(
     strip: FrameStrip, seconds: Sequence[Second], classes: Sequence[str], *, title: str, caption: str
 ) -> bytes:
     """Draw the timeline as PNG: rows of frames and spectrogram, classes, confidences, and a legend."""
-    columns = min(len(strip.columns), _COLUMNS)
-    width = 2 * MARGIN + _CELL * max(columns, 10)
-    rows = list(strip.rows(_COLUMNS))
-    legend = _legend(seconds, width)
-    height = row_height(strip.size) + _BAND + _BARS + _NUMBERS + _GAP
-    canvas, draw = new_canvas(
-        width, HEADING_HEIGHT + height * len(rows) + _LEGEND_LINE * len(legend) + MARGIN
+    legend = _legend(seconds, timeline_width(strip))
+    drawn = draw_rows(
+        strip,
+        title=title,
+        caption=caption,
+        band_height=lambda _: _BAND + _BARS + _NUMBERS,
+        below=_LEGEND_LINE * len(legend),
     )
-    if strip.stride > 1:
-        caption += f" · a frame every {strip.stride} s"
-    y = draw_heading(draw, title, caption, width)
-    for row, sound in rows:
-        below = draw_row(canvas, draw, (MARGIN, y), row, sound, tick_every=5 if columns > 10 else 1)
+    for row, y in drawn.bands:
         first = int(row[0].start)
-        _draw_classes(draw, below, seconds[first : first + strip.stride * len(row)], classes, strip.stride)
-        y += height
-    for line in legend:
-        x = float(MARGIN)
+        shown = seconds[first : first + strip.stride * len(row)]
+        _draw_classes(drawn.draw, y, shown, classes, strip.stride)
+    for number, line in enumerate(legend):
+        x, y = float(MARGIN), drawn.below + _LEGEND_LINE * number
         for name, label, wide in line:
             colour = class_colour(classes.index(name), len(classes))
-            draw_chip(draw, (x, y, x + wide, y + 26), colour)
-            draw_text(draw, (x + 12, y + 13), label, 15, INK, anchor="lm")
+            draw_chip(drawn.draw, (x, y, x + wide, y + 26), colour)
+            draw_text(drawn.draw, (x + 12, y + 13), label, 15, INK, anchor="lm")
             x += wide + 10
-        y += _LEGEND_LINE
-    return to_png(canvas)
+    return to_png(drawn.canvas)
 
 
 def _legend(seconds: Sequence[Second], width: int) -> list[list[tuple[str, str, float]]]:
@@ -82,7 +67,7 @@ def _legend(seconds: Sequence[Second], width: int) -> list[list[tuple[str, str, 
 
 def _draw_classes(draw: Any, y: int, seconds: Sequence[Second], classes: Sequence[str], stride: int) -> None:
     """Draw the classes of a row's seconds as named bands, and below them a bar for each confidence."""
-    cell = _CELL / stride
+    cell = CELL / stride
     start = 0
     for end in range(1, len(seconds) + 1):
         if end == len(seconds) or seconds[end].name != seconds[start].name:

@@ -128,7 +128,7 @@ class AvqaPredictor(Predictor[AvqaPrediction]):
         )
         (folder / f"{self.video.name}.answers.png").write_bytes(picture)
         lines = [
-            question_line(video=self.video.path.name, question=one.question, answer=one.answer)
+            question_line(video=self.video.filename, question=one.question, answer=one.answer)
             for one in result.answers
         ]
         (folder / f"{self.video.name}.questions.jsonl").write_text("".join(lines), encoding="utf-8")

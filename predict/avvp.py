@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from ..preprocess.collections.windows import MergedSecond, SecondsMerger
 from ..train.metrics.event_parsing import THRESHOLD
-from .avvp_picture import draw_parsing, parsing_strip
+from .avvp_picture import draw_parsing
 from .avvp_result import AvvpPrediction, Named, ParsedSecond, find_events, subtitles
 from .event_export import ExportedEvent, write_events
 from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .timeline import seconds_strip
 from .trained import TrainedRun
 
 
@@ -33,7 +34,7 @@ class AvvpPredictor(Predictor[AvvpPrediction]):
         self._classes = run.task.info.classes
         self._merger = SecondsMerger(video.decoded.seconds, video.decoded.windows)
         self._seconds: list[ParsedSecond] = []
-        self._strip = parsing_strip(self._merger.count)
+        self._strip = seconds_strip(self._merger.count)
 
     def add(self, members: dict[str, bytes]) -> None:
         outputs = self.run(members)
@@ -72,7 +73,7 @@ class AvvpPredictor(Predictor[AvvpPrediction]):
         exported = (
             ExportedEvent(one.start, one.end, one.name, one.confidence, one.modality) for one in result.events
         )
-        write_events(exported, folder, name=name, video=path)
+        write_events(exported, folder, name=name, filename=self.video.filename)
 
 
 PREDICTOR = AvvpPredictor

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..figures import (
-    FrameStrip,
-    class_colour,
-    draw_chip,
-    draw_heading,
-    draw_row,
-    draw_text,
-    new_canvas,
-    row_height,
-    shorten_text,
-    to_png,
-)
-from ..figures.drawing import HEADING_HEIGHT, INK, MARGIN, SOFT
+from ..figures import Column, FrameStrip, class_colour, draw_chip, draw_text, shorten_text, to_png
+from ..figures.drawing import INK, MARGIN, SOFT
 from .avvp_result import MODALITIES, ParsedSecond
+from .timeline import CELL, draw_rows
 
-_COLUMNS, _ROWS = 20, 12
-_CELL = 76
-_TITLE, _LANE, _GAP = 22, 28, 26
+_TITLE, _LANE = 22, 28
 
 
 @dataclass(frozen=True)
@@ -33,11 +21,6 @@ class Bar:
     name: str
     first: int
     last: int
-
-
-def parsing_strip(seconds: int) -> FrameStrip:
-    """Return an empty strip for the frames and the sound of a video of so many seconds."""
-    return FrameStrip(seconds, most=_COLUMNS * _ROWS, size=(_CELL, _CELL))
 
 
 def lanes_of(seconds: Sequence[ParsedSecond], modality: str) -> list[list[Bar]]:
@@ -57,29 +40,19 @@ def draw_parsing(
     strip: FrameStrip, seconds: Sequence[ParsedSecond], classes: Sequence[str], *, title: str, caption: str
 ) -> bytes:
     """Draw the timeline as PNG: rows of frames and spectrogram, audible classes, visible classes."""
-    columns = min(len(strip.columns), _COLUMNS)
-    width = 2 * MARGIN + _CELL * max(columns, 10)
-    rows = list(strip.rows(_COLUMNS))
-    lanes = [list(_row_lanes(row, seconds, strip.stride)) for row, _ in rows]
-    heights = [row_height(strip.size) + sum(map(_height, one)) + _GAP for one in lanes]
-    canvas, draw = new_canvas(width, HEADING_HEIGHT + sum(heights) + MARGIN)
-    if strip.stride > 1:
-        caption += f" · a frame every {strip.stride} s"
-    y = draw_heading(draw, title, caption, width)
-    for (row, sound), modalities, height in zip(rows, lanes, heights, strict=True):
-        below = draw_row(canvas, draw, (MARGIN, y), row, sound, tick_every=5 if columns > 10 else 1)
-        for modality, bars in zip(MODALITIES, modalities, strict=True):
-            _draw_lanes(draw, below, modality, bars, classes, _CELL / strip.stride)
-            below += _height(bars)
-        y += height
-    return to_png(canvas)
 
+    def lanes(row: Sequence[Column]) -> list[list[list[Bar]]]:
+        first = int(row[0].start)
+        return [lanes_of(seconds[first : first + strip.stride * len(row)], one) for one in MODALITIES]
 
-def _row_lanes(row: Sequence[Any], seconds: Sequence[ParsedSecond], stride: int) -> Iterator[list[list[Bar]]]:
-    """Yield the lanes of each modality in the seconds of a row of the strip."""
-    first = int(row[0].start)
-    for modality in MODALITIES:
-        yield lanes_of(seconds[first : first + stride * len(row)], modality)
+    drawn = draw_rows(
+        strip, title=title, caption=caption, band_height=lambda row: sum(map(_height, lanes(row)))
+    )
+    for row, y in drawn.bands:
+        for modality, bars in zip(MODALITIES, lanes(row), strict=True):
+            _draw_lanes(drawn.draw, y, modality, bars, classes, CELL / strip.stride)
+            y += _height(bars)
+    return to_png(drawn.canvas)
 
 
 def _height(lanes: Sequence[Sequence[Bar]]) -> int:

@@ -28,10 +28,10 @@ class ExportedEvent:
     modality: str = _BOTH
 
 
-def write_events(events: Iterable[ExportedEvent], folder: Path, *, name: str, video: Path) -> None:
-    """Write `NAME.events.csv` and `NAME.labels.txt` into `folder`, for the events of `video`."""
+def write_events(events: Iterable[ExportedEvent], folder: Path, *, name: str, filename: str) -> None:
+    """Write `NAME.events.csv` and `NAME.labels.txt` into `folder`; the table has `filename` in every row."""
     joined = join_modalities(events)
-    (folder / f"{name}.events.csv").write_text(event_table(joined, video.name), encoding="utf-8")
+    (folder / f"{name}.events.csv").write_text(event_table(joined, filename), encoding="utf-8")
     (folder / f"{name}.labels.txt").write_text(label_track(joined), encoding="utf-8")
 
 

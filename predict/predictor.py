@@ -35,6 +35,7 @@ class VideoInput:
         name: the beginning of the result files' names.
         folder: an empty folder for the result files; None when none are written.
         questions: empty for runs that take none.
+        filename: of the video in annotations to correct, relative to the folder that was given.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class VideoInput:
     name: str
     folder: Path | None = None
     questions: tuple[EncodedQuestion, ...] = ()
+    filename: str = ""
 
 
 class Predictor(ABC, Generic[P]):

@@ -83,21 +83,23 @@ def predict(
     encoded = predictor.encode_questions(trained, questions)
     failures = [Failure(path, "missing", "the folder holds no videos") for path in empty]
     results: list[Prediction] = []
+    predicted: list[str] = []
     with _open_pool() as pool, progress("windows") as bar:
-        for video, name in zip(found, result_names(found), strict=True):
+        filenames = relative_names([Path(video) for video in videos], found)
+        for video, name, filename in zip(found, result_names(found), filenames, strict=True):
             row = bar.add_task(video.name, total=None, note="")
             report = partial(bar.update, row)
-            work = _Work(trained, predictor, video, name, encoded, audio_stream, pool, report)
+            work = _Work(trained, predictor, video, name, filename, encoded, audio_stream, pool, report)
             try:
                 results.append(work.predict(folder))
+                predicted.append(filename)
             except ClipError as error:
                 failures.append(Failure(video, error.reason, _explained(video, error)))
                 bar.update(row, total=1, note=error.reason)
     warnings = tuple(line for question in encoded for line in question.warnings())
     files: tuple[Path, ...] = ()
     if folder is not None and results:
-        names = relative_names([Path(video) for video in videos], [one.video for one in results])
-        files = _write_annotations(folder, predictor.annotations(trained, results, names))
+        files = _write_annotations(folder, predictor.annotations(trained, results, predicted))
     return Predictions(trained.path, trained.task.name, tuple(results), tuple(failures), warnings, files)
 
 
@@ -142,6 +144,7 @@ class _Work:
     predictor: type[Predictor[Any]]
     video: Path
     name: str
+    filename: str
     questions: tuple[EncodedQuestion, ...]
     audio_stream: str
     pool: IsolatedPool
@@ -152,7 +155,9 @@ class _Work:
         with tempfile.TemporaryDirectory(prefix="stgcma-") as scratch:
             info, decoded = self._decode(Path(scratch))
             with nullcontext() if out is None else staged(out, self.name) as folder:
-                video = VideoInput(self.video, info, decoded, self.name, folder, self.questions)
+                video = VideoInput(
+                    self.video, info, decoded, self.name, folder, self.questions, self.filename
+                )
                 result = self._predict(video)
                 if out is None or folder is None:
                     return result

@@ -22,15 +22,14 @@ from .avsbench import (
     PartFiles,
     Row,
     data_folder,
-    known_split,
     read_lines,
     series,
     split_folder,
     table_path,
 )
-from .names import split_of
+from .names import read_split, split_of
 from .paths import annotation_file, printable
-from .specification import Collection, CollectionEntry
+from .specification import Collection, CollectionEntry, by_split
 from .text_files import escaped
 
 ANNOTATIONS = "ms3_meta_data.csv"
@@ -51,7 +50,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        clips=by_split(clips),
         findings=(*header, *files.findings(rows, clips), *shared_videos(rows)),
         media_folders=(f"{files.data}raw_videos",),
         published=COLLECTION.published,
@@ -106,7 +105,7 @@ def _parse(fields: list[str], places: tuple[int, int], where: str) -> Row:
     if len(fields) <= max(places):
         raise InputError(f"{where}: {len(fields)} fields in {','.join(fields)!r}, expected {max(places) + 1}")
     name, split = (fields[place] for place in places)
-    return Row(escaped(name), "", known_split(split, where))
+    return Row(escaped(name), "", read_split(split, where))
 
 
 def video_of(name: str) -> str:

@@ -23,15 +23,14 @@ from .avsbench import (
     PartFiles,
     Row,
     data_folder,
-    known_split,
     read_lines,
     series,
     split_folder,
     table_path,
 )
-from .names import check_twins, class_key, class_name, split_of
+from .names import check_twins, class_key, class_name, read_split, split_of
 from .paths import MAX_NAME_BYTES, annotation_file, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, by_split
 from .text_files import check_utf8, escaped
 
 ANNOTATIONS = "s4_meta_data.csv"
@@ -53,7 +52,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=tuple(dict.fromkeys(row.category for row in rows)),
-        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        clips=by_split(clips),
         findings=tuple(files.findings(rows, clips)),
         media_folders=tuple(files.video_folders()),
         published=COLLECTION.published,
@@ -98,7 +97,7 @@ def _parse(fields: list[str], places: list[int], where: str) -> Row:
     if len(fields) <= max(places):
         raise InputError(f"{where}: {len(fields)} fields in {','.join(fields)!r}, expected {max(places) + 1}")
     name, category, said = (fields[place] for place in places)
-    split = known_split(said, where)
+    split = read_split(said, where)
     return Row(escaped(name), printable(class_name(check_utf8(category, where, "category"))), split)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from .names import read_split, split_of
+from .names import split_of
 from .paths import folder_names, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, MaskKind, Sampling
 from .text_files import read_text
@@ -66,11 +66,6 @@ def _delimiter(text: str) -> str:
     """The separator of the header's columns: spreadsheets of some countries write `;` or tabs."""
     header = text.partition("\n")[0]
     return max(",;\t", key=header.count)
-
-
-def known_split(text: str, where: str) -> str:
-    """Return the split that `text` names. Raises InputError naming `where` for other text."""
-    return read_split(text, where)
 
 
 def split_folder(names: Collection[str], split: str) -> str:

@@ -20,12 +20,18 @@ from typing import Literal, NamedTuple
 from ...bounded import MOST_JSON_BYTES, parse_object, read_file
 from ...errors import InputError
 from ...shards.published import Published
-from ...shards.schema import SPLITS
 from .avss_classes import BACKGROUND, CLASSES
 from .avss_leaks import leak_findings, span_of
 from .names import read_split
 from .paths import annotation_file, folder_names, printable, unsafe_name
-from .specification import MOST_MASK_CLASSES, ClipSpecification, Collection, CollectionEntry, Sampling
+from .specification import (
+    MOST_MASK_CLASSES,
+    ClipSpecification,
+    Collection,
+    CollectionEntry,
+    Sampling,
+    by_split,
+)
 from .tables import TableRow, read_table
 from .text_files import escaped
 
@@ -74,7 +80,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
-        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        clips=by_split(clips),
         findings=(*disk.findings(rows, clips), *_class_findings(rows, classes), *leak_findings(spans)),
         published=COLLECTION.published,
     )

@@ -21,7 +21,7 @@ from .divisions import divided, path_key
 from .names import check_twins, class_name, looks_like_split, split_of
 from .own_files import files_below, is_hidden
 from .paths import count_suffixes, is_video_name, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, by_split
 
 _MOST_NAMED = 5
 
@@ -78,7 +78,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(*map(printable, classes), BACKGROUND),
-        clips=tuple(sorted(specifications, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
+        clips=by_split(sorted(specifications, key=lambda clip: clip.source)),
         findings=tuple(_findings(files, clips, by_class, layout)),
     )
 

@@ -16,14 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ...errors import InputError
-from ...shards.schema import SPLITS
 from .ave import SAMPLING
 from .clip_labels import LabelSets
 from .divisions import divided, path_key, val_share, without_clips
 from .named_videos import NamedVideos
 from .names import check_twins, class_key, class_name, read_split
 from .paths import annotation_file, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, by_split
 from .tables import Table, TableRow, read_table
 from .text_files import check_utf8
 
@@ -79,7 +78,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
-        clips=tuple(sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.source))),
+        clips=by_split(sorted(clips, key=lambda clip: clip.source)),
         findings=(*reader.findings(entries), *findings, *without_clips("clip", splits.values())),
         media_folders=tuple(sorted({clip.source.rpartition("/")[0] for clip in clips})),
         features={"labels_per_clip": "several" if several else "one"},

@@ -29,7 +29,7 @@ from .mask_splits import SETS, TABLE, VideoTable, decide_splits, plain_name, rea
 from .options import CollectionOptions, option
 from .own_files import OwnVideos
 from .paths import folder_names, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, by_split
 
 ANNOTATIONS, VIDEOS, PICTURES = "Annotations", "videos", "JPEGImages"
 FRAME_RATE = 30.0
@@ -80,7 +80,7 @@ def read(raw: Path, *, allow_links: bool = False, options: MaskOptions | None = 
         task=_CLASSES if classes else _BINARY,
         sampling=SAMPLING,
         classes=classes,
-        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        clips=by_split(clips),
         findings=tuple(disk.findings(folders, splits, table)),
         media_folders=disk.video_folders(),
     )

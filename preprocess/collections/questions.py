@@ -29,7 +29,7 @@ from .music_avqa import SAMPLING
 from .names import class_key, read_split
 from .own_files import OwnVideos
 from .paths import annotation_file, count_suffixes, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, by_split
 from .text_files import check_utf8, read_text
 
 FILES = ("questions.jsonl", "questions.json")
@@ -97,7 +97,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        clips=by_split(clips),
         findings=(*notes.findings(), *_missing(groups, videos), *without_clips("video", splits.values())),
         vocabulary={
             "words": [PAD, *words],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -236,6 +236,11 @@ class ClipSpecification:
         }
         own = {name: value for name, value in added.items() if value}
         return [*values, own] if own else values
+
+
+def by_split(clips: Iterable[ClipSpecification]) -> tuple[ClipSpecification, ...]:
+    """Return the clips in the order of the splits; within a split the order is unchanged."""
+    return tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split)))
 
 
 @dataclass(frozen=True)

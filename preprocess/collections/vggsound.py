@@ -22,7 +22,7 @@ from .clip_labels import LabelSets
 from .divisions import hash_position
 from .names import check_twins, class_name, split_of
 from .paths import annotation_file, printable, unsafe_name, videos_by_name
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, by_split
 from .tables import TableRow, read_table
 from .text_files import check_utf8, escaped
 
@@ -75,7 +75,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
-        clips=tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split))),
+        clips=by_split(clips),
         findings=tuple(_findings(rows, clips, moved)),
         media_folders=disk.folders,
         published=COLLECTION.published,

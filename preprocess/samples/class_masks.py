@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from ..collections.avss_colours import classes_of_colours, is_in_palette
 from ..collections.specification import FRAME_PIXELS
-from ..media.pictures import open_picture
 from ..media.reasons import ClipError
-from .masks import check_shape, check_sizes, png
+from .masks import check_shape, check_sizes, open_mask, png
 from .object_masks import VOID
 
 # Pixel values are read as they are stored; other modes have several values a pixel.
@@ -49,7 +48,7 @@ def class_mask_members(
     for number, path in enumerate(paths):
         if path is None:
             continue
-        mask = _open(path)
+        mask = open_mask(path)
         sizes.add(mask.size)
         check_shape(mask.size, frames_shape, path, stored_size=stored_size)
         if kind == "colours":
@@ -69,13 +68,6 @@ def class_mask_members(
         members[f"mask_{number:02d}.png"] = png(indices.astype(np.uint8))
     check_sizes(sizes)
     return members, _warnings(unknown, void)
-
-
-def _open(path: Path) -> Any:
-    try:
-        return open_picture(path)
-    except ClipError as error:
-        raise ClipError("mask-mismatch", f"mask {path.name}: {error.message}") from error
 
 
 def _indices(mask: Any, path: Path) -> npt.NDArray[np.integer[Any]]:

@@ -59,12 +59,17 @@ def check_sizes(sizes: set[tuple[int, int]]) -> None:
         raise ClipError("mask-mismatch", f"its masks have different sizes: {said}")
 
 
-def _read(path: Path) -> Any:
+def open_mask(path: Path) -> Any:
+    """Return a mask file as a Pillow image. Raises ClipError `mask-mismatch` when it cannot be read."""
     try:
-        # Over RGB: a palette's colours count, not its indices, and transparency does not.
-        mask = open_picture(path).convert("RGB").convert("L")
+        return open_picture(path)
     except ClipError as error:
         raise ClipError("mask-mismatch", f"mask {path.name}: {error.message}") from error
+
+
+def _read(path: Path) -> Any:
+    # Over RGB: a palette's colours count, not its indices, and transparency does not.
+    mask = open_mask(path).convert("RGB").convert("L")
     brightest = mask.getextrema()[1]
     if 0 < brightest < _FOREGROUND:
         raise ClipError(
@@ -81,10 +86,7 @@ def _read_two_values(path: Path) -> Any:
     """
     from PIL import Image
 
-    try:
-        picture = open_picture(path)
-    except ClipError as error:
-        raise ClipError("mask-mismatch", f"mask {path.name}: {error.message}") from error
+    picture = open_mask(path)
     values = _values(picture)
     least, most = int(values.min()), int(values.max())
     if not ((values == least) | (values == most)).all():

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..collections.specification import FRAME_PIXELS
-from ..media.pictures import open_picture
 from ..media.reasons import ClipError
-from .masks import check_shape, check_sizes, png
+from .masks import check_shape, check_sizes, open_mask, png
 
 VOID = 255
 # A picture with more values has smooth edges, or is no mask at all.
@@ -45,7 +44,7 @@ def object_mask_members(
     for number, path in enumerate(paths):
         if path is None:
             continue
-        mask = _open(path)
+        mask = open_mask(path)
         sizes.add(mask.size)
         check_shape(mask.size, frames_shape, path, stored_size=stored_size)
         objects, unmarked = _objects(mask, path)
@@ -54,13 +53,6 @@ def object_mask_members(
     check_sizes(sizes)
     share = 100 * void / max((width * height for width, height in sizes), default=1)
     return members, [f"up to {share:.2f} % of a mask are marked as not annotated: background"] if void else []
-
-
-def _open(path: Path) -> Any:
-    try:
-        return open_picture(path)
-    except ClipError as error:
-        raise ClipError("mask-mismatch", f"mask {path.name}: {error.message}") from error
 
 
 def _objects(mask: Any, path: Path) -> tuple[npt.NDArray[np.bool_], int]:

@@ -31,7 +31,7 @@ def read_back(raw, keep):
 @pytest.mark.parametrize(("events", "task"), [(HERE, "ave"), (PARSED, "avvp")])
 def test_exported_events_are_read_as_they_were(tmp_path, keep, events, task):
     (tmp_path / "yard.mp4").touch()
-    write_events(events, tmp_path, name="yard", video=tmp_path / "yard.mp4")
+    write_events(events, tmp_path, name="yard", filename="yard.mp4")
     collection = read_back(tmp_path, keep)
     assert collection.task == task
     assert collection.rows["train"] == len(join_modalities(events))
@@ -65,7 +65,7 @@ def flagged(clip, start, classes):
 @pytest.mark.parametrize("keep", [".csv", ".txt"])
 def test_a_video_without_events_stays_one(tmp_path, keep):
     (tmp_path / "yard.mp4").touch()
-    write_events([], tmp_path, name="yard", video=tmp_path / "yard.mp4")
+    write_events([], tmp_path, name="yard", filename="yard.mp4")
     (tmp_path / "other.mp4").touch()
     (tmp_path / "other.txt").write_text("1\t2\tdog\n")
     collection = read_back(tmp_path, keep)
@@ -80,7 +80,7 @@ def test_an_event_that_is_seen_and_heard_is_one_row(tmp_path):
         ("rain", "audible", 0.6),
         ("cat", "visible", 0.6),
     ]
-    write_events(PARSED, tmp_path, name="yard", video=tmp_path / "yard.mp4")
+    write_events(PARSED, tmp_path, name="yard", filename="yard.mp4")
     assert (tmp_path / "yard.labels.txt").read_text() == (
         "0.000000\t3.000000\tdog\n1.000000\t5.000000\train [audible]\n20.000000\t23.400000\tcat [visible]\n"
     )
