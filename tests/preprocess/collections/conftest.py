@@ -89,3 +89,11 @@ def avqa(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A folder of three recordings, which are empty files."""
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).touch()
+    return tmp_path
