@@ -147,6 +147,8 @@ def test_one_bad_file_does_not_stop_the_others(stgcma, run_of, encoded, tmp_path
     assert [one["video"] for one in said["videos"]] == [str(folder / "a.mp4"), str(folder / "deeper/a.MP4")]
     assert [one["reason"] for one in said["failures"]] == ["unreadable", "unreadable", "empty"]
     assert said["videos"][0]["files"] == [str(out / f"a.{end}") for end in ENDS]
+    named = {(out / f"{name}.events.csv").read_text().splitlines()[1].split(",")[0] for name in ("a", "a-2")}
+    assert {name.rpartition("videos/")[2] for name in named} == {"a.mp4", "deeper/a.MP4"}
 
 
 def test_a_single_bad_file_is_in_the_json_too(stgcma, run_of, tmp_path):
