@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
+# A thread for each of several processes; and compiled files are kept, whatever the environment says, because
+# every process would else compile all modules anew.
+IN_TESTS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .PHONY: help demo test test-slow mutants bench bench-gpu docs lint format docker-lock docker-verify clean
 
@@ -23,10 +26,10 @@ demo: $(READY)
 	$(BIN)/stgcma demo --workdir demo
 
 test: $(READY_TO_TEST)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+	$(IN_TESTS) $(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
 test-slow: $(READY_TO_TEST)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	$(IN_TESTS) $(BIN)/python -m pytest -m slow
 
 mutants: $(READY_TO_TEST)
 	$(BIN)/python tests/mutants/run.py $(OPTIONS)

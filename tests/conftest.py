@@ -30,6 +30,12 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`, one worker more than cores: a test that waits for a disk or a killed process leaves a core idle."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """Exit status and output of a command line."""

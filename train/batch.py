@@ -14,7 +14,7 @@ from ..errors import StgcmaError
 from ..model.noise import BatchSlice
 from .order import Item
 from .tasks.base import Task, Tensors
-from .workers import Packed, enter_worker, possible_workers, to_send
+from .workers import Packed, enter_worker, possible_workers, stop_signals_held, to_send
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,9 @@ def batches(loader: Iterable[Any]) -> Iterator[Batch]:
 
     Raises StgcmaError naming the shard of a clip that cannot be read.
     """
-    for loaded in loader:
+    with stop_signals_held():
+        started = iter(loader)  # starts the processes
+    for loaded in started:
         content = loaded.unpacked() if isinstance(loaded, Packed) else loaded
         for batch in content if isinstance(content, list) else [content]:
             if isinstance(batch, UnreadableClip):

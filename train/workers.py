@@ -149,6 +149,22 @@ def lost_workers_named() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def stop_signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back in this thread and in the processes that it starts.
+
+    A loader process inherits the mask: a signal to the whole group does not end it before `enter_worker` ran.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def enter_worker(_worker: int) -> None:
     """Set up a loader process: one thread, and no reaction to signals but the parent's."""
     torch.set_num_threads(1)

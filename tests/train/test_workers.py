@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
 import time
+from multiprocessing.process import BaseProcess
 
 import pytest
 import torch
 from stgcma.errors import StgcmaError
 from stgcma.model import preset_config
-from stgcma.train import workers
+from stgcma.train import batch, workers
 from stgcma.train.batch import Batch, batches, make_loader
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import EpochOrder
@@ -123,6 +125,24 @@ def test_a_worker_that_is_killed_is_an_error_and_no_wait(clips, monkeypatch, pac
     with pytest.raises(StgcmaError, match=r"a loader process was lost \(DataLoader worker .* fewer, or to 0"):
         read_on()
     assert time.monotonic() - started < 60
+
+
+def test_a_signal_to_a_process_that_is_being_started_does_not_end_it(clips, monkeypatch):
+    start = BaseProcess.start
+
+    def signalled(process):
+        start(process)
+        # Of another process, because a worker obeys its parent.
+        subprocess.run(["kill", "-TERM", str(process.pid)], check=True)
+
+    def entered_late(worker):
+        time.sleep(0.3)
+        workers.enter_worker(worker)
+
+    monkeypatch.setattr(batch, "enter_worker", entered_late)
+    monkeypatch.setattr(BaseProcess, "start", signalled)
+    loaded = list(batches(loader(clips, workers=1)))
+    assert [each.keys for each in loaded] == [each.keys for each in batches(loader(clips, workers=0))]
 
 
 def test_other_errors_are_left_alone():
