@@ -90,21 +90,26 @@ def fake_ffmpeg():
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+def common_folder(tmp_path_factory) -> Path:
+    """The folder of this run of the tests, the same for all its processes."""
+    own = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each of its processes a folder in that of the run.
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def made_once(common_folder) -> Callable[[str, Callable[[Path], object]], Path]:
     """`made_once(name, make)` is a folder that `make` filled, once for all processes of a run of the tests.
 
     Tests do not change its contents.
     """
-    own = tmp_path_factory.getbasetemp()
-    # pytest-xdist gives each of its processes a folder in that of the run.
-    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
     def made(name: str, make: Callable[[Path], object]) -> Path:
-        folder = common / f"once-{name}"
-        with (common / f".once-{name}.lock").open("w") as lock:
+        folder = common_folder / f"once-{name}"
+        with (common_folder / f".once-{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.is_dir():
-                unfinished = common / f".once-{name}"
+                unfinished = common_folder / f".once-{name}"
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
                 make(unfinished)
@@ -115,9 +120,9 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Pat
 
 
 @pytest.fixture(scope="session")
-def forks():
+def forks(common_folder):
     """Runs Python commands in processes that have torch imported already."""
-    server = ForkServer()
+    server = ForkServer(common_folder)
     yield server
     server.close()
 

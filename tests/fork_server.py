@@ -8,11 +8,13 @@ nothing but imports, so that a fork of it holds no threads, no locks and no stat
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import pickle
 import runpy
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -32,18 +34,27 @@ PRELOADED = (
     "stgcma.train.run",
     "torch.utils.tensorboard",
 )
+READY = b"ready"  # sent to each new connection
 
 
 class ForkServer:
-    """A server process, and the test's side of it."""
+    """A connection to the server process that the test processes of a run share.
 
-    def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=environment
-        )
-        theirs.close()
+    The first process that connects starts the server; it ends with its last connection.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._process: subprocess.Popen | None = None
+        address = folder / ".forks"
+        with (folder / ".forks.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                self._socket = connected(Path(address.read_text()))
+            except (OSError, EOFError):  # there is none yet, or none any more
+                path = Path(tempfile.mkdtemp(prefix="forks-")) / "socket"
+                self._process = start_server(path)
+                self._socket = connected(path)
+                address.write_text(str(path))
 
     def popen(self, command, *, env=None, cwd=None, start_new_session=False) -> ForkedProcess:
         """Fork a process that does what `command`, `[sys.executable, …]`, would do."""
@@ -102,9 +113,33 @@ class ForkServer:
         return subprocess.CompletedProcess(command, code, *map("".join, zip(*outputs, strict=True)))
 
     def close(self) -> None:
-        """End the server."""
+        """End the connection; the process that started the server waits for its end."""
         self._socket.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
+
+
+def start_server(path: Path) -> subprocess.Popen:
+    """Start a server that listens at `path`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        number = listener.fileno()
+        command = [sys.executable, __file__, str(number)]
+        return subprocess.Popen(command, pass_fds=[number], env=environment)
+
+
+def connected(path: Path) -> socket.socket:
+    """Return a connection to the server at `path`; OSError or EOFError when there is none."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(path))
+        received(connection, len(READY))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class ForkedProcess:
@@ -162,17 +197,17 @@ def received(connection, count) -> bytes:
     return content
 
 
-def serve(control: socket.socket) -> dict | None:
-    """Fork for every request; return it in the child, and None in the server when the test is gone."""
+def serve(listener: socket.socket) -> dict | None:
+    """Fork for every request; return it in the child, and None in the server when no test is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     waking, waker = socket.socketpair()
     waking.setblocking(False)
     waker.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker.fileno())
-    children = {}
+    children, connections = {}, []
     while True:
-        ready = select.select([control, waking], [], [])[0]
+        ready = select.select([listener, waking, *connections], [], [])[0]
         if waking in ready:
             waking.recv(1 << 10)
             for pid in list(children):
@@ -180,27 +215,32 @@ def serve(control: socket.socket) -> dict | None:
                 if found:
                     with contextlib.suppress(OSError), children.pop(pid) as ended:
                         ended.sendall(struct.pack("i", status))
-        if control not in ready:
-            continue
-        head, fds, _, _ = socket.recv_fds(control, 4, 3)
-        if not head:
-            return None
-        request = pickle.loads(received(control, *struct.unpack("I", head)))
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGINT, signal.SIGCHLD):
-                signal.signal(
-                    number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                )
-            for own in (control, waking, waker, *children.values()):
-                own.close()
-            become(request, fds)
-            return request
-        children[pid] = socket.socket(fileno=fds[0])
-        for fd in fds[1:]:
-            os.close(fd)
-        control.sendall(struct.pack("i", pid))
+        if listener in ready:
+            connections.append(listener.accept()[0])
+            connections[-1].sendall(READY)
+        for control in [each for each in connections if each in ready]:
+            head, fds, _, _ = socket.recv_fds(control, 4, 3)
+            if not head:
+                control.close()
+                connections.remove(control)
+                if not connections:
+                    shutil.rmtree(Path(listener.getsockname()).parent)
+                    return None
+                continue
+            request = pickle.loads(received(control, *struct.unpack("I", head)))
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for own in (listener, waking, waker, *connections, *children.values()):
+                    own.close()
+                become(request, fds)
+                return request
+            children[pid] = socket.socket(fileno=fds[0])
+            for fd in fds[1:]:
+                os.close(fd)
+            control.sendall(struct.pack("i", pid))
 
 
 def become(request, fds) -> None:

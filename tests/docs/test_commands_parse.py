@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from functools import cache
 
 import pytest
 from stgcma import cli
@@ -19,9 +20,14 @@ BLOCKS = {f"{page.name}:{b.line}": b for page in pages() for b in page.blocks if
 MODULE = ["-m", "stgcma"]
 
 
+@cache
+def whole_command():
+    return get_command(cli.app)
+
+
 def find_command(words):
     """The command that `words` begin with, and the words that follow."""
-    command, rest = get_command(cli.app), list(words)
+    command, rest = whole_command(), list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"there is no command {rest[0]!r}"
         command = command.commands[rest.pop(0)]
