@@ -32,7 +32,7 @@ if ROOT not in sys.path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`, one worker more than cores: a test that waits for a disk or a killed process leaves a core idle."""
+    """For `-n auto`, one worker more than cores: a test that waits for a disk leaves a core idle."""
     return len(os.sched_getaffinity(0)) + 1
 
 

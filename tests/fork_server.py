@@ -114,6 +114,8 @@ class ForkServer:
 
     def close(self) -> None:
         """End the connection; the process that started the server waits for its end."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # forks of this process may hold it, too
         self._socket.close()
         if self._process is not None:
             self._process.wait()

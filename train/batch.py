@@ -14,7 +14,7 @@ from ..errors import StgcmaError
 from ..model.noise import BatchSlice
 from .order import Item
 from .tasks.base import Task, Tensors
-from .workers import Packed, enter_worker, possible_workers, stop_signals_held, to_send
+from .workers import Packed, enter_worker, loaded_by, possible_workers, stop_signals_held, to_send
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def batches(loader: Iterable[Any]) -> Iterator[Batch]:
     """
     with stop_signals_held():
         started = iter(loader)  # starts the processes
-    for loaded in started:
+    for loaded in loaded_by(started):
         content = loaded.unpacked() if isinstance(loaded, Packed) else loaded
         for batch in content if isinstance(content, list) else [content]:
             if isinstance(batch, UnreadableClip):

@@ -13,6 +13,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (nothing is written there)
 _SEMAPHORES, _SEMAPHORES_EACH = 8, 3
 _LOADERS = 2  # one for training and one for scoring exist at a time
 _HEADROOM_BYTES = 1 << 20  # of shared memory, left free for other programs
+_REPORT_SECONDS = 5.0  # within which a process's end is reported; the report ends the sleep
 _LOST = "DataLoader worker"  # the beginning of torch's messages about a lost worker
 
 
@@ -143,10 +145,36 @@ def lost_workers_named() -> Iterator[None]:
         reason = " ".join(str(error).split())
         if not reason.startswith(_LOST):
             raise
-        raise StgcmaError(
-            f"a loader process was lost ({reason.rstrip('. ')}); memory may have run out: "
-            "set data.workers to fewer, or to 0"
-        ) from error
+        raise _lost_worker(reason) from error
+
+
+def _lost_worker(reason: str) -> StgcmaError:
+    return StgcmaError(
+        f"a loader process was lost ({reason.rstrip('. ')}); memory may have run out: "
+        "set data.workers to fewer, or to 0"
+    )
+
+
+def loaded_by(started: Iterator[Any]) -> Iterator[Any]:
+    """Yield what a loader's iterator yields.
+
+    A process that ends while its batch is received closes the connection before the system reports its end
+    to torch, which raises an error with the process's number: this waits for that error.
+
+    Raises:
+        StgcmaError: a process was lost, and its end is not reported.
+    """
+    while True:
+        try:
+            loaded = next(started)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError) as error:
+            if _LOST in str(error):  # of the work in a process, which torch raises here again
+                raise
+            time.sleep(_REPORT_SECONDS)
+            raise _lost_worker(f"{_LOST}: {type(error).__name__}") from error
+        yield loaded
 
 
 @contextmanager

@@ -15,7 +15,14 @@ from stgcma.train.batch import Batch, batches, make_loader
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.order import EpochOrder
 from stgcma.train.sections import DataConfig
-from stgcma.train.workers import Packed, free_shared_bytes, lost_workers_named, possible_workers, to_send
+from stgcma.train.workers import (
+    Packed,
+    free_shared_bytes,
+    loaded_by,
+    lost_workers_named,
+    possible_workers,
+    to_send,
+)
 
 KIB = 1024
 
@@ -112,10 +119,11 @@ def test_a_worker_that_is_killed_is_an_error_and_no_wait(clips, monkeypatch, pac
     if packed:
         monkeypatch.setattr(workers, "_HEADROOM_BYTES", 1 << 62)
     clips.places = clips.places * 80  # more than the workers have read when one is gone
-    loaded = iter(loader(clips, workers=2))
+    source = loader(clips, workers=2)
+    loaded = batches(source)
     next(loaded)
     started = time.monotonic()
-    os.kill(loaded._workers[0].pid, signal.SIGKILL)
+    os.kill(source._iterator._workers[0].pid, signal.SIGKILL)
 
     def read_on():
         with lost_workers_named():
@@ -125,6 +133,42 @@ def test_a_worker_that_is_killed_is_an_error_and_no_wait(clips, monkeypatch, pac
     with pytest.raises(StgcmaError, match=r"a loader process was lost \(DataLoader worker .* fewer, or to 0"):
         read_on()
     assert time.monotonic() - started < 60
+
+
+def cut_off(error, reported=None):
+    """An iterator whose first batch is cut off; then the end of the process is reported, as torch does."""
+
+    def report(*_):
+        raise RuntimeError(reported)
+
+    if reported:
+        signal.signal(signal.SIGALRM, report)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+    raise error
+    yield
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_process_that_is_lost_while_its_batch_is_received_is_named(error, monkeypatch):
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        told = "DataLoader worker (pid 17) is killed by signal: Killed."
+        with (
+            pytest.raises(StgcmaError, match=r"lost \(DataLoader worker \(pid 17\) is"),
+            lost_workers_named(),
+        ):
+            list(loaded_by(cut_off(error, told)))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.01)
+    with pytest.raises(StgcmaError, match=rf"lost \(DataLoader worker: {type(error).__name__}\)"):
+        list(loaded_by(cut_off(error)))
+
+
+def test_a_connection_that_a_process_lost_is_its_error():
+    error = ConnectionError("Caught ConnectionError in DataLoader worker process 0.")
+    with pytest.raises(ConnectionError, match="Caught"):
+        list(loaded_by(cut_off(error)))
 
 
 def test_a_signal_to_a_process_that_is_being_started_does_not_end_it(clips, monkeypatch):
