@@ -83,8 +83,9 @@ class OptimConfig(Section):
 class LossConfig(Section):
     """Options of the losses."""
 
-    # AVS: soft Jaccard, binary cross-entropy, or their sum.
-    mask: Literal["iou", "bce", "iou+bce"] = "iou+bce"
+    # AVS: soft Jaccard, binary cross-entropy, or their sum; `bounded-bce` is AVSBench's cross-entropy,
+    # computed from probabilities: a pixel that is wrong and saturated costs 100 and has no gradient.
+    mask: Literal["iou", "bce", "iou+bce", "bounded-bce"] = "iou+bce"
     # AVS: the weight of the term between the sound and the features under the predicted mask, and its kind:
     # `kl` of AVSBench's training on MS3, a sum over the frames of a batch, or `cosine` of its options for S4,
     # a mean.

@@ -52,17 +52,26 @@ def avs_case():
     return {"mask_logits": torch.randn(2, 2, 1, 8, 8)}, {"masks": masks, "annotated": annotated}
 
 
-@pytest.mark.parametrize(("kind", "names"), [("iou", ["iou"]), ("bce", ["bce"]), ("iou+bce", ["iou", "bce"])])
+MASK_LOSSES = [
+    ("iou", ["iou"]),
+    ("bce", ["bce"]),
+    ("iou+bce", ["iou", "bce"]),
+    ("bounded-bce", ["bounded-bce"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "names"), MASK_LOSSES)
 def test_avs_equals_plain_formulas_on_the_annotated_frames(kind, names):
     outputs, targets = avs_case()
     found = mean(AvsTask(Info), outputs, targets, torch.ones(2), LossConfig(mask=kind))
-    expected = {"iou": [], "bce": []}
+    expected = {"iou": [], "bce": [], "bounded-bce": []}
     for clip, frame in ((0, 0), (1, 0), (1, 1)):
         share = torch.sigmoid(outputs["mask_logits"][clip, frame, 0]).numpy().astype(float)
         mask = targets["masks"][clip, frame].numpy().astype(float)
         both = (share * mask).sum()
         expected["iou"].append(1 - (both + 1) / (share.sum() + mask.sum() - both + 1))
         expected["bce"].append(-(mask * np.log(share) + (1 - mask) * np.log(1 - share)).mean())
+        expected["bounded-bce"].append(expected["bce"][-1])
     assert list(found) == names
     for name in names:
         assert found[name] == pytest.approx(np.mean(expected[name]), abs=1e-6)
@@ -85,6 +94,18 @@ def test_the_audio_visual_term_is_that_of_the_annotated_frames_that_count(kind, 
     assert task.summed_losses(loss) == ({"audio_visual"} if kind == "kl" else set())
     assert task.needs_features(loss)
     assert not task.needs_features(LossConfig())
+
+
+@pytest.mark.parametrize(("kind", "cost", "has_gradient"), [("bce", 200, True), ("bounded-bce", 100, False)])
+def test_a_saturated_wrong_pixel_of_the_two_cross_entropies(kind, cost, has_gradient):
+    _, targets = avs_case()
+    logits = torch.where(targets["masks"], -200.0, 200.0)[:, :, None].requires_grad_()
+    losses = (
+        AvsTask(Info).terms({"mask_logits": logits}, targets, torch.ones(2), LossConfig(mask=kind)).losses
+    )
+    assert float(losses[kind].detach()) == pytest.approx(3 * cost)
+    losses[kind].backward()
+    assert bool(logits.grad.any()) == has_gradient
 
 
 def test_avs_of_a_perfect_prediction_costs_nothing():

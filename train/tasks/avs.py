@@ -15,6 +15,7 @@ from ...shards.members import MASK_PIXELS, read_mask
 from ...shards.storage import Location
 from ..metrics.audio_visual_term import MS3_TERM, S4_COSINE_TERM
 from ..metrics.binary_masks import MaskCounts, frame_iou
+from ..metrics.cross_entropy import frame_bce
 from ..metrics.largest_object import largest_object
 from ..sections import LossConfig
 from .avs_result import BATCH_SIZES, AvsResult, BatchwiseResult
@@ -73,7 +74,7 @@ class AvsTask(Task):
 
     def counts(self, targets: Tensors, weight: Tensor) -> dict[str, float]:
         frames = float((targets["annotated"] * weight[:, None]).sum())
-        return dict.fromkeys(("iou", "bce", "audio_visual", "score"), frames)
+        return dict.fromkeys(("iou", "bce", "bounded-bce", "audio_visual", "score"), frames)
 
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
         """Return the losses over the frames that have a mask."""
@@ -88,6 +89,8 @@ class AvsTask(Task):
         if "bce" in wanted:
             pixels = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
             costs["bce"] = pixels.mean((1, 2))
+        if "bounded-bce" in wanted:
+            costs["bounded-bce"] = frame_bce(logits, masks)
         if "audio_visual" in wanted:
             costs["audio_visual"] = _audio_visual(outputs, annotated, loss)
         overlap = frame_iou(logits.detach() > 0, masks.bool())
