@@ -197,10 +197,9 @@ def enter_worker(_worker: int) -> None:
     """Set up a loader process: one thread, and no reaction to signals but the parent's."""
     torch.set_num_threads(1)
     # Ctrl-C, and the SIGTERM of torchrun or a scheduler, reach every process of the group. The parent saves
-    # the state first, and then ends its workers, also with SIGTERM.
+    # the state first, and then ends its workers, also with SIGTERM, which `stop_signals_held` has blocked.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_parents_signal, name="stop", daemon=True).start()
 
 
