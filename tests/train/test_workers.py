@@ -159,6 +159,7 @@ def test_a_process_that_is_lost_while_its_batch_is_received_is_named(error, monk
         ):
             list(loaded_by(cut_off(error, told)))
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.01)
     with pytest.raises(StgcmaError, match=rf"lost \(DataLoader worker: {type(error).__name__}\)"):
