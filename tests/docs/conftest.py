@@ -120,12 +120,14 @@ def _shards_made_once(made: dict[str, Path], words: list[str]):
 def _shards_of(words: list[str]) -> tuple[str, Path] | None:
     """Return the input and the output of a command that makes shards; None for other commands."""
     from stgcma import chain, cli
+    from stgcma.commands.collection_options import collection_options
     from stgcma.train.config import load_preset
 
     if words[0] not in ("preprocess", "run"):
         return None
     group = get_command(cli.app)
-    request = group.commands[words[0]].make_context(words[0], words[1:]).params
+    context = group.commands[words[0]].make_context(words[0], words[1:])
+    request = context.params | collection_options(context)
     if words[0] == "preprocess":
         out = Path(request["out"])
         request = {name: value for name, value in request.items() if name not in ("out", "workers", "json_")}

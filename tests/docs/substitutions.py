@@ -29,6 +29,7 @@ PRESETS = {
     "avs-": ("avs-demo", SMALL["avs"]),
     "avss-": ("avss-demo", SMALL["avss"]),
     "avqa-": ("avqa-demo", SMALL["avqa"]),
+    "avvp-swin-": ("avvp-demo", SWIN_OF_AVE),
     "avvp-": ("avvp-demo", SMALL["avvp"]),
 }
 # Appended to what trains, so that they win over what a page sets.
