@@ -58,7 +58,7 @@ _PRESETS = {
     "avs-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32}),
     "avs-ms3-demo": Architecture("avs", "swin-demo", _DEMO_SWIN, {"mask_channels": 32, "patch": 14}),
     "avvp-demo": Architecture("avvp", "clip-demo", 0.5, {"depths": (2,)}),
-    "avss-demo": Architecture("avss", "swin-demo", _DEMO_SWIN, {"mask_channels": 96, "patch": 14}),
+    "avss-demo": Architecture("avss", "swin-demo", _DEMO_SWIN, {"mask_channels": 64, "patch": 14}),
     "avqa-demo": Architecture("avqa", "swin-demo-coarse", _DEMO_SWIN),
     "avc-demo": Architecture("avc", "clip-demo", 0.5),
 }

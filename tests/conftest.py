@@ -171,6 +171,13 @@ def avqa_shards(raw_collection, made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def avss_shards(raw_collection, made_once) -> Path:
+    """The shards of the synthetic AVSBench-semantic: seven training clips, one of them with 5 frames."""
+    raw, options = raw_collection("avss"), Options(features=("swin",))
+    return made_once("avss-out", lambda folder: preprocess("avss", raw, folder / "out", options)) / "out"
+
+
+@pytest.fixture(scope="session")
 def shards_of(request):
     """The shards of a task by its name; made when asked for."""
     return lambda task: request.getfixturevalue(f"{task}_shards")

@@ -91,8 +91,9 @@ class LossConfig(Section):
     # a mean.
     audio_visual: float = Field(default=0.0, ge=0)
     audio_visual_term: Literal["kl", "cosine"] = "kl"
-    # AVSS: cross-entropy as published, or its sum with the soft Jaccard loss of the classes in a frame.
-    semantic: Literal["ce", "ce+iou"] = "ce"
+    # AVSS: cross-entropy as published, or its sum with the soft Jaccard loss of the objects in a frame, and
+    # with the cross-entropy of the classes of their pixels.
+    semantic: Literal["ce", "ce+iou", "ce+iou+objects"] = "ce"
     # AVQA: the weight of the match loss, which tells a clip's own frames from another's.
     match: float = Field(default=0.5, ge=0)
     # AVVP: the visual target of a clip's tags is (1 − s)·tag + s/2; 0 for no smoothing.

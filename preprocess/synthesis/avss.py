@@ -1,7 +1,7 @@
 """A synthetic collection in the layout of AVSBench-semantic.
 
-In every clip two or three objects of different classes move. One or two of them, never all, make their sound;
-in `v1s` always one. Pictures alone do not tell the sounding objects, sound alone gives their classes but not
+In every clip three objects of different classes move. One or two of them, mostly two, make their sound; in
+`v1s` always one. Pictures alone do not tell the sounding objects, sound alone gives their classes but not
 their positions. Masks have the colours of the sounding objects' classes.
 """
 
@@ -29,9 +29,10 @@ from .rendering import new_id, render_all, seeded, split_names
 CLASSES = ("bell", "violin", "frying-food", "train", "clock", "helicopter")
 NAMES = (BACKGROUND, *sorted(CLASSES))
 # The subsets of successive clips. Most clips are of 10 s: shorter ones, which are padded, cost as much time.
-_SUBSETS = ("v2", "v1s", "v2", "v2", "v1m", "v2")
-# Range of the objects' radii in pixels, by the number of objects.
-_RADII = {2: (38.0, 46.0), 3: (30.0, 32.0)}
+_SUBSETS = ("v2", "v1s", *("v2",) * 6, "v1m", "v2")
+VISIBLE = 3
+_RADII = (30.0, 32.0)  # of the objects, in pixels
+_TWO_SOUND = 0.8  # probability, but in `v1s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
-DEMO = Demo(preset="avss-demo", clips=240, compared_with=("av-nofusion",))
+DEMO = Demo(preset="avss-demo", clips=300, compared_with=("av-nofusion",))
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
@@ -102,9 +103,9 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
     scripts = []
     for number, split in enumerate(splits):
         subset = _SUBSETS[number % len(_SUBSETS)]
-        visible = rng.permutation(len(OBJECTS))[: rng.integers(2, 4)]
-        most = min(1 if subset == "v1s" else 2, len(visible) - 1)
-        sounding = visible[rng.permutation(len(visible))[: rng.integers(1, most + 1)]]
+        visible = rng.permutation(len(OBJECTS))[:VISIBLE]
+        count = 2 if rng.random() < _TWO_SOUND and subset != "v1s" else 1
+        sounding = rng.permutation(visible)[:count]
         video, start = new_id(rng, ids), int(rng.integers(0, 120))
         span = f"{1000 * start}_{1000 * (start + FRAMES[subset])}"
         uid = f"{video}_{rng.integers(1, 9)}" if subset == "v1m" else f"{video}_{span}"
@@ -128,8 +129,7 @@ def render(script: Script, folder: Path) -> None:
     clip = folder / script.subset / script.uid
     for name in ("frames", "labels_rgb"):
         (clip / name).mkdir(parents=True)
-    visible = len(script.visible)
-    drawn = draw_tracks(visible, rng, seconds=script.seconds, radii=_RADII[visible])
+    drawn = draw_tracks(VISIBLE, rng, seconds=script.seconds, radii=_RADII)
     tracks = dict(zip(script.visible, drawn, strict=True))
     background = scenery(rng, PIXELS)
     for second in range(script.seconds):

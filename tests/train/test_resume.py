@@ -26,6 +26,12 @@ def test_in_the_middle_of_an_epoch_of_other_tasks(task, kept_shards, small_confi
     check_killed_after([1], 2, kept_shards(task), config, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
+def test_in_the_middle_of_an_epoch_of_clips_of_two_lengths(avss_shards, small_config, tmp_path, monkeypatch):
+    steps = ("train.save_every_steps=1", "optim.batch_size=4", "optim.epochs=1")
+    check_killed_after([1], 2, avss_shards, small_config("avss", *steps), tmp_path, monkeypatch)
+
+
 def check_killed_after(kills, steps, shards, config, tmp_path, monkeypatch):
     """A run that is killed after any of the steps `kills` ends like the whole run, of so many steps."""
     train(shards, tmp_path / "whole", config)

@@ -6,11 +6,13 @@ in no loss. In scores they count only where the name says so: the official score
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ...errors import InputError
 from ...shards.members import MASK_PIXELS, frame_names, read_class_map, read_lengths
@@ -82,7 +84,7 @@ class AvssTask(Task):
         return {}, stack(targets)
 
     def weights(self, loss: LossConfig) -> dict[str, float]:
-        weights = {"class": 1.0} | ({"iou": 1.0} if _with_jaccard(loss) else {})
+        weights = {"class": 1.0} | {name: _FURTHER_TERMS[name].weight for name in _further_terms(loss)}
         return weights | ({"audio_visual": loss.audio_visual} if loss.audio_visual else {})
 
     def needs_features(self, loss: LossConfig) -> bool:
@@ -90,7 +92,7 @@ class AvssTask(Task):
 
     def counts(self, targets: Tensors, weight: Tensor) -> dict[str, float]:
         frames = float((targets["annotated"] * weight[:, None]).sum())
-        return dict.fromkeys(("class", "iou", "audio_visual", "score"), frames)
+        return dict.fromkeys(("class", *_FURTHER_TERMS, "audio_visual", "score"), frames)
 
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
         """Return the losses over the frames that have a mask.
@@ -103,8 +105,8 @@ class AvssTask(Task):
         counted = weight[:, None].expand(annotated.shape)[annotated]
         overlap = frame_miou(logits.detach().argmax(1), labels, logits.shape[1])
         costs = {"class": frame_cross_entropy(logits, labels)}
-        if _with_jaccard(loss):
-            costs["iou"] = 1 - frame_soft_jaccard(logits, labels)
+        for name in _further_terms(loss):
+            costs[name] = _FURTHER_TERMS[name].by_frame(logits, labels)
         if loss.audio_visual:
             costs["audio_visual"] = AVSS_TERM.by_frame(logits, *stage_features(outputs, annotated))
         return Terms(
@@ -212,24 +214,53 @@ class SemanticMeter(Meter):
         return overlap
 
 
-def _with_jaccard(loss: LossConfig) -> bool:
-    return "iou" in loss.semantic.split("+")
+def _further_terms(loss: LossConfig) -> list[str]:
+    """Return the terms besides cross-entropy of `loss.semantic`, such as `ce+iou`."""
+    return loss.semantic.split("+")[1:]
 
 
 def frame_soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the IoU of the shares of every frame: logits `[N, C, H, W]`, classes int `[N, H, W]` → `[N]`.
 
-    It is the mean over the classes in the labels without the background; 1 in a frame that has no other.
+    Intersection and union are summed over all pixels and all classes but the background: an object that is
+    not in the labels, or has another class there, adds to the union only.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        shares = precise(logits).softmax(1)[:, 1:].flatten(2)
-    objects = torch.arange(1, logits.shape[1], device=labels.device)
-    true = labels.flatten(1)[:, None] == objects[:, None]
-    both, size = (shares * true).sum(2), true.sum(2)
-    either = shares.sum(2) + size - both
-    present = (size > 0).to(shares.dtype)
-    overlap = (both + SMOOTHING_PIXELS) / (either + SMOOTHING_PIXELS)
-    return 1 - ((1 - overlap) * present).sum(1) / present.sum(1).clamp(min=1)
+        shares = precise(logits).softmax(1)
+    is_object = labels > 0
+    true = shares.gather(1, labels[:, None])[:, 0] * is_object
+    both, size = true.flatten(1).sum(1), is_object.flatten(1).sum(1)
+    either = (1 - shares[:, 0]).flatten(1).sum(1) + size - both
+    return (both + SMOOTHING_PIXELS) / (either + SMOOTHING_PIXELS)
+
+
+def frame_object_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of objects by frame: logits `[N, C, H, W]`, classes int `[N, H, W]` → `[N]`.
+
+    It is that of the classes but the background, and the mean over the pixels of objects; 0 where there are
+    none. It does not depend on how much of the frame is background.
+    """
+    is_object = labels > 0
+    with torch.autocast(logits.device.type, enabled=False):
+        pixels = functional.cross_entropy(
+            precise(logits)[:, 1:], torch.where(is_object, labels - 1, -100), reduction="none"
+        )
+    return pixels.flatten(1).sum(1) / is_object.flatten(1).sum(1).clamp(min=1)
+
+
+class _Term(NamedTuple):
+    """A term of the loss, from logits and labels to the loss of every frame, and its weight."""
+
+    by_frame: Callable[[Tensor, Tensor], Tensor]
+    weight: float
+
+
+def _iou_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return 1 - frame_soft_jaccard(logits, labels)
+
+
+# Terms of `loss.semantic` that may follow the cross-entropy.
+_FURTHER_TERMS = {"iou": _Term(_iou_loss, 1.0), "objects": _Term(frame_object_cross_entropy, 0.25)}
 
 
 def _classes_of(logits: Tensor) -> Tensor:
