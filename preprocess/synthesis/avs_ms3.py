@@ -8,7 +8,8 @@ sound in that second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,14 +29,17 @@ KINDS = (0, 2, 3, 4)
 
 # Objects, 0 and 1, that sound in the first and in the second part of a clip, and the weight of such a clip.
 _COURSES: tuple[tuple[tuple[tuple[int, ...], tuple[int, ...]], float], ...] = (
-    (((0, 1), (0, 1)), 0.64),
-    (((0,), (0,)), 0.08),
-    (((0,), (0, 1)), 0.06),
-    (((0, 1), (1,)), 0.06),
-    (((0,), (1,)), 0.06),
-    (((), (0, 1)), 0.05),
-    (((0, 1), ()), 0.05),
+    (((0, 1), (0, 1)), 0.9),
+    (((0,), (0,)), 0.02),
+    (((0,), (0, 1)), 0.02),
+    (((0, 1), (1,)), 0.02),
+    (((0,), (1,)), 0.02),
+    (((), (0, 1)), 0.01),
+    (((0, 1), ()), 0.01),
 )
+# Range of the largest objects' radii in pixels, and the areas of `OBJECTS` in squared radii.
+_RADII = (30.0, 32.0)
+_AREAS = (3.14, 3.0, 4.0, 2.2, 2.01, 1.69)
 _FADE_SECONDS = 0.02
 
 
@@ -73,7 +77,7 @@ def synthesize(raw: Path, *, clips: int, seed: int, workers: int = 1) -> None:
 
 
 SYNTHESIZER = synthesize
-DEMO = Demo(preset="avs-ms3-demo", clips=400, compared_with=("av-nofusion",))
+DEMO = Demo(preset="avs-ms3-demo", clips=480, compared_with=("av-nofusion",))
 
 
 def write_scripts(clips: int, seed: int) -> list[Script]:
@@ -97,7 +101,8 @@ def write_scripts(clips: int, seed: int) -> list[Script]:
 def render(script: Script, folder: Path) -> None:
     """Encode the clip of `script` and write its masks into `folder`."""
     rng = np.random.default_rng(script.seed)
-    tracks = dict(zip(script.visible, draw_tracks(len(script.visible), rng), strict=True))
+    drawn = zip(script.visible, draw_tracks(len(script.visible), rng, radii=_RADII), strict=True)
+    tracks = {index: replace(track, radius=track.radius * _scale(index)) for index, track in drawn}
     video = folder / "raw_videos" / f"{script.name}.mp4"
     encode(video, paint(tracks, rng), _sound(script, rng), pixels=PIXELS, fps=FPS)
     masks = folder / "gt_masks" / script.split / script.name
@@ -105,6 +110,14 @@ def render(script: Script, folder: Path) -> None:
     for second, sounding in enumerate(script.sounding):
         shown = {index: tracks[index] for index in sounding}
         mask(shown, second).save(masks / f"{script.name}_{second + 1}.png")
+
+
+def _scale(index: int) -> float:
+    """Return the factor of an object's radius that gives all objects of `KINDS` the same area.
+
+    Were one larger than the others, marking it alone would score more.
+    """
+    return min(1.0, math.sqrt(min(_AREAS[kind] for kind in KINDS) / _AREAS[index]))
 
 
 def _sound(script: Script, rng: np.random.Generator) -> Waveform:
