@@ -221,11 +221,12 @@ class AdapterMethod:
 
     Attributes:
         config: the class of its record.
-        block: builds the trained part of one block, as `block(config, site)` (a `BlockAdapter`).
+        block: builds the trained part of one block, as `block(config, site)` (a `BlockAdapter`); None for a
+            method that trains nothing in a block.
     """
 
     config: type[AdapterConfig]
-    block: Callable[..., nn.Module]
+    block: Callable[..., nn.Module] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,32 +2,67 @@
 
 A backbone family shows its block as a `FrozenBlock`, which knows how the tokens of both modalities lie in one
 tensor. An adapter method is a `BlockAdapter`, which reads and writes tokens through it and so needs no code
-for a family. A method that adds nothing computes
+for a family. A method that adds nothing computes `frozen.run_mlp(frozen.run_attention(x))`, which is
 
     x = frozen.add(x, frozen.proj(frozen.attend(frozen.norm1(x)).whole))
     x = frozen.add_tokens(x, frozen.mlp(frozen.norm2(x)))
+
+Three kinds of methods are served:
+
+* A method that adds to the residual stream computes these steps itself, and passes its updates to `add` and
+  `add_tokens`. `project` and `mlp_output` return what the block adds as an `Output`, which an adapter can
+  read without that autograd keeps it.
+* A method that changes frozen layers passes an `Edit` to `edited`: the block then calls it in place of each
+  of its layers.
+* A method beside the backbone (`AdapterMethod.side`) changes no block and reads the blocks' outputs.
 """
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .features import Features, LinearOutput, mlp_with_features
+
 
 @dataclass(frozen=True)
 class BlockSite:
-    """The position of a block in its backbone: stage, index in the stage, width D, attention heads."""
+    """The position of a block in its backbone: stage, index in the stage, width D, attention heads.
+
+    `layers` are the block's frozen layers by the names that an `Edit` is called with. Their weights may not
+    be filled yet.
+    """
 
     stage: int
     index: int
     width: int
     heads: int
+    layers: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
+class Layer(NamedTuple):
+    """One frozen layer of a block as an `Edit` gets it.
+
+    `split` divides a tensor like the layer's input or output by modality, `join` joins such parts. The first
+    dimensions of a part are `[B, T, …]` or `[B·T, …]`, its last dimension holds the features.
+    """
+
+    name: str
+    """`norm1`, `qkv`, `proj`, `norm2`, `fc1` or `fc2`; further ones of a family with other layers."""
+    module: Any
+    split: Callable[[Tensor], list[Tensor]]
+    join: Callable[[Sequence[Tensor]], Tensor]
+
+
+Edit = Callable[[Layer, Tensor], Tensor]
+"""Computes a frozen layer with changes: the layer and its input → its output."""
 
 
 class Attended(NamedTuple):
@@ -37,6 +72,18 @@ class Attended(NamedTuple):
     """All modalities in one tensor `[..., D]`, which the projection takes."""
     parts: list[Tensor]
     """The same per modality, `[..., N, D]`; `grouped` brings tokens that saw each other to that `N`."""
+
+
+class Output(NamedTuple):
+    """The update of the attention or of the MLP: what the frozen block adds to its residual stream."""
+
+    whole: Tensor
+    """All modalities in one tensor, for `add` or `add_tokens`."""
+    parts: list[Features]
+    """The same per modality, for adapters."""
+
+
+_Block = TypeVar("_Block", bound="FrozenBlock")
 
 
 class FrozenBlock(ABC):
@@ -53,7 +100,14 @@ class FrozenBlock(ABC):
         parallel: the record's `parallel_unimodal`, in a model of one modality.
         frame_mask: `[B, T]` bool, False for the frames that pad a shorter clip; None for clips of T frames.
             Attention over time must not read them; everything else stays within a frame.
+        edit: called in place of the frozen layers; None for the frozen layers themselves.
+        after_attention, after_mlp: a frozen layer that the update passes before it is added, such as a scale
+            or a norm; None without.
     """
+
+    edit: Edit | None = None
+    after_attention: nn.Module | None = None
+    after_mlp: nn.Module | None = None
 
     def __init__(
         self,
@@ -68,30 +122,83 @@ class FrozenBlock(ABC):
         self.block, self.steps, self.rows, self.tokens, self.parallel = block, steps, rows, tokens, parallel
         self.frame_mask = frame_mask
 
+    @classmethod
+    def layers(cls, block: Any) -> dict[str, nn.Module]:
+        """Return the frozen layers of timm's block by the names that an `Edit` is called with."""
+        return {
+            "norm1": block.norm1,
+            "qkv": block.attn.qkv,
+            "proj": block.attn.proj,
+            "norm2": block.norm2,
+            "fc1": block.mlp.fc1,
+            "fc2": block.mlp.fc2,
+        }
+
+    def edited(self: _Block, edit: Edit) -> _Block:
+        """Return the same block with `edit` in place of its layers."""
+        block = copy.copy(self)
+        block.edit = edit
+        return block
+
+    def run_attention(self, x: Tensor) -> Tensor:
+        """Add the attention within each frame and segment to `x`: the first half of the frozen block."""
+        return self.add(x, self.proj(self.attend(self.norm1(x)).whole))
+
+    def run_mlp(self, x: Tensor) -> Tensor:
+        """Add the MLP to `x`: the second half of the frozen block."""
+        return self.add_tokens(x, self.mlp(self.norm2(x)))
+
     def norm1(self, x: Tensor) -> Tensor:
         """Apply the norm before the attention: `x` → the same layout."""
-        n: Tensor = self.block.norm1(x)
-        return n
+        return self._apply("norm1", self.block.norm1, x)
 
     def norm2(self, x: Tensor) -> Tensor:
         """Apply the norm before the MLP: `x` → the same layout."""
-        n: Tensor = self.block.norm2(x)
-        return n
+        return self._apply("norm2", self.block.norm2, x)
 
     def mlp(self, n: Tensor) -> Tensor:
-        """Apply the MLP: any `[..., D]` → the same."""
-        z: Tensor = self.block.mlp(n)
-        return z
+        """Apply the MLP: tokens in the layout of `x` → the same."""
+        mlp = self.block.mlp
+        if self.edit is None:
+            z: Tensor = mlp(n)
+        else:
+            z = self._apply("fc2", mlp.fc2, mlp.act(self._apply("fc1", mlp.fc1, n)))
+        return z if self.after_mlp is None else self.after_mlp(z)
 
-    @property
-    def proj(self) -> nn.Linear:
-        """The attention's projection; its input and output are in the attention layout."""
-        layer: nn.Linear = self.block.attn.proj
-        return layer
+    def mlp_output(self, n: Tensor) -> Output:
+        """Apply the MLP, as `mlp`; the parts of the output are `[B·T, N, D]`, `whole` is `[rows, D]`."""
+        if self.edit is None and self.after_mlp is None:
+            z, parts = mlp_with_features(n.view(-1, n.shape[-1]), self.block.mlp, self.rows)
+        else:
+            z = self.mlp(n).view(-1, n.shape[-1])
+            parts = [Features(part) for part in torch.split(z, self.rows)]
+        frames = [part.in_shape(-1, tokens) for part, tokens in zip(parts, self.tokens, strict=True)]
+        return Output(z, frames)
+
+    def proj(self, attended: Tensor) -> Tensor:
+        """Project the attention's output `Attended.whole`: attention layout → the same."""
+        y = self._apply("proj", self.block.attn.proj, attended, grouped=True)
+        return y if self.after_attention is None else self.after_attention(y)
+
+    def project(self, attended: Attended) -> Output:
+        """Project the attention's output, as `proj`; its parts are like `Attended.parts`."""
+        y = self.proj(attended.whole)
+        if self.edit is None and self.after_attention is None:
+            layer = self.block.attn.proj
+            return Output(y, [LinearOutput(part, layer) for part in attended.parts])
+        return Output(y, [Features(part) for part in self.parts(y)])
 
     def attend(self, n: Tensor) -> Attended:
         """Attend within each frame and segment: token layout → attention layout, before the projection."""
-        return self.core(self.block.attn.qkv(self.group(n)))
+        return self.core(self._apply("qkv", self.block.attn.qkv, self.group(n), grouped=True))
+
+    def _apply(self, name: str, module: Any, x: Tensor, *, grouped: bool = False) -> Tensor:
+        """Compute a frozen layer, edited where there is an edit; `grouped` in the attention layout."""
+        if self.edit is None:
+            y: Tensor = module(x)
+            return y
+        split, join = (self.parts, self.join_attended) if grouped else (self.split, self.join)
+        return self.edit(Layer(name, module, split, join), x)
 
     @abstractmethod
     def group(self, n: Tensor) -> Tensor:
@@ -164,7 +271,10 @@ class FrozenBlock(ABC):
             )
         else:
             attended = functional.scaled_dot_product_attention(q, k, v)
-        return list(torch.split(attn.proj(attended.transpose(1, 2).flatten(2)), sizes))
+        y = attn.proj(attended.transpose(1, 2).flatten(2))
+        if self.after_attention is not None:
+            y = self.after_attention(y)
+        return list(torch.split(y, sizes))
 
     def _time_masks(self, biases: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return the attention mask of each modality's columns: its bias, −inf for padding frames as keys.
@@ -188,8 +298,18 @@ def project_qkv(x: Tensor, attn: Any) -> tuple[Tensor, ...]:
 
 
 class BlockAdapter(nn.Module, ABC):
-    """The trained part of one block. All its parameters are trained; its buffers are in the checkpoint."""
+    """The trained part of one block. All its parameters are trained; its buffers are in the checkpoint.
+
+    A buffer that the forward pass changes must be changed only where `recomputing()` is False.
+    """
 
     @abstractmethod
     def forward(self, x: Tensor, frozen: FrozenBlock) -> Tensor:
         """Compute the adapted block: tokens in the layout of `frozen` → the same."""
+
+
+class FrozenOnly(BlockAdapter):
+    """The block of a method that trains nothing in it."""
+
+    def forward(self, x: Tensor, frozen: FrozenBlock) -> Tensor:
+        return frozen.run_mlp(frozen.run_attention(x))

@@ -106,25 +106,22 @@ class StgcmaBlock(BlockAdapter):
 
     def _adapt_attention(self, x: Tensor, frozen: FrozenBlock) -> Tensor:
         """Add the attention within each frame and segment, adapted, with the exchange inside its groups."""
-        attended = frozen.attend(frozen.norm1(x))
-        y = frozen.proj(attended.whole)
         if self.spatial is None:
-            return frozen.add(x, y)
-        hidden = self.spatial.down(attended.parts, through=frozen.proj)
-        met = self._exchange([frozen.grouped(u) for u in hidden])
+            return frozen.run_attention(x)
+        y, parts = frozen.project(frozen.attend(frozen.norm1(x)))
+        met = self._exchange([frozen.grouped(u) for u in self.spatial.down(parts)])
         return frozen.add(x, y, frozen.join_attended(self.spatial.up([frozen.grouped(u) for u in met])))
 
     def _adapt_mlp(self, x: Tensor, frozen: FrozenBlock) -> Tensor:
         """Add the MLP, adapted; the modalities exchange over all tokens of a time step."""
-        n = frozen.norm2(x)
         if self.global_ is None:
-            return frozen.add_tokens(x, frozen.mlp(n))
+            return frozen.run_mlp(x)
+        n = frozen.norm2(x)
         if frozen.parallel:
             (beside,) = self.global_([n])
             return frozen.add_tokens(x, frozen.mlp(n) + frozen.block.drop_path2(0.5 * beside))
-        z, hidden = self.global_.down_from(frozen.block.mlp, n.view(-1, n.shape[-1]), frozen.rows)
-        hidden = [u.view(-1, tokens, u.shape[-1]) for u, tokens in zip(hidden, frozen.tokens, strict=True)]
-        added = [part.flatten(0, 1) for part in self.global_.up(self._exchange(hidden))]
+        z, parts = frozen.mlp_output(n)
+        added = [part.flatten(0, 1) for part in self.global_.up(self._exchange(self.global_.down(parts)))]
         return frozen.add_tokens(x, z, torch.cat(added))
 
     def _exchange(self, hidden: Sequence[Tensor]) -> list[Tensor]:

@@ -108,7 +108,7 @@ class ClipEncoder(Encoder):
         shape = (1, config.frames, record.width)
         modalities = config.modalities if config.adapter.temporal_embedding else ()
         self.temporal_embedding = nn.ParameterDict({m: torch.zeros(shape) for m in modalities})
-        self.adapters = make_adapters(config, stage=0)
+        self.adapters = make_adapters(config, 0, self.backbone.blocks, ClipBlock)
 
     def trained_modules(self) -> dict[str, nn.Module]:
         return {

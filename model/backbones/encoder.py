@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..adapters import ADAPTERS
-from ..adapters.base import BlockSite
+from ..adapters.base import BlockSite, FrozenBlock, FrozenOnly
+from ..adapters.recomputation import recomputation
 from ..config import ModelConfig
 from ..records import BackboneConfig
 
@@ -78,14 +80,23 @@ class Encoder(nn.Module, ABC):
         for _, parameter in self.trained():
             parameter.requires_grad_(True)
 
-    def run_block(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
-        """Call `block(*inputs)`; with `checkpointing`, keep only its inputs for the backward pass.
+    def run_block(self, adapter: nn.Module, x: Tensor, frozen: FrozenBlock) -> Tensor:
+        """Compute an adapted block; with `checkpointing`, keep only its input for the backward pass.
 
-        The generators are rewound for the second run, so DropPath drops the same rows again.
+        The generators are rewound for the second run, so DropPath drops the same rows again; adapters can
+        tell the second run from the first with `recomputing()`.
         """
         if self.config.checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
-        return block(*inputs)
+            if torch.compiler.is_compiling():  # a compiler takes no contexts
+                return checkpoint(adapter, x, frozen, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(adapter, x, frozen, use_reentrant=False, context_fn=_contexts)  # type: ignore[no-any-return]
+        y: Tensor = adapter(x, frozen)
+        return y
+
+
+def _contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Return the contexts of the first and of the second run of a block under `checkpointing`."""
+    return nullcontext(), recomputation()
 
 
 def audio_kernel(image: Tensor, record: BackboneConfig) -> Tensor:
@@ -93,11 +104,12 @@ def audio_kernel(image: Tensor, record: BackboneConfig) -> Tensor:
     return image.sum(1, keepdim=True) if record.audio_stem == "sum" else image.mean(1, keepdim=True)
 
 
-def make_adapters(config: ModelConfig, stage: int) -> nn.ModuleList:
-    """Build the trained parts of a stage's blocks."""
+def make_adapters(
+    config: ModelConfig, stage: int, blocks: Iterable[Any], frozen: type[FrozenBlock]
+) -> nn.ModuleList:
+    """Build the trained parts of a stage's blocks, timm's `blocks`, which the class `frozen` shows."""
     backbone = config.backbone
     make = ADAPTERS[config.adapter.method].block
-    return nn.ModuleList(
-        make(config, BlockSite(stage, index, backbone.widths[stage], backbone.heads[stage]))
-        for index in range(backbone.depths[stage])
-    )
+    width, heads = backbone.widths[stage], backbone.heads[stage]
+    sites = [BlockSite(stage, i, width, heads, frozen.layers(block)) for i, block in enumerate(blocks)]
+    return nn.ModuleList(make(config, site) if make is not None else FrozenOnly() for site in sites)

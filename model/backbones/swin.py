@@ -96,7 +96,9 @@ class SwinEncoder(Encoder):
         if "audio" in config.modalities:
             self.audio_stem = nn.Conv2d(1, record.width, record.patch, stride=record.patch, device=device)
             self.audio_norm = nn.LayerNorm(record.width, eps=1e-5, device=device)
-        self.adapters = nn.ModuleList(make_adapters(config, stage) for stage in range(record.stages))
+        self.adapters = nn.ModuleList(
+            make_adapters(config, i, stage.blocks, SwinBlock) for i, stage in enumerate(self.backbone.layers)
+        )
         self.parallel = record.parallel_unimodal and len(config.modalities) == 1
 
     def trained_modules(self) -> dict[str, nn.Module]:
