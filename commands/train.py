@@ -1,4 +1,4 @@
-"""`stgcma train`, `stgcma ablate` and `stgcma evaluate`."""
+"""`stgcma train` and `stgcma evaluate`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,6 @@ class SelectOn(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(train)
-    app.command()(ablate)
     app.command()(evaluate)
 
 
@@ -102,7 +101,7 @@ def train(
         if json_:
             typer.echo(strict_json(result.to_json(), indent=2))
             return
-        _show_runs(result)
+        show_runs(result)
         typer.echo(
             f"{result.score_name} {percent(result.mean, 2)} ± {percent(result.std, 2)} over {seeds} seeds"
         )
@@ -119,38 +118,6 @@ def train(
         f"{summary.total_parameters:,} parameters trained, {summary.items_per_second:.1f} clips/s, "
         f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
     )
-
-
-def ablate(
-    out: Out,
-    preset: Preset,
-    run: NewRun,
-    set_: Settings = None,
-    weights: NewWeights = None,
-    split: ScoredSplit = Split.TEST,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    json_: Json = False,
-) -> None:
-    """Train the ablation of the paper, and print its table.
-
-    Trains the head alone, then with the temporal, the spatial and the global adapter, then with all. RUN
-    holds one run folder per variant.
-
-    Example: stgcma ablate shards --preset ave-demo --run ablation
-    """
-    from ..train.config import load_preset
-    from ..train.distributed import is_main_process
-    from ..train.repeats import ablate as run_all
-
-    config = load_preset(preset, [*(set_ or []), *weights_setting(weights)])
-    result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
-    if not is_main_process():
-        return
-    if json_:
-        typer.echo(strict_json(result.to_json(), indent=2))
-        return
-    _show_runs(result)
 
 
 def evaluate(
@@ -194,6 +161,7 @@ def show_scores(result: EvaluationResult) -> None:
     table((f"{result.clips} {result.split} clips", result.score_name), rows)
 
 
-def _show_runs(result: ScoredRuns) -> None:
+def show_runs(result: ScoredRuns) -> None:
+    """Print the scores of several runs as a table."""
     rows = [(row.run, percent(row.score, 1), f"{row.trainable_parameters:,}") for row in result.runs]
     table(("run", f"{result.split} {result.score_name}", "trained"), rows)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ..model import ModelConfig, preset_config
 from ..preprocess.collections import published
+from ..train.comparison import ABLATION
 from ..train.config import RunConfig, architecture
 from ..train.preset_files import read_preset
-from ..train.repeats import ABLATION
 
 PROTOCOL = (
     "The publication trained with both modalities and chose the epoch on the test split, which makes its "

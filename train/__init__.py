@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from ..lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from .comparison import ComparedModel, Comparison, Variant, ablate, compare, make_variants
     from .config import RunConfig, load_preset
     from .evaluation import evaluate
     from .preset_files import preset_names
-    from .repeats import ScoredRun, ScoredRuns, ScoredSeeds, ablate, repeat
+    from .repeats import ScoredRun, ScoredRuns, ScoredSeeds, repeat
     from .results import EvaluationResult
     from .run import train
     from .run_folder import RunFolder
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # Loaded on first use: torch takes seconds to import, and `stgcma --help` needs the names of tasks only.
 _MODULES = {
     "TASKS": ".tasks",
+    "ComparedModel": ".comparison",
+    "Comparison": ".comparison",
     "EvaluationResult": ".results",
     "RunConfig": ".config",
     "RunFolder": ".run_folder",
@@ -43,9 +46,12 @@ _MODULES = {
     "Task": ".tasks.base",
     "TrainSummary": ".trainer",
     "Trained": ".trained",
-    "ablate": ".repeats",
+    "Variant": ".comparison",
+    "ablate": ".comparison",
+    "compare": ".comparison",
     "evaluate": ".evaluation",
     "load_preset": ".config",
+    "make_variants": ".comparison",
     "open_trained": ".trained",
     "preset_names": ".preset_files",
     "repeat": ".repeats",
@@ -53,6 +59,8 @@ _MODULES = {
 }
 __all__ = [
     "TASKS",
+    "ComparedModel",
+    "Comparison",
     "EvaluationResult",
     "RunConfig",
     "RunFolder",
@@ -62,9 +70,12 @@ __all__ = [
     "Task",
     "TrainSummary",
     "Trained",
+    "Variant",
     "ablate",
+    "compare",
     "evaluate",
     "load_preset",
+    "make_variants",
     "open_trained",
     "preset_names",
     "repeat",

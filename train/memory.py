@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import platform
+import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 
@@ -27,6 +30,10 @@ _SIGNS = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
 )
+
+
+# Of Linux.
+_RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -52,6 +59,27 @@ def memory_explained(doing: str, device: torch.device, advise: Callable[[], str]
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StgcmaError(f"out of memory {doing} on {_named(device)} ({first}); {advise()}") from error
+
+
+def reset_peak(device: torch.device) -> None:
+    """Let `peak_bytes` begin anew, where the system can: several trainings may run in one process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):  # no Linux, or a container that does not allow it
+        _RESET.write_text("5")
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the peak memory since `reset_peak`: of the GPU when there is one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "VmHWM":
+                return int(value.split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
 
 
 def _named(device: torch.device) -> str:

@@ -22,7 +22,7 @@ class PublishedResult:
         collection: it was measured on the test split of this one.
         metric: the task's score, such as `accuracy` or `miou`.
         score: a share.
-        ablation: shares with some steps of the adapters only, by the names of `repeats.ABLATION`.
+        ablation: shares with some steps of the adapters only, by the names of `comparison.ABLATION`.
     """
 
     collection: str

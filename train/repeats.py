@@ -1,4 +1,4 @@
-"""Several trainings of one configuration: with other seeds, or with steps of the model left out."""
+"""Several trainings: of one configuration with other seeds, or of several configurations."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from .config import RunConfig, replaced
 from .distributed import is_main_process
 from .evaluation import evaluate
 from .run import train
-
-# The steps that the model has in each row of the paper's ablation. Without any, only the head learns.
-ABLATION = {
-    "frozen": {"temporal": False, "spatial": False, "global_": False},
-    "+temporal": {"temporal": True, "spatial": False, "global_": False},
-    "+temporal+spatial": {"temporal": True, "spatial": True, "global_": False},
-    "+temporal+global": {"temporal": True, "spatial": False, "global_": True},
-    "all": {"temporal": True, "spatial": True, "global_": True},
-}
+from .run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """One of several runs, with its score on the split that all are scored on."""
+    """One of several runs, with its score on the split that all are scored on.
+
+    Attributes:
+        run: its folder, relative to that of all runs.
+        score_name: of the task's score.
+        score: a share.
+        selected_on: the split that its epoch was selected on.
+        trainable_parameters: number of trained values.
+        seconds: of the training, in all.
+        step_seconds: mean time of a training step, scoring not counted.
+        peak_memory_bytes: of the GPU, else resident.
+        checkpoint_bytes: size of the best checkpoint.
+    """
 
     run: str
     score_name: str
@@ -37,6 +41,9 @@ class ScoredRun:
     selected_on: str
     trainable_parameters: int
     seconds: float
+    step_seconds: float
+    peak_memory_bytes: int
+    checkpoint_bytes: int
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,8 @@ def repeat(
 
     The result is also written to `PATH/seeds.json`. `init_from` as of `train`, which raises the errors.
     """
-    first = config.train.seed
-    configs = {f"seed-{seed}": replaced(config, "train", seed=seed) for seed in range(first, first + seeds)}
-    rows = _train_each(
+    configs = seeded(config, seeds)
+    rows = train_each(
         shards, path, configs, overwrite=overwrite, resume=resume, split=split, init_from=init_from
     )
     scores = [row.score for row in rows]
@@ -93,31 +99,17 @@ def repeat(
         mean=statistics.fmean(scores),
         std=statistics.stdev(scores) if len(scores) > 1 else None,
     )
-    _write(path / "seeds.json", result)
+    write_runs(path / "seeds.json", result)
     return result
 
 
-def ablate(
-    shards: Location,
-    path: Path,
-    config: RunConfig,
-    *,
-    overwrite: bool = False,
-    resume: bool = False,
-    split: str = "test",
-) -> ScoredRuns:
-    """Train the paper's five variants, each in its own folder in `path`, and score each run.
-
-    The result is also written to `PATH/ablation.json`. Raises as `train`.
-    """
-    configs = {name: replaced(config, "model", **steps) for name, steps in ABLATION.items()}
-    rows = _train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
-    result = ScoredRuns(split, rows[0].score_name, rows)
-    _write(path / "ablation.json", result)
-    return result
+def seeded(config: RunConfig, seeds: int) -> dict[str, RunConfig]:
+    """Return `config` with `seeds` seeds, from its own on, by the name `seed-N`."""
+    first = config.train.seed
+    return {f"seed-{seed}": replaced(config, "train", seed=seed) for seed in range(first, first + seeds)}
 
 
-def _train_each(
+def train_each(
     shards: Location,
     path: Path,
     configs: dict[str, RunConfig],
@@ -127,6 +119,7 @@ def _train_each(
     split: str,
     init_from: str | Path | None = None,
 ) -> list[ScoredRun]:
+    """Train each configuration in the folder of its name in `path`, and score it. Raises as `train`."""
     if path.is_file() or (path / "config.yaml").is_file():
         raise InputError(f"RUN {path} must be a folder for {len(configs)} runs, it holds something else")
     rows = []
@@ -144,11 +137,19 @@ def _train_each(
                 selected_on=config.train.select_on,
                 trainable_parameters=summary.trainable_parameters,
                 seconds=summary.seconds,
+                step_seconds=config.optim.batch_size / summary.items_per_second,
+                peak_memory_bytes=summary.peak_memory_bytes,
+                checkpoint_bytes=_size(RunFolder(run).best),
             )
         )
     return rows
 
 
-def _write(path: Path, result: ScoredRuns) -> None:
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def write_runs(path: Path, result: ScoredRuns) -> None:
+    """Write `result` as JSON; of several processes, the main one does."""
     if is_main_process():
         publish(path, (strict_json(result.to_json(), indent=2) + "\n").encode())

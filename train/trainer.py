@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import resource
 import time
 from dataclasses import asdict, dataclass
 
-import torch
 from rich.progress import TaskID
 from torch.amp.grad_scaler import GradScaler
 
@@ -20,6 +17,7 @@ from .data import ClipDataset
 from .distributed import ProcessGroup
 from .evaluation import score
 from .loading import scoring_batches, training_batches
+from .memory import peak_bytes, reset_peak
 from .optim import learning_rates, make_optimizer, set_learning_rates
 from .order import MicroBatches
 from .run_folder import SUMMARY, RunFolder
@@ -118,6 +116,7 @@ class Trainer:
 
     def fit(self) -> TrainSummary:
         """Train the remaining epochs; the run folder then holds the newest and the best checkpoint."""
+        reset_peak(self.group.device)
         self._restore()
         epochs = self._config.optim.epochs
         self._started = time.monotonic() - self.progress.seconds
@@ -244,7 +243,7 @@ class Trainer:
             trainable_parameters=trainable,
             total_parameters=total,
             items_per_second=self._order.items * epochs / self.progress.training_seconds,
-            peak_memory_bytes=_peak_memory_bytes(self.group.device),
+            peak_memory_bytes=peak_bytes(self.group.device),
             seconds=time.monotonic() - self._started,
         )
         if self.group.is_main:
@@ -276,11 +275,3 @@ def count_parameters(model: STGCMA) -> tuple[int, int]:
     """Return the numbers of trained values and of all values of `model`."""
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return trainable, sum(parameter.numel() for parameter in model.parameters())
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Return the peak memory of this process: of the GPU when there is one, else resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024

@@ -37,7 +37,7 @@ SETTINGS = ("data.workers=0",)
 # Appended too, unless the page itself trains for one epoch: then its settings must fit together.
 ONE_EPOCH = "optim.epochs=1"
 SHORT = (ONE_EPOCH, "optim.warmup_epochs=0")
-TRAINING = ("train", "run", "ablate")
+TRAINING = ("train", "run", "ablate", "compare")
 # Option to the value that it gets instead.
 VALUES = {"--workers": "1", "--weights": "random", "--clips": "10", "--seeds": "2", "--nproc-per-node": "2"}
 # Other programs than `stgcma`.

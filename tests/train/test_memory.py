@@ -1,6 +1,7 @@
 """Too little memory: one line with settings that would fit."""
 
 import functools
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from stgcma.model import preset_config
 from stgcma.train import evaluation, memory
 from stgcma.train import run as run_module
 from stgcma.train.config import load_preset
-from stgcma.train.memory import advice
+from stgcma.train.memory import advice, peak_bytes, reset_peak
 from stgcma.train.run import train
 from stgcma.train.step import OptimizerStep
 
@@ -86,3 +87,15 @@ def test_other_errors_of_torch_stay_as_they_are(kept_shards, small_config, tmp_p
     monkeypatch.setattr(OptimizerStep, "_backward", wrong)
     with pytest.raises(RuntimeError, match="INVALID_VALUE"):
         train(kept_shards("ave"), tmp_path / "run", small_config("ave", "optim.epochs=1"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets the peak")
+def test_the_peak_is_that_since_the_reset():
+    cpu = torch.device("cpu")
+    size = 256 << 20
+    reset_peak(cpu)
+    before = peak_bytes(cpu)
+    torch.ones(size, dtype=torch.uint8)
+    assert peak_bytes(cpu) > before + 0.9 * size
+    reset_peak(cpu)
+    assert peak_bytes(cpu) < before + 0.5 * size

@@ -6,9 +6,9 @@ import pytest
 from stgcma.errors import InputError
 from stgcma.model import PRESET_NAMES
 from stgcma.preprocess import COLLECTIONS
+from stgcma.train.comparison import ABLATION
 from stgcma.train.config import load_preset, parse, with_earlier_defaults
 from stgcma.train.preset_files import preset_names, read_preset
-from stgcma.train.repeats import ABLATION
 from stgcma.train.tasks import TASKS
 
 PRESETS = Path(__file__).parents[2] / "train/presets"

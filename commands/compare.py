@@ -1,0 +1,134 @@
+"""`stgcma compare` and `stgcma ablate`: several models on the same shards, in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..console import table
+from ..figures import mebibytes, percent
+from ..strict_json import strict_json
+from .options import (
+    Json,
+    ModalityChoice,
+    NewRun,
+    NewWeights,
+    Out,
+    Overwrite,
+    Preset,
+    Resume,
+    ScoredSplit,
+    Settings,
+    Split,
+    weights_setting,
+)
+from .train import show_runs
+
+if TYPE_CHECKING:
+    from ..train.comparison import Comparison
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command()(compare)
+    app.command()(ablate)
+
+
+def compare(
+    out: Out,
+    preset: Preset,
+    run: NewRun,
+    over: Annotated[
+        list[str],
+        typer.Option(
+            "--over",
+            help="A setting and the values to compare; several settings are combined.",
+            metavar="SETTING=VALUE,VALUE",
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(help="Number of seeds to train each model with.", min=1)] = 1,
+    modality: ModalityChoice = None,
+    weights: NewWeights = None,
+    set_: Settings = None,
+    split: ScoredSplit = Split.TEST,
+    overwrite: Overwrite = False,
+    json_: Json = False,
+) -> None:
+    """Train several models on the same shards, in one table.
+
+    SETTING is adapter, backbone, modality, or a setting as for --set. RUN holds a folder per model with one
+    run per seed; the same command again trains what is missing. The table is also written to
+    RUN/comparison.json, and drawn in RUN/comparison.html.
+
+    Example: stgcma compare shards --preset ave-demo --run runs --over modality=av,video,audio --seeds 3
+    """
+    from ..pages.comparison import PAGE, write_comparison
+    from ..train.comparison import compare as run_all
+    from ..train.comparison import make_variants
+    from ..train.distributed import is_main_process
+
+    settings = [*(set_ or []), *weights_setting(weights)]
+    variants = make_variants(preset, over, settings, modality=modality.value if modality else None)
+    result = run_all(out, run, variants, seeds=seeds, split=split.value, overwrite=overwrite)
+    if not is_main_process():
+        return
+    page = write_comparison(result, run / PAGE)
+    if json_:
+        typer.echo(strict_json(result.to_json(), indent=2))
+        return
+    _show(result)
+    typer.echo(str(page))
+
+
+def ablate(
+    out: Out,
+    preset: Preset,
+    run: NewRun,
+    set_: Settings = None,
+    weights: NewWeights = None,
+    split: ScoredSplit = Split.TEST,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    json_: Json = False,
+) -> None:
+    """Train the ablation of the paper, and print its table.
+
+    Trains the head alone, then with the temporal, the spatial and the global adapter, then with all. RUN
+    holds one run folder per variant.
+
+    Example: stgcma ablate shards --preset ave-demo --run ablation
+    """
+    from ..train.comparison import ablate as run_all
+    from ..train.config import load_preset
+    from ..train.distributed import is_main_process
+
+    config = load_preset(preset, [*(set_ or []), *weights_setting(weights)])
+    result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
+    if not is_main_process():
+        return
+    if json_:
+        typer.echo(strict_json(result.to_json(), indent=2))
+        return
+    show_runs(result)
+
+
+def _show(result: Comparison) -> None:
+    score = f"{result.split} {result.score_name}"
+    header = ("model", score, "seeds", "trained", "step", "training on a clip", "peak", "checkpoint")
+    rows: list[tuple[object, ...]] = [
+        (
+            model.name,
+            percent(model.mean, 1) + (f" ± {percent(model.std, 1)}" if model.std is not None else ""),
+            len(model.runs),
+            f"{model.trained_parameters:,}",
+            f"{model.step_seconds:.2f} s",
+            mebibytes(model.clip_memory_bytes),
+            mebibytes(model.peak_memory_bytes),
+            mebibytes(model.checkpoint_bytes),
+        )
+        for model in result.models
+    ]
+    for name, share in result.baselines.items():
+        rows.append((f"baseline: {name}", percent(share, 1), *[""] * (len(header) - 2)))
+    table(header, rows)

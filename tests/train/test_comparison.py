@@ -1,0 +1,104 @@
+"""`compare`: combinations of settings, what is trained again, and the table and page of the results."""
+
+import json
+import re
+
+import pytest
+from stgcma.errors import InputError
+from stgcma.train import make_variants
+from stgcma.train.comparison import compare
+
+from ..conftest import SMALL
+
+SETTINGS = (*SMALL["ave"], "optim.epochs=1", "optim.warmup_epochs=0", "data.workers=0", "optim.batch_size=1")
+
+
+def test_every_combination_is_a_variant():
+    over = ["modality=av,video", "optim.adapter_lr=1e-3,2e-3"]
+    variants = make_variants("ave-demo", over, SETTINGS)
+    assert [variant.name for variant in variants] == [
+        "modality=av,adapter_lr=1e-3",
+        "modality=av,adapter_lr=2e-3",
+        "modality=video,adapter_lr=1e-3",
+        "modality=video,adapter_lr=2e-3",
+    ]
+    assert [variant.config.optim.adapter_lr for variant in variants] == [1e-3, 2e-3] * 2
+    assert [variant.config.model.get("modality") for variant in variants] == [None, None, "video", "video"]
+    assert variants[1].choices == {"modality": "av", "optim.adapter_lr": "2e-3"}
+
+
+def test_commas_in_brackets_belong_to_a_value():
+    small, smaller = make_variants("ave-demo", ["model.heads=[2],[4]"], SETTINGS)
+    assert (small.config.model["heads"], smaller.config.model["heads"]) == ([2], [4])
+    assert small.name == "heads=-2-"
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ([], "--over is needed"),
+        (["modality"], "must look like setting=value,value"),
+        (["modality=av,"], "must look like setting=value,value"),
+        (["colour=red"], "'colour' is none of adapter, backbone, modality"),
+        (["modality=av,av"], "has a value twice"),
+        (["modality=av", "modality=video"], "names the same setting twice"),
+        (["modality=touch"], "touch"),
+        (["optim.adapter_lr=1e-3,0.001"], None),
+        (["model.heads=[2],(2)"], "heads"),
+    ],
+)
+def test_wrong_settings_are_named(over, said):
+    if said is None:  # two spellings are two folders
+        assert len(make_variants("ave-demo", over, SETTINGS)) == 2
+        return
+    with pytest.raises(InputError, match=re.escape(said)):
+        make_variants("ave-demo", over, SETTINGS)
+
+
+def test_too_many_runs_are_refused(four_clips, tmp_path):
+    variants = make_variants("ave-demo", ["modality=av,video"], SETTINGS)
+    with pytest.raises(InputError, match="1,002 runs are more than 1,000"):
+        compare(four_clips, tmp_path, variants, seeds=501)
+
+
+def test_models_are_compared_and_only_what_is_missing_is_trained(stgcma, four_clips, tmp_path):
+    runs = tmp_path / "runs"
+    few = [word for setting in SETTINGS for word in ("--set", setting)]
+    command = [
+        "compare",
+        four_clips,
+        "--preset",
+        "ave-demo",
+        "--run",
+        runs,
+        *few,
+        "--over",
+        "modality=av,video",
+    ]
+    first = stgcma(*command)
+    assert first.status == 0, first.stderr
+    result = stgcma(*command, "--seeds", 2, "--json")
+    assert result.status == 0, result.stderr
+    assert result.stderr.count("is finished already") == 2
+    table = json.loads(result.stdout)
+    assert table == json.loads((runs / "comparison.json").read_text())
+    both, video = table["models"]
+    assert (both["name"], video["name"]) == ("modality=av", "modality=video")
+    for model in (both, video):
+        scores = [
+            json.loads((runs / model["name"] / f"seed-{seed}" / "evaluation-test.json").read_text())["score"]
+            for seed in (0, 1)
+        ]
+        assert [run["score"] for run in model["runs"]] == scores
+        assert model["mean"] == pytest.approx(sum(scores) / 2)
+        assert model["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+        best = runs / model["name"] / "seed-0" / "checkpoints" / "best"
+        assert model["checkpoint_bytes"] == sum(file.stat().st_size for file in best.iterdir())
+        assert model["step_seconds"] > 0
+    for cost in ("trained_parameters", "clip_memory_bytes", "checkpoint_bytes"):
+        assert video[cost] < both[cost]
+    page = (runs / "comparison.html").read_text()
+    assert page.count("<svg") == 3
+    assert "modality=video" in page
+    for name in table["baselines"]:
+        assert f"baseline: {name}" in page
