@@ -98,6 +98,14 @@ class ModelConfig:
         return self.backbone.widths[-1]
 
     @property
+    def map_widths(self) -> dict[str, int]:
+        """Width of each map of tokens that the head reads: the frames' last tokens, or their stages."""
+        widths = {"tokens": self.feature_width} if "tokens" in self.head.needs else {}
+        if "stages" in self.head.needs:
+            widths |= {f"stage{i}": width for i, width in enumerate(self.backbone.widths)}
+        return widths
+
+    @property
     def head_inputs(self) -> dict[str, InputSpec]:
         """The inputs of the head besides frames and sound, by name."""
         return self.head.inputs(self._frame_shape)

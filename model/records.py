@@ -181,6 +181,7 @@ class HeadConfig:
         task: the head's name in its registry.
         frames: T of the task's published models.
         needs: the fields of `Encoded` that the head reads.
+        pooled_of: the modalities whose `pooled` the head reads.
         needs_both: the head reads both modalities.
         explains: the head takes `explain`, and returns where it attended to.
     """
@@ -188,6 +189,7 @@ class HeadConfig:
     task: ClassVar[str]
     frames: ClassVar[int]
     needs: ClassVar[frozenset[str]] = frozenset({"pooled"})
+    pooled_of: ClassVar[frozenset[str]] = frozenset({"video", "audio"})
     needs_both: ClassVar[bool] = False
     explains: ClassVar[bool] = False
 
@@ -223,10 +225,13 @@ class AdapterMethod:
         config: the class of its record.
         block: builds the trained part of one block, as `block(config, site)` (a `BlockAdapter`); None for a
             method that trains nothing in a block.
+        side: builds the network beside the backbone, as `side(config)` (a `SideAdapter`); None without. The
+            backbone then runs without a gradient.
     """
 
     config: type[AdapterConfig]
     block: Callable[..., nn.Module] | None = None
+    side: Callable[..., nn.Module] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, StgcmaError
+from ..model.adapters.recomputation import recomputing
 
 Floating = TypeVar("Floating", np.float32, np.float64)
 
@@ -178,7 +179,8 @@ class SharedBatchNorm(nn.BatchNorm1d):
         mean = sums[:-1] / total
         squares = (x.float() - mean).square().sum(0) * float(self.counted)
         variance = all_reduce(squares) / total
-        self._update_statistics(mean.detach(), variance.detach(), float(total))
+        if not recomputing():
+            self._update_statistics(mean.detach(), variance.detach(), float(total))
         normed = (x.float() - mean) * torch.rsqrt(variance + self.eps)
         scaled: Tensor = normed * self.weight + self.bias
         return scaled.to(x.dtype)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -297,6 +298,15 @@ def project_qkv(x: Tensor, attn: Any) -> tuple[Tensor, ...]:
     return qkv.unbind(0)
 
 
+def temporal_bias(table: Tensor, steps: int) -> Tensor:
+    """Table `[2T−1, heads]` → bias `[1, heads, steps, steps]`, entry `i − j + T − 1` for query i and key j.
+
+    `steps` is T, or less for shorter clips.
+    """
+    step = torch.arange(steps, device=table.device)
+    return table[step[:, None] - step[None] + len(table) // 2].permute(2, 0, 1)[None]
+
+
 class BlockAdapter(nn.Module, ABC):
     """The trained part of one block. All its parameters are trained; its buffers are in the checkpoint.
 
@@ -306,6 +316,52 @@ class BlockAdapter(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, frozen: FrozenBlock) -> Tensor:
         """Compute the adapted block: tokens in the layout of `frozen` → the same."""
+
+
+class SideAdapter(nn.Module, ABC):
+    """A trained network beside the backbone, which runs without a gradient.
+
+    Attributes:
+        tapped: the indices, among all blocks, of those whose output it reads.
+    """
+
+    tapped: frozenset[int]
+
+    @abstractmethod
+    def context(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context that the backbone runs in, such as that of another precision."""
+
+    @abstractmethod
+    def tap(self, x: Tensor) -> Tensor:
+        """Return what is kept of a block's output `[B, T, N, D]` of one modality; nothing has a gradient."""
+
+    @abstractmethod
+    def forward(
+        self,
+        taps: Sequence[Sequence[Tensor]],
+        pooled: Mapping[str, Tensor],
+        maps: Mapping[str, Tensor],
+        frame_mask: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return pooled vectors `[B, T, D]` and maps `[B, T, N, D]` for the head, given the frozen ones.
+
+        `taps` holds, for each tapped block, what `tap` kept of each modality; `frame_mask` is that of
+        `FrozenBlock`.
+        """
+
+
+class Taps:
+    """Keeps what a side network reads of the blocks of one pass."""
+
+    def __init__(self, side: SideAdapter) -> None:
+        self._side, self._blocks = side, 0
+        self.kept: list[list[Tensor]] = []
+
+    def after_block(self, x: Tensor, frozen: FrozenBlock) -> None:
+        """Take the output of the next block."""
+        if self._blocks in self._side.tapped:
+            self.kept.append([self._side.tap(part) for part in frozen.split(x)])
+        self._blocks += 1
 
 
 class FrozenOnly(BlockAdapter):

@@ -17,7 +17,7 @@ from ...errors import InputError
 from ..checks import check_flag, is_number
 from ..config import ModelConfig
 from ..records import AdapterConfig, AdapterMethod, BackboneConfig
-from .base import BlockAdapter, BlockSite, FrozenBlock
+from .base import BlockAdapter, BlockSite, FrozenBlock, temporal_bias
 from .bottleneck import StepAdapters
 from .exchange import Gates
 
@@ -127,15 +127,6 @@ class StgcmaBlock(BlockAdapter):
     def _exchange(self, hidden: Sequence[Tensor]) -> list[Tensor]:
         """Exchange between the bottlenecks `[..., N_m, h]` of the modalities, where there are gates."""
         return list(self.gates(*hidden) if self.gates is not None else hidden)
-
-
-def temporal_bias(table: Tensor, steps: int) -> Tensor:
-    """Table `[2T−1, heads]` → bias `[1, heads, steps, steps]`, entry `i − j + T − 1` for query i and key j.
-
-    `steps` is T, or less for shorter clips.
-    """
-    step = torch.arange(steps, device=table.device)
-    return table[step[:, None] - step[None] + len(table) // 2].permute(2, 0, 1)[None]
 
 
 ADAPTER = AdapterMethod(config=StgcmaConfig, block=StgcmaBlock)

@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..adapters.base import Attended, FrozenBlock
+from ..adapters.base import Attended, FrozenBlock, Taps
 from ..checks import check_choice
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
@@ -95,8 +95,7 @@ class ClipEncoder(Encoder):
     """Frozen ViT with trained adapters, a trained final norm and, with attention over time, an embedding."""
 
     def __init__(self, config: ModelConfig, *, device: str) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         record = config.backbone
         self.backbone = clip_backbone(record, device=device)
         if "audio" in config.modalities:
@@ -132,16 +131,19 @@ class ClipEncoder(Encoder):
                 )
             )
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Encoded:
+    def run_blocks(self, inputs: Mapping[str, Tensor], taps: Taps | None = None) -> list[Tensor]:
         stems = {m: self._stem(m, inputs[m]) for m in self.config.modalities}
         spans = [Span(*x.shape[:3]) for x in stems.values()]
         x = torch.cat([x.flatten(0, 2) for x in stems.values()])
         x = self.backbone.norm_pre(x)
         for block, adapter in zip(self.backbone.blocks, self.adapters, strict=True):
-            x = self.run_block(adapter, x, ClipBlock(block, spans, inputs.get(FRAME_MASK)))
+            x = self.run_block(adapter, x, ClipBlock(block, spans, inputs.get(FRAME_MASK)), taps)
+        return split(x, spans)
+
+    def read_out(self, blocks: list[Tensor]) -> Encoded:
         pooled = {
             m: self.backbone.norm(tokens[:, :, 0])
-            for m, tokens in zip(self.config.modalities, split(x, spans), strict=True)
+            for m, tokens in zip(self.config.modalities, blocks, strict=True)
         }
         return Encoded(pooled=pooled, tokens={}, stages=[])
 

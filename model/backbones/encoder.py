@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..adapters import ADAPTERS
-from ..adapters.base import BlockSite, FrozenBlock, FrozenOnly
+from ..adapters.base import BlockSite, FrozenBlock, FrozenOnly, SideAdapter, Taps
 from ..adapters.recomputation import recomputation
 from ..config import ModelConfig
-from ..records import BackboneConfig
+from ..records import FRAME_MASK, BackboneConfig
 
 
 class Encoded(NamedTuple):
@@ -41,6 +41,13 @@ class Encoder(nn.Module, ABC):
 
     config: ModelConfig
     backbone: Any
+    side: SideAdapter | None
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        make = ADAPTERS[config.adapter.method].side
+        self.side = make(config) if make is not None else None  # type: ignore[assignment]  # by contract
 
     @abstractmethod
     def trained_modules(self) -> dict[str, nn.Module]:
@@ -51,11 +58,25 @@ class Encoder(nn.Module, ABC):
         """Fill the frozen audio parts from the backbone's image parts."""
 
     @abstractmethod
+    def run_blocks(self, inputs: Mapping[str, Tensor], taps: Taps | None = None) -> Any:
+        """Run stems and blocks; returns what `read_out` takes. `run_block` gets the `taps`."""
+
+    @abstractmethod
+    def read_out(self, blocks: Any) -> Encoded:
+        """Apply the final norm to the result of `run_blocks`, and pool."""
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Encoded:
         """Encode `video` `[B, T, 3, H, W]` and/or `audio` `[B, T, F, M]`.
 
         With a `frame_mask` `[B, T]` bool, attention over time leaves out the frames that are False.
         """
+        if self.side is None:
+            return self.read_out(self.run_blocks(inputs))
+        taps = Taps(self.side)
+        first = inputs[self.config.modalities[0]]
+        with torch.no_grad(), self.side.context(first.device):
+            blocks = self.run_blocks(inputs, taps)
+        return _beside(self.side, self.read_out(blocks), taps, inputs.get(FRAME_MASK))
 
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Return the tokens `[B, T, N, D]` of frames `[B, T, 3, H, W]` after the frozen backbone alone.
@@ -66,13 +87,17 @@ class Encoder(nn.Module, ABC):
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the trained parameters, by name."""
-        for prefix, module in self.trained_modules().items():
+        for prefix, module in self._all_trained().items():
             yield from module.named_parameters(prefix=prefix)
 
     def trained_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the buffers of the trained modules, by name; the frozen backbone's are not among them."""
-        for prefix, module in self.trained_modules().items():
+        for prefix, module in self._all_trained().items():
             yield from module.named_buffers(prefix=prefix)
+
+    def _all_trained(self) -> dict[str, nn.Module]:
+        side = {"side": self.side} if self.side is not None else {}
+        return self.trained_modules() | side
 
     def freeze(self) -> None:
         """Turn the gradient off for everything that is not declared as trained."""
@@ -80,23 +105,43 @@ class Encoder(nn.Module, ABC):
         for _, parameter in self.trained():
             parameter.requires_grad_(True)
 
-    def run_block(self, adapter: nn.Module, x: Tensor, frozen: FrozenBlock) -> Tensor:
-        """Compute an adapted block; with `checkpointing`, keep only its input for the backward pass.
+    def run_block(
+        self, adapter: nn.Module, x: Tensor, frozen: FrozenBlock, taps: Taps | None = None
+    ) -> Tensor:
+        """Compute an adapted block, and show its output to the `taps`.
 
-        The generators are rewound for the second run, so DropPath drops the same rows again; adapters can
-        tell the second run from the first with `recomputing()`.
+        With `checkpointing`, only the block's input is kept for the backward pass. The generators are
+        rewound for the second run, so DropPath drops the same rows again; adapters can tell the second run
+        from the first with `recomputing()`.
         """
-        if self.config.checkpointing and self.training and torch.is_grad_enabled():
-            if torch.compiler.is_compiling():  # a compiler takes no contexts
-                return checkpoint(adapter, x, frozen, use_reentrant=False)  # type: ignore[no-any-return]
-            return checkpoint(adapter, x, frozen, use_reentrant=False, context_fn=_contexts)  # type: ignore[no-any-return]
-        y: Tensor = adapter(x, frozen)
+        if not (self.config.checkpointing and self.training and torch.is_grad_enabled()):
+            y: Tensor = adapter(x, frozen)
+        elif torch.compiler.is_compiling():  # a compiler takes no contexts
+            y = checkpoint(adapter, x, frozen, use_reentrant=False)
+        else:
+            y = checkpoint(adapter, x, frozen, use_reentrant=False, context_fn=_contexts)
+        if taps is not None:
+            taps.after_block(y, frozen)
         return y
 
 
 def _contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return the contexts of the first and of the second run of a block under `checkpointing`."""
     return nullcontext(), recomputation()
+
+
+def _beside(side: SideAdapter, frozen: Encoded, taps: Taps, frame_mask: Tensor | None) -> Encoded:
+    """Return the frozen encoder's output with what the side network adds."""
+    B, T = taps.kept[0][0].shape[:2]
+    maps = {f"stage{i}": x.view(B, T, -1, x.shape[-1]) for i, x in enumerate(frozen.stages)}
+    if "video" in frozen.tokens:
+        maps["tokens"] = frozen.tokens["video"]
+    pooled, maps = side(taps.kept, frozen.pooled, maps, frame_mask)
+    return Encoded(
+        pooled=pooled,
+        tokens=frozen.tokens | ({"video": maps["tokens"]} if "tokens" in maps else {}),
+        stages=[maps[f"stage{i}"].view(x.shape) for i, x in enumerate(frozen.stages)],
+    )
 
 
 def audio_kernel(image: Tensor, record: BackboneConfig) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import InputError
-from ..adapters.base import Attended, FrozenBlock
+from ..adapters.base import Attended, FrozenBlock, Taps
 from ..checks import check_integer
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
@@ -89,8 +89,7 @@ class SwinEncoder(Encoder):
     """Frozen Swin with trained adapters."""
 
     def __init__(self, config: ModelConfig, *, device: str) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         record: Any = config.backbone
         self.backbone = swin_backbone(record, device=device)
         if "audio" in config.modalities:
@@ -113,9 +112,9 @@ class SwinEncoder(Encoder):
             self.audio_stem.bias.copy_(image.proj.bias)  # type: ignore[union-attr]  # built with a bias
             self.audio_norm.load_state_dict(image.norm.state_dict())
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Encoded:
+    def run_blocks(self, inputs: Mapping[str, Tensor], taps: Taps | None = None) -> tuple[list[Tensor], int]:
         modalities = self.config.modalities
-        B, T = inputs[modalities[0]].shape[:2]
+        T = inputs[modalities[0]].shape[1]
         x = torch.cat([self._stem(m, inputs[m]) for m in modalities])
         stages = []
         for stage, adapters in zip(self.backbone.layers, self.adapters, strict=True):
@@ -129,14 +128,19 @@ class SwinEncoder(Encoder):
                     parallel=self.parallel,
                     frame_mask=inputs.get(FRAME_MASK),
                 )
-                x = self.run_block(adapter, x, frozen)
+                x = self.run_block(adapter, x, frozen, taps)
             stages.append(x)
-        stages[-1] = x = self.backbone.norm(x)
-        maps = x.view(len(modalities), B, T, -1, x.shape[-1]).unbind(0)
+        return stages, T
+
+    def read_out(self, blocks: tuple[list[Tensor], int]) -> Encoded:
+        modalities, (stages, T) = self.config.modalities, blocks
+        x = self.backbone.norm(stages[-1])
+        maps = x.view(len(modalities), -1, T, x.shape[1] * x.shape[2], x.shape[-1]).unbind(0)
+        frames = len(x) // len(modalities)
         return Encoded(
             pooled={m: tokens.mean(2) for m, tokens in zip(modalities, maps, strict=True)},
             tokens=dict(zip(modalities, maps, strict=True)),
-            stages=[stage[: B * T] for stage in stages],
+            stages=[stage[:frames] for stage in (*stages[:-1], x)],
         )
 
     @torch.no_grad()

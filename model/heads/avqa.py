@@ -56,6 +56,7 @@ class AvqaConfig(HeadConfig):
     task = "avqa"
     frames = 10
     needs = frozenset({"pooled", "tokens"})
+    pooled_of = frozenset({"audio"})
     needs_both = True
     explains = True
 

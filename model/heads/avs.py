@@ -40,6 +40,7 @@ class AvsConfig(HeadConfig):
     task = "avs"
     frames = 5
     needs = frozenset({"pooled", "stages"})
+    pooled_of = frozenset({"audio"})
     needs_both = True
 
     mask_channels: int = 256

@@ -23,9 +23,9 @@ def draw(name: str, shape) -> Tensor:
     return torch.from_numpy(generator.standard_normal(tuple(shape)).astype(np.float32))
 
 
-def draw_entry(name: str, shape) -> Tensor:
-    """One checkpoint entry; the rules are in parity/README.md."""
-    x, leaf = draw(name, shape), name.rsplit(".", 1)[-1]
+def draw_entry(name: str, shape, dtype: torch.dtype = torch.float32) -> Tensor:
+    """One checkpoint entry, a float32 draw scaled in `dtype`; the rules are in parity/README.md."""
+    x, leaf = draw(name, shape).to(dtype), name.rsplit(".", 1)[-1]
     if leaf.startswith("gate_"):
         return 0.5 + 0.1 * x
     if "position_bias_table" in leaf or "embedding" in leaf:
