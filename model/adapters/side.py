@@ -58,7 +58,7 @@ class SideConfig(AdapterConfig):
 
 
 class Tap(nn.Module):
-    """What one modality does at the output of one block: it reads, attends over time, exchanges, transforms.
+    """The part of one modality at the output of one block: read, attend over time, exchange, transform.
 
     Args:
         block_width: D of the block.

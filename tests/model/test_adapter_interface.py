@@ -1,4 +1,4 @@
-"""What an adapter reads of a frozen block: the same numbers as autograd's, and nothing by-passed."""
+"""Reading a frozen block in an adapter: the numbers of autograd, and nothing by-passed."""
 
 from __future__ import annotations
 
