@@ -251,6 +251,10 @@ class FrozenBlock(ABC):
     def from_time(self, columns: Sequence[Tensor]) -> Tensor:
         """Bring each modality's columns `[columns, T, D]` back into the layout of `x`."""
 
+    def summary(self, tokens: Tensor) -> Tensor:
+        """Return one vector of each frame or segment: `[F, N, D]` → `[F, D]`, the mean of its tokens."""
+        return tokens.mean(1)
+
     def attend_over_time(self, n: Tensor, biases: Sequence[Tensor] = ()) -> list[Tensor]:
         """Attend over the time steps at each token position, projection included.
 

@@ -15,4 +15,8 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise `[rows, C]`, in training with the statistics of the rows."""
         if not (self.training and recomputing()):
             return super().forward(x)
-        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        # Copies, so that the second run saves as many tensors as the first.
+        mean, variance = (
+            buffer.clone() for buffer in (self.running_mean, self.running_var) if buffer is not None
+        )
+        return functional.batch_norm(x, mean, variance, self.weight, self.bias, training=True, eps=self.eps)

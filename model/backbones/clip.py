@@ -238,6 +238,10 @@ class ClipBlock(FrozenBlock):
             x = x + update
         return x
 
+    def summary(self, tokens: Tensor) -> Tensor:
+        """Return the class token of each frame or segment: `[F, N, D]` → `[F, D]`."""
+        return tokens[:, 0]
+
     def split(self, x: Tensor) -> list[Tensor]:
         return split(x, self.spans)
 

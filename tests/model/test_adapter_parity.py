@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from stgcma.model import ADAPTERS, ModelConfig
 from stgcma.model.adapters.base import BlockSite
+from stgcma.model.adapters.cola import CrossLowRank
 from stgcma.model.adapters.lavish import LavishAdapter
 from stgcma.model.adapters.lora import LowRank
 from stgcma.model.adapters.side import SideNetwork
@@ -57,6 +58,44 @@ def lora_layer(config: dict[str, Any], entries: dict[str, Any]) -> Built:
     }
     module = nn.ModuleList([frozen, change])
     return Built(module, names, lambda inputs: {"output": frozen(inputs["x"]) + change(inputs["x"])})
+
+
+def cola_names_of(change: CrossLowRank) -> dict[str, Tensor]:
+    names = {
+        "lora_Am": change.own.down,
+        "lora_Bm": change.own.up,
+        "lora_Ac": change.cross_down,
+        "lora_Bc": change.cross_up,
+        "lora_scaling_c": change.weight,
+    }
+    layers = {"fc1": "fc1", "norm": "norm_inner", "fc2": "fc2", "norm2": "norm"}
+    for letter, core in zip("qkv", change.cores, strict=False):
+        prefix = f"lora_mlps.{letter}" if len(change.cores) > 1 else "lora_mlp"
+        for theirs, ours in layers.items():
+            for leaf in ("weight", "bias"):
+                names[f"{prefix}.{theirs}.{leaf}"] = core.get_submodule(ours).get_parameter(leaf)
+    return names
+
+
+def cola_layer(config: dict[str, Any], entries: dict[str, Any]) -> Built:
+    """One frozen linear layer with its two changes."""
+    d_out, d_in = entries["weight"]
+    frozen = nn.Linear(d_in, d_out).requires_grad_(False)
+    change = CrossLowRank(
+        d_in,
+        d_out,
+        other=config["d_other"],
+        rank=config["rank"],
+        alpha=config["alpha"],
+        inner=config["d_other"] // config["reduction"],
+        projections=entries["lora_scaling_c"][0],
+    )
+    names = {"weight": frozen.weight, "bias": frozen.bias, **cola_names_of(change)}
+
+    def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"output": frozen(inputs["x"]) + change(inputs["x"], inputs["other"])}
+
+    return Built(nn.ModuleList([frozen, change]), names, run)
 
 
 def lavish_adapter(config: dict[str, Any]) -> LavishAdapter:
@@ -150,10 +189,12 @@ def stack(method: str, config: dict[str, Any], entries: dict[str, Any], options:
     return Built(module, {name: names[name] for name in entries}, run)
 
 
+LONG = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2"}
+
+
 def lora_names(i: int, adapter: Any) -> dict[str, Tensor]:
-    long = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2"}
     return {
-        f"{modality}.blocks.{i}.{long[name]}.lora_{letter}": getattr(change, attribute)
+        f"{modality}.blocks.{i}.{LONG[name]}.lora_{letter}": getattr(change, attribute)
         for modality, changes in adapter.changes.items()
         for name, change in changes.items()
         for letter, attribute in (("A", "down"), ("B", "up"))
@@ -170,7 +211,16 @@ def lavish_names(i: int, adapter: Any) -> dict[str, Tensor]:
     }
 
 
-STACK_NAMES = {"lora": lora_names, "lavish": lavish_names}
+def cola_names(i: int, adapter: Any) -> dict[str, Tensor]:
+    return {
+        f"{modality}.blocks.{i}.{LONG[layer]}.{name}": tensor
+        for modality, changes in adapter.changes.items()
+        for layer, change in changes.items()
+        for name, tensor in cola_names_of(change).items()
+    }
+
+
+STACK_NAMES = {"lora": lora_names, "lavish": lavish_names, "cola": cola_names}
 SIDE_NAMES = {
     "norm_cross": "norm_exchange",
     "gate_cross": "gate",
@@ -222,8 +272,9 @@ def build(config: dict[str, Any], entries: dict[str, Any]) -> Built:
         return (
             stack("lavish", config, entries, options) if "depth" in config else lavish_module(config, entries)
         )
-    if "lora_mlp" in " ".join(entries):
-        pytest.skip("the method is not built")
+    if "reduction" in config:
+        options = {"rank": config["rank"], "alpha": config["alpha"], "hyper_reduction": config["reduction"]}
+        return stack("cola", config, entries, options) if "depth" in config else cola_layer(config, entries)
     options = {name: config[name] for name in ("rank", "alpha")}
     return stack("lora", config, entries, options) if "depth" in config else lora_layer(config, entries)
 
