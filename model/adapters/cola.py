@@ -66,7 +66,7 @@ class Core(nn.Module):
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(other, inner), nn.Linear(inner, rank * rank)
         self.norm_inner = nn.LayerNorm(inner, eps=_EPS)
-        self.norm = nn.LayerNorm((rank, rank), eps=_EPS)
+        self.norm = nn.LayerNorm([rank, rank], eps=_EPS)
 
     def forward(self, v: Tensor) -> Tensor:
         """`[F, d_o]` → `[F, r, r]`."""
@@ -92,7 +92,7 @@ class CrossLowRank(nn.Module):
         self.cores = nn.ModuleList(Core(other, inner, rank) for _ in range(projections))
 
     def forward(self, x: Tensor, v: Tensor) -> Tensor:
-        """`[F, ..., d_in]`, and for each frame a vector of the other modality, `[F, d_o]` → `[F, ..., d_out]`."""
+        """`[F, ..., d_in]`, and a vector `[F, d_o]` of the other modality for each → `[F, ..., d_out]`."""
         count = len(self.cores)
         parts = zip(
             functional.linear(x, self.own.down).chunk(count, dim=-1),
