@@ -20,6 +20,7 @@ from .collection_options import CollectionCommand, collection_options
 from .data import check_failures, show_outcome
 from .options import (
     CLIPS_OPTION,
+    AdapterChoice,
     AudioStream,
     InitFrom,
     Json,
@@ -35,6 +36,7 @@ from .options import (
     Trim,
     WorkDir,
     Workers,
+    adapter_setting,
     read_share,
     weights_setting,
 )
@@ -93,6 +95,7 @@ def run_chain(
     trim: Trim = False,
     max_failed: MaxFailed = "5%",
     modality: ModalityChoice = None,
+    adapter: AdapterChoice = None,
     weights: NewWeights = None,
     init_from: InitFrom = None,
     set_: Settings = None,
@@ -110,7 +113,7 @@ def run_chain(
     from ..train.config import load_preset
 
     allowed = read_share(max_failed)
-    settings = [*(set_ or []), *weights_setting(weights)]
+    settings = [*(set_ or []), *weights_setting(weights), *adapter_setting(adapter)]
     config = load_preset(preset, settings, modality=modality.value if modality else None)
     options = Options(
         features=chain.features_of(config),

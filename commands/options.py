@@ -96,6 +96,12 @@ NewWeights = Annotated[
     ),
 ]
 """For commands that build a model."""
+AdapterChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter", help="The trained part of the blocks, such as lora. By default stg-cma.", metavar="NAME"
+    ),
+]
 FoundWeights = Annotated[
     str | None,
     typer.Option("--weights", help="File of the backbone weights, when it has moved since training."),
@@ -112,7 +118,7 @@ InitFrom = Annotated[
     Path | None,
     typer.Option(
         "--init-from",
-        help="A run or checkpoint folder; start from its adapters and head.",
+        help="A run or checkpoint folder; start from its adapters, and from its head where it fits.",
         metavar="RUN",
     ),
 ]
@@ -138,6 +144,11 @@ def weights_setting(weights: str | None) -> list[str]:
     if weights is None:
         return []
     return [f"model.weights={'null' if weights == 'random' else json.dumps(weights)}"]
+
+
+def adapter_setting(adapter: str | None) -> list[str]:
+    """Return `--adapter` as a setting of the configuration, an empty list when it was not given."""
+    return [] if adapter is None else [f"model.adapter={adapter}"]
 
 
 def read_share(text: str) -> float:

@@ -12,6 +12,7 @@ from ..errors import StgcmaError
 from ..figures import mebibytes, percent
 from ..strict_json import strict_json
 from .options import (
+    AdapterChoice,
     CheckpointFolder,
     CheckpointPreset,
     FoundWeights,
@@ -29,6 +30,7 @@ from .options import (
     Settings,
     Split,
     TrainedRun,
+    adapter_setting,
     one_model,
     weights_setting,
 )
@@ -56,6 +58,7 @@ def train(
     preset: Preset,
     run: NewRun,
     modality: ModalityChoice = None,
+    adapter: AdapterChoice = None,
     weights: NewWeights = None,
     set_: Settings = None,
     select_on: Annotated[
@@ -88,7 +91,7 @@ def train(
     settings = list(set_ or [])
     for key, value in (("train.select_on", select_on), ("data.verify", verify)):
         settings += [f"{key}={str(value).lower()}"] if value is not None else []
-    settings += weights_setting(weights)
+    settings += weights_setting(weights) + adapter_setting(adapter)
     config = load_preset(preset, settings, modality=modality.value if modality else None)
     if seeds > 1:
         from ..train.repeats import repeat

@@ -11,6 +11,7 @@ for people, and must agree with it.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..errors import InputError
 from ..strict_json import strict_json
 from .config import ModelConfig
 from .network import STGCMA
+from .records import to_dict
 from .tensor_files import (
     MOST_HEADER_BYTES,
     check_shapes,
@@ -39,7 +41,16 @@ from .weights import KEPT_KINDS, fill_backbone
 ADAPTERS, BACKBONE, DESCRIPTION = "adapters.safetensors", "backbone.safetensors", "model.json"
 FORMAT_VERSION = 1
 # Options that decide no trained tensor; a random backbone's seed shows in the hash of its weights.
-_WITHOUT_SHAPE = ("drop_path", "checkpointing", "backbone_seed", "image_mean", "image_std", "timm_name")
+_WITHOUT_SHAPE = (
+    "drop_path",
+    "checkpointing",
+    "backbone_seed",
+    "backbone_precision",
+    "image_mean",
+    "image_std",
+    "timm_name",
+)
+_ENCODER = "encoder."
 _KINDS = (*KEPT_KINDS, "timm", "file")
 
 
@@ -175,37 +186,65 @@ def _noted_in_run(adapters: Path) -> list[Path]:
     return [Path(noted)] if isinstance(noted, str) else []
 
 
-def load_trained(model: STGCMA, path: str | Path) -> Path:
+@dataclass(frozen=True)
+class Started:
+    """The weights that a model was started from.
+
+    Attributes:
+        file: that was read.
+        new_head: the options in which the heads differ, so that the model's own head was left as it is; empty
+            where the head was loaded too.
+    """
+
+    file: Path
+    new_head: str = ""
+
+
+def load_trained(model: STGCMA, path: str | Path) -> Started:
     """Load the trained tensors of a checkpoint into a model of the same architecture and backbone.
+
+    The head is loaded where it has the same task and options.
 
     Args:
         model: on the CPU or a GPU; its trained tensors are replaced.
         path: as of `load_model`.
 
-    Returns the file that was read. Raises InputError naming the task, options or backbone that differ.
+    Raises InputError naming the options or the backbone that differ.
     """
     adapters = find_adapters(Path(path))
     description = _read_description(adapters)
     try:
-        theirs = ModelConfig.from_dict(description["config"]).options()
+        theirs = ModelConfig.from_dict(description["config"])
     except InputError as error:
         raise InputError(f"{adapters}: {error}") from error
-    ours = model.config.options()
-    differing = [
-        f"{name} {theirs.get(name)!r}, here {ours.get(name)!r}"
-        for name in sorted(theirs.keys() | ours.keys(), key=lambda name: (name != "task", name))
-        if theirs.get(name) != ours.get(name) and name not in _WITHOUT_SHAPE
-    ]
-    if differing:
-        raise InputError(f"{path} cannot start this model: {summary(differing, 3)}")
+    differing = _differing(theirs, model.config)
+    of_head = {"task", *to_dict(theirs.head), *to_dict(model.config.head)}
+    if others := [text for name, text in differing.items() if name not in of_head]:
+        raise InputError(f"{path} cannot start this model: {summary(others, 3)}")
     sha256, own = description["backbone"]["sha256"], model.backbone_source["sha256"]
     if sha256 != own:
         raise InputError(
             f"{path} cannot start this model: it was trained on the backbone {sha256[:12]}…, here {own[:12]}…"
         )
-    check_shapes(model.trained_tensors(), read_shapes(adapters), adapters)
-    load_tensors(model.trained_tensors(), read_tensors(adapters), adapters)
-    return adapters
+    tensors, shapes = model.trained_tensors(), read_shapes(adapters)
+    if differing:
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)}
+        shapes = {name: shape for name, shape in shapes.items() if name.startswith(_ENCODER)}
+    check_shapes(tensors, shapes, adapters)
+    read = read_tensors(adapters)
+    load_tensors(tensors, {name: read[name] for name in shapes}, adapters)
+    return Started(adapters, summary(list(differing.values()), 3) if differing else "")
+
+
+def _differing(theirs: ModelConfig, ours: ModelConfig) -> dict[str, str]:
+    """Return the options that decide trained tensors and differ, each with both values, kinds first."""
+    one, other = theirs.options(), ours.options()
+    kinds = ("task", "backbone", "adapter")
+    return {
+        name: f"{name} {one.get(name)!r}, here {other.get(name)!r}"
+        for name in sorted(one.keys() | other.keys(), key=lambda name: (name not in kinds, name))
+        if one.get(name) != other.get(name) and name not in _WITHOUT_SHAPE
+    }
 
 
 def find_adapters(path: Path) -> Path:

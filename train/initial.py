@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..console import message
 from ..errors import OtherSettingsError
 from ..model import STGCMA
 from ..model.checkpoint import find_adapters, load_trained
 from ..model.tensor_files import file_sha256
+from .distributed import is_main_process
 from .fields import damage_named, field
 from .run_folder import RunFolder
 
@@ -49,14 +51,17 @@ def _recorded(run: RunFolder) -> dict[str, Any] | None:
 def load_initial(model: STGCMA, run: RunFolder, record: dict[str, Any] | None, *, resume: bool) -> None:
     """Load the weights of `record` into the model, unless the run continues from its own state.
 
-    Raises InputError when they are of another architecture, backbone or task; OtherSettingsError when they
-    are not those of the record any more.
+    A head with another task or other options keeps its first weights, which a message says. Raises InputError
+    when the adapters are of another architecture or backbone; OtherSettingsError when they are not those of
+    the record any more.
     """
     if record is None or (resume and run.state.is_file()):
         return
-    adapters = load_trained(model, record["path"])
-    if file_sha256(adapters) != record["sha256"]:
-        raise _other(run, f"{adapters} has changed since")
+    started = load_trained(model, record["path"])
+    if file_sha256(started.file) != record["sha256"]:
+        raise _other(run, f"{started.file} has changed since")
+    if started.new_head and is_main_process():
+        message(f"{record['path']} gives the adapters; the head is new: {started.new_head}")
 
 
 def _other(run: RunFolder, what: str) -> OtherSettingsError:

@@ -6,7 +6,8 @@ import shutil
 import pytest
 import torch
 from stgcma.errors import InputError, OtherSettingsError
-from stgcma.model import load_model
+from stgcma.model import build_model, load_model, save_checkpoint
+from stgcma.model.checkpoint import load_trained
 from stgcma.train.run import train
 from stgcma.train.trainer import Trainer
 
@@ -23,6 +24,19 @@ def source(earlier_shards, small_config, tmp_path_factory):
     run = tmp_path_factory.mktemp("source") / "run"
     train(earlier_shards / "0.1" / "avs-s4", run, small_config("avs", *ONE_EPOCH, "optim.warmup_epochs=0"))
     return run
+
+
+@pytest.fixture
+def tiny_swin():
+    """`tiny_swin(task=…)` is a tiny Swin whose adapters have values of their own."""
+
+    def model(**options):
+        made = build_model("avs-demo", "random", **options)
+        for _, parameter in made.encoder.trained():
+            torch.nn.init.normal_(parameter)
+        return made
+
+    return model
 
 
 @pytest.fixture
@@ -76,9 +90,8 @@ def test_the_first_outputs_are_those_of_the_source(
     ("task", "settings", "message"),
     [
         ("avs", ("model.adapter_ratio=0.5",), r"cannot start this model: adapter_ratio .*, here .*0\.5"),
-        ("avs", ("model.mask_channels=16",), r"cannot start this model: mask_channels 8, here 16"),
         ("avs", ("model.backbone_seed=7",), r"it was trained on the backbone \w{12}…, here \w{12}…"),
-        ("ave", (), r"cannot start this model: task 'avs', here 'ave'"),
+        ("ave", (), r"cannot start this model: backbone 'swin', here 'clip'"),
     ],
 )
 def test_another_model_is_refused_in_one_line(
@@ -89,6 +102,34 @@ def test_another_model_is_refused_in_one_line(
         train(kept_shards(task), tmp_path / "run", config, init_from=source)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_head_that_differs_is_new_and_said_so(
+    source, kept_shards, small_config, tmp_path, at_step_0, capsys
+):
+    config = small_config("avs", *ONE_EPOCH, "model.mask_channels=16")
+    fresh = at_step_0(kept_shards("avs"), tmp_path / "fresh", config).trained_tensors()
+    capsys.readouterr()
+    started = at_step_0(kept_shards("avs"), tmp_path / "run", config, init_from=source).trained_tensors()
+    said = [line for line in capsys.readouterr().err.splitlines() if "the head is new" in line]
+    assert said == [f"{source} gives the adapters; the head is new: mask_channels 8, here 16"]
+    trained = load_model(source).trained_tensors()
+    for name, tensor in started.items():
+        assert torch.equal(tensor, (fresh if name.startswith("head.") else trained)[name]), name
+
+
+def test_adapters_serve_another_task(tiny_swin, tmp_path):
+    """The encoder is the same, so that its tensors fit, whatever the head."""
+    source = tiny_swin(task="avs")
+    save_checkpoint(source, tmp_path)
+    other = tiny_swin(task="ave")
+    head = {name: tensor.clone() for name, tensor in other.head.state_dict().items()}
+    started = load_trained(other, tmp_path)
+    assert started.new_head.startswith("task 'avs', here 'ave'")
+    assert all(
+        map(torch.equal, dict(source.encoder.trained()).values(), dict(other.encoder.trained()).values())
+    )
+    assert all(torch.equal(tensor, head[name]) for name, tensor in other.head.state_dict().items())
 
 
 def test_a_folder_without_a_checkpoint_is_named(kept_shards, small_config, tmp_path):
