@@ -50,6 +50,13 @@ def rows(run, name):
     [
         # 8 and 7 training clips: the last step of an epoch has fewer clips than the others, or a single one.
         ("ave", ("optim.batch_size=3", "data.mixup=0.5")),
+        # Batch statistics are those of both processes, and a second run of a block leaves them alone.
+        pytest.param(
+            "ave",
+            ("optim.batch_size=3", "model.adapter=lavish", "train.checkpointing=true", *rates("3e-4")),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("ave", ("optim.batch_size=3", "model.adapter=side"), marks=pytest.mark.slow),
         # Adam makes whole steps of gradients that are nothing but rounding: of keys' biases, and where a
         # frame is one token of all that grounds the sound. So: the published rates, and more tokens.
         pytest.param("avs", ("optim.batch_size=2", *rates("3e-4")), marks=pytest.mark.slow),

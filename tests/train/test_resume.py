@@ -4,6 +4,7 @@ import signal
 import sys
 
 import pytest
+from stgcma.model import ADAPTERS
 from stgcma.train import trainer as training
 from stgcma.train.run import train
 
@@ -30,6 +31,16 @@ def test_in_the_middle_of_an_epoch_of_other_tasks(task, kept_shards, small_confi
 def test_in_the_middle_of_an_epoch_of_clips_of_two_lengths(avss_shards, small_config, tmp_path, monkeypatch):
     steps = ("train.save_every_steps=1", "optim.batch_size=4", "optim.epochs=1")
     check_killed_after([1], 2, avss_shards, small_config("avss", *steps), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "method", [name if name == "lavish" else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS]
+)
+def test_with_every_adapter(method, four_clips, small_config, tmp_path, monkeypatch):
+    """Buffers among what is trained, and recomputation."""
+    settings = (f"model.adapter={method}", "train.checkpointing=true", "optim.epochs=1")
+    config = small_config("ave", *STEPS, *settings)
+    check_killed_after([1], 2, four_clips, config, tmp_path, monkeypatch)
 
 
 def check_killed_after(kills, steps, shards, config, tmp_path, monkeypatch):
