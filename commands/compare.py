@@ -10,6 +10,7 @@ from ..console import table
 from ..figures import mebibytes, percent
 from ..strict_json import strict_json
 from .options import (
+    Backbone,
     Json,
     ModalityChoice,
     NewRun,
@@ -85,6 +86,7 @@ def ablate(
     out: Out,
     preset: Preset,
     run: NewRun,
+    backbone: Backbone = None,
     set_: Settings = None,
     weights: NewWeights = None,
     split: ScoredSplit = Split.TEST,
@@ -103,7 +105,7 @@ def ablate(
     from ..train.config import load_preset
     from ..train.distributed import is_main_process
 
-    config = load_preset(preset, [*(set_ or []), *weights_setting(weights)])
+    config = load_preset(preset, [*(set_ or []), *weights_setting(weights)], backbone=backbone)
     result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
     if not is_main_process():
         return

@@ -10,7 +10,7 @@ import typer
 from ..console import table
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import Json, ModalityChoice
+from .options import Backbone, Json, ModalityChoice
 
 
 def register(app: typer.Typer) -> None:
@@ -20,13 +20,22 @@ def register(app: typer.Typer) -> None:
     app.command("import-reference")(import_reference)
 
 
-def presets() -> None:
+def presets(
+    backbones: Annotated[
+        bool, typer.Option("--backbones", help="List the backbones that were tried, for --backbone.")
+    ] = False,
+) -> None:
     """List the presets, their backbones and parameters.
 
     Differences from the paper's training settings (Table 9) follow below the table.
 
     Example: stgcma presets
     """
+    if backbones:
+        from ..model.backbones import backbone_rows
+
+        table(("backbone", "family", "timm's name", "wide", "deep", "heads", "patch"), backbone_rows())
+        return
     from ..model import PRESET_NAMES, preset_config
     from ..model.accounting import count_parameters
     from ..train.config import deviations
@@ -47,6 +56,7 @@ def presets() -> None:
 
 def model(
     preset: Annotated[str, typer.Argument(help="A preset; `stgcma presets` lists them.", metavar="PRESET")],
+    backbone: Backbone = None,
     json_: Json = False,
 ) -> None:
     """Count the parameters, operations and memory of a preset.
@@ -57,7 +67,7 @@ def model(
     """
     from ..model import describe
 
-    summary = describe(preset)
+    summary = describe(preset, **({"backbone": backbone} if backbone else {}))
     if json_:
         typer.echo(strict_json(summary.to_dict(), indent=2))
         return

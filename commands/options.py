@@ -89,6 +89,15 @@ Settings = Annotated[
 ModalityChoice = Annotated[
     Modality | None, typer.Option("--modality", help="Modalities that the model takes.")
 ]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="Another backbone than the preset's: a name of `stgcma presets --backbones`, or timm's name of "
+        "a plain vision transformer.",
+        metavar="NAME",
+    ),
+]
 NewWeights = Annotated[
     str | None,
     typer.Option(

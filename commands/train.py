@@ -13,6 +13,7 @@ from ..figures import mebibytes, percent
 from ..strict_json import strict_json
 from .options import (
     AdapterChoice,
+    Backbone,
     CheckpointFolder,
     CheckpointPreset,
     FoundWeights,
@@ -57,6 +58,7 @@ def train(
     out: Out,
     preset: Preset,
     run: NewRun,
+    backbone: Backbone = None,
     modality: ModalityChoice = None,
     adapter: AdapterChoice = None,
     weights: NewWeights = None,
@@ -92,7 +94,8 @@ def train(
     for key, value in (("train.select_on", select_on), ("data.verify", verify)):
         settings += [f"{key}={str(value).lower()}"] if value is not None else []
     settings += weights_setting(weights) + adapter_setting(adapter)
-    config = load_preset(preset, settings, modality=modality.value if modality else None)
+    chosen = modality.value if modality else None
+    config = load_preset(preset, settings, backbone=backbone, modality=chosen)
     if seeds > 1:
         from ..train.repeats import repeat
 

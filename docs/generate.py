@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-_TABLE = re.compile(r"(<!-- generated: presets -->\n).*?(<!-- end -->)", re.DOTALL)
+_TABLE = r"(<!-- generated: {} -->\n).*?(<!-- end -->)"
 _OVERVIEW = """\
 # Tasks, collections and commands
 
@@ -41,7 +41,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "commands.md": command_reference(),
         FOLDER / "api.md": api_reference(),
         FOLDER / "overview.md": overview(),
-        model: with_presets(model.read_text("utf-8")),
+        model: with_tables(model.read_text("utf-8"), {"presets": _preset_rows, "backbones": _backbone_rows}),
     }
 
 
@@ -145,13 +145,25 @@ def _files_of(predictor: type) -> list[str]:
     return list(dict.fromkeys(re.findall(r"`((?:NAME\.|Annotations)[^`]*)`", text)))
 
 
-def with_presets(page: str) -> str:
-    """Return the page with the table of presets between its marks. Raises ValueError when it has no marks."""
-    rows = "\n".join(_preset_rows())
-    filled, count = _TABLE.subn(lambda found: f"{found[1]}{rows}\n{found[2]}", page)
-    if count != 1:
-        raise ValueError(f"{count} places for the table of presets, there must be one")
-    return filled
+def with_tables(page: str, tables: Mapping[str, Callable[[], Iterator[str]]]) -> str:
+    """Return the page with each table between its marks. Raises ValueError when it has no marks for one."""
+    for name, make in tables.items():
+        places = re.findall(_TABLE.format(name), page, re.DOTALL)
+        if len(places) != 1:
+            raise ValueError(f"{len(places)} places for the table of {name}, there must be one")
+        before, rest = page.split(places[0][0])
+        rows = "\n".join(make())
+        page = f"{before}{places[0][0]}{rows}\n{rest[rest.index(places[0][1]) :]}"
+    return page
+
+
+def _backbone_rows() -> Iterator[str]:
+    from stgcma.model.backbones import backbone_rows
+
+    yield "| backbone | family | timm's name | wide | deep | heads | patch |"
+    yield "|---|---|---|---:|---|---|---:|"
+    for name, family, timm_name, *sizes in backbone_rows():
+        yield f"| `{name}` | {family} | {timm_name and f'`{timm_name}`'} | {' | '.join(sizes)} |"
 
 
 def _preset_rows() -> Iterator[str]:

@@ -102,7 +102,7 @@ class ModelConfig:
         """Width of each map of tokens that the head reads: the frames' last tokens, or their stages."""
         widths = {"tokens": self.feature_width} if "tokens" in self.head.needs else {}
         if "stages" in self.head.needs:
-            widths |= {f"stage{i}": width for i, width in enumerate(self.backbone.widths)}
+            widths |= {f"stage{i}": width for i, width in enumerate(self.backbone.stage_widths)}
         return widths
 
     @property
@@ -243,7 +243,7 @@ class ModelConfig:
             options = {o: v for o, v in options.items() if o not in fields or o in sizes}
         elif name != self.backbone.family:
             record = find_backbone(name)
-            options |= _backbone_options(record)
+            options |= _backbone_options(record) | self.adapter.carried(record)
             changes["backbone"] = record.family
         return self._from_options(options | changes)
 

@@ -50,6 +50,8 @@ class BackboneConfig:
     stages: ClassVar[int]
     provides: ClassVar[frozenset[str]]
     """The fields of `Encoded` that the family's encoder fills."""
+    hierarchical: ClassVar[bool] = False
+    """True where the maps of `Encoded.stages` halve in side and double in width from each to the next."""
     relative_time: ClassVar[bool] = False
     """True where attention over time has a bias for each distance, in every other block, and no embedding."""
     parallel_unimodal: ClassVar[bool] = False
@@ -108,6 +110,11 @@ class BackboneConfig:
         return tuple(self.width << stage for stage in range(self.stages))
 
     @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """D of the four maps of `Encoded.stages`."""
+        return self.widths if self.hierarchical else (self.width,) * 4
+
+    @property
     def audio_grid(self) -> tuple[int, int]:
         """Audio patches `(in time, in frequency)`; a remainder smaller than a patch is not read."""
         return self.audio_shape[0] // self.patch, self.audio_shape[1] // self.patch
@@ -142,6 +149,10 @@ class AdapterConfig:
     def temporal_embedding(self) -> bool:
         """True where the encoder adds a trained embedding of the time step to its tokens."""
         return False
+
+    def carried(self, _backbone: BackboneConfig) -> dict[str, Any]:
+        """Return the options that must change when the backbone is replaced by another one."""
+        return {}
 
     def fitted(self: _Adapter, _backbone: BackboneConfig) -> _Adapter:
         """Return the record completed for a backbone. Raises InputError where it does not fit."""
@@ -208,6 +219,10 @@ class Family:
         records: the published backbones, and the small ones of the demo presets, by name.
         rename: translates the names of a published file of weights, `rename(tensors, record)`, into timm's.
         torchscript: the weights are published as TorchScript archives.
+        read: returns the record of a timm model that has none in `records`, as `read(timm_name)`; None where
+            timm has no such model.
+        published: builds timm's model of a record with its published weights; by default timm's model of
+            the record's `timm_name` as it is.
     """
 
     config: type[BackboneConfig]
@@ -215,6 +230,8 @@ class Family:
     records: Mapping[str, BackboneConfig]
     rename: Callable[[dict[str, Tensor], Any], dict[str, Tensor]]
     torchscript: bool = False
+    read: Callable[[str], BackboneConfig | None] | None = None
+    published: Callable[[Any], nn.Module] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

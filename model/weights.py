@@ -38,6 +38,9 @@ from .tensor_files import (
 from .torch_files import check_archive, check_list, check_size, check_tensors
 
 RANDOM = "random"
+# Ends of parameters' names: of embeddings, and of factors that are 1 in a random backbone.
+_EMBEDDINGS = ("pos_embed", "cls_token", "reg_token", "bias_table")
+_SCALES = ("weight", "gamma", "gamma_1", "gamma_2")
 KEPT_KINDS = ("random", "imported")
 """Backbone kinds that cannot be downloaded again, so checkpoints store them."""
 
@@ -95,11 +98,11 @@ def draw_backbone(model: STGCMA) -> None:
     with torch.no_grad():
         for name, parameter in model.encoder.backbone.named_parameters():
             if parameter.ndim > 1:
-                embedding = name.endswith(("pos_embed", "cls_token", "bias_table"))
+                embedding = name.endswith(_EMBEDDINGS)
                 std = 0.2 if embedding else 1 / math.sqrt(math.prod(parameter.shape[1:]))
                 parameter.normal_(std=std, generator=generator)
             else:
-                nn.init.constant_(parameter, 1.0 if name.endswith("weight") else 0.0)
+                nn.init.constant_(parameter, 1.0 if name.endswith(_SCALES) else 0.0)
     model.backbone_source = {"kind": "random", "weights": None}
 
 
@@ -125,7 +128,11 @@ def _timm_tensors(model: STGCMA) -> dict[str, Tensor]:
         raise InputError("weights: 'timm', but this architecture has no published weights; expected a file")
     try:
         with _quiet("huggingface_hub"):
-            published = timm.create_model(record.timm_name, pretrained=True, num_classes=0)
+            build = FAMILIES[record.family].published
+            if build is not None:
+                published = build(record)
+            else:
+                published = timm.create_model(record.timm_name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StgcmaError(

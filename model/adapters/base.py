@@ -102,13 +102,13 @@ class FrozenBlock(ABC):
         frame_mask: `[B, T]` bool, False for the frames that pad a shorter clip; None for clips of T frames.
             Attention over time must not read them; everything else stays within a frame.
         edit: called in place of the frozen layers; None for the frozen layers themselves.
-        after_attention, after_mlp: a frozen layer that the update passes before it is added, such as a scale
-            or a norm; None without.
+        after_attention, after_mlp: a frozen operation that the update passes before it is added, such as a
+            scale or a norm; None without.
     """
 
     edit: Edit | None = None
-    after_attention: nn.Module | None = None
-    after_mlp: nn.Module | None = None
+    after_attention: Callable[[Tensor], Tensor] | None = None
+    after_mlp: Callable[[Tensor], Tensor] | None = None
 
     def __init__(
         self,
@@ -193,6 +193,14 @@ class FrozenBlock(ABC):
         """Attend within each frame and segment: token layout → attention layout, before the projection."""
         return self.core(self._apply("qkv", self.block.attn.qkv, self.group(n), grouped=True))
 
+    def heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Project `[G, N, D]` to queries, keys and values, each `[G, heads, N, D / heads]`, for any group."""
+        return project_qkv(x, self.block.attn)
+
+    def merge(self, attended: Tensor) -> Tensor:
+        """Join the heads before the projection: `[G, heads, N, D / heads]` → `[G, N, D]`."""
+        return attended.transpose(1, 2).flatten(2)
+
     def _apply(self, name: str, module: Any, x: Tensor, *, grouped: bool = False) -> Tensor:
         """Compute a frozen layer, edited where there is an edit; `grouped` in the attention layout."""
         if self.edit is None:
@@ -266,8 +274,7 @@ class FrozenBlock(ABC):
             `[columns, T, D]` per modality, as `to_time`.
         """
         columns, sizes = self.to_time(n)
-        attn = self.block.attn
-        q, k, v = project_qkv(columns, attn)
+        q, k, v = self.heads(columns)
         if biases or self.frame_mask is not None:
             masks = self._time_masks(biases or [None] * len(sizes))
             parts = zip(*(torch.split(x, sizes) for x in (q, k, v)), masks, strict=True)
@@ -276,7 +283,7 @@ class FrozenBlock(ABC):
             )
         else:
             attended = functional.scaled_dot_product_attention(q, k, v)
-        y = attn.proj(attended.transpose(1, 2).flatten(2))
+        y: Tensor = self.block.attn.proj(self.merge(attended))
         if self.after_attention is not None:
             y = self.after_attention(y)
         return list(torch.split(y, sizes))

@@ -60,7 +60,9 @@ class LinearOutput(Features):
     def through(self, layer: nn.Linear) -> Tensor:
         """Apply a trained linear layer: `[..., D]` → `[..., h]`."""
         weight = layer.weight @ self._frozen.weight
-        bias = layer.weight @ self._frozen.bias + layer.bias
+        bias: Tensor = layer.bias
+        if self._frozen.bias is not None:
+            bias = layer.weight @ self._frozen.bias + bias
         return functional.linear(self._x, weight, bias)
 
     def in_shape(self, *leading: int) -> Features:

@@ -50,6 +50,11 @@ class StgcmaConfig(AdapterConfig):
         """True with the temporal step, which the embedding serves."""
         return self.temporal
 
+    def carried(self, backbone: BackboneConfig) -> dict[str, Any]:
+        """Return the smallest ratio, that of the widest stage, for a backbone of another number of stages."""
+        fits = len(self.ratio) in (1, backbone.stages)
+        return {} if fits else {"adapter_ratio": (min(self.ratio),)}
+
     def fitted(self, backbone: BackboneConfig) -> StgcmaConfig:
         """Return the record with one ratio for each stage."""
         ratio = _ratios(self.ratio, backbone.stages)

@@ -21,14 +21,31 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def find_backbone(name: str) -> BackboneConfig:
-    """Return the record of the backbone `name`. Raises InputError naming the nearest, or all of them."""
-    for _, family in FAMILIES.items():
-        if isinstance(name, str) and name in family.records:
+    """Return the record of the backbone `name`, which may be timm's name of a plain vision transformer.
+
+    Raises InputError naming the nearest, or all of them.
+    """
+    families = [family for _, family in FAMILIES.items()] if isinstance(name, str) else []
+    for family in families:
+        if name in family.records:
             return family.records[name]
+    for family in families:
+        if family.read is not None and (record := family.read(name)) is not None:
+            return record
     known = backbone_names()
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
     raise InputError(f"backbone {name!r} is not known; {hint}")
 
 
-__all__ = ["FAMILIES", "backbone_names", "find_backbone"]
+def backbone_rows() -> list[tuple[str, ...]]:
+    """Return a row for each backbone: name, family, timm's name, width, depths, heads, patch."""
+    rows: list[tuple[str, ...]] = []
+    for name in backbone_names():
+        record = find_backbone(name)
+        sizes = ("-".join(map(str, record.depths)), "-".join(map(str, record.heads)), str(record.patch))
+        rows.append((name, record.family, record.timm_name or "", str(record.width), *sizes))
+    return rows
+
+
+__all__ = ["FAMILIES", "backbone_names", "backbone_rows", "find_backbone"]

@@ -21,7 +21,7 @@ from ..records import FRAME_MASK, BackboneConfig
 class Encoded(NamedTuple):
     """The output of an encoder. Modalities are `video` and `audio`.
 
-    A field that the backbone's record does not list in `provides` is empty.
+    A field that the backbone's record does not list in `provides`, or the head not in `needs`, may be empty.
     """
 
     pooled: dict[str, Tensor]
@@ -29,7 +29,10 @@ class Encoded(NamedTuple):
     tokens: dict[str, Tensor]
     """The tokens after the final norm, `[B, T, N, D]`."""
     stages: list[Tensor]
-    """The frames' maps `[B·T, H, W, D]` before each downsampling; the last after the final norm."""
+    """Four maps of the frames `[B·T, H, W, D]`, the last after the final norm.
+
+    Of a hierarchical backbone before each downsampling, of a plain one evenly spaced in depth.
+    """
 
 
 class Encoder(nn.Module, ABC):

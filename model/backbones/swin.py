@@ -37,6 +37,7 @@ class SwinConfig(BackboneConfig):
     family = "swin"
     stages = 4
     provides = frozenset({"pooled", "tokens", "stages"})
+    hierarchical = True
     relative_time = True
     parallel_unimodal = True
 

@@ -16,6 +16,7 @@ from ..checks import check_integer
 from ..config import ModelConfig
 from ..records import FRAME_MASK, Head, HeadConfig
 from .base import TaskHead, layer_names
+from .pyramid import reduce_stage
 
 AUDIO_WIDTH = 128
 # Width of each reduced stage over that of the rest of the head: 64, 128, 320 and 512 of 256.
@@ -59,10 +60,11 @@ class AvsHead(TaskHead):
         super().__init__()
         head: Any = config.head
         self.pixels = config.backbone.image_size
+        self.frame_size = not config.backbone.hierarchical
         width = head.mask_channels
         reduced = [int(width * ratio) for ratio in STAGE_RATIOS]
         self.reduce = nn.ModuleList(
-            nn.Linear(wide, channels) for wide, channels in zip(config.backbone.widths, reduced, strict=True)
+            reduce_stage(config.backbone, stage, channels) for stage, channels in enumerate(reduced)
         )
         self.context = nn.ModuleList(DilatedSum(channels, width) for channels in reduced)
         self.audio = nn.Linear(config.feature_width, AUDIO_WIDTH)
@@ -85,8 +87,9 @@ class AvsHead(TaskHead):
     def forward(self, encoded: Encoded, frame_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return `mask_logits` `[B, T, channels, 4·H, 4·W]` for a first stage of H × W tokens.
 
-        That is the frames' size for patches of four pixels; for larger ones the masks are interpolated to it.
-        Frames that are False in `frame_mask` `[B, T]` change nothing in the outputs of the others.
+        That is the frames' size for patches of four pixels; for larger ones, and for plain backbones, the
+        masks are interpolated to it. Frames that are False in `frame_mask` `[B, T]` change nothing in the
+        outputs of the others.
 
         In training with `returns_features`, also, for each stage K from 0, `visual_K` `[B·T, width, H, W]`,
         its map after TPAVI, and `audio_K` `[B·T, width]`, the sound that TPAVI combined it with.
@@ -99,7 +102,7 @@ class AvsHead(TaskHead):
             x = self.fuse[stage](x, maps[stage])
         x = functional.interpolate(self.to_half(x), scale_factor=2, mode="bilinear", align_corners=False)
         x = self.to_mask(functional.relu(self.to_eighth(x)))
-        if x.shape[-1] < self.pixels:
+        if x.shape[-1] < self.pixels or (self.frame_size and x.shape[-1] != self.pixels):
             x = functional.interpolate(x, size=(self.pixels,) * 2, mode="bilinear", align_corners=False)
         return {"mask_logits": x.view(-1, audio.shape[1], *x.shape[1:]), **features}
 

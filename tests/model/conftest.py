@@ -53,6 +53,29 @@ def swin_fields(**overrides) -> dict[str, Any]:
     return {**fields, **overrides}
 
 
+def vit_fields(**overrides) -> dict[str, Any]:
+    """A small DINOv3, with rotary positions, registers and LayerScale; `timm_name` makes it another ViT."""
+    if overrides.get("task") in ("avs", "avss"):
+        overrides = {"mask_channels": 8, **overrides}
+    fields = {
+        "task": "ave",
+        "backbone": "vit",
+        "timm_name": "vit_small_patch16_dinov3",
+        "width": 32,
+        "depths": (2,),
+        "heads": (2,),
+        "patch": 16,
+        "image_size": 64,
+        "audio_shape": (50, 80),
+        "adapter_ratio": 0.25,
+        "frames": 2,
+        "classes": 5,
+        "vocabulary": 11,
+        "answers": 6,
+    }
+    return {**fields, **overrides}
+
+
 def draw_inputs(config, batch: int = 2, *, negative: bool = False, seed: int = 0) -> dict[str, Tensor]:
     """Random inputs of the right shapes."""
     generator = torch.Generator().manual_seed(seed)
@@ -60,6 +83,8 @@ def draw_inputs(config, batch: int = 2, *, negative: bool = False, seed: int = 0
     for name, shape in config.input_shapes(batch).items():
         if name == "question":
             inputs[name] = torch.randint(0, config.head.vocabulary, shape, generator=generator)
+        elif name == "frame_mask":
+            inputs[name] = torch.ones(shape, dtype=torch.bool)
         elif name != "negative" or negative:
             inputs[name] = torch.randn(shape, generator=generator)
     return inputs
@@ -101,6 +126,7 @@ def helpers():
         load_parity = staticmethod(load_parity)
         clip_fields = staticmethod(clip_fields)
         swin_fields = staticmethod(swin_fields)
+        vit_fields = staticmethod(vit_fields)
         draw_inputs = staticmethod(draw_inputs)
         teach = staticmethod(teach)
 

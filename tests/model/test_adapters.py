@@ -19,6 +19,12 @@ CASES = [
         pytest.param("swin_fields", method, marks=() if method in QUICK else pytest.mark.slow)
         for method in METHODS
     ),
+    *(
+        pytest.param("vit_fields", method, marks=() if method == "lora" else pytest.mark.slow)
+        for method in METHODS
+    ),
+    # Other layers: three projections in place of one, a gated MLP with a norm inside.
+    *(pytest.param("eva02_fields", method, marks=pytest.mark.slow) for method in METHODS),
 ]
 each = pytest.mark.parametrize(("family", "method"), CASES)
 
@@ -39,7 +45,9 @@ def make(helpers):
     """`make(family, method, …)` is a small model with an untrained adapter."""
 
     def model(family, method, **options):
-        depths = (2,) if family == "clip_fields" else (1, 1, 2, 1)
+        depths = (1, 1, 2, 1) if family == "swin_fields" else (2,)
+        if family == "eva02_fields":
+            family, options = "vit_fields", {"timm_name": "eva02_base_patch16_clip_224.merged2b", **options}
         fields = getattr(helpers, family)(**{"adapter": method, "depths": depths, **SMALL, **options})
         torch.manual_seed(0)
         return build_from_config(ModelConfig.from_dict(fields))

@@ -8,10 +8,10 @@ import re
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config, build_model
-from stgcma.model.backbones.clip import audio_positions
+from stgcma.model.backbones.flat import audio_positions
 from timm.layers import set_fused_attn, use_fused_attn
 
-FAMILIES = ["clip_fields", "swin_fields"]
+FAMILIES = ["clip_fields", "swin_fields", "vit_fields"]
 
 
 def build(fields, **overrides):
@@ -23,6 +23,8 @@ def variants():
         yield family, "ave", modality
     for task, modality in itertools.product(("avs", "avqa"), ("av", "av-nofusion")):
         yield "swin_fields", task, modality
+    for task in ("avs", "avqa"):
+        yield "vit_fields", task, "av"
 
 
 @pytest.mark.parametrize(("family", "task", "modality"), list(variants()))
@@ -75,14 +77,18 @@ def test_fusion_is_the_only_way_between_the_modalities(helpers, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_untrained_is_the_frozen_backbone_bit_for_bit(helpers, family):
+    pool = {
+        "clip_fields": lambda x: x[:, 0],
+        "swin_fields": lambda x: x.flatten(1, 2).mean(1),
+        "vit_fields": lambda x: x[:, 5:].mean(1),  # class token and four registers come first
+    }[family]
     for modality in ("video", "av"):
         model = build(getattr(helpers, family)(modality=modality)).eval()
         inputs = helpers.draw_inputs(model.config)
         frames = inputs["video"].flatten(0, 1)
         expected = model.encoder.backbone.forward_features(frames)
-        pooled = expected[:, 0] if family == "clip_fields" else expected.flatten(1, 2).mean(1)
         ours = model.encoder(inputs).pooled["video"].flatten(0, 1)
-        assert torch.equal(ours, pooled)
+        assert torch.equal(ours, pool(expected))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -212,8 +218,8 @@ def test_the_audio_stem_hears_a_gray_frame_as_the_frames_stem_sees_it(helpers, f
             parameter.normal_(generator=generator)
     model.encoder.derive_audio()
     pixels = helpers.draw_inputs(model.config)["audio"]
-    # CLIP sums the kernel over the colours, Swin takes the mean.
-    frames = gray(pixels if family == "clip_fields" else pixels / 3)
+    # ViTs sum the kernel over the colours, Swin takes the mean.
+    frames = gray(pixels / 3 if family == "swin_fields" else pixels)
     heard, seen = model.encoder._stem("audio", pixels), model.encoder._stem("video", frames)
     torch.testing.assert_close(heard, seen, rtol=1e-4, atol=1e-4)
 
@@ -247,7 +253,7 @@ def test_fused_attention_does_not_hang_on_timms_switch(helpers, family):
     finally:
         set_fused_attn(**before)
     attentions = [m for m in backbone.modules() if hasattr(m, "fused_attn")]
-    assert len(attentions) == (2 if family == "clip_fields" else 8)
+    assert len(attentions) == (8 if family == "swin_fields" else 2)
     assert all(attention.fused_attn for attention in attentions)
 
 
