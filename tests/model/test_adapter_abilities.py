@@ -1,4 +1,4 @@
-"""What each adapter can learn through a frozen backbone: its equations allow that, and no more.
+"""The tasks that each adapter can learn through a frozen backbone: those that its equations allow, no more.
 
 Two tasks on patterns with noise, with a linear layer as the head: `xor`, whether the shown and the sounding
 pattern differ, which needs an exchange between the modalities; and `delay`, the pattern that was shown a step
