@@ -25,7 +25,7 @@ from stgcma.model.adapters.cola import CrossLowRank
 from stgcma.model.adapters.lavish import LavishAdapter
 from stgcma.model.adapters.lora import LowRank
 from stgcma.model.adapters.side import SideNetwork
-from stgcma.model.backbones.clip import ClipBlock, Span
+from stgcma.model.backbones.flat_block import FlatBlock, Span
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -165,7 +165,7 @@ def stack(method: str, config: dict[str, Any], entries: dict[str, Any], options:
     )
     build = ADAPTERS[method].block
     adapters = nn.ModuleList(
-        build(model, BlockSite(0, i, width, heads, ClipBlock.layers(block))) for i, block in enumerate(blocks)
+        build(model, BlockSite(0, i, width, heads, FlatBlock.layers(block))) for i, block in enumerate(blocks)
     )
     names = {
         f"blocks.{i}.{layer}.{leaf}": block.get_submodule(layer).get_parameter(leaf)
@@ -179,7 +179,7 @@ def stack(method: str, config: dict[str, Any], entries: dict[str, Any], options:
         spans = [Span(len(part), 1, part.shape[1]) for part in parts]
         x = torch.cat([part.flatten(0, 1) for part in parts])
         for block, adapter in zip(blocks, adapters, strict=True):
-            x = adapter(x, ClipBlock(block, spans))
+            x = adapter(x, FlatBlock(block, spans))
         ends = torch.split(x, [span.rows for span in spans])
         return {m: end.view(part.shape) for m, end, part in zip(("video", "audio"), ends, parts, strict=True)}
 
