@@ -86,6 +86,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting, section.key=value; may be repeated.", metavar="KEY=VALUE"),
 ]
+Seeds = Annotated[int, typer.Option("--seeds", help="Number of seeds to train with.", min=1)]
 ModalityChoice = Annotated[
     Modality | None, typer.Option("--modality", help="Modalities that the model takes.")
 ]
