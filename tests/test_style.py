@@ -1,9 +1,7 @@
 """Limits on the form of the source: sizes, import circles, copies, and the wording of docstrings."""
 
 import ast
-import io
 import re
-import tokenize
 from collections import defaultdict
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -36,15 +34,6 @@ SHINGLE_LINES = 3
 FEWEST_SHINGLES = 15
 NOT_FIRST_WORDS = {"What", "Which", "Whether", "How", "Who", "Where", "Why"}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-_NO_CODE = {
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-    tokenize.ENCODING,
-    tokenize.ENDMARKER,
-}
 
 
 def name_of(path):
@@ -71,10 +60,17 @@ def code_lines(text):
         for _, statement in documented(tree_of(text))
         for line in range(statement.lineno, statement.end_lineno + 1)
     }
-    numbers = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in _NO_CODE:
-            numbers.update(range(token.start[0], token.end[0] + 1))
+    strings = {
+        line
+        for node in ast.walk(tree_of(text))
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    numbers = {
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if number in strings or (line.strip() and not line.lstrip().startswith("#"))
+    }
     lines = text.splitlines()
     return {number: lines[number - 1].strip() for number in sorted(numbers - docstrings)}
 
