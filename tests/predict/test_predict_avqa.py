@@ -15,6 +15,9 @@ from stgcma.train.tasks import task_of
 from .conftest import H264, picture, tone
 from .test_predict_ave import scored
 
+# One process makes the run; others would wait for it.
+pytestmark = pytest.mark.xdist_group("predictions of AVQA")
+
 
 def task_of_run(run):
     return task_of(RunFolder.open(run).read_dataset())

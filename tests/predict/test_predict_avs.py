@@ -19,6 +19,9 @@ from stgcma.shards.members import read_mask
 from .conftest import H264, picture, tone
 from .test_predict_ave import scored
 
+# One process makes the run; others would wait for it.
+pytestmark = pytest.mark.xdist_group("predictions of AVS")
+
 
 def pictures(path):
     """Return the pictures of a video with their times, its codec and pixel format, and its sound codecs."""
