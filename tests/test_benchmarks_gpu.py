@@ -11,6 +11,9 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = ("right", "step", "whole", "evaluation", "sturdy", "where")
 # The quick dry run: of each part one row of each kind, without the compiler and the repeated trainings.
+# One process makes the dry run; others would wait for it.
+pytestmark = pytest.mark.xdist_group("dry run")
+
 ROWS = (
     "ave_clip_audio_only", "untrained ave-demo", "matrix product", "ave-demo, bf16",
     "fp32, eager, 1 clips, naive", "step alone", "train, 1 workers", "predict", "SIGTERM", "one rank",

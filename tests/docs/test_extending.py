@@ -36,8 +36,6 @@ MAY_CHANGE = {
     "A metric": ("train/tasks/*.py",),
     "A task": ("model/presets.py",),
 }
-# The walk of a collection stands for the others in the quick suite.
-SLOW = {"A decoder", "A backbone", "An adapter", "A metric", "A task"}
 SLOW_MARKS = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NOT_COPIED = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", "__pycache__", "tests", "benchmarks", "images", "build", "demo"
@@ -137,9 +135,7 @@ def run(command, work, tree):
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "title", [pytest.param(title, marks=SLOW_MARKS if title in SLOW else []) for title in WALKS]
-)
+@pytest.mark.parametrize("title", [pytest.param(title, marks=SLOW_MARKS) for title in WALKS])
 def test_walk(title, copied, data, tmp_path):
     walk = WALKS[title]
     tree = shutil.copytree(copied / "stgcma", tmp_path / "tree/stgcma", symlinks=True)
