@@ -26,7 +26,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*header, box=box.SIMPLE, pad_edge=False)
+    drawn = Table(box=box.SIMPLE, pad_edge=False)
+    for name in header:
+        drawn.add_column(name, overflow="fold")  # a name that is cut could not be copied
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))  # not as markup: names may contain brackets
     Console().print(drawn)

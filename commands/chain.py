@@ -22,6 +22,7 @@ from .options import (
     CLIPS_OPTION,
     AdapterChoice,
     AudioStream,
+    Backbone,
     InitFrom,
     Json,
     MaxFailed,
@@ -36,9 +37,8 @@ from .options import (
     Trim,
     WorkDir,
     Workers,
-    adapter_setting,
+    model_settings,
     read_share,
-    weights_setting,
 )
 from .train import show_scores
 
@@ -95,6 +95,7 @@ def run_chain(
     trim: Trim = False,
     max_failed: MaxFailed = "5%",
     modality: ModalityChoice = None,
+    backbone: Backbone = None,
     adapter: AdapterChoice = None,
     weights: NewWeights = None,
     init_from: InitFrom = None,
@@ -113,8 +114,8 @@ def run_chain(
     from ..train.config import load_preset
 
     allowed = read_share(max_failed)
-    settings = [*(set_ or []), *weights_setting(weights), *adapter_setting(adapter)]
-    config = load_preset(preset, settings, modality=modality.value if modality else None)
+    chosen = model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
+    config = load_preset(preset, [*(set_ or []), *chosen])
     options = Options(
         features=chain.features_of(config),
         workers=workers,

@@ -10,6 +10,7 @@ from ..console import table
 from ..figures import mebibytes, percent
 from ..strict_json import strict_json
 from .options import (
+    AdapterChoice,
     Backbone,
     Json,
     ModalityChoice,
@@ -23,7 +24,7 @@ from .options import (
     Seeds,
     Settings,
     Split,
-    weights_setting,
+    model_settings,
 )
 from .train import show_runs
 
@@ -51,6 +52,8 @@ def compare(
     ],
     seeds: Seeds = 1,
     modality: ModalityChoice = None,
+    backbone: Backbone = None,
+    adapter: AdapterChoice = None,
     weights: NewWeights = None,
     set_: Settings = None,
     split: ScoredSplit = Split.TEST,
@@ -70,8 +73,8 @@ def compare(
     from ..train.comparison import make_variants
     from ..train.distributed import is_main_process
 
-    settings = [*(set_ or []), *weights_setting(weights)]
-    variants = make_variants(preset, over, settings, modality=modality.value if modality else None)
+    chosen = model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
+    variants = make_variants(preset, over, [*(set_ or []), *chosen])
     result = run_all(out, run, variants, seeds=seeds, split=split.value, overwrite=overwrite)
     if not is_main_process():
         return
@@ -106,7 +109,7 @@ def ablate(
     from ..train.config import load_preset
     from ..train.distributed import is_main_process
 
-    config = load_preset(preset, [*(set_ or []), *weights_setting(weights)], backbone=backbone)
+    config = load_preset(preset, [*(set_ or []), *model_settings(backbone=backbone, weights=weights)])
     result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
     if not is_main_process():
         return
@@ -118,7 +121,7 @@ def ablate(
 
 def _show(result: Comparison) -> None:
     score = f"{result.split} {result.score_name}"
-    header = ("model", score, "seeds", "trained", "step", "training on a clip", "peak", "checkpoint")
+    header = ("model", score, "seeds", "trained", "step", "a clip", "peak", "saved")
     rows: list[tuple[object, ...]] = [
         (
             model.name,
@@ -132,6 +135,6 @@ def _show(result: Comparison) -> None:
         )
         for model in result.models
     ]
-    for name, share in result.baselines.items():
-        rows.append((f"baseline: {name}", percent(share, 1), *[""] * (len(header) - 2)))
     table(header, rows)
+    for name, share in result.baselines.items():
+        typer.echo(f"baseline: {name} {percent(share, 1)}")

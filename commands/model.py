@@ -10,7 +10,7 @@ import typer
 from ..console import table
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import Backbone, Json, ModalityChoice
+from .options import AdapterChoice, Backbone, Json, ModalityChoice
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +57,7 @@ def presets(
 def model(
     preset: Annotated[str, typer.Argument(help="A preset; `stgcma presets` lists them.", metavar="PRESET")],
     backbone: Backbone = None,
+    adapter: AdapterChoice = None,
     json_: Json = False,
 ) -> None:
     """Count the parameters, operations and memory of a preset.
@@ -67,7 +68,8 @@ def model(
     """
     from ..model import describe
 
-    summary = describe(preset, **({"backbone": backbone} if backbone else {}))
+    chosen = {"backbone": backbone, "adapter": adapter}
+    summary = describe(preset, **{name: value for name, value in chosen.items() if value is not None})
     if json_:
         typer.echo(strict_json(summary.to_dict(), indent=2))
         return

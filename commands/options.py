@@ -147,18 +147,23 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of all random choices.")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def weights_setting(weights: str | None) -> list[str]:
-    """Return `--weights` as a setting of the configuration, an empty list when it was not given."""
+def model_settings(
+    *,
+    modality: Modality | None = None,
+    backbone: str | None = None,
+    adapter: str | None = None,
+    weights: str | None = None,
+) -> list[str]:
+    """Return the options of a new model that were given, as settings of the configuration."""
     import json
 
-    if weights is None:
-        return []
-    return [f"model.weights={'null' if weights == 'random' else json.dumps(weights)}"]
-
-
-def adapter_setting(adapter: str | None) -> list[str]:
-    """Return `--adapter` as a setting of the configuration, an empty list when it was not given."""
-    return [] if adapter is None else [f"model.adapter={adapter}"]
+    given = {
+        "modality": None if modality is None else modality.value,
+        "backbone": backbone,
+        "adapter": adapter,
+        "weights": weights,  # `random` as any other value: `load_preset` knows it
+    }
+    return [f"model.{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
 
 
 def read_share(text: str) -> float:

@@ -32,9 +32,8 @@ from .options import (
     Settings,
     Split,
     TrainedRun,
-    adapter_setting,
+    model_settings,
     one_model,
-    weights_setting,
 )
 
 if TYPE_CHECKING:
@@ -94,9 +93,8 @@ def train(
     settings = list(set_ or [])
     for key, value in (("train.select_on", select_on), ("data.verify", verify)):
         settings += [f"{key}={str(value).lower()}"] if value is not None else []
-    settings += weights_setting(weights) + adapter_setting(adapter)
-    chosen = modality.value if modality else None
-    config = load_preset(preset, settings, backbone=backbone, modality=chosen)
+    settings += model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
+    config = load_preset(preset, settings)
     if seeds > 1:
         from ..train.repeats import repeat
 

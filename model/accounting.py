@@ -123,7 +123,8 @@ def _inputs(config: ModelConfig, device: str, *, training: bool) -> dict[str, Te
 
 
 def _forward_flops(config: ModelConfig) -> int:
-    model = _on_meta(config).eval()
+    # The counter hooks what requires a gradient, and fails at a view of a parameter that has none here.
+    model = _on_meta(config).eval().requires_grad_(False)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(**_inputs(config, "meta", training=False))

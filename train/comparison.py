@@ -80,10 +80,9 @@ class ComparedModel:
     checkpoint_bytes: int
 
     @classmethod
-    def of(cls, variant: Variant, runs: list[ScoredRun], options: Mapping[str, Any]) -> Self:
-        """Return the row of `variant` from its scored runs; the task gives `options` of the model."""
+    def of(cls, variant: Variant, runs: list[ScoredRun], *, clip_memory_bytes: int) -> Self:
+        """Return the row of `variant` from its scored runs."""
         scores = [run.score for run in runs]
-        model = preset_config(variant.config.preset, **{**options, **architecture(variant.config)})
         return cls(
             name=variant.name,
             choices=variant.choices,
@@ -93,7 +92,7 @@ class ComparedModel:
             trained_parameters=runs[0].trainable_parameters,
             step_seconds=statistics.fmean(run.step_seconds for run in runs),
             peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
-            clip_memory_bytes=describe(model).training_bytes,
+            clip_memory_bytes=clip_memory_bytes,
             checkpoint_bytes=runs[0].checkpoint_bytes,
         )
 
@@ -123,16 +122,13 @@ class Comparison:
         return asdict(self)
 
 
-def make_variants(
-    preset: str, over: Sequence[str], settings: Sequence[str] = (), *, modality: str | None = None
-) -> list[Variant]:
+def make_variants(preset: str, over: Sequence[str], settings: Sequence[str] = ()) -> list[Variant]:
     """Return every combination of `over` as a configuration.
 
     Args:
         preset: that all start from.
         over: axes such as `adapter=stg-cma,lora` or `optim.adapter_lr=1e-4,3e-4`.
         settings: `section.key=value` of all variants.
-        modality: of all variants.
 
     Raises InputError naming an axis or a value at fault.
     """
@@ -146,7 +142,7 @@ def make_variants(
         choices = dict(zip(axes, values, strict=True))
         chosen = [f"{AXES.get(axis, axis)}={value}" for axis, value in choices.items()]
         name = ",".join(f"{axis.rpartition('.')[2]}={value}" for axis, value in choices.items())
-        config = load_preset(preset, [*settings, *chosen], modality=modality)
+        config = load_preset(preset, [*settings, *chosen])
         variants.append(Variant(re.sub(r"[^\w.,=+-]", "-", name), choices, config))
     if len({variant.name for variant in variants}) < len(variants):
         raise InputError(f"--over has two values that make one name of a folder: {' '.join(over)}")
@@ -201,8 +197,9 @@ def compare(
         for variant in variants
         for name, config in seeded(variant.config, seeds).items()
     }
+    memory = _clip_memory(shards, variants)
     runs = train_each(shards, path, configs, overwrite=overwrite, resume=not overwrite, split=split)
-    return _write_comparison(shards, path, variants, runs, split)
+    return _write_comparison(path, variants, runs, memory, split)
 
 
 def ablate(
@@ -223,22 +220,32 @@ def ablate(
         Variant(name, {"steps": name}, replaced(config, "model", **steps)) for name, steps in ABLATION.items()
     ]
     configs = {variant.name: variant.config for variant in variants}
+    memory = _clip_memory(shards, variants)
     runs = train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
     result = ScoredRuns(split, runs[0].score_name, runs)
     write_runs(path / "ablation.json", result)
-    _write_comparison(shards, path, variants, runs, split)
+    _write_comparison(path, variants, runs, memory, split)
     return result
 
 
-def _write_comparison(
-    shards: Location, path: Path, variants: Sequence[Variant], runs: list[ScoredRun], split: str
-) -> Comparison:
-    """Write the comparison of `runs`, equally many of every variant."""
-    seeds = len(runs) // len(variants)
+def _clip_memory(shards: Location, variants: Sequence[Variant]) -> list[int]:
+    """Return the bytes of a training step of each variant on one clip.
+
+    Called before the training, so that a model that cannot be built is refused at once.
+    """
     options = open_task(shards).model_options()
+    models = [preset_config(one.config.preset, **{**options, **architecture(one.config)}) for one in variants]
+    return [describe(model).training_bytes for model in models]
+
+
+def _write_comparison(
+    path: Path, variants: Sequence[Variant], runs: list[ScoredRun], memory: Sequence[int], split: str
+) -> Comparison:
+    """Write the comparison of `runs`, equally many of every variant, and of the `memory` of each."""
+    seeds = len(runs) // len(variants)
     models = [
-        ComparedModel.of(variant, runs[index * seeds : (index + 1) * seeds], options)
-        for index, variant in enumerate(variants)
+        ComparedModel.of(variant, runs[index * seeds : (index + 1) * seeds], clip_memory_bytes=size)
+        for index, (variant, size) in enumerate(zip(variants, memory, strict=True))
     ]
     scored = read_evaluation(RunFolder(path / runs[0].run), f"evaluation-{split}.json")
     result = Comparison(

@@ -173,14 +173,18 @@ class SideNetwork(SideAdapter):
         bf16 = self._precision == "bf16" or (
             self._precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
-        return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
+        # The meta device, on which costs are counted, has no autocast.
+        if not bf16 or not torch.amp.autocast_mode.is_autocast_available(device.type):
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def tap(self, x: Tensor) -> Tensor:
         """Normalise a block's output `[B, T, N, D]`, without a gradient."""
         with torch.no_grad():
             n = _without_weight(x)
         device = x.device.type
-        return n.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else n
+        casts = torch.amp.autocast_mode.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        return n.to(torch.get_autocast_dtype(device)) if casts else n
 
     def forward(
         self,

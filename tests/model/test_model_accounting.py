@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.model import PRESET_NAMES, ModelConfig, describe, preset_config
+from stgcma.model import ADAPTERS, PRESET_NAMES, ModelConfig, describe, preset_config
 from stgcma.model.accounting import count_parameters
 
 # The published table. AVS: less the release's first RCU of path4, 1,180,160 parameters that it never reads.
@@ -95,3 +95,11 @@ def test_wrong_presets_and_combinations_are_named():
         preset_config("avs-demo", image_size=192, audio_shape=(192, 192))
     with pytest.raises(InputError, match="task, backbone"):
         type(preset_config("ave-demo")).from_dict({})
+
+
+@pytest.mark.parametrize("method", ADAPTERS.names)
+def test_every_adapter_is_accounted_for(method):
+    account = describe("ave-demo", adapter=method, depths=[1])
+    assert account.trainable == sum(count_parameters(account.config)[group] for group in ("adapter", "head"))
+    assert account.forward_gflops > 0
+    assert account.forward_bytes < account.training_bytes

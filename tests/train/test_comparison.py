@@ -93,3 +93,11 @@ def test_models_are_compared_and_only_what_is_missing_is_trained(stgcma, four_cl
     assert model["step_seconds"] > 0
     for name in table["baselines"]:
         assert f"baseline: {name}" in (runs / "comparison.html").read_text()
+
+
+def test_a_model_that_cannot_be_built_is_refused_before_the_training(stgcma, four_clips, tmp_path):
+    command = ["compare", four_clips, "--preset", "ave-demo", "--run", tmp_path / "runs"]
+    result = stgcma(*command, "--over", "adapter=none,lara")
+    assert result.status == 2
+    assert result.stderr.startswith("stgcma: adapter: 'lara', expected one of cola, ")
+    assert not (tmp_path / "runs").exists()
