@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from .schema import ClipRecord, Sample, canonical_json, shard_name
 from .storage import Location, open_store
+from .tar_writer import tar_writer
 
 
 def write_shard(folder: Location, split: str, index: int, samples: Iterable[Sample]) -> list[ClipRecord]:
@@ -38,8 +39,6 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
 
     Each clip has its own writer, because the manifest holds size and hash of each clip's part of the tar.
     """
-    from webdataset import TarWriter  # loads torch, so not before it is needed
-
     description = {
         **sample.fields,
         "key": sample.key,
@@ -58,7 +57,7 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
             raise ValueError(f"{suffix} of {sample.key} is {type(content)}, must be bytes")
     stream = io.BytesIO()
     # Independent of the clock and of the user.
-    with TarWriter(stream, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
+    with tar_writer()(stream, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
         writer.write({"__key__": sample.key, **members})
         size = writer.tarstream.offset
     return stream.getvalue()[:size]

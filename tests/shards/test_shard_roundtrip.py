@@ -240,3 +240,18 @@ def test_reading_the_manifest_leaves_no_thread_behind(written):
 def test_keys_that_no_tar_should_hold(key):
     with pytest.raises(ValueError, match="must match"):
         make_sample(key)
+
+
+def test_writing_a_shard_loads_no_torch(tmp_path):
+    program = (
+        "import sys\n"
+        "from stgcma.shards.schema import Sample\n"
+        "from stgcma.shards.writer import write_shard\n"
+        "sample = Sample('a', {'frame_00.jpg': b'x'}, {}, 'a.mp4', 1.0, 1.0, True, 'pyav', ())\n"
+        "write_shard(sys.argv[1], 'train', 0, [sample])\n"
+        "assert 'webdataset' not in sys.modules and 'torch' not in sys.modules, 'torch was loaded'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    with tarfile.open(tmp_path / "train-000000.tar") as tar:
+        assert tar.getnames() == ["a.frame_00.jpg", "a.json"]

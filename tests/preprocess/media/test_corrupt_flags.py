@@ -34,6 +34,8 @@ def test_a_sound_that_was_made_up_is_damage(monkeypatch, packet_is, frame_is):
     monkeypatch.setattr(audio_decoding, "prepare_decoder", lambda _: context)
     container = SimpleNamespace(demux=lambda _: iter([packet(packet_is)]))
     failures = []
-    assert list(audio_decoding._frames(container, SimpleNamespace(), failures)) == [frame]
+    assert list(audio_decoding._frames(container, SimpleNamespace(time_base=Fraction(1)), failures)) == [
+        frame
+    ]
     said = ["unreadable: its sound does not decode (a part of it is damaged)"]
     assert [str(failure.error) for failure in failures] == (said if packet_is or frame_is else [])

@@ -1,15 +1,18 @@
 """Spans of faults in a file's sound."""
 
 import math
+from fractions import Fraction
 from types import SimpleNamespace
 
 import av
 import pytest
 from stgcma.preprocess.media import audio_decoding
 
+STREAM = SimpleNamespace(time_base=Fraction(1))
+
 
 def packet(second):
-    return SimpleNamespace(pts=second, duration=1, time_base=1, size=1, is_corrupt=False)
+    return SimpleNamespace(pts=second, duration=1, size=1, is_corrupt=False)
 
 
 def test_an_error_of_the_container_concerns_all_that_follows(monkeypatch):
@@ -26,7 +29,7 @@ def test_an_error_of_the_container_concerns_all_that_follows(monkeypatch):
         raise av.error.InvalidDataError(1, "no more")
 
     faults = []
-    frames = list(audio_decoding._frames(SimpleNamespace(demux=demux), None, faults))
+    frames = list(audio_decoding._frames(SimpleNamespace(demux=demux), STREAM, faults))
     assert len(frames) == 3
     assert given[-1] is None
     assert [(fault.begin, fault.end) for fault in faults] == [(2.0, math.inf)]
@@ -44,5 +47,5 @@ def test_an_error_of_a_packet_concerns_that_packet(monkeypatch):
     monkeypatch.setattr(audio_decoding, "prepare_decoder", lambda _: SimpleNamespace(decode=decode))
     faults = []
     container = SimpleNamespace(demux=lambda _: iter([packet(0), packet(1), packet(2)]))
-    assert list(audio_decoding._frames(container, None, faults)) == []
+    assert list(audio_decoding._frames(container, STREAM, faults)) == []
     assert [(fault.begin, fault.end) for fault in faults] == [(1.0, pytest.approx(2.0))]

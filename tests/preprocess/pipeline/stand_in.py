@@ -11,8 +11,6 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import importlib
-import importlib.util
 import io
 import json
 import os
@@ -22,7 +20,6 @@ import signal
 import sys
 import time
 import traceback
-import types
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -321,18 +318,5 @@ def main():
         sys.exit(error.exit_code)
 
 
-def load_tar_writer():
-    """Import webdataset's TarWriter without the rest of its package, which loads torch.
-
-    A process without torch is forked in a quarter of the time.
-    """
-    package = types.ModuleType("webdataset")
-    package.__path__ = list(importlib.util.find_spec("webdataset").submodule_search_locations)
-    sys.modules["webdataset"] = package
-    package.TarWriter = importlib.import_module("webdataset.writer").TarWriter
-
-
 if __name__ == "__main__":
-    if "webdataset" not in sys.modules:
-        load_tar_writer()
     main()
