@@ -14,7 +14,7 @@ from ..strict_json import strict_json
 from .options import OUT_FOLDER_OPTION, Json, Out
 
 if TYPE_CHECKING:
-    from ..shards.statistics import Statistics
+    from ..shards.statistics import SplitStatistics, Statistics
 
 shards_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Verify, summarise or show a shard directory."
@@ -118,6 +118,17 @@ def shards_show(
         typer.echo(str(path))
 
 
+def _show_measured(part: SplitStatistics) -> None:
+    rows = []
+    for name, each in part.measured.items():
+        quantiles = (each.least, each.low, each.median, each.high, each.most)
+        rows.append((name, each.clips, *(f"{value:.4g}" for value in quantiles)))
+    if rows:
+        table(("statistic", "clips", "least", "5 %", "median", "95 %", "most"), rows)
+    for name, count in part.flagged.items():
+        typer.echo(f"{name}: {count:,} clips")
+
+
 def _show_statistics(statistics: Statistics) -> None:
     def against(number: int, published: int | None) -> str:
         return f"{number:,}" if published is None else f"{number:,} of {published:,}"
@@ -139,6 +150,7 @@ def _show_statistics(statistics: Statistics) -> None:
     if tags := sorted(parts["all"].clips_by_tag):
         of_tags = [(name, *(part.clips_by_tag.get(name, 0) for part in parts.values())) for name in tags]
         table(("clips with tag", *parts), of_tags)
+    _show_measured(parts["all"])
     for name, values in statistics.audio.items():
         typer.echo(f"audio {name}: mean {values['mean']:.4f}, std {values['std']:.4f}")
     for reason, count in statistics.failures.items():

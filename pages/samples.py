@@ -14,6 +14,7 @@ from ..shards.members import named_clip
 from ..shards.reader import ClipPlace, ClipReader, clip_places
 from ..shards.schema import SPLITS, ClipRecord, DatasetInfo
 from ..shards.storage import LocalStore, Location, open_store
+from .histograms import histogram
 from .rendering import check_target, render, write_page
 from .shard_account import read_account, warning_kind
 from .strips import Strip, clip_strip, frames_row, sound_row
@@ -106,6 +107,9 @@ def write_samples(out: Location, clip_filter: ClipFilter | None = None, *, page:
         title=f"{account.info.name} · {Path(str(out)).resolve().name}",
         sections={"data": "Data", "clips": "Clips"},
         data=account,
+        histograms={
+            name: histogram(each.counts, f"Histogram of {name}") for name, each in account.measured.items()
+        },
         clip_filter=clip_filter,
         clips=clips,
         splits=in_order(clip.record.split for clip in clips),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..preprocess.collections import published
+from ..shards.distributions import Distribution, distributions, flag_counts
 from ..shards.manifest import read_dataset, read_manifest, read_quarantine
 from ..shards.published import ALL
 from ..shards.schema import SPLITS, ClipRecord, DatasetInfo, QuarantineRecord
@@ -55,6 +56,8 @@ class ShardAccount:
         failures: the quarantined clips by reason, the most frequent first.
         warnings: warning to number of clips; numbers in a warning are replaced by N.
         leaks: pairs of splits to the sources that are in both.
+        measured: statistic of the clips to its distribution; empty for clips of earlier versions.
+        flagged: `still` and `mute` to their number of clips, likewise.
     """
 
     location: str
@@ -64,6 +67,8 @@ class ShardAccount:
     failures: tuple[QuarantineReason, ...]
     warnings: dict[str, int]
     leaks: dict[str, list[str]]
+    measured: dict[str, Distribution]
+    flagged: dict[str, int]
 
 
 def read_account(location: Location) -> ShardAccount:
@@ -78,6 +83,8 @@ def read_account(location: Location) -> ShardAccount:
         failures=_failures(quarantine),
         warnings=dict(warnings.most_common()),
         leaks=leaks(manifest),
+        measured=distributions(manifest),
+        flagged=flag_counts(manifest),
     )
 
 

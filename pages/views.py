@@ -63,7 +63,8 @@ def ranked_clips(
     model = load_model(run.best, weights)
     set_tf32(allowed=config.train.tf32)
     batch_size = config.optim.batch_size
-    dataset = open_clips(shards, split, task, config.data, model.config, measured=run.read_dataset())
+    data = config.data.of_all_clips()
+    dataset = open_clips(shards, split, task, data, model.config, measured=run.read_dataset())
     with (
         closing(dataset),
         memory_explained(f"scoring {batch_size} clips at a time", device, scoring_advice),

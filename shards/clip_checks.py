@@ -16,12 +16,19 @@ from .members import (
     read_lengths,
     read_questions,
 )
-from .schema import ClipRecord, DatasetInfo, question_types
+from .schema import ClipRecord, ClipStatistics, DatasetInfo, question_types
 from .tar_members import TarMemberError, extent_members
 from .task_members import TASK_MEMBERS
 
-# Columns of the manifest that are not in KEY.json: those on the clip's bytes and its sources.
-_NOT_DESCRIBED = ("bytes", "sha256", "source_files", "source_bytes", "source_sha256")
+# Columns of the manifest that are not in KEY.json: those on the clip's bytes and sources, and its statistics.
+_NOT_DESCRIBED = (
+    "bytes",
+    "sha256",
+    "source_files",
+    "source_bytes",
+    "source_sha256",
+    *ClipStatistics._fields,
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from ..bounded import parse_object
 from ..errors import InputError
@@ -30,6 +30,7 @@ from .storage import Location, Store, open_store
 MOST_TABLE_BYTES = 1 << 30
 # Encoded, a hash of 64 hexadecimal digits takes at least 32 bytes, a key a few.
 _LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4}
+_NUMBERS = tuple(name for name, kind in get_type_hints(ClipRecord).items() if kind in (float, float | None))
 
 
 def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
@@ -109,26 +110,39 @@ def read_quarantine(folder: Location) -> list[QuarantineRecord]:
 def _arrow_schema(kind: type) -> Any:
     import pyarrow
 
-    types = {
+    types: dict[Any, Any] = {
         str: pyarrow.string(),
         int: pyarrow.int64(),
         float: pyarrow.float64(),
         bool: pyarrow.bool_(),
+        float | None: pyarrow.float64(),
+        bool | None: pyarrow.bool_(),
         tuple[str, ...]: pyarrow.list_(pyarrow.string()),
         tuple[int, ...]: pyarrow.list_(pyarrow.int64()),
     }
+    hints = get_type_hints(kind)
     return pyarrow.schema(
-        [pyarrow.field(name, types[each], nullable=False) for name, each in get_type_hints(kind).items()]
+        [pyarrow.field(name, types[each], nullable=_is_optional(each)) for name, each in hints.items()]
     )
+
+
+def _is_optional(kind: Any) -> bool:
+    """Tell whether values of the type `kind` may be None."""
+    return type(None) in get_args(kind)
 
 
 def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) -> str:
     import pyarrow
     from pyarrow import parquet
 
-    columns = {name: [getattr(record, name) for record in records] for name in get_type_hints(kind)}
+    hints = get_type_hints(kind)
+    columns = {each: [getattr(record, each) for record in records] for each in hints}
+    # Tables of clips that an earlier version made stay as they are: a column without any value is left out.
+    for empty in [each for each in hints if _is_optional(hints[each]) and set(columns[each]) <= {None}]:
+        del columns[empty]
     buffer = io.BytesIO()
-    table = pyarrow.table(columns, schema=_arrow_schema(kind))
+    schema = pyarrow.schema([field for field in _arrow_schema(kind) if field.name in columns])
+    table = pyarrow.table(columns, schema=schema)
     parquet.write_table(table, buffer, write_page_checksum=True)
     content = buffer.getvalue()
     # A repair that changes nothing in a table leaves its file alone.
@@ -175,7 +189,9 @@ def _read_table(
         if rows:  # an empty table has no pages
             table = file.read(columns=there, use_threads=False)
             table.validate(full=True)
-            columns = {each: _values(table.column(each)) for each in there}
+            hints = get_type_hints(kind)
+            for each in there:
+                columns[each] = _values(table.column(each), optional=_is_optional(hints[each]))
         columns = {each: columns.get(each, [kind._field_defaults.get(each)] * rows) for each in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError, TableError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
@@ -204,16 +220,16 @@ def _check_types(found: Any, names: Sequence[str], kind: Any) -> None:
             raise TableError(f"column {name} is {str(actual)[:100]}, expected {written}")
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: Any, *, optional: bool) -> list[Any]:
     """Return a column's values as Python objects; equal texts are one object."""
     import pyarrow
 
     values: list[Any] = []
     for chunk in column.chunks:
-        if chunk.null_count:
+        if chunk.null_count and not optional:
             raise TableError("it has rows without a value")
         if pyarrow.types.is_list(chunk.type):
-            items = _values(pyarrow.chunked_array([chunk.values]))
+            items = _values(pyarrow.chunked_array([chunk.values]), optional=False)
             values += [
                 tuple(items[begin:end]) for begin, end in itertools.pairwise(chunk.offsets.to_pylist())
             ]
@@ -233,6 +249,6 @@ def _check_rows(columns: dict[str, list[Any]], where: str) -> None:
     for size in columns.get("bytes", ()):
         if not 0 < size <= MOST_CLIP_BYTES:
             raise InputError(f"{where} has a clip of {size} bytes, expected 1 to {MOST_CLIP_BYTES}")
-    for name in ("seconds", "fps"):
-        if not all(map(math.isfinite, columns.get(name, ()))):
+    for name in _NUMBERS:
+        if not all(value is None or math.isfinite(value) for value in columns.get(name, ())):
             raise InputError(f"{where} has {name} that is not a finite number")

@@ -77,6 +77,25 @@ class SourceFile(NamedTuple):
     sha256: str
 
 
+class ClipStatistics(NamedTuple):
+    """Statistics of a clip's sound and frames, which `docs/shard-format.md` defines; None when not measured.
+
+    `loudness_db` is in dBFS, `silence` the share of silent parts; `motion` and `brightness` are 0 to 1,
+    `sharpness` is a variance. `still` and `mute` mark clips without motion and without sound.
+    """
+
+    loudness_db: float | None = None
+    silence: float | None = None
+    motion: float | None = None
+    brightness: float | None = None
+    sharpness: float | None = None
+    still: bool | None = None
+    mute: bool | None = None
+
+
+_NOT_MEASURED = ClipStatistics()
+
+
 @dataclass(frozen=True)
 class Sample:
     """One clip, ready to be written.
@@ -94,6 +113,7 @@ class Sample:
         warnings: one line each, for the user.
         fbank_sums: fbank name to (sum, sum of squares, count) over its values, for the audio statistics.
         source_files: every file that was read to make it: the media file, masks, pictures.
+        statistics: of its sound and frames.
     """
 
     key: str
@@ -107,6 +127,7 @@ class Sample:
     warnings: tuple[str, ...] = ()
     fbank_sums: dict[str, tuple[float, float, int]] = dataclasses.field(default_factory=dict)
     source_files: tuple[SourceFile, ...] = ()
+    statistics: ClipStatistics = _NOT_MEASURED
 
     def __post_init__(self) -> None:
         if not is_valid_key(self.key):
@@ -123,6 +144,8 @@ class ClipRecord(NamedTuple):
 
     `source_files`, `source_bytes` and `source_sha256` are equally long: name, size and hash of every file
     that the clip was made of. They are empty in directories of versions that did not record them.
+
+    The last columns are those of `ClipStatistics`, None for clips of versions that did not measure them.
     """
 
     key: str
@@ -139,6 +162,18 @@ class ClipRecord(NamedTuple):
     source_files: tuple[str, ...] = ()
     source_bytes: tuple[int, ...] = ()
     source_sha256: tuple[str, ...] = ()
+    loudness_db: float | None = None
+    silence: float | None = None
+    motion: float | None = None
+    brightness: float | None = None
+    sharpness: float | None = None
+    still: bool | None = None
+    mute: bool | None = None
+
+    @property
+    def statistics(self) -> ClipStatistics:
+        """The statistics of the clip's sound and frames."""
+        return ClipStatistics._make(getattr(self, name) for name in ClipStatistics._fields)
 
     @property
     def sources(self) -> tuple[SourceFile, ...]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import StgcmaError
+from .distributions import Distribution, distributions, flag_counts
 from .manifest import read_dataset, read_manifest, read_quarantine
 from .members import read_description, read_labels, read_questions, read_tags
 from .published import ALL, PublishedLookup
@@ -31,6 +32,8 @@ class SplitStatistics:
         labels_by_class: class to the labels that name it (tasks with a label a second; a clip that is shorter
             than usual has as many).
         clips_by_tag: class to the clips that are tagged with it (tasks with tags).
+        measured: statistic of the manifest to its distribution; empty for clips of earlier versions.
+        flagged: `still` and `mute` to their number of clips, likewise.
     """
 
     clips: int
@@ -45,6 +48,8 @@ class SplitStatistics:
     categories: dict[str, int]
     labels_by_class: dict[str, int]
     clips_by_tag: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, Distribution] = field(default_factory=dict)
+    flagged: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ def _split_statistics(
         categories=dict(sorted(categories.items())),
         labels_by_class=dict(by_class),
         clips_by_tag=dict(sum((each.tags for each in labels), Counter[str]())),
+        measured=distributions(records),
+        flagged=flag_counts(records),
     )
 
 

@@ -85,4 +85,5 @@ def _record(sample: Sample, split: str, shard: str, extent: bytes) -> ClipRecord
         source_files=tuple(file.name for file in sample.source_files),
         source_bytes=tuple(file.bytes for file in sample.source_files),
         source_sha256=tuple(file.sha256 for file in sample.source_files),
+        **sample.statistics._asdict(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from ..shards.members import frame_name, frame_names, member, named_clip, open_f
 from ..shards.reader import ClipReader, small_members, split_places
 from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
+from ..shards.where import Where
 from .augmentation import FrameAugmentation, mix_powers
 from .batch import ClipTensors, TaskDataset, UnreadableClip
 from .inputs import decode_frames, normalisation_of, normalise, read_fbank
@@ -46,6 +48,8 @@ class ClipDataset(TaskDataset):
 
     Attributes:
         usual_seconds: the median length of the clips.
+        selection: number of `selected` clips of all `clips` of the split, and of `unknown` ones that lack a
+            value, with `data.where`; None without.
 
     Raises InputError when the directory lacks the split or the model's fbank.
     """
@@ -62,13 +66,16 @@ class ClipDataset(TaskDataset):
         measured: DatasetInfo | None = None,
     ) -> None:
         self.location, self.split, self.task, self.data = location, split, task, data
-        self.places, seconds = split_places(location, split)
-        if not self.places:
+        self._all_places, seconds = split_places(location, split)
+        if not self._all_places:
             raise InputError(
                 f"{location} has no clips in split {split!r}; make shards of more clips, or of clips in "
                 "folders train, val and test"
             )
-        self.usual_seconds = statistics.median(seconds)
+        self._selected = [True] * len(seconds)
+        self.selection = None if data.where is None else self._select(data.where)
+        self.places = list(compress(self._all_places, self._selected))
+        self.usual_seconds = statistics.median(compress(seconds, self._selected))
         self.modalities = model.modalities
         self._model = model
         self._shapes = {name: shape[1:] for name, shape in model.input_shapes().items()}
@@ -86,6 +93,17 @@ class ClipDataset(TaskDataset):
         self._frames = model.frames
         self._read_by = 0  # id of the process whose reads `_was_read` records
         self._was_read = bytearray()
+
+    def _select(self, where: str) -> dict[str, int]:
+        found = Where(where).select(self.location, split=self.split)
+        self._selected = found.selected
+        clips = {"selected": sum(found.selected), "clips": len(found.selected), "unknown": found.unknown}
+        if not clips["selected"]:
+            raise InputError(
+                f"data.where={where!r} selects none of the {clips['clips']} {self.split} clips of "
+                f"{self.location}; `stgcma shards stats` shows the ranges of the columns"
+            )
+        return clips
 
     def close(self) -> None:
         """Close the shard that this process has open."""
@@ -115,14 +133,14 @@ class ClipDataset(TaskDataset):
         """Return the number of questions of each clip, `[clips]`, read from the shards."""
         store = open_store(self.location)
         counts = []
-        for shard in dict.fromkeys(place.shard for place in self.places):
+        for shard in dict.fromkeys(place.shard for place in self._all_places):
             members = small_members(store, f"{SHARD_FOLDER}/{shard}", ("qa.json",))
             counts += [len(read_questions(content)) for _, content in members]
-        if len(counts) != len(self.places):
+        if len(counts) != len(self._all_places):
             raise StgcmaError(
-                f"{self.location}: {len(counts)} question lists, {len(self.places)} {self.split} clips"
+                f"{self.location}: {len(counts)} question lists, {len(self._all_places)} {self.split} clips"
             )
-        return np.asarray(counts, dtype=np.int64)
+        return np.asarray(counts, dtype=np.int64)[self._selected]
 
     def _read(self, item: Item) -> ClipTensors:
         members = self.members(item.clip)

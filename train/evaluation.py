@@ -139,7 +139,7 @@ def _shards_of(trained: Trained) -> Location:
 
 def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> EvaluationResult:
     config, model = trained.config, trained.model
-    dataset = open_clips(folder, split, task, config.data, model.config, measured=trained.info)
+    dataset = open_clips(folder, split, task, config.data.of_all_clips(), model.config, measured=trained.info)
     with (
         lost_workers_named(),
         process_group() as group,

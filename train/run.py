@@ -82,6 +82,8 @@ def train(
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
         model.trained_on = _trained_on(config, model, training)
         about = _data(shards, training, group, stream, initial) | _environment(model)
+        if where := _selections(config, training, selection, group):
+            about["where"] = where
         # Only now: a training that cannot begin creates no folder and removes no earlier run.
         group.run_on_main(
             lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
@@ -188,6 +190,18 @@ def _data(
     }
     further = {"stream": stream, "init_from": initial}
     return data | {name: value for name, value in further.items() if value is not None}
+
+
+def _selections(
+    config: RunConfig, training: ClipDataset, selection: ClipDataset, group: ProcessGroup
+) -> dict[str, Any]:
+    """Return the numbers of clips that `data.where` selects, for `run.json`, and say them."""
+    splits = {clips.split: clips.selection for clips in (training, selection) if clips.selection is not None}
+    for split, counts in splits.items():
+        if group.is_main:
+            unknown = f"; {counts['unknown']} lack a value" if counts["unknown"] else ""
+            message(f"data.where selects {counts['selected']} of {counts['clips']} {split} clips{unknown}")
+    return {"condition": config.data.where, **splits} if splits else {}
 
 
 def _environment(model: STGCMA) -> dict[str, Any]:

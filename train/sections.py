@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ..errors import InputError
+
 
 class Section(BaseModel):
     """A group of settings; unknown ones are refused."""
@@ -23,6 +25,17 @@ def _range(value: tuple[float, float]) -> tuple[float, float]:
 def _share_range(value: tuple[float, float]) -> tuple[float, float]:
     if _range(value)[1] > 1:
         raise ValueError("shares are at most 1")
+    return value
+
+
+def _condition(value: str | None) -> str | None:
+    if value is not None:
+        from ..shards.where import Where  # loads pyarrow
+
+        try:
+            Where(value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
     return value
 
 
@@ -48,6 +61,9 @@ class DataConfig(Section):
     # How often frames are mirrored, and how often a random rectangle of them is erased.
     flip: float = Field(default=0.5, ge=0, le=1)
     erasing: float = Field(default=0.25, ge=0, le=1)
+    # A condition on the manifest's columns, such as `motion > 0.02`: only clips that meet it are trained on,
+    # and select the epoch. None: all clips.
+    where: Annotated[str | None, AfterValidator(_condition)] = None
     # How often a training clip's sound is mixed with another's.
     mixup: float = Field(default=0.0, ge=0, le=1)
     # The share of a mixture is drawn from Beta(mixup_beta, mixup_beta).
@@ -64,6 +80,10 @@ class DataConfig(Section):
     verify: bool = True
     # Folder for shards behind a URL; None: the user's cache folder.
     cache: str | None = None
+
+    def of_all_clips(self) -> DataConfig:
+        """Return the settings without `where`, for scoring a whole split."""
+        return self.model_copy(update={"where": None})
 
 
 class OptimConfig(Section):

@@ -36,6 +36,7 @@ from ..media.video.frames import Frames, at_seconds, evenly
 from .annotated_frames import annotated_frames, sound_span
 from .class_masks import class_mask_members
 from .clip_length import annotated_span, length_warnings
+from .clip_statistics import clip_statistics
 from .fbank import ANALYSIS_SAMPLES, audio_windows, log_mel
 from .masks import mask_members
 from .object_masks import object_mask_members
@@ -130,7 +131,8 @@ class SampleMaker:
         else:
             warnings.append("no audio stream: silence was put in its place")
         warnings += length_warnings(clip, footage.seconds, self.settings.sampling)
-        members = dict(jpeg_members(footage.frames, self.settings.sampling))
+        frames = fitted(footage.frames, self.settings.sampling)
+        members = {f"frame_{n:02d}.jpg": jpeg_bytes(frame) for n, frame in enumerate(frames)}
         fbanks, sums = fbank_members(footage.waveform, self.settings, padded=bool(clip.frame_seconds))
         members |= fbanks
         paths, shape = self._mask_paths(clip), footage.frames.images.shape
@@ -161,6 +163,7 @@ class SampleMaker:
             warnings=tuple(warnings),
             fbank_sums=sums,
             source_files=source_files(clip, self._resolve),
+            statistics=clip_statistics(footage.waveform, frames),
         )
 
     def _resolve(self, source: str) -> Path:
@@ -322,17 +325,24 @@ def fbank_members(
     return members, sums
 
 
-def jpeg_members(frames: Frames, sampling: Sampling) -> list[tuple[str, bytes]]:
-    """Return the frames at 224×224 as JPEG: (`frame_00.jpg`, bytes), …"""
-    return [(f"frame_{n:02d}.jpg", jpeg(pixels, sampling)) for n, pixels in enumerate(frames.images)]
+def fitted(frames: Frames, sampling: Sampling) -> list[Any]:
+    """Return the frames at 224×224 as Pillow images."""
+    from PIL import Image
+
+    return [fit(Image.fromarray(pixels), sampling.resize) for pixels in frames.images]
 
 
 def jpeg(pixels: npt.NDArray[np.uint8], sampling: Sampling) -> bytes:
     """Return a frame `[H, W, 3]` at 224×224 as JPEG."""
     from PIL import Image
 
+    return jpeg_bytes(fit(Image.fromarray(pixels), sampling.resize))
+
+
+def jpeg_bytes(image: Any) -> bytes:
+    """Return a Pillow image as JPEG."""
     buffer = io.BytesIO()
-    fit(Image.fromarray(pixels), sampling.resize).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
