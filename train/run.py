@@ -82,8 +82,7 @@ def train(
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
         model.trained_on = _trained_on(config, model, training)
         about = _data(shards, training, group, stream, initial) | _environment(model)
-        if where := _selections(config, training, selection, group):
-            about["where"] = where
+        about |= _selections(config, training, selection, group)
         # Only now: a training that cannot begin creates no folder and removes no earlier run.
         group.run_on_main(
             lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
@@ -201,7 +200,7 @@ def _selections(
         if group.is_main:
             unknown = f"; {counts['unknown']} lack a value" if counts["unknown"] else ""
             message(f"data.where selects {counts['selected']} of {counts['clips']} {split} clips{unknown}")
-    return {"condition": config.data.where, **splits} if splits else {}
+    return {"where": {"condition": config.data.where, **splits}} if splits else {}
 
 
 def _environment(model: STGCMA) -> dict[str, Any]:
