@@ -85,6 +85,9 @@ def preprocess(
     max_failed: MaxFailed = "5%",
     allow_links: Annotated[bool, typer.Option("--allow-links", help="Follow links that leave RAW.")] = False,
     overwrite: Overwrite = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the clips that OUT lacks, in new shards.")
+    ] = False,
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Rebuild shards with quarantined clips.")
     ] = False,
@@ -119,6 +122,7 @@ def preprocess(
         trim=trim,
         limit=limit,
         overwrite=overwrite,
+        append=append,
         retry_quarantined=retry_quarantined,
         repair=repair,
         engine=engine.value,

@@ -151,6 +151,10 @@ def _show_statistics(statistics: Statistics) -> None:
         of_tags = [(name, *(part.clips_by_tag.get(name, 0) for part in parts.values())) for name in tags]
         table(("clips with tag", *parts), of_tags)
     _show_measured(parts["all"])
+    for number, counts in enumerate(statistics.additions, 1):
+        clips = ", ".join(f"{count['written']:,} {split}" for split, count in counts.items())
+        failed = sum(count["quarantined"] for count in counts.values())
+        typer.echo(f"addition {number}: {clips}; {failed} quarantined")
     for name, values in statistics.audio.items():
         typer.echo(f"audio {name}: mean {values['mean']:.4f}, std {values['std']:.4f}")
     for reason, count in statistics.failures.items():

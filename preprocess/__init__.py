@@ -19,7 +19,7 @@ from ..lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from .collections import COLLECTIONS, published
     from .media.video import DECODERS
-    from .pipeline.build import Outcome
+    from .pipeline.finishing import Outcome
     from .pipeline.options import Limits, Options
     from .pipeline.run import preprocess
     from .synthesis import DEMOS, SYNTHESIZERS, synthesize
@@ -32,7 +32,7 @@ _MODULES = {
     "SYNTHESIZERS": ".synthesis",
     "Limits": ".pipeline.options",
     "Options": ".pipeline.options",
-    "Outcome": ".pipeline.build",
+    "Outcome": ".pipeline.finishing",
     "preprocess": ".pipeline.run",
     "published": ".collections",
     "synthesize": ".synthesis",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .additions import additions_fault
 from .task_members import TASK_MEMBERS
 
 _MOST_FRAMES = 1000
 _MOST_BINS = 100_000
+_SPLITS = ("train", "val", "test")  # those of `schema`, which imports this module
 _TEXTS = ("name", "task", "plan_sha256")
 
 
@@ -33,6 +35,7 @@ def info_fault(content: dict[str, Any]) -> str | None:
         _counts_fault(content["counts"])
         or _audio_fault(content["audio"])
         or _features_fault(content["features"])
+        or additions_fault(content["additions"], _SPLITS)
     )
 
 

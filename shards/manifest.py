@@ -1,4 +1,4 @@
-"""The three files beside the shards: `dataset.json`, `manifest.parquet`, `quarantine.parquet`."""
+"""The files beside the shards: `dataset.json` and the tables of written, failed and planned clips."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from .schema import (
     DATASET_FILE,
     MANIFEST_FILE,
     MOST_CLIP_BYTES,
+    PLANNED_FILE,
     QUARANTINE_FILE,
     ClipRecord,
     DatasetInfo,
+    PlannedRecord,
     QuarantineRecord,
     content_sha256,
     is_shard_name,
@@ -29,7 +31,7 @@ from .storage import Location, Store, open_store
 
 MOST_TABLE_BYTES = 1 << 30
 # Encoded, a hash of 64 hexadecimal digits takes at least 32 bytes, a key a few.
-_LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4}
+_LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4, PLANNED_FILE: 2}
 _NUMBERS = tuple(name for name, kind in get_type_hints(ClipRecord).items() if kind in (float, float | None))
 
 
@@ -41,6 +43,11 @@ def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
 def write_quarantine(folder: Location, records: Sequence[QuarantineRecord]) -> str:
     """Write `quarantine.parquet`, a row per clip that was not written. Returns its SHA-256."""
     return _write_table(open_store(folder), QUARANTINE_FILE, records, QuarantineRecord)
+
+
+def write_planned(folder: Location, records: Sequence[PlannedRecord]) -> str:
+    """Write `planned.parquet`, a row per planned clip in the order of the additions. Returns its SHA-256."""
+    return _write_table(open_store(folder), PLANNED_FILE, records, PlannedRecord)
 
 
 def write_dataset(folder: Location, info: DatasetInfo) -> None:
@@ -105,6 +112,12 @@ def read_quarantine(folder: Location) -> list[QuarantineRecord]:
     """Read the quarantine's rows. Raises InputError when it is damaged."""
     columns = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
     return list(map(QuarantineRecord._make, zip(*columns.values(), strict=True)))
+
+
+def read_planned(folder: Location) -> list[PlannedRecord]:
+    """Read the planned clips of a directory of several additions. Raises InputError when it is damaged."""
+    columns = _read_table(open_store(folder), PLANNED_FILE, PlannedRecord)
+    return list(map(PlannedRecord._make, zip(*columns.values(), strict=True)))
 
 
 def _arrow_schema(kind: type) -> Any:

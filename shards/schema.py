@@ -1,6 +1,7 @@
 """The records of a shard directory; their fields are named here only.
 
-A directory holds `dataset.json`, `manifest.parquet`, `quarantine.parquet` and `shards/SPLIT-000000.tar`.
+A directory holds `dataset.json`, `manifest.parquet`, `quarantine.parquet` and `shards/SPLIT-000000.tar`; one
+of several additions also `planned.parquet`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .additions import Addition, planned_ranges
 from .info_checks import info_fault
 
 # Version 1 differs only in the bytes of fbanks: they were torchaudio's, which depend on the processor.
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 SPLITS = ("train", "val", "test")
+_EARLIER_CLIPS_PER_SHARD = 32  # of directories whose settings do not say it
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
+PLANNED_FILE = "planned.parquet"
 SHARD_FOLDER = "shards"
 CONTENT_HASH = "content_sha256"
 
@@ -191,6 +195,19 @@ class QuarantineRecord(NamedTuple):
     message: str
 
 
+class PlannedRecord(NamedTuple):
+    """A row of `planned.parquet`, which directories of several additions have: one planned clip.
+
+    `addition` is its number, from 0. `clip_sha256` is the hash of the clip's specification; empty where that
+    was not known when the directory was added to.
+    """
+
+    key: str
+    split: str
+    addition: int
+    clip_sha256: str
+
+
 @dataclass(frozen=True)
 class AudioStatistics:
     """Mean and standard deviation of the log-mel energies of the training clips, over all values."""
@@ -214,7 +231,8 @@ class DatasetInfo:
         plan_sha256: hash of the planned clips (keys, splits, sources, labels).
         vocabulary: `words` of questions and `answers`, and `types` of questions unless they are MUSIC-AVQA's;
             empty for other tasks.
-        files: file name to SHA-256, of the two tables beside it.
+        files: file name to SHA-256, of the tables beside it.
+        additions: records of the additions, for a directory that was added to; else empty.
     """
 
     name: str
@@ -228,6 +246,17 @@ class DatasetInfo:
     vocabulary: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+    additions: tuple[Addition, ...] = ()
+
+    @property
+    def all_additions(self) -> tuple[Addition, ...]:
+        """The additions; of a directory that was made at once its only one, without sums."""
+        if self.additions:
+            return self.additions
+        clips_per_shard = self.features.get("clips_per_shard", _EARLIER_CLIPS_PER_SHARD)
+        planned = {split: sum(count.values()) for split, count in self.counts.items()}
+        shards = planned_ranges(planned, clips_per_shard, {})
+        return (Addition(self.plan_sha256, clips_per_shard, shards, self.counts),)
 
     @property
     def fingerprint(self) -> str:
@@ -253,6 +282,8 @@ class DatasetInfo:
     def to_json(self) -> dict[str, Any]:
         """The content of `dataset.json`."""
         content = dataclasses.asdict(self) | {"fingerprint": self.fingerprint}
+        if not self.additions:
+            del content["additions"]
         return content | {CONTENT_HASH: content_sha256(content)}
 
     @classmethod
@@ -262,6 +293,7 @@ class DatasetInfo:
         if version not in READABLE_VERSIONS:
             readable = " and ".join(map(str, READABLE_VERSIONS))
             raise InputError(f"{where}: format_version is {version!r}, this stgcma reads {readable}")
+        content = {"additions": []} | content
         known = {field.name for field in dataclasses.fields(cls)}
         if missing := sorted(known - set(content)):
             raise InputError(f"{where}: not a dataset.json of stgcma, it lacks {', '.join(missing)}")
@@ -270,6 +302,7 @@ class DatasetInfo:
         values = {name: content[name] for name in known}
         values["classes"] = tuple(values["classes"])
         values["audio"] = {name: AudioStatistics(**stats) for name, stats in values["audio"].items()}
+        values["additions"] = tuple(map(Addition.from_json, values["additions"]))
         return cls(**values)
 
 

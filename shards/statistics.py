@@ -60,6 +60,7 @@ class Statistics:
         splits: the splits' statistics, and those of `all` clips.
         audio: fbank to mean and std over train; `published` has the authors' pair, if any.
         failures: quarantined clips by reason.
+        additions: split to `{"written": n, "quarantined": n}` for each addition, when there are several.
         leaks: pairs of splits (`train & test`) to the sources that are in both.
     """
 
@@ -70,6 +71,7 @@ class Statistics:
     audio: dict[str, dict[str, float]]
     failures: dict[str, int]
     leaks: dict[str, list[str]]
+    additions: list[dict[str, dict[str, int]]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as JSON values."""
@@ -123,6 +125,7 @@ def gather_statistics(location: Location, *, published: PublishedLookup = lambda
         audio=audio,
         failures=dict(sorted(failures.items())),
         leaks=leaks(manifest),
+        additions=[addition.counts for addition in info.additions],
     )
 
 

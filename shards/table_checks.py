@@ -1,4 +1,4 @@
-"""Checks of the three files beside the shards, each alone and against each other."""
+"""Checks of the files beside the shards, each alone and against each other."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 
 from ..bounded import parse_object
 from ..errors import InputError, one_line
-from .manifest import MOST_TABLE_BYTES, is_as_written, read_manifest, read_quarantine
+from .manifest import MOST_TABLE_BYTES, is_as_written, read_manifest, read_planned, read_quarantine
 from .schema import (
     CONTENT_HASH,
     DATASET_FILE,
     MANIFEST_FILE,
+    PLANNED_FILE,
     QUARANTINE_FILE,
     SPLITS,
     ClipRecord,
     DatasetInfo,
+    PlannedRecord,
     QuarantineRecord,
     is_valid_key,
 )
@@ -42,15 +44,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class Tables:
-    """Content of the three files beside the shards; None for a file that is damaged."""
+    """Content of the files beside the shards; None for a file that is damaged, or that need not exist."""
 
     info: DatasetInfo | None
     manifest: list[ClipRecord] | None
     quarantine: list[QuarantineRecord] | None
+    planned: list[PlannedRecord] | None = None
 
 
 def check_tables(store: Store, sizes: dict[str, int], faults: list[Fault]) -> Tables:
-    """Read the three files of a directory, and append their faults."""
+    """Read the files beside the shards of a directory, and append their faults."""
     info = _check_dataset(store, sizes, faults)
     hashes = info.files if info is not None else {}
     blind = {MANIFEST_FILE: "; the shards cannot be judged without it"}
@@ -74,7 +77,13 @@ def check_tables(store: Store, sizes: dict[str, int], faults: list[Fault]) -> Ta
             faults.append(Fault(name, f"is damaged: {error}"))
             return None
 
-    return Tables(info, check(MANIFEST_FILE, read_manifest), check(QUARANTINE_FILE, read_quarantine))
+    several = info is not None and info.additions
+    return Tables(
+        info,
+        check(MANIFEST_FILE, read_manifest),
+        check(QUARANTINE_FILE, read_quarantine),
+        check(PLANNED_FILE, read_planned) if several else None,
+    )
 
 
 def _check_dataset(store: Store, sizes: dict[str, int], faults: list[Fault]) -> DatasetInfo | None:
@@ -97,8 +106,10 @@ def _check_dataset(store: Store, sizes: dict[str, int], faults: list[Fault]) -> 
 
 
 def check_agreement(tables: Tables, faults: list[Fault]) -> None:
-    """Compare the three files with each other, and append the faults."""
+    """Compare the files beside the shards with each other, and append the faults."""
     info, manifest, quarantine = tables.info, tables.manifest, tables.quarantine
+    if info is not None and tables.planned is not None:
+        faults += _planned_faults(info, tables.planned, manifest or [])
     if manifest is not None:
         faults += _manifest_faults(manifest)
     if manifest is not None and info is not None:
@@ -118,6 +129,24 @@ def check_agreement(tables: Tables, faults: list[Fault]) -> None:
         for record in quarantine:
             if record.key in keys and record.reason != DUPLICATE_KEY:
                 faults.append(Fault(QUARANTINE_FILE, f"{record.key} is in {MANIFEST_FILE} too"))
+
+
+def _planned_faults(
+    info: DatasetInfo, planned: list[PlannedRecord], manifest: list[ClipRecord]
+) -> Iterator[Fault]:
+    found = Counter((record.addition, record.split) for record in planned)
+    for number, addition in enumerate(info.additions):
+        for split in SPLITS:
+            said, there = addition.planned(split), found.pop((number, split), 0)
+            if said != there:
+                what = f"says addition {number + 1} has {said} clips of {split}, {PLANNED_FILE} has {there}"
+                yield Fault(DATASET_FILE, what)
+    for number, split in found:
+        yield Fault(PLANNED_FILE, f"has clips of {split!r} in addition {number + 1}, which does not exist")
+    keys = {record.key for record in planned}
+    for record in manifest:
+        if record.key not in keys:
+            yield Fault(PLANNED_FILE, f"lacks {record.key}, which {MANIFEST_FILE} has")
 
 
 def _manifest_faults(manifest: list[ClipRecord]) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """Verification of a shard directory, down to the last bit (`stgcma shards verify`).
 
-`dataset.json` holds hashes of its content and of both tables, the manifest a hash of every clip's bytes, and
+`dataset.json` holds hashes of its content and of the tables, the manifest a hash of every clip's bytes, and
 all other bytes of a shard are zeros. A file that fails its hash is not used to check others, so that
 damage is reported once, and where it is.
 """
@@ -18,6 +18,7 @@ from .files import PARTIAL_SUFFIX
 from .schema import (
     DATASET_FILE,
     MANIFEST_FILE,
+    PLANNED_FILE,
     QUARANTINE_FILE,
     SHARD_FOLDER,
     ClipRecord,
@@ -86,9 +87,9 @@ def verify(
     if raw is not None and tables.manifest is not None:
         recorded = recorded_sources(tables.manifest, where=store.where(MANIFEST_FILE))
     on_total(sum(sizes.values()) + sum(file.bytes for file in recorded))
-    for name in (DATASET_FILE, MANIFEST_FILE, QUARANTINE_FILE):
+    for name in _FILES:
         on_bytes(sizes.get(name, 0))
-    faults += _stray_files([*sizes, *folders])
+    faults += _stray_files([*sizes, *folders], several=tables.info is None or bool(tables.info.additions))
     check_agreement(tables, faults)
     clips = 0
     if tables.manifest is not None:
@@ -102,16 +103,20 @@ def verify(
     )
 
 
-_CONTRACT = (DATASET_FILE, MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER)
+_FILES = (DATASET_FILE, MANIFEST_FILE, QUARANTINE_FILE, PLANNED_FILE)
+_CONTRACT = (*_FILES, SHARD_FOLDER)
 
 
-def _stray_files(names: Sequence[str]) -> Iterator[Fault]:
-    """Yield files outside of the contract. Those among the shards are compared with the manifest instead."""
+def _stray_files(names: Sequence[str], *, several: bool) -> Iterator[Fault]:
+    """Yield files outside of the contract. Those among the shards are compared with the manifest instead.
+
+    `several`: the directory may have several additions.
+    """
     for name in names:
         top, _, below = name.partition("/")
         if top == SHARD_FOLDER and not below.endswith("/"):
             continue
-        if top not in _CONTRACT or below:
+        if top not in _CONTRACT or below or (top == PLANNED_FILE and not several):
             yield Fault(name, _LEFT if _is_left(name) else "is extra")
 
 

@@ -238,6 +238,14 @@ class ClipSpecification:
         return [*values, own] if own else values
 
 
+def plan_hash(clips: Iterable[ClipSpecification]) -> str:
+    """Return the hash of planned clips, computed clip by clip so that a million of them need no memory."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(canonical_json(clip.to_json()) + b"\n")
+    return digest.hexdigest()
+
+
 def by_split(clips: Iterable[ClipSpecification]) -> tuple[ClipSpecification, ...]:
     """Return the clips in the order of the splits; within a split the order is unchanged."""
     return tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split)))
@@ -277,11 +285,8 @@ class Collection:
 
     @property
     def plan_sha256(self) -> str:
-        """Hash of all clips, computed clip by clip so that a million of them need no memory."""
-        digest = hashlib.sha256()
-        for clip in self.clips:
-            digest.update(canonical_json(clip.to_json()) + b"\n")
-        return digest.hexdigest()
+        """Hash of all clips."""
+        return plan_hash(self.clips)
 
 
 @dataclass(frozen=True, kw_only=True)

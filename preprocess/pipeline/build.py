@@ -3,59 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...console import message, progress
-from ...shards.manifest import read_dataset, read_quarantine, write_dataset, write_manifest, write_quarantine
-from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SPLITS, AudioStatistics, DatasetInfo
+from ...shards.manifest import read_dataset, read_quarantine
+from ...shards.schema import DatasetInfo
 from ...shards.storage import Location, open_store
 from ..collections.specification import ClipSpecification, Collection
 from ..media.reasons import ClipError
 from ..media.tools import tool_versions
-from ..media.video import deciding_versions
+from .amendment import Amendment, amend
 from .engines import Engine, MakeSample, run_local
 from .finished import kept_shards, whole_results
+from .finishing import Outcome, finish
+from .former import Former
+from .layout import Layout, make_layout
 from .options import Options
 from .output import OutputFolder, open_output
 from .plan import make_plan
 from .ray_engine import RayEngine
-from .shard_plan import CLIPS_PER_SHARD, ShardTask, plan_shards
+from .shard_plan import CLIPS_PER_SHARD, ShardTask
 from .shard_result import ShardResult
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of preprocessing.
-
-    Attributes:
-        info: the content of `dataset.json`.
-        failures: number of quarantined clips by reason.
-        was_complete: whether the directory was complete before.
-    """
-
-    info: DatasetInfo
-    failures: dict[str, int]
-    was_complete: bool
-
-    @property
-    def written(self) -> int:
-        """Number of clips in the shards."""
-        return sum(count["written"] for count in self.info.counts.values())
-
-    @property
-    def quarantined(self) -> int:
-        """Number of clips that could not be made."""
-        return sum(count["quarantined"] for count in self.info.counts.values())
-
-    @property
-    def failed_share(self) -> float:
-        """Quarantined clips as a share of all clips."""
-        return self.quarantined / max(self.written + self.quarantined, 1)
+from .source_changes import SourceNotes
 
 
 def build(
@@ -67,7 +39,8 @@ def build(
     *,
     preflight: Callable[[], Iterable[str]] | None = None,
     engine: Engine | None = None,
-    clips_per_shard: int = CLIPS_PER_SHARD,
+    clips_per_shard: int | None = None,
+    sources: SourceNotes | None = None,
 ) -> Outcome:
     """Make the shard directory `out` from the clips of a collection.
 
@@ -79,41 +52,83 @@ def build(
         options: workers, limits, and how to treat the content of `out`.
         preflight: returns lines that are shown before any work.
         engine: makes the shards; by default the engine of `options`.
-        clips_per_shard: number of clips in each shard.
+        clips_per_shard: number of clips in each shard; by default that of the directory, or 32.
+        sources: returns notes about the sources of written clips; called when clips are appended.
 
     Raises:
         InputError: when `out` holds another result.
         StgcmaError: when `out` cannot be written.
     """
-    info = DatasetInfo(
-        name=collection.name,
-        task=collection.task,
-        features=features | {"clips_per_shard": clips_per_shard},
-        classes=collection.classes,
-        counts={},
-        audio={},
-        versions=tool_versions(),
-        plan_sha256=collection.plan_sha256,
-        vocabulary=collection.vocabulary,
-    )
-    plan = make_plan(info)
     with open_output(out) as output:
-        output.begin(plan, overwrite=options.overwrite, repair=options.repair)
-        tasks = plan_shards(collection.clips, clips_per_shard)
-        unchecked = options.repair
-        if output.is_complete():
-            kept = kept_shards(out, tasks, retry_quarantined=options.retry_quarantined, repair=options.repair)
-            if kept is None:
-                output.end()
-                failures = Counter(record.reason for record in read_quarantine(out))
-                return Outcome(read_dataset(out), dict(failures), was_complete=True)
-            output.reopen(plan, kept)
-            unchecked = False
+        former = None if options.overwrite else output.former()
+        if clips_per_shard is None and former is None:
+            clips_per_shard = CLIPS_PER_SHARD
+        request = DatasetInfo(
+            name=collection.name,
+            task=collection.task,
+            features=features | {"clips_per_shard": clips_per_shard or _recorded(former)},
+            classes=collection.classes,
+            counts={},
+            audio={},
+            versions=tool_versions(),
+            plan_sha256=collection.plan_sha256,
+            vocabulary=collection.vocabulary,
+        )
+        layout = make_layout(
+            former,
+            request,
+            collection.clips,
+            append=options.append,
+            repair=options.repair,
+            clips_per_shard=clips_per_shard,
+        )
+        if options.append and former is not None and sources is not None:
+            listed = {clip.key for clip in collection.clips}
+            for note in sources(record for record in former.manifest if record.key in listed):
+                message(note)
+        work = _begin(output, former, layout, options)
+        if work is None:
+            output.end()
+            failures = Counter(record.reason for record in read_quarantine(out))
+            return Outcome(read_dataset(out), dict(failures), was_complete=True)
         if preflight is not None:
             message("\n".join(preflight()))
-        done = _finished(output, options, check=unchecked)
-        results = _make_shards(tasks, done, make, output, options, engine or _engine(options))
-        return _finish(info, results, output)
+        results = _make_shards(work, make, output, options, engine or _engine(options))
+        return finish(output, layout.info, results, layout.planned, work.amendment)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Shards to make, and the results of those among them that are made."""
+
+    tasks: Sequence[ShardTask]
+    done: Sequence[ShardResult]
+    amendment: Amendment | None = None
+
+
+def _begin(output: OutputFolder, former: Former | None, layout: Layout, options: Options) -> _Work | None:
+    """Begin or continue the work; None when the directory is complete."""
+    plan = make_plan(layout.info)
+    flags = {"retry_quarantined": options.retry_quarantined, "repair": options.repair}
+    if former is not None and layout.finished:
+        amendment = amend(output, former, layout, plan, **flags)
+        if amendment is None:
+            return None
+        return _Work(amendment.tasks, _finished(output, options, check=options.repair), amendment)
+    output.begin(plan, overwrite=options.overwrite, repair=options.repair)
+    (tasks,) = layout.tasks
+    unchecked = options.repair
+    if output.is_complete():
+        kept = kept_shards(output.location, tasks or (), **flags)
+        if kept is None:
+            return None
+        output.reopen(plan, kept)
+        unchecked = False
+    return _Work(tasks or (), _finished(output, options, check=unchecked))
+
+
+def _recorded(former: Former | None) -> int:
+    return former.info.all_additions[0].clips_per_shard if former is not None else CLIPS_PER_SHARD
 
 
 def _engine(options: Options) -> Engine:
@@ -131,19 +146,19 @@ def _finished(output: OutputFolder, options: Options, *, check: bool) -> list[Sh
 
 
 def _make_shards(
-    tasks: list[ShardTask],
-    done: list[ShardResult],
+    work: _Work,
     make: MakeSample,
     output: OutputFolder,
     options: Options,
     engine: Engine,
 ) -> list[ShardResult]:
-    results = list(done)
-    places = {(result.split, result.index) for result in done}
-    remaining = [task for task in tasks if (task.split, task.index) not in places]
+    names = {task.name for task in work.tasks}
+    results = [result for result in work.done if result.name in names]
+    places = {result.name for result in results}
+    remaining = [task for task in work.tasks if task.name not in places]
     failures: Counter[str] = Counter()
     with progress("clips") as bar:
-        total = sum(len(task.clips) for task in tasks)
+        total = sum(len(task.clips) for task in work.tasks)
         skipped = total - sum(len(task.clips) for task in remaining)
         row = bar.add_task("preprocess", total=total, completed=skipped, note="")
 
@@ -159,40 +174,4 @@ def _make_shards(
             for result in made:
                 output.record(result)
                 results.append(result)
-    return sorted(results, key=lambda result: (SPLITS.index(result.split), result.index))
-
-
-def _finish(info: DatasetInfo, results: list[ShardResult], output: OutputFolder) -> Outcome:
-    counts = {
-        split: {
-            "written": sum(len(result.written) for result in results if result.split == split),
-            "quarantined": sum(len(result.quarantined) for result in results if result.split == split),
-        }
-        for split in SPLITS
-    }
-    written = [record for result in results for record in result.written]
-    quarantined = [record for result in results for record in result.quarantined]
-    files = {
-        MANIFEST_FILE: write_manifest(output.location, written),
-        QUARANTINE_FILE: write_quarantine(output.location, quarantined),
-    }
-    versions = deciding_versions(info.versions, (record.decoder for record in written))
-    info = dataclasses.replace(
-        info, counts=counts, audio=audio_statistics(results), files=files, versions=versions
-    )
-    if not output.restore(info):
-        write_dataset(output.location, info)
-    output.end()
-    return Outcome(info, dict(Counter(record.reason for record in quarantined)), was_complete=False)
-
-
-def audio_statistics(results: list[ShardResult]) -> dict[str, AudioStatistics]:
-    """Return mean and standard deviation of each fbank's values over the training clips, in shard order."""
-    statistics = {}
-    training = [result.sums for result in results if result.split == "train"]
-    for name in sorted({name for sums in training for name in sums}):
-        parts = [sums[name] for sums in training if name in sums]
-        total, squares, count = (math.fsum(column) for column in zip(*parts, strict=True))
-        mean = total / count
-        statistics[name] = AudioStatistics(mean, math.sqrt(max(squares / count - mean * mean, 0.0)))
-    return statistics
+    return results

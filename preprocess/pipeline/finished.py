@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...bounded import parse_object
@@ -23,6 +23,7 @@ from ...shards.reader import ClipReader, clip_places
 from ...shards.schema import (
     DATASET_FILE,
     MANIFEST_FILE,
+    PLANNED_FILE,
     QUARANTINE_FILE,
     SHARD_FOLDER,
     ClipRecord,
@@ -41,7 +42,7 @@ _Quarantined = dict[str, tuple[QuarantineRecord, ...]]
 
 
 @dataclass(frozen=True)
-class _Tables:
+class Tables:
     """The damaged files beside the shards, and the readable rows of the two tables."""
 
     damaged: tuple[str, ...]
@@ -62,10 +63,12 @@ def kept_shards(
     manifest all shards are, too, because it alone holds the hashes of their bytes.
     """
     store = open_store(location)
-    damaged = _damaged_tables(store)
+    damaged = damaged_tables(store)
     if damaged and not repair:
         raise InputError(f"{store.where(damaged[0])} is missing or damaged; repeat with the option repair")
-    cut = {} if MANIFEST_FILE in damaged else _wrong_sizes(store)
+    cut = {}
+    if MANIFEST_FILE not in damaged:
+        cut = wrong_sizes(store, zip(*read_columns(location, ("shard", "bytes")), strict=True))
     if not (damaged or cut or repair or retry_quarantined):
         return None
     tables = _read_tables(location, damaged)
@@ -74,40 +77,43 @@ def kept_shards(
     if tables.manifest is None:
         message(f"without {MANIFEST_FILE} nothing says what the shards' bytes must be; all are made again")
         return []
-    again, kept = _sorted_out(store, tasks, tables, cut, retry_quarantined=retry_quarantined, repair=repair)
+    again, kept = sorted_out(store, tasks, tables, cut, retry_quarantined=retry_quarantined, repair=repair)
     if not (damaged or again):
         return None
     return [result for result in map(_Summed(location), kept) if result is not None]
 
 
-def _damaged_tables(store: Store) -> tuple[str, ...]:
+def damaged_tables(store: Store) -> tuple[str, ...]:
     """Return the files beside the shards that are missing or fail their hash."""
     content = store.read(DATASET_FILE)
     fields = parse_object(content, where=store.where(DATASET_FILE))
+    info = read_dataset(store.location)
+    hashes, damaged = info.files, []
     if is_as_written(content, fields) is False:
         # Its hashes of the tables are not used either; the tables have checksums of their own.
-        hashes: dict[str, str] = {}
-        damaged = [DATASET_FILE]
-    else:
-        hashes = read_dataset(store.location).files
-        damaged = []
-    for name in (MANIFEST_FILE, QUARANTINE_FILE):
+        hashes = {}
+        damaged.append(DATASET_FILE)
+    planned = (PLANNED_FILE,) if info.additions else ()
+    for name in (MANIFEST_FILE, QUARANTINE_FILE, *planned):
         table = store.read(name, most_bytes=MOST_TABLE_BYTES) if store.exists(name) else None
         if table is None or hashes.get(name) not in (None, hashlib.sha256(table).hexdigest()):
             damaged.append(name)
     return tuple(damaged)
 
 
-def _read_tables(location: Location, damaged: tuple[str, ...]) -> _Tables:
+def _read_tables(location: Location, damaged: tuple[str, ...]) -> Tables:
     manifest = None if MANIFEST_FILE in damaged else read_manifest(location)
     quarantine = None if QUARANTINE_FILE in damaged else read_quarantine(location)
-    return _Tables(damaged, manifest, quarantine)
+    return Tables(damaged, manifest, quarantine)
 
 
-def _wrong_sizes(store: Store) -> dict[str, str]:
-    """Return the shards of the manifest that are missing or of another size, with the fault."""
+def wrong_sizes(store: Store, clips: Iterable[tuple[str, int]]) -> dict[str, str]:
+    """Return the shards that are missing or of another size, with the fault.
+
+    `clips` holds the shard and the size in bytes of every written clip.
+    """
     ends: dict[str, int] = defaultdict(int)
-    for shard, size in zip(*read_columns(store.location, ("shard", "bytes")), strict=True):
+    for shard, size in clips:
         ends[shard] += size
     found = store.folder(SHARD_FOLDER).sizes()
     wrong = {}
@@ -120,10 +126,10 @@ def _wrong_sizes(store: Store) -> dict[str, str]:
     return wrong
 
 
-def _sorted_out(
+def sorted_out(
     store: Store,
     tasks: Sequence[ShardTask],
-    tables: _Tables,
+    tables: Tables,
     cut: dict[str, str],
     *,
     retry_quarantined: bool,
@@ -185,14 +191,14 @@ class _Summed:
         if result.split != "train":
             return result
         try:
-            sums = _sums(self._location, result.written)
+            sums = fbank_sums_of(self._location, result.written)
         except StgcmaError as error:
             message(f"{error}; it is made again")
             return None
         return ShardResult(result.split, result.index, result.written, result.quarantined, sums)
 
 
-def _sums(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[float, float, int]]:
+def fbank_sums_of(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[float, float, int]]:
     """Return the sums, added in the order in which the shard was made."""
     sums: dict[str, tuple[float, float, int]] = {}
     reader = ClipReader(location)

@@ -45,6 +45,7 @@ class Options:
         limit: make at most this many clips, from all splits in proportion.
         overwrite: discard the content of the output folder.
         retry_quarantined: make the shards again that lack a clip, and keep the others.
+        append: add the clips of the list that a finished output folder lacks, in new shards.
         repair: compare every shard and table with its hash, and make those that are missing or damaged again.
         engine: `local` processes, or `ray`.
         ray_address: of the Ray cluster; None for RAY_ADDRESS, or else a Ray on this machine alone.
@@ -65,6 +66,7 @@ class Options:
     limit: int | None = None
     overwrite: bool = False
     retry_quarantined: bool = False
+    append: bool = False
     repair: bool = False
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
@@ -87,6 +89,8 @@ class Options:
             raise InputError("overwrite makes every clip again; leave out retry_quarantined")
         if self.overwrite and self.repair:
             raise InputError("overwrite makes every clip again; leave out repair")
+        if self.overwrite and self.append:
+            raise InputError("overwrite makes every clip again; leave out append")
         if self.engine not in ENGINES:
             raise InputError(f"engine is {self.engine!r}, must be {' or '.join(ENGINES)}")
         if self.ray_address is not None and self.engine != "ray":

@@ -19,14 +19,14 @@ from ...shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ...shards.manifest import dataset_bytes, matches_own_hash, read_dataset, read_manifest
 from ...shards.schema import (
     DATASET_FILE,
-    MANIFEST_FILE,
-    QUARANTINE_FILE,
+    PLANNED_FILE,
     SHARD_FOLDER,
     SPLITS,
     DatasetInfo,
     canonical_json,
 )
 from ...shards.storage import LocalStore, Location, ObjectStore, Store, open_store
+from .former import FORMER_FILE, PLAN_FILE, PROGRESS_FOLDER, SET_ASIDE_FILE, TABLES, Former
 from .locking import LOCK_FILE, Lock, exclusive
 from .plan import (
     FORMAT,
@@ -36,13 +36,14 @@ from .plan import (
 )
 from .shard_result import ShardResult
 
-PROGRESS_FOLDER = ".progress"
-_PLAN_FILE = f"{PROGRESS_FOLDER}/plan.json"
-# Description of a finished directory while some of its shards are made again.
-_SET_ASIDE = f"{PROGRESS_FOLDER}/{DATASET_FILE}"
-_TABLES = (MANIFEST_FILE, QUARANTINE_FILE)
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
+_PROGRESS_FILES = (
+    PLAN_FILE,
+    SET_ASIDE_FILE,
+    FORMER_FILE,
+    *(f"{PROGRESS_FOLDER}/{name}" for name in TABLES),
+)
 _CLEARING = {"clearing": True}  # in place of the plan while the former content is removed
 
 
@@ -59,6 +60,19 @@ class OutputFolder:
         """Tell whether the directory is finished."""
         return self._store.exists(DATASET_FILE)
 
+    def former(self) -> Former | None:
+        """Return the finished content, also while it is added to; None without any that can be read."""
+        if self.is_complete():
+            return None if self._lost_plan() else Former(self._store, begun=False)
+        # Without that file it is a retry or a repair of a directory that was made at once.
+        if not self._store.exists(FORMER_FILE) or self._plan() in (None, _CLEARING):
+            return None
+        return Former(self._store, begun=True)
+
+    def check_plan(self, plan: dict[str, Any]) -> None:
+        """Raise InputError unless the unfinished run is of `plan`."""
+        check_same(self._plan() or {}, plan, self._decoders_of_records, where=self.location)
+
     def begin(self, plan: dict[str, Any], *, overwrite: bool, repair: bool = False) -> None:
         """Start or continue the run of `plan`.
 
@@ -71,6 +85,11 @@ class OutputFolder:
         if self.is_complete() and not overwrite and (fault := self._lost_plan()):
             if not repair:
                 raise InputError(f"{fault}; repeat with the option repair")
+            if self._store.exists(PLANNED_FILE):
+                raise InputError(
+                    f"{fault}; nothing says how the shards of its additions were made: restore "
+                    f"{DATASET_FILE} from a copy, or use the option overwrite to start anew"
+                )
             message(f"{fault}; nothing says how the shards were made: all are made again")
             overwrite = True
         existing = None if overwrite or self.is_complete() else self._plan()
@@ -85,7 +104,7 @@ class OutputFolder:
             self._check_no_shards()
             self._store.remove_folder(PROGRESS_FOLDER)  # of an unknown plan
         if not self.is_complete():
-            self._store.publish(_PLAN_FILE, canonical_json(plan))
+            self._store.publish(PLAN_FILE, canonical_json(plan))
 
     def reopen(self, plan: dict[str, Any], kept: Iterable[ShardResult]) -> None:
         """Turn a finished directory into an unfinished one in which the shards in `kept` are finished.
@@ -95,10 +114,10 @@ class OutputFolder:
         finished = _plan_of(read_dataset(self.location))
         check_same(finished, without_own_version(plan), self._decoders_of_manifest, where=self.location)
         self._store.remove_folder(PROGRESS_FOLDER)
-        self._store.publish(_PLAN_FILE, canonical_json(plan))
+        self._store.publish(PLAN_FILE, canonical_json(plan))
         for result in kept:
             self.record(result)
-        self._store.move(DATASET_FILE, _SET_ASIDE)
+        self._store.move(DATASET_FILE, SET_ASIDE_FILE)
 
     def restore(self, info: DatasetInfo) -> bool:
         """Restore the description that `reopen` set aside if it equals that of `info`; else return False.
@@ -106,9 +125,9 @@ class OutputFolder:
         A repair that changes nothing thus leaves the file as it was.
         """
         content = dataset_bytes(info.to_json())
-        if not self._store.exists(_SET_ASIDE) or self._store.read(_SET_ASIDE) != content:
+        if not self._store.exists(SET_ASIDE_FILE) or self._store.read(SET_ASIDE_FILE) != content:
             return False
-        self._store.move(_SET_ASIDE, DATASET_FILE)
+        self._store.move(SET_ASIDE_FILE, DATASET_FILE)
         return True
 
     def finished(self) -> dict[tuple[str, int], ShardResult]:
@@ -194,19 +213,19 @@ class OutputFolder:
         return {record.decoder for result in self.finished().values() for record in result.written}
 
     def _plan(self) -> dict[str, Any] | None:
-        if not self._store.exists(_PLAN_FILE):
+        if not self._store.exists(PLAN_FILE):
             return None
         try:
-            return parse_object(self._store.read(_PLAN_FILE), where=_PLAN_FILE)
+            return parse_object(self._store.read(PLAN_FILE), where=PLAN_FILE)
         except InputError:
             raise InputError(
-                f"{self._store.where(_PLAN_FILE)} is not the plan of a run; "
+                f"{self._store.where(PLAN_FILE)} is not the plan of a run; "
                 "use the option overwrite to start anew"
             ) from None
 
     def _check_no_shards(self) -> None:
         for name in self._store.names():
-            if name in _TABLES or (name.startswith(f"{SHARD_FOLDER}/") and not name.endswith("/")):
+            if name in TABLES or (name.startswith(f"{SHARD_FOLDER}/") and not name.endswith("/")):
                 raise InputError(
                     f"OUT {self.location} holds {name}, but neither {DATASET_FILE} nor the plan of an "
                     "unfinished run: it may belong to another program; choose another OUT, or the option "
@@ -215,10 +234,10 @@ class OutputFolder:
 
     def _clear(self) -> None:
         # First, so that an interrupted removal is recognised and continued.
-        self._store.publish(_PLAN_FILE, canonical_json(_CLEARING))
+        self._store.publish(PLAN_FILE, canonical_json(_CLEARING))
         self._store.remove(DATASET_FILE)  # next: without it the directory is unfinished
         for name in self._store.names():
-            if _is_ours(name) and name not in (_PLAN_FILE, LOCK_FILE) and not name.endswith("/"):
+            if _is_ours(name) and name not in (PLAN_FILE, LOCK_FILE) and not name.endswith("/"):
                 self._store.remove(name)
 
 
@@ -259,10 +278,10 @@ def _is_ours(name: str) -> bool:
     whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
     file = whole[1] if whole else below or top
     if top == PROGRESS_FOLDER and "/" in name:
-        return not below or f"{top}/{file}" in (_PLAN_FILE, _SET_ASIDE) or _RECORD.fullmatch(file) is not None
+        return not below or f"{top}/{file}" in _PROGRESS_FILES or _RECORD.fullmatch(file) is not None
     if top == SHARD_FOLDER and "/" in name:
         return not below or _SHARD.fullmatch(file) is not None
-    return "/" not in name and file in (DATASET_FILE, *_TABLES, LOCK_FILE)
+    return "/" not in name and file in (DATASET_FILE, *TABLES, LOCK_FILE)
 
 
 def _is_dataset(store: Store) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...errors import OtherSettingsError
+from ...shards.additions import Addition
 from ...shards.schema import DatasetInfo, fingerprint
 from ..media.video import deciding_versions, fallback_decoders
 
@@ -18,7 +20,9 @@ def make_plan(info: DatasetInfo) -> dict[str, Any]:
 
     The results in `info` (counts, statistics, files) are not used.
     """
+    several = {"additions": list(map(_addition, info.additions))} if info.additions else {}
     return {
+        **several,
         FORMAT: info.format_version,
         "collection": info.name,
         "task": info.task,
@@ -30,6 +34,20 @@ def make_plan(info: DatasetInfo) -> dict[str, Any]:
     }
 
 
+def _addition(addition: Addition) -> dict[str, Any]:
+    shards = {split: dataclasses.asdict(each) for split, each in addition.shards.items()}
+    return {
+        "plan_sha256": addition.plan_sha256,
+        "clips_per_shard": addition.clips_per_shard,
+        "shards": shards,
+    }
+
+
+def combined_hash(additions: Sequence[Addition]) -> str:
+    """Return the hash of the planned clips of several additions."""
+    return fingerprint([addition.plan_sha256 for addition in additions])
+
+
 def without_own_version(plan: dict[str, Any]) -> dict[str, Any]:
     """Return `plan` without the version of this program."""
     return plan | {"versions": {name: v for name, v in plan["versions"].items() if name != "stgcma"}}
@@ -39,6 +57,12 @@ def has_other_fallbacks(existing: dict[str, Any], plan: dict[str, Any]) -> bool:
     """Tell whether two plans name different versions of a fallback decoder. An idle one may be unnamed."""
     there, here = (each.get("versions") or {} for each in (existing, plan))
     return any(there.get(name, here.get(name)) != here.get(name) for name in fallback_decoders())
+
+
+def without_clips(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return `plan` without the clips, and without the classes and words to which they may add some."""
+    left_out = {"clips", "additions", "classes", "vocabulary"}
+    return {name: value for name, value in plan.items() if name not in left_out}
 
 
 def without_idle_decoders(plan: dict[str, Any], used: set[str]) -> dict[str, Any]:
@@ -53,7 +77,7 @@ def without_idle_decoders(plan: dict[str, Any], used: set[str]) -> dict[str, Any
 
 
 _CHANGED = {
-    "clips": "the list of clips or their labels changed",
+    "clips": "the list of clips or their labels changed (the option append adds new ones to a finished OUT)",
     "classes": "the names of the classes changed",
     "vocabulary": "the vocabulary changed",
 }

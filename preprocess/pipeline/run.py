@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from ...errors import InputError
 from ...shards.storage import Location
@@ -12,10 +13,12 @@ from ..collections.specification import FeatureSettings
 from ..media.probe import MAX_DURATION_SECONDS
 from ..media.video import AUTO, DECODERS
 from ..samples.sample import SampleMaker
-from .build import Outcome, build
+from .build import build
+from .finishing import Outcome
 from .options import Options
 from .raw_storage import ClipMaker, opened_raw
 from .shard_plan import limited
+from .source_changes import source_notes
 
 # Decoding the sound of a recording takes less than this share of its length, on a busy machine as well.
 _SECONDS_A_SECOND = 0.25
@@ -80,6 +83,8 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             out,
             options,
             preflight=lambda: inspect(whole, folder, allow_links=options.allow_links).lines(),
+            # The files of an image are empty: `shards verify --sources` compares those behind a URL.
+            sources=partial(source_notes, raw=folder, hashes=options.repair) if url is None else None,
         )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from ...shards.schema import SPLITS
+from ...shards.schema import SPLITS, shard_name
 from ..collections.specification import ClipSpecification, Collection
 
 # Enough shards for many workers in a small collection, few enough files in a large one: some 50 MB each.
@@ -21,6 +23,11 @@ class ShardTask:
     index: int
     clips: tuple[ClipSpecification, ...]
 
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return shard_name(self.split, self.index)
+
 
 def limited(collection: Collection, limit: int) -> Collection:
     """Return `collection` with at most `limit` clips, from every split in proportion, at least one."""
@@ -33,10 +40,21 @@ def limited(collection: Collection, limit: int) -> Collection:
 
 
 def plan_shards(
-    clips: tuple[ClipSpecification, ...], clips_per_shard: int = CLIPS_PER_SHARD
+    clips: Iterable[ClipSpecification],
+    clips_per_shard: int = CLIPS_PER_SHARD,
+    *,
+    first: Mapping[str, int] = MappingProxyType({}),
+    planned: Iterable[str] = (),
 ) -> list[ShardTask]:
-    """Divide the clips of each split into shards, in order. A key's second use becomes a problem."""
-    seen: set[str] = set()
+    """Divide the clips of each split into shards, in order. A key's second use becomes a problem.
+
+    Args:
+        clips: the clips.
+        clips_per_shard: number of clips in each shard.
+        first: index of the first shard of each split; 0 by default.
+        planned: keys that were used before.
+    """
+    seen = set(planned)
     by_split: dict[str, list[ClipSpecification]] = {split: [] for split in SPLITS}
     for clip in clips:
         if clip.key in seen:
@@ -44,7 +62,7 @@ def plan_shards(
         seen.add(clip.key)
         by_split[clip.split].append(clip)
     return [
-        ShardTask(split, index, tuple(planned[start : start + clips_per_shard]))
-        for split, planned in by_split.items()
-        for index, start in enumerate(range(0, len(planned), clips_per_shard))
+        ShardTask(split, index, tuple(clips_of_split[start : start + clips_per_shard]))
+        for split, clips_of_split in by_split.items()
+        for index, start in enumerate(range(0, len(clips_of_split), clips_per_shard), first.get(split, 0))
     ]

@@ -129,6 +129,7 @@ def sample_of(clip, replaced):
 
 
 def make_collection(clips):
+    """A collection of `clips` clips, or of those with the given numbers in their order."""
     splits = ("train", "train", "train", "val", "test")
     return Collection(
         name="folder",
@@ -137,7 +138,7 @@ def make_collection(clips):
         classes=("Bell", "Background"),
         clips=tuple(
             ClipSpecification(f"clip-{n}", splits[n % 5], f"{n}.mp4", labels=(0, 1), fields={"n": n})
-            for n in range(clips)
+            for n in (range(clips) if isinstance(clips, int) else clips)
         ),
     )
 
@@ -196,7 +197,7 @@ def unfinish(out):
         tasks = plan_shards(make_collection(12).clips, CLIPS_PER_SHARD)
         tables = finished._read_tables(out, ())
         options = {"retry_quarantined": False, "repair": False}
-        _, kept = finished._sorted_out(open_store(out), tasks, tables, {}, **options)
+        _, kept = finished.sorted_out(open_store(out), tasks, tables, {}, **options)
         output.reopen(plan, list(map(finished._Summed(out), kept)))
 
 
@@ -205,6 +206,8 @@ def kill_everywhere(folder, raw, options, *, every):
 
     Return the numbers of operations and kills, and the kills after which the result differs.
     """
+    if options.get("append"):
+        shutil.copytree(folder / "before", folder / "whole")
     build(folder / "whole", raw, **options)
     wanted = contents(folder / "whole")
     out = folder / "killed"
@@ -226,7 +229,7 @@ def kill_everywhere(folder, raw, options, *, every):
 @contextlib.contextmanager
 def begun(folder, out, options):
     """Make OUT as the run begins with it; remove it afterwards."""
-    if options.get("retry_quarantined") or options.get("repair") or options.get("overwrite"):
+    if any(options.get(name) for name in ("retry_quarantined", "repair", "overwrite", "append")):
         shutil.copytree(folder / "before", out)
     yield
     shutil.rmtree(out)
@@ -305,6 +308,7 @@ def main():
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--retry-quarantined", action="store_true")
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--append", action="store_true")
     parser.add_argument("--every", action="store_true")
     options = vars(parser.parse_args())
     what, out, raw, every = (options.pop(name) for name in ("what", "out", "raw", "every"))

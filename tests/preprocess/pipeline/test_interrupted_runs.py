@@ -4,7 +4,7 @@ import shutil
 import time
 
 import pytest
-from stgcma.preprocess.pipeline import build as pipeline
+from stgcma.preprocess.pipeline import finishing as pipeline
 from stgcma.preprocess.pipeline.output import open_output
 from stgcma.preprocess.pipeline.shard_result import ShardResult
 from stgcma.shards.manifest import read_quarantine

@@ -1,0 +1,163 @@
+"""Tables and description of a directory whose shards are all made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...shards.additions import Addition, Sums
+from ...shards.manifest import write_dataset, write_manifest, write_planned, write_quarantine
+from ...shards.schema import (
+    MANIFEST_FILE,
+    PLANNED_FILE,
+    QUARANTINE_FILE,
+    SPLITS,
+    AudioStatistics,
+    DatasetInfo,
+    PlannedRecord,
+)
+from ..media.video import deciding_versions
+from .amendment import Amendment
+from .output import OutputFolder
+from .shard_result import ShardResult
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of preprocessing.
+
+    Attributes:
+        info: the content of `dataset.json`.
+        failures: number of quarantined clips by reason.
+        was_complete: whether the directory was complete before.
+    """
+
+    info: DatasetInfo
+    failures: dict[str, int]
+    was_complete: bool
+
+    @property
+    def written(self) -> int:
+        """Number of clips in the shards."""
+        return sum(count["written"] for count in self.info.counts.values())
+
+    @property
+    def quarantined(self) -> int:
+        """Number of clips that could not be made."""
+        return sum(count["quarantined"] for count in self.info.counts.values())
+
+    @property
+    def failed_share(self) -> float:
+        """Quarantined clips as a share of all clips."""
+        return self.quarantined / max(self.written + self.quarantined, 1)
+
+
+def finish(
+    output: OutputFolder,
+    info: DatasetInfo,
+    made: Sequence[ShardResult],
+    planned: Sequence[PlannedRecord] = (),
+    amendment: Amendment | None = None,
+) -> Outcome:
+    """Write the tables and the description, which makes the directory complete.
+
+    Args:
+        output: the directory, with all shards.
+        info: its description without results; the additions have the results of the finished ones.
+        made: results of the shards that this run made or found made.
+        planned: the planned clips, for a directory of several additions.
+        amendment: the former shards, for a directory that was finished before.
+    """
+    kept = amendment.kept if amendment is not None else ()
+    results = sorted((*kept, *made), key=lambda result: (SPLITS.index(result.split), result.index))
+    written = [record for result in results for record in result.written]
+    quarantined = [record for result in results for record in result.quarantined]
+    files = {
+        MANIFEST_FILE: write_manifest(output.location, written),
+        QUARANTINE_FILE: write_quarantine(output.location, quarantined),
+    }
+    if info.additions:
+        files[PLANNED_FILE] = write_planned(output.location, planned)
+        additions = tuple(
+            _with_results(addition, results, made, amendment, number)
+            for number, addition in enumerate(info.additions)
+        )
+        audio = _statistics(total_sums(addition.sums for addition in additions))
+    else:
+        additions = ()
+        audio = _statistics(total_sums(_training_sums(made, amendment)))
+    info = dataclasses.replace(
+        info,
+        additions=additions,
+        counts=_counts(results, SPLITS),
+        audio=audio,
+        files=files,
+        versions=deciding_versions(info.versions, (record.decoder for record in written)),
+    )
+    if not output.restore(info):
+        write_dataset(output.location, info)
+    output.end()
+    return Outcome(info, dict(Counter(record.reason for record in quarantined)), was_complete=False)
+
+
+def _with_results(
+    addition: Addition,
+    results: Sequence[ShardResult],
+    made: Sequence[ShardResult],
+    amendment: Amendment | None,
+    number: int,
+) -> Addition:
+    inside = [result for result in results if addition.holds(result.split, result.index)]
+    sums = addition.sums
+    if amendment is None or number not in amendment.recorded:
+        sums = total_sums(_training_sums(made, amendment, addition))
+    return dataclasses.replace(addition, counts=_counts(inside, addition.shards), sums=sums)
+
+
+def _training_sums(
+    made: Sequence[ShardResult], amendment: Amendment | None, addition: Addition | None = None
+) -> list[Mapping[str, Sums]]:
+    """Return the sums of the training shards, of one `addition` or all."""
+    sums: list[Mapping[str, Sums]] = [
+        result.sums
+        for result in made
+        if result.split == "train" and (addition is None or addition.holds(result.split, result.index))
+    ]
+    if amendment is not None:
+        sums += [
+            each for name, each in amendment.sums.items() if addition is None or addition.holds_shard(name)
+        ]
+    return sums
+
+
+def _counts(results: Sequence[ShardResult], splits: Iterable[str]) -> dict[str, dict[str, int]]:
+    return {
+        split: {
+            "written": sum(len(result.written) for result in results if result.split == split),
+            "quarantined": sum(len(result.quarantined) for result in results if result.split == split),
+        }
+        for split in splits
+    }
+
+
+def total_sums(parts: Iterable[Mapping[str, Sums]]) -> dict[str, Sums]:
+    """Return the sums of all `parts` by fbank. They do not depend on the order: they are rounded once."""
+    present = list(parts)
+    totals: dict[str, Sums] = {}
+    for name in sorted({name for sums in present for name in sums}):
+        columns = zip(*(sums[name] for sums in present if name in sums), strict=True)
+        total, squares, count = map(math.fsum, columns)
+        totals[name] = (total, squares, int(count))
+    return totals
+
+
+def _statistics(sums: Mapping[str, Sums]) -> dict[str, AudioStatistics]:
+    """Return mean and standard deviation of each fbank's values over the training clips."""
+    statistics = {}
+    for name, (total, squares, count) in sums.items():
+        mean = total / count
+        statistics[name] = AudioStatistics(mean, math.sqrt(max(squares / count - mean * mean, 0.0)))
+    return statistics

@@ -1,0 +1,153 @@
+"""Assignment of the clips of a collection to the additions in which they were planned."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...errors import InputError
+from ...shards.additions import Addition
+from ...shards.schema import SPLITS, ClipRecord, PlannedRecord, QuarantineRecord, canonical_json
+from ..collections.specification import ClipSpecification, by_split, plan_hash
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Clips of a list, compared with those that were planned before.
+
+    Attributes:
+        planned: the planned clips in the order of planning, with hashes where they are known.
+        clips: of each addition its clips in that order; None where the list does not give all of them as they
+            were planned.
+        new: clips that were not planned.
+        missing: keys of planned clips that the list lacks.
+        moved: keys of clips that the list has in another split than they were planned for.
+        changed: keys of clips whose specification differs in another way.
+    """
+
+    planned: tuple[PlannedRecord, ...]
+    clips: tuple[tuple[ClipSpecification, ...] | None, ...]
+    new: tuple[ClipSpecification, ...]
+    missing: tuple[str, ...]
+    moved: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+def clip_hash(clip: ClipSpecification) -> str:
+    """Return the hash of everything that decides a clip's sample."""
+    return hashlib.sha256(canonical_json(clip.to_json())).hexdigest()
+
+
+def planned_rows(clips: Sequence[ClipSpecification], addition: int) -> list[PlannedRecord]:
+    """Return the rows of `planned.parquet` for the clips of an addition."""
+    return [PlannedRecord(clip.key, clip.split, addition, clip_hash(clip)) for clip in clips]
+
+
+def rows_of_tables(
+    additions: Sequence[Addition],
+    manifest: Sequence[ClipRecord],
+    quarantine: Sequence[QuarantineRecord],
+    *,
+    where: str,
+) -> list[PlannedRecord]:
+    """Return the planned clips as both tables tell them: without hashes, and in another order.
+
+    Raises InputError naming `where` when the tables do not fit the counts of the additions.
+    """
+    failed = quarantined_by_addition(additions, quarantine, where=where)
+    written: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for record in manifest:
+        number = next((n for n, each in enumerate(additions) if each.holds_shard(record.shard)), None)
+        if number is None:
+            raise InputError(f"{where}: {record.shard} is in the manifest, but in no addition")
+        written[number, record.split].append(record.key)
+    rows = []
+    for number in range(len(additions)):
+        for split in SPLITS:
+            keys = written[number, split] + [record.key for record in failed[number, split]]
+            rows += [PlannedRecord(key, split, number, "") for key in keys]
+    return rows
+
+
+def quarantined_by_addition(
+    additions: Sequence[Addition], quarantine: Sequence[QuarantineRecord], *, where: str
+) -> dict[tuple[int, str], Sequence[QuarantineRecord]]:
+    """Return the quarantine's rows by addition and split, which are in the order of the shards."""
+    rows, begin = {}, 0
+    for split in SPLITS:
+        for number, addition in enumerate(additions):
+            end = begin + addition.counts.get(split, {}).get("quarantined", 0)
+            rows[number, split] = quarantine[begin:end]
+            begin = end
+    if begin != len(quarantine):
+        raise InputError(f"{where}: the quarantine has {len(quarantine)} rows, {begin} are counted")
+    return rows
+
+
+def match(
+    clips: Sequence[ClipSpecification], planned: Sequence[PlannedRecord], additions: Sequence[Addition]
+) -> Matched:
+    """Assign `clips` to the additions that planned them, each key's uses in the order of planning.
+
+    A clip in another split than planned is taken with the planned one, in which it was written.
+    """
+    waiting: dict[str, deque[int]] = defaultdict(deque)
+    for position, row in enumerate(planned):
+        waiting[row.key].append(position)
+    found: dict[int, ClipSpecification] = {}  # in the order of the list
+    new, moved, changed = [], [], []
+    for clip in clips:
+        positions = waiting.get(clip.key)
+        if not positions:
+            new.append(clip)
+            continue
+        position = positions.popleft()
+        row = planned[position]
+        if clip.split != row.split:
+            moved.append(clip.key)
+            clip = dataclasses.replace(clip, split=row.split)
+        if row.clip_sha256 and clip_hash(clip) != row.clip_sha256:
+            changed.append(clip.key)
+        found[position] = clip
+    rows: list[PlannedRecord] = []
+    assigned: list[tuple[ClipSpecification, ...] | None] = []
+    for number, addition in enumerate(additions):
+        positions_of = [position for position, row in enumerate(planned) if row.addition == number]
+        ordered = _in_order(positions_of, planned, found, addition.plan_sha256)
+        assigned.append(ordered)
+        if ordered is None:
+            rows += [planned[position] for position in positions_of]
+        else:
+            rows += planned_rows(ordered, number)
+    missing = [row.key for position, row in enumerate(planned) if position not in found]
+    return Matched(tuple(rows), tuple(assigned), tuple(new), tuple(missing), tuple(moved), tuple(changed))
+
+
+def _in_order(
+    positions: Sequence[int],
+    planned: Sequence[PlannedRecord],
+    found: dict[int, ClipSpecification],
+    plan_sha256: str,
+) -> tuple[ClipSpecification, ...] | None:
+    """Return the clips of an addition in the order in which they give its hash; None when none does."""
+    if any(position not in found for position in positions):
+        return None
+    wanted = set(positions)
+    listed = [clip for position, clip in found.items() if position in wanted]
+    orders = _orders(listed)
+    if all(planned[position].clip_sha256 for position in positions):
+        orders = iter([[found[position] for position in positions]])
+    for order in orders:
+        if plan_hash(order) == plan_sha256:
+            return tuple(order)
+    return None
+
+
+def _orders(clips: list[ClipSpecification]) -> Iterator[list[ClipSpecification]]:
+    """Yield the orders in which a collection's reader may have listed clips that are in other splits now."""
+    yield clips
+    yield list(by_split(clips))
+    yield list(by_split(sorted(clips, key=lambda clip: clip.source)))
