@@ -8,6 +8,7 @@ frozen pass over the negative frames are the model's own here too.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ def naive_forward(model: STGCMA, **inputs: Tensor) -> dict[str, Tensor]:
     """Return the outputs of `model(**inputs)` for any task and modality; inputs are not checked."""
     encoder: Any = model.encoder
     x: States = {m: encoder._stem(m, inputs[m]) for m in model.config.modalities}
-    encode = {"clip": clip_encoder, "swin": swin_encoder}[model.config.backbone.family]
+    encoders = {"clip": clip_encoder, "swin": swin_encoder, "swinv2": partial(swin_encoder, v2=True)}
+    encode = encoders[model.config.backbone.family]
     encoded = encode(encoder, x, model.config.frames)
     if model.config.task == "avs":
         return avs_head(model.head, encoded, model.config.frames)
@@ -44,6 +46,17 @@ def attend(attn: Any, x: Tensor, bias: Tensor | None = None, mask: Tensor | None
     if mask is not None:
         logits = logits.view(-1, len(mask), *logits.shape[1:]) + mask[None, :, None]
         logits = logits.view(G, attn.num_heads, N, N)
+    out: Tensor = attn.proj((logits.softmax(-1) @ v).transpose(1, 2).reshape(G, N, D))
+    return out
+
+
+def cosine_attend(attn: Any, x: Tensor, bias: Tensor) -> Tensor:
+    """Swin V2's self-attention `[G, N, D]` by its definition, with timm's projections and this bias."""
+    G, N, D = x.shape
+    qkv = attn.qkv(x) + torch.cat([attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias])
+    q, k, v = qkv.reshape(G, N, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    cosines = functional.cosine_similarity(q[:, :, :, None], k[:, :, None], dim=-1)
+    logits = cosines * attn.logit_scale.exp().clamp(max=100) + bias
     out: Tensor = attn.proj((logits.softmax(-1) @ v).transpose(1, 2).reshape(G, N, D))
     return out
 
@@ -85,8 +98,8 @@ def add(x: States, y: States, step: Any, gates: Any) -> States:
     return total if adapted is None else {m: total[m] + adapted[m].view(x[m].shape) for m in x}
 
 
-def swin_encoder(encoder: Any, x: States, steps: int) -> Any:
-    """All stages of a Swin; `x` holds `[B·T, H, W, D]` by modality."""
+def swin_encoder(encoder: Any, x: States, steps: int, *, v2: bool = False) -> Any:
+    """All stages of a Swin, or of a Swin V2; `x` holds `[B·T, H, W, D]` by modality."""
     from stgcma.model.backbones.encoder import Encoded
 
     stages = []
@@ -94,9 +107,9 @@ def swin_encoder(encoder: Any, x: States, steps: int) -> Any:
         x = {m: stage.downsample(grid) for m, grid in x.items()}
         for block, trained in zip(stage.blocks, adapters, strict=True):
             if trained.temporal is not None:
-                x = {m: swin_temporal(block, trained, m, grid, steps) for m, grid in x.items()}
-            x = swin_spatial(block, trained, x)
-            x = swin_global(block, trained, x, parallel=encoder.parallel)
+                x = {m: swin_temporal(block, trained, m, grid, steps, v2=v2) for m, grid in x.items()}
+            x = swin_spatial(block, trained, x, v2=v2)
+            x = swin_global(block, trained, x, parallel=encoder.parallel, v2=v2)
         stages.append(x.get("video"))
     x = {m: encoder.backbone.norm(grid) for m, grid in x.items()}
     stages[-1] = x.get("video")
@@ -107,24 +120,28 @@ def swin_encoder(encoder: Any, x: States, steps: int) -> Any:
     return Encoded(pooled={m: t.mean(2) for m, t in tokens.items()}, tokens=tokens, stages=stages)  # type: ignore[arg-type]
 
 
-def swin_temporal(block: Any, trained: Any, m: str, x: Tensor, steps: int) -> Tensor:
+def swin_temporal(block: Any, trained: Any, m: str, x: Tensor, steps: int, *, v2: bool) -> Tensor:
     """Step 1 for one modality."""
     rows, H, W, D = x.shape
-    columns = block.norm1(x).view(-1, steps, H * W, D).transpose(1, 2).reshape(-1, steps, D)
+    columns = (x if v2 else block.norm1(x)).view(-1, steps, H * W, D).transpose(1, 2).reshape(-1, steps, D)
     at = torch.arange(steps, device=x.device)
     bias = trained.temporal_bias[m][at[:, None] - at[None] + steps - 1].permute(2, 0, 1)
-    added = block.drop_path1(trained.temporal[m](attend(block.attn, columns, bias)))
+    y = block.norm1(cosine_attend(block.attn, columns, bias)) if v2 else attend(block.attn, columns, bias)
+    added = block.drop_path1(trained.temporal[m](y))
     return x + added.view(-1, H * W, steps, D).transpose(1, 2).reshape(rows, H, W, D)
 
 
-def swin_spatial(block: Any, trained: Any, x: States) -> States:
-    """Step 2 for all modalities."""
+def swin_spatial(block: Any, trained: Any, x: States, *, v2: bool) -> States:
+    """Step 2 for all modalities; the attention of Swin V2 is timm's."""
     shift, window = block.shift_size, block.window_size
     y = {}
     for m, grid in x.items():
-        rolled = torch.roll(block.norm1(grid), (-shift[0], -shift[1]), (1, 2))
+        rolled = torch.roll(grid if v2 else block.norm1(grid), (-shift[0], -shift[1]), (1, 2))
         rows = window_partition(rolled, window).flatten(1, 2)
-        y[m] = attend(block.attn, rows, block.attn._get_rel_pos_bias(), block.attn_mask)
+        if v2:
+            y[m] = block.norm1(block.attn(rows, block.attn_mask))
+        else:
+            y[m] = attend(block.attn, rows, block.attn._get_rel_pos_bias(), block.attn_mask)
     added = adapt(trained.spatial, trained.gates, y) if trained.spatial is not None else None
     for m, grid in x.items():
         _, H, W, D = grid.shape
@@ -134,8 +151,11 @@ def swin_spatial(block: Any, trained: Any, x: States) -> States:
     return x
 
 
-def swin_global(block: Any, trained: Any, x: States, *, parallel: bool) -> States:
+def swin_global(block: Any, trained: Any, x: States, *, parallel: bool, v2: bool) -> States:
     """Step 3 for all modalities."""
+    if v2:
+        after = {m: block.norm2(block.mlp(grid.flatten(1, 2))) for m, grid in x.items()}
+        return add(x, after, trained.global_, trained.gates)
     n = {m: block.norm2(grid).flatten(1, 2) for m, grid in x.items()}
     z = {m: block.mlp(tokens) for m, tokens in n.items()}
     if parallel and trained.global_ is not None:

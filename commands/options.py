@@ -95,7 +95,7 @@ Backbone = Annotated[
     typer.Option(
         "--backbone",
         help="Another backbone than the preset's: a name of `stgcma presets --backbones`, or timm's name of "
-        "a plain vision transformer.",
+        "a plain vision transformer or of a Swin V2.",
         metavar="NAME",
     ),
 ]

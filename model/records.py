@@ -220,7 +220,7 @@ class Family:
         rename: translates the names of a published file of weights, `rename(tensors, record)`, into timm's.
         torchscript: the weights are published as TorchScript archives.
         read: returns the record of a timm model that has none in `records`, as `read(timm_name)`; None where
-            timm has no such model.
+            timm has no such model of this family.
         published: builds timm's model of a record with its published weights; by default timm's model of
             the record's `timm_name` as it is.
     """

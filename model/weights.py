@@ -41,6 +41,8 @@ RANDOM = "random"
 # Ends of parameters' names: of embeddings, and of factors that are 1 in a random backbone.
 _EMBEDDINGS = ("pos_embed", "cls_token", "reg_token", "bias_table")
 _SCALES = ("weight", "gamma", "gamma_1", "gamma_2")
+# Swin V2's logarithm of the factor of cosines, by head: its value before training.
+_LOG_SCALE = ("logit_scale", math.log(10))
 KEPT_KINDS = ("random", "imported")
 """Backbone kinds that cannot be downloaded again, so checkpoints store them."""
 
@@ -97,7 +99,9 @@ def draw_backbone(model: STGCMA) -> None:
     generator = torch.Generator().manual_seed(model.config.backbone.seed)
     with torch.no_grad():
         for name, parameter in model.encoder.backbone.named_parameters():
-            if parameter.ndim > 1:
+            if name.endswith(_LOG_SCALE[0]):
+                nn.init.constant_(parameter, _LOG_SCALE[1])
+            elif parameter.ndim > 1:
                 embedding = name.endswith(_EMBEDDINGS)
                 std = 0.2 if embedding else 1 / math.sqrt(math.prod(parameter.shape[1:]))
                 parameter.normal_(std=std, generator=generator)

@@ -7,6 +7,10 @@ for a family. A method that adds nothing computes `frozen.run_mlp(frozen.run_att
     x = frozen.add(x, frozen.proj(frozen.attend(frozen.norm1(x)).whole))
     x = frozen.add_tokens(x, frozen.mlp(frozen.norm2(x)))
 
+The block above has its norms before the attention and before the MLP. A block with norms after them
+(Swin V2) returns `x` from `norm1` and `norm2`, and its `proj` and `mlp` end with these norms, so that the
+same two lines compute it. Everywhere "what the block adds" is the update after such a norm.
+
 Three kinds of methods are served:
 
 * A method that adds to the residual stream computes these steps itself, and passes its updates to `add` and
@@ -104,11 +108,13 @@ class FrozenBlock(ABC):
         edit: called in place of the frozen layers; None for the frozen layers themselves.
         after_attention, after_mlp: a frozen operation that the update passes before it is added, such as a
             scale or a norm; None without.
+        scale: factor of the products of queries and keys over time; None for 1 / √(D / heads).
     """
 
     edit: Edit | None = None
     after_attention: Callable[[Tensor], Tensor] | None = None
     after_mlp: Callable[[Tensor], Tensor] | None = None
+    scale: float | None = None
 
     def __init__(
         self,
@@ -150,11 +156,11 @@ class FrozenBlock(ABC):
         return self.add_tokens(x, self.mlp(self.norm2(x)))
 
     def norm1(self, x: Tensor) -> Tensor:
-        """Apply the norm before the attention: `x` → the same layout."""
+        """Apply the norm before the attention, if there is one: `x` → the same layout."""
         return self._apply("norm1", self.block.norm1, x)
 
     def norm2(self, x: Tensor) -> Tensor:
-        """Apply the norm before the MLP: `x` → the same layout."""
+        """Apply the norm before the MLP, if there is one: `x` → the same layout."""
         return self._apply("norm2", self.block.norm2, x)
 
     def mlp(self, n: Tensor) -> Tensor:
@@ -279,10 +285,13 @@ class FrozenBlock(ABC):
             masks = self._time_masks(biases or [None] * len(sizes))
             parts = zip(*(torch.split(x, sizes) for x in (q, k, v)), masks, strict=True)
             attended = torch.cat(
-                [functional.scaled_dot_product_attention(q, k, v, attn_mask=mask) for q, k, v, mask in parts]
+                [
+                    functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scale)
+                    for q, k, v, mask in parts
+                ]
             )
         else:
-            attended = functional.scaled_dot_product_attention(q, k, v)
+            attended = functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
         y: Tensor = self.block.attn.proj(self.merge(attended))
         if self.after_attention is not None:
             y = self.after_attention(y)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+import timm
+
 from ...errors import InputError
 from ...registry import Registry
 from ..records import BackboneConfig, Family
@@ -21,7 +23,7 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def find_backbone(name: str) -> BackboneConfig:
-    """Return the record of the backbone `name`, which may be timm's name of a plain vision transformer.
+    """Return the record of the backbone `name`, which may be timm's name of a model of some families.
 
     Raises InputError naming the nearest, or all of them.
     """
@@ -32,6 +34,9 @@ def find_backbone(name: str) -> BackboneConfig:
     for family in families:
         if family.read is not None and (record := family.read(name)) is not None:
             return record
+    if isinstance(name, str) and timm.is_model(name):
+        able = ", ".join(family.config.family for family in families if family.read is not None)
+        raise InputError(f"backbone {name!r} is a timm model of another kind; expected one of: {able}")
     known = backbone_names()
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"

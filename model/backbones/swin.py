@@ -63,7 +63,7 @@ class SwinConfig(BackboneConfig):
             side //= 2
 
 
-def swin_backbone(record: SwinConfig, *, device: str) -> Any:
+def swin_backbone(record: Any, *, device: str) -> Any:
     """Build Swin as timm has it, without the classifier, on `device`."""
     backbone = SwinTransformer(
         img_size=record.image_size,
@@ -87,17 +87,20 @@ def swin_backbone(record: SwinConfig, *, device: str) -> Any:
 
 
 class SwinEncoder(Encoder):
-    """Frozen Swin with trained adapters."""
+    """Frozen Swin with trained adapters.
 
-    def __init__(self, config: ModelConfig, *, device: str) -> None:
+    `backbone` is timm's model of four stages without a classifier; `frozen` shows its blocks to adapters.
+    """
+
+    def __init__(self, config: ModelConfig, backbone: Any, frozen: type[SwinBlock], *, device: str) -> None:
         super().__init__(config)
         record: Any = config.backbone
-        self.backbone = swin_backbone(record, device=device)
+        self.backbone, self.frozen = backbone, frozen
         if "audio" in config.modalities:
             self.audio_stem = nn.Conv2d(1, record.width, record.patch, stride=record.patch, device=device)
             self.audio_norm = nn.LayerNorm(record.width, eps=1e-5, device=device)
         self.adapters = nn.ModuleList(
-            make_adapters(config, i, stage.blocks, SwinBlock) for i, stage in enumerate(self.backbone.layers)
+            make_adapters(config, i, stage.blocks, frozen) for i, stage in enumerate(self.backbone.layers)
         )
         self.parallel = record.parallel_unimodal and len(config.modalities) == 1
 
@@ -121,7 +124,7 @@ class SwinEncoder(Encoder):
         for stage, adapters in zip(self.backbone.layers, self.adapters, strict=True):
             x = stage.downsample(x)
             for block, adapter in zip(stage.blocks, adapters, strict=True):  # type: ignore[call-overload]
-                frozen = SwinBlock(
+                frozen = self.frozen(
                     block,
                     x.shape,
                     steps=T,
@@ -204,16 +207,24 @@ class SwinBlock(FrozenBlock):
         as the attention matrices; here the windows of a frame count as heads, so that one mask serves all
         frames.
         """
-        rows, area, windows, width = qkv.shape
-        heads = self.block.attn.num_heads
+        _, area, windows, _ = qkv.shape
         bias = self.block.attn._get_rel_pos_bias().expand(windows, -1, -1, -1)
         if self.block.attn_mask is not None:
             bias = bias + self.block.attn_mask[:, None]
-        bias = bias.reshape(1, windows * heads, area, area)
-        q, k, v = qkv.view(rows, area, windows, 3, heads, -1).unbind(3)
-        q, k, v = (part.flatten(2, 3).transpose(1, 2) for part in (q, k, v))
+        q, k, v = self._window_heads(qkv)
+        bias = bias.reshape(1, q.shape[1], area, area)
         y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        y = y.transpose(1, 2).reshape(rows, area, windows, width // 3)
+        return self._joined_heads(y, windows)
+
+    def _window_heads(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """`[M·B·T, area, windows, 3·D]` → queries, keys, values `[M·B·T, windows·heads, area, D/heads]`."""
+        rows, area, windows, _ = qkv.shape
+        parts = qkv.view(rows, area, windows, 3, self.block.attn.num_heads, -1).unbind(3)
+        return tuple(part.flatten(2, 3).transpose(1, 2) for part in parts)
+
+    def _joined_heads(self, y: Tensor, windows: int) -> Attended:
+        """`[M·B·T, windows·heads, area, D/heads]` → the attention layout."""
+        y = y.transpose(1, 2).reshape(len(y), y.shape[2], windows, -1)
         return Attended(y, self.parts(y))
 
     def parts(self, grouped: Tensor) -> list[Tensor]:
@@ -257,6 +268,12 @@ class SwinBlock(FrozenBlock):
         return residual.transpose(1, 2).reshape(self.shape)
 
 
+def encoder(config: ModelConfig, *, device: str) -> SwinEncoder:
+    """Build the adapted encoder; the frozen weights lie on `device`."""
+    backbone = swin_backbone(config.backbone, device=device)
+    return SwinEncoder(config, backbone, SwinBlock, device=device)
+
+
 def trunk_names(record: BackboneConfig) -> dict[str, str]:
     """Return Microsoft's names of Swin's trunk → timm's.
 
@@ -287,7 +304,7 @@ def rename(tensors: dict[str, Tensor], record: BackboneConfig) -> dict[str, Tens
 
 FAMILY = Family(
     config=SwinConfig,
-    encoder=SwinEncoder,
+    encoder=encoder,
     rename=rename,
     records={
         "swin-b": SwinConfig(

@@ -12,9 +12,7 @@ from torch import nn
 
 from ...errors import InputError
 from ..noise import replace_drop_paths
-
-FRAME_SIDE = 224
-"""Side of the frames in a shard, in pixels: backbones of other sizes are built for it where patches fit."""
+from .timm_records import FRAME_SIDE, published_facts
 
 # Rotary positions that move at random while training would disturb the frozen features.
 _EVA_OPTIONS = {
@@ -78,26 +76,20 @@ def _fault(backbone: nn.Module) -> str | None:
 
 
 def describe_timm_vit(name: str) -> dict[str, Any] | None:
-    """Return the fields of a record for timm's model `name`, read off it; None where timm has no such model.
+    """Return the fields of a record for timm's model `name`, read off it.
 
-    Raises InputError for a model that is no plain vision transformer.
+    None where timm has no such model, or one of another kind. Raises InputError for a vision transformer with
+    parts that the encoder does not know.
     """
-    if not timm.is_model(name):
-        return None
     if not timm.models.is_model_in_modules(name, ["vision_transformer", "eva", "deit", "beit"]):
-        raise InputError(f"backbone {name!r}: no plain vision transformer, expected timm's name of one")
+        return None
     backbone = build_timm_vit(name, device="meta")
     patch, trained_side = backbone.patch_embed.patch_size[0], backbone.patch_embed.img_size[0]
-    published = timm.get_pretrained_cfg(name)
-    facts = {"timm_name": name}
-    if published is not None:
-        facts["image_mean"], facts["image_std"] = published.mean, published.std
-        facts["timm_name"] = ".".join(part for part in (published.architecture, published.tag) if part)
     return {
         "width": backbone.embed_dim,
         "depths": (len(backbone.blocks),),
         "heads": (backbone.blocks[0].attn.num_heads,),
         "patch": patch,
         "image_size": trained_side if FRAME_SIDE % patch else FRAME_SIDE,
-        **facts,
+        **published_facts(name),
     }

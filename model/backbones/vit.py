@@ -6,7 +6,6 @@ positions: DINOv3, EVA-02, Perception Encoder, …). Everything that a record ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,6 +18,7 @@ from ...errors import InputError
 from ..config import ModelConfig
 from ..records import BackboneConfig, Family
 from .flat import FlatEncoder
+from .timm_records import TimmRecords
 from .timm_vits import build_timm_vit, describe_timm_vit
 
 # Short names of the backbones that were tried → timm's names.
@@ -71,31 +71,12 @@ class VitConfig(BackboneConfig):
 
 @lru_cache(maxsize=64)
 def read_timm(name: str) -> VitConfig | None:
-    """Return the record of timm's model `name`; None where timm has none.
+    """Return the record of timm's model `name`; None where timm has no such vision transformer.
 
-    Raises InputError for a model that is no plain vision transformer.
+    Raises InputError for one that has parts which the encoder does not know.
     """
     fields = describe_timm_vit(name)
     return None if fields is None else VitConfig(**fields)
-
-
-class _Records(Mapping[str, BackboneConfig]):
-    """Records that are read from timm when they are asked for: listing the names builds nothing."""
-
-    def __getitem__(self, name: str) -> BackboneConfig:
-        record = read_timm(_TRIED[name])
-        if record is None:
-            raise KeyError(name)
-        return record
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_TRIED)
-
-    def __len__(self) -> int:
-        return len(_TRIED)
-
-    def __contains__(self, name: object) -> bool:
-        return name in _TRIED
 
 
 def encoder(config: ModelConfig, *, device: str) -> FlatEncoder:
@@ -123,7 +104,7 @@ def rename(tensors: dict[str, Tensor], record: VitConfig) -> dict[str, Tensor]:
 FAMILY = Family(
     config=VitConfig,
     encoder=encoder,
-    records=_Records(),
+    records=TimmRecords(_TRIED, read_timm),
     rename=rename,
     read=read_timm,
     published=published,

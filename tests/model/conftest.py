@@ -53,6 +53,12 @@ def swin_fields(**overrides) -> dict[str, Any]:
     return {**fields, **overrides}
 
 
+def swinv2_fields(**overrides) -> dict[str, Any]:
+    """A Swin V2 of such sizes; `timm_name` decides how coordinates inside a window are scaled."""
+    own = {"backbone": "swinv2", "timm_name": "swinv2_tiny_window8_256", "depths": (2, 1, 1, 1)}
+    return swin_fields(**{**own, **overrides})
+
+
 def vit_fields(**overrides) -> dict[str, Any]:
     """A small DINOv3, with rotary positions, registers and LayerScale; `timm_name` makes it another ViT."""
     if overrides.get("task") in ("avs", "avss"):
@@ -126,6 +132,7 @@ def helpers():
         load_parity = staticmethod(load_parity)
         clip_fields = staticmethod(clip_fields)
         swin_fields = staticmethod(swin_fields)
+        swinv2_fields = staticmethod(swinv2_fields)
         vit_fields = staticmethod(vit_fields)
         draw_inputs = staticmethod(draw_inputs)
         teach = staticmethod(teach)

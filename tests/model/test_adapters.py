@@ -23,6 +23,11 @@ CASES = [
         pytest.param("vit_fields", method, marks=() if method == "lora" else pytest.mark.slow)
         for method in METHODS
     ),
+    # Norms after the attention and the MLP.
+    *(
+        pytest.param("swinv2_fields", method, marks=() if method == "layernorm" else pytest.mark.slow)
+        for method in METHODS
+    ),
     # Other layers: three projections in place of one, a gated MLP with a norm inside.
     *(pytest.param("eva02_fields", method, marks=pytest.mark.slow) for method in METHODS),
 ]
@@ -38,6 +43,8 @@ COUNTS = {
     "side": {"clip-b16": 5_515_104, "clip-l14": 9_778_144, "swin-b": 4_329_568, "swin-l": 8_232_544},
 }
 BACKBONES = ["clip-b16", *(pytest.param(b, marks=pytest.mark.slow) for b in ("clip-l14", "swin-b", "swin-l"))]
+SAME_COUNTS = {"swinv2-b": "swin-b", "swinv2-l": "swin-l"}
+"""Backbones whose blocks have the widths and layers of another's."""
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def make(helpers):
     """`make(family, method, …)` is a small model with an untrained adapter."""
 
     def model(family, method, **options):
-        depths = (1, 1, 2, 1) if family == "swin_fields" else (2,)
+        depths = (1, 1, 2, 1) if family in ("swin_fields", "swinv2_fields") else (2,)
         if family == "eva02_fields":
             family, options = "vit_fields", {"timm_name": "eva02_base_patch16_clip_224.merged2b", **options}
         fields = getattr(helpers, family)(**{"adapter": method, "depths": depths, **SMALL, **options})
@@ -61,6 +68,14 @@ def test_counts(backbone, method):
     config = preset_config("ave-clip-b16-base", backbone=backbone, adapter=method)
     norm = 2 * config.feature_width if config.backbone.family == "clip" else 0
     assert count_parameters(config)["adapter"] == COUNTS[method][backbone] + norm
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", COUNTS)
+@pytest.mark.parametrize("backbone", SAME_COUNTS)
+def test_counts_of_blocks_of_the_same_widths(backbone, method):
+    config = preset_config("ave-clip-b16-base", backbone=backbone, adapter=method)
+    assert count_parameters(config)["adapter"] == COUNTS[method][SAME_COUNTS[backbone]]
 
 
 @each

@@ -39,6 +39,9 @@ CASES = {
     "swin-no-temporal": ("swin_fields", {"temporal": False}),
     "swin-no-spatial": ("swin_fields", {"spatial": False}),
     "swin-no-global": ("swin_fields", {"global_": False}),
+    "swinv2": ("swinv2_fields", {}),
+    "swinv2-video": ("swinv2_fields", {"modality": "video"}),
+    "swinv2-wide-window": ("swinv2_fields", {"window": 4, "timm_name": "swinv2_base_window12to16_192to256"}),
     "avs": ("swin_fields", {"task": "avs"}),
     "avqa": ("swin_fields", {"task": "avqa"}),
 }
@@ -74,7 +77,7 @@ def test_tpavi_is_the_quadratic_one(naive):
     torch.testing.assert_close(layer(x, audio), naive.quadratic_tpavi(layer, x, audio))
 
 
-@pytest.mark.parametrize("family", ["clip_fields", "swin_fields"])
+@pytest.mark.parametrize("family", ["clip_fields", "swin_fields", "swinv2_fields"])
 def test_checkpointing_is_exact_with_drop_path(helpers, family):
     fields = getattr(helpers, family)(drop_path=0.5, depths=(4,) if family == "clip_fields" else (2, 2, 2, 2))
     results = []
@@ -113,7 +116,7 @@ HALVES = [
     pytest.param(case, dtype, marks=pytest.mark.slow if (case, dtype) == ("avs", torch.float16) else ())
     for case in ("clip", "swin", "swin-video", "avs", "avqa")
     for dtype in (torch.bfloat16, torch.float16)
-]
+] + [("swinv2", torch.bfloat16), pytest.param("swinv2", torch.float16, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("case", "dtype"), HALVES)
@@ -150,7 +153,7 @@ def test_is_traced_as_one_graph(helpers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["clip_fields", "swin_fields"])
+@pytest.mark.parametrize("family", ["clip_fields", "swin_fields", "swinv2_fields"])
 def test_compiles_in_one_graph_with_gradients(helpers, family):
     fields = getattr(helpers, family)(**({"depths": (1,)} if family == "clip_fields" else {}))
     model = helpers.teach(build_from_config(ModelConfig.from_dict(fields))).eval()

@@ -154,6 +154,7 @@ CASES = {
     "clip-audio": ("clip_fields", {"modality": "audio"}),
     "swin": ("swin_fields", {}),
     "swin-video": ("swin_fields", {"modality": "video"}),
+    "swinv2": ("swinv2_fields", {}),
     "avqa": ("swin_fields", {"task": "avqa"}),
 }
 

@@ -23,7 +23,7 @@ from stgcma.model.records import IMAGENET_MEAN, IMAGENET_STD, AdapterConfig, Ada
 from stgcma.preprocess.collections.specification import FBANK_KINDS
 from stgcma.train.objective import run_model
 
-FIELDS = ("clip_fields", "swin_fields", "vit_fields")
+FIELDS = ("clip_fields", "swin_fields", "swinv2_fields", "vit_fields")
 
 
 def test_every_record_reads_an_fbank_that_preprocess_makes():
@@ -103,7 +103,7 @@ def test_both_forms_of_a_configuration_are_read(helpers, family):
         (lambda content: content.update(task="ave"), "task not known"),
         (
             lambda content: content["backbone"].update(family="cnn"),
-            "backbone: 'cnn', expected one of clip, swin, vit",
+            "backbone: 'cnn', expected one of clip, swin, swinv2, vit",
         ),
         (lambda content: content["backbone"].update(family=["clip"]), "expected one of clip, swin"),
         (lambda content: content["head"].update(classes=10**9), "classes: 1000000000, expected at most"),

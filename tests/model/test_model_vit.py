@@ -200,10 +200,19 @@ def test_every_record_is_timms_and_full_size_equals_timm(helpers, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", HEADS.names)
 @pytest.mark.parametrize(
-    "name", ["clip-b16", "swin-b", "vit-b16-siglip2", "vit-b14-dinov2-reg", "vit-b16-dinov3", "vit-b16-pe"]
+    "name",
+    [
+        "clip-b16",
+        "swin-b",
+        "swinv2-s",
+        "vit-b16-siglip2",
+        "vit-b14-dinov2-reg",
+        "vit-b16-dinov3",
+        "vit-b16-pe",
+    ],
 )
-def test_one_training_step_of_every_task_on_six_backbones(helpers, task, name):
-    ratio = 0.0625 if name != "swin-b" else (0.25, 0.25, 0.125, 0.125)
+def test_one_training_step_of_every_task_on_seven_backbones(helpers, task, name):
+    ratio = (0.25, 0.25, 0.125, 0.125) if name.startswith("swin") else 0.0625
     config = preset_config(f"{task}-demo", backbone=name, adapter_ratio=ratio, frames=2, checkpointing=True)
     model = build_from_config(config, weights="random").train()
     groups = model.parameter_groups()
@@ -220,9 +229,9 @@ def test_one_training_step_of_every_task_on_six_backbones(helpers, task, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet50", "no plain vision transformer"),
+        ("resnet50", "timm model of another kind; expected one of: swinv2, vit"),
         ("vit_dlittle_patch16_reg1_gap_256", "attention of the kind DiffAttention"),
-        ("vit_small_r26_s32_224", "no plain vision transformer"),
+        ("vit_small_r26_s32_224", "timm model of another kind"),
         ("vit_base_patch16_dinov4", "is not known; choose from|did you mean"),
     ],
 )
