@@ -7,7 +7,7 @@ clip goes through a model of fake tensors, which have shapes and lifetimes but n
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,7 @@ def _peak_bytes(config: ModelConfig, *, training: bool) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
         inputs = _inputs(config, "cpu", training=training)
-        tracker = _LiveBytes()
+        tracker = _LiveBytes([*model.parameters(), *model.buffers()])
         with tracker, torch.set_grad_enabled(training):
             outputs = model(**inputs)
             if training:
@@ -147,11 +147,15 @@ def _peak_bytes(config: ModelConfig, *, training: bool) -> int:
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base is untyped
-    """Sums the storages that operations make, from their creation to their release."""
+    """Sums the storages that operations make, from their creation to their release.
 
-    def __init__(self) -> None:
+    Views of the `weights` are not counted.
+    """
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
+        self.weights = {tensor.untyped_storage()._cdata for tensor in weights}
         self.known: dict[int, weakref.finalize[Any, Any]] = {}
 
     def __torch_dispatch__(
@@ -164,7 +168,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key not in self.known:
+        if key not in self.known and key not in self.weights:
             size = storage.nbytes()
             self.known[key] = weakref.finalize(storage, self._release, key, size)
             self.live += size

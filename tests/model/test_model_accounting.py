@@ -64,6 +64,12 @@ def test_arithmetic_is_that_of_the_matrices():
     assert blocks < describe(config).forward_gflops * 1e9 < 1.5 * blocks
 
 
+def test_weights_are_counted_once():
+    """One step of 14 tokens beside a block of 25 million weights."""
+    account = describe("ave-demo", width=1024, depths=[2], frames=1, **NO_STEPS)
+    assert 4 * account.total < account.forward_bytes < 1.1 * 4 * account.total
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
