@@ -1,4 +1,5 @@
-"""Time and peak memory of a training step, against the naive formulation with the same weights.
+"""Time and peak memory of a training step, against the naive formulation with the same weights; and of the
+adapter `side` against STG-CMA.
 
 Each measurement is a process of its own, the sides taking turns. On a CPU, memory is that of the first step:
 the highest resident size less the resident size right before it, so that weights and libraries do not count.
@@ -7,6 +8,8 @@ is what is live. Time is that of the second step. On a GPU, memory is what torch
 what lies there before it, and time is the median of ten steps after three.
 
     python benchmarks/training_step.py PRESET SIDE DEVICE    # one measurement, as JSON
+
+where SIDE is `naive`, `stgcma`, or an adapter's name in its place.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ PRESETS = {"ave": "ave-swin-b-base", "avs": "avs-swin-b", "avqa": "avqa-swin-b"}
 QUICK = {"ave": "ave-demo", "avs": "avs-demo"}
 MEMORY_TARGETS = {"ave": 0.65, "avs": 0.5, "avqa": 0.5}
 TIME_TARGETS = {"cpu": 0.8, "cuda": 0.5}
+# With the adapter `side`, no gradient runs through the backbone.
+SIDE_PRESET, SIDE_QUICK = "ave-clip-b16-base", "ave-demo"
+SIDE_TIME, SIDE_MEMORY = 0.45, 0.35
 
 
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as the others)
@@ -44,7 +50,23 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001 (as 
         times, memory = (None, None) if quick else (TIME_TARGETS[device], MEMORY_TARGETS[task])
         made.append(Figure(f"{what}: time", "s", baseline, *of_both(runs, "seconds"), times))
         made.append(Figure(f"{what}: peak memory", "MiB", baseline, *of_both(runs, "bytes", 2**-20), memory))
-    return made
+    return made + beside(device, quick=quick)
+
+
+def beside(device: str, *, quick: bool) -> list[Figure]:
+    """Seconds and peak bytes of a step with the adapter `side`, against one with STG-CMA."""
+    preset = SIDE_QUICK if quick else SIDE_PRESET
+    runs = in_turns(
+        1 if quick else 2,
+        lambda: measured_apart(__file__, preset, "side", device),
+        lambda: measured_apart(__file__, preset, "stgcma", device),
+    )
+    what = f"training step on {'a GPU' if device == 'cuda' else 'a CPU'}, {preset} with the adapter side"
+    times, memory = (None, None) if quick or device == "cuda" else (SIDE_TIME, SIDE_MEMORY)
+    return [
+        Figure(f"{what}: time", "s", "the adapter stg-cma", *of_both(runs, "seconds"), times),
+        Figure(f"{what}: peak memory", "MiB", "the adapter stg-cma", *of_both(runs, "bytes", 2**-20), memory),
+    ]
 
 
 def make_inputs(config: object, clips: int, device: str) -> dict[str, torch.Tensor]:
@@ -62,7 +84,8 @@ def step_of(preset: str, side: str, device: str, **overrides: int) -> Callable[[
     from stgcma.model import build_model
 
     torch.manual_seed(0)
-    model = build_model(preset, "random", **overrides).to(device).train()
+    adapter = {} if side in ("naive", "stgcma") else {"adapter": side}
+    model = build_model(preset, "random", **overrides, **adapter).to(device).train()
     inputs = make_inputs(model.config, 4 if device == "cuda" else 1, device)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 

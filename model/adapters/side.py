@@ -17,12 +17,14 @@ from torch.nn import functional
 from ..checks import check_choice, check_integer
 from ..config import ModelConfig
 from ..records import AdapterConfig, AdapterMethod, BackboneConfig
-from .base import SideAdapter, temporal_bias
+from .base import SideAdapter, has_autocast, temporal_bias
+from .frozen_read import read_frozen, without_weight
 from .placement import odd_blocks
 
 _MOST_TOKENS = 1024
 _MOST_WIDTH = 16_384
 _EPS = 1e-5
+_LEARNING_RATE = 1e-3
 _PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -48,6 +50,10 @@ class SideConfig(AdapterConfig):
         if self.side_width is not None:
             check_integer("side_width", self.side_width, most=_MOST_WIDTH)
         check_choice("backbone_precision", self.backbone_precision, _PRECISIONS)
+
+    @classmethod
+    def learning_rate(cls, _task: str) -> float | None:
+        return _LEARNING_RATE
 
     def fitted(self, backbone: BackboneConfig) -> SideConfig:
         """Return the record with the width for the backbone."""
@@ -77,16 +83,16 @@ class Tap(nn.Module):
         self.gate = nn.Parameter(torch.ones(1)) if exchange else None
         self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
-    def read(self, state: Tensor, n: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def read(self, state: Tensor, x: Tensor, frame_mask: Tensor | None, dtype: torch.dtype) -> Tensor:
         """Read the block, then attend over time.
 
         Args:
             state: `[B, T, K, w]`.
-            n: `[B, T, N, D]`, the block's output, normalised.
+            x: `[B, T, N, D]`, the block's output.
             frame_mask: as in `FrozenBlock`.
+            dtype: of the products with the block's output.
         """
-        query = self.query(self.norm_read(state))
-        read = functional.scaled_dot_product_attention(query.to(n.dtype), n, n)
+        read = read_frozen(self.query(self.norm_read(state)), x, dtype)
         state = state + self.value(read.to(state.dtype))
         q, k, v = self.time_qkv(self.norm_time(state)).transpose(1, 2).chunk(3, dim=-1)
         mask = temporal_bias(self.time_bias[:, None], state.shape[1]).to(q.dtype)
@@ -118,7 +124,7 @@ class MapReader(nn.Module):
 
     def forward(self, tokens: Tensor, vectors: Tensor) -> Tensor:
         """`[B, T, N, D]` with `[B, T, K, w]` → `[B, T, N, D]`."""
-        query = self.query(_without_weight(tokens))
+        query = self.query(without_weight(tokens))
         return tokens + self.out(functional.scaled_dot_product_attention(query, vectors, vectors))  # type: ignore[no-any-return]
 
 
@@ -170,57 +176,47 @@ class SideNetwork(SideAdapter):
 
     def context(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context for the backbone's precision."""
-        bf16 = self._precision == "bf16" or (
-            self._precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
-        # The meta device, on which costs are counted, has no autocast.
-        if not bf16 or not torch.amp.autocast_mode.is_autocast_available(device.type):
-            return nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        return torch.autocast(device.type, dtype=torch.bfloat16) if self._in_bf16(device) else nullcontext()
 
-    def tap(self, x: Tensor) -> Tensor:
-        """Normalise a block's output `[B, T, N, D]`, without a gradient."""
-        with torch.no_grad():
-            n = _without_weight(x)
-        device = x.device.type
-        casts = torch.amp.autocast_mode.is_autocast_available(device) and torch.is_autocast_enabled(device)
-        return n.to(torch.get_autocast_dtype(device)) if casts else n
+    def _in_bf16(self, device: torch.device) -> bool:
+        if not has_autocast(device.type):
+            return False
+        on_gpu = self._precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return on_gpu or self._precision == "bf16"
 
-    def forward(
-        self,
-        taps: Sequence[Sequence[Tensor]],
-        pooled: Mapping[str, Tensor],
-        maps: Mapping[str, Tensor],
-        frame_mask: Tensor | None = None,
+    def read(
+        self, tap: int, x: Sequence[Tensor], state: list[Tensor] | None, frame_mask: Tensor | None
+    ) -> list[Tensor]:
+        B, T = x[0].shape[:2]
+        states = state or [self.tokens[m].expand(B, T, -1, -1) for m in self.modalities]
+        layers: list[Any] = [self.taps[m][tap] for m in self.modalities]  # type: ignore[index]
+        dtype = self._dtype(x[0])
+        states = [
+            layer.read(s, part, frame_mask, dtype) for layer, s, part in zip(layers, states, x, strict=True)
+        ]
+        shown = [layer.exchange(s) for layer, s in zip(layers, states, strict=True)]
+        others = shown[::-1] if len(shown) == 2 else [None]
+        rows = zip(layers, states, shown, others, strict=True)
+        return [layer.finish(s, own, other) for layer, s, own, other in rows]
+
+    def finish(
+        self, state: list[Tensor], pooled: Mapping[str, Tensor], maps: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the pooled vectors and the maps with what the network adds.
-
-        Args:
-            taps: of each tapped block, the result of `tap` of each modality.
-            pooled: `[B, T, D]` of each modality.
-            maps: `[B, T, N, D]` of each map.
-            frame_mask: as in `FrozenBlock`.
-        """
-        B, T = taps[0][0].shape[:2]
-        states = [self.tokens[m].expand(B, T, -1, -1) for m in self.modalities]
-        for index, tensors in enumerate(taps):
-            layers: list[Any] = [self.taps[m][index] for m in self.modalities]  # type: ignore[index]
-            states = [t.read(s, n, frame_mask) for t, s, n in zip(layers, states, tensors, strict=True)]
-            shown = [tap.exchange(state) for tap, state in zip(layers, states, strict=True)]
-            others = shown[::-1] if len(shown) == 2 else [None]
-            rows = zip(layers, states, shown, others, strict=True)
-            states = [tap.finish(state, own, other) for tap, state, own, other in rows]
-        final = {m: self.norm_out[m](s) for m, s in zip(self.modalities, states, strict=True)}
+        final = {m: self.norm_out[m](s) for m, s in zip(self.modalities, state, strict=True)}
         vectors = torch.cat(list(final.values()), dim=2)
         return (
             {m: x + self.up[m](final[m].mean(2)) if m in self.up else x for m, x in pooled.items()},
             {name: self.maps[name](x, vectors) if name in self.maps else x for name, x in maps.items()},
         )
 
-
-def _without_weight(x: Tensor) -> Tensor:
-    """Normalise `[..., D]` without weight and bias."""
-    return functional.layer_norm(x, x.shape[-1:], eps=_EPS)
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        """Return the number format of the products with a block's output."""
+        device = x.device
+        if self._in_bf16(device):
+            return torch.bfloat16
+        if has_autocast(device.type) and torch.is_autocast_enabled(device.type):
+            return torch.get_autocast_dtype(device.type)
+        return x.dtype
 
 
 def build_side(config: ModelConfig) -> SideNetwork:

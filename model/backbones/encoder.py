@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..adapters import ADAPTERS
-from ..adapters.base import BlockSite, FrozenBlock, FrozenOnly, SideAdapter, Taps
+from ..adapters.base import BlockSite, FrozenBlock, FrozenOnly, SideAdapter, SidePass
 from ..adapters.recomputation import recomputation
 from ..config import ModelConfig
 from ..records import FRAME_MASK, BackboneConfig
@@ -61,8 +61,8 @@ class Encoder(nn.Module, ABC):
         """Fill the frozen audio parts from the backbone's image parts."""
 
     @abstractmethod
-    def run_blocks(self, inputs: Mapping[str, Tensor], taps: Taps | None = None) -> Any:
-        """Run stems and blocks; returns what `read_out` takes. `run_block` gets the `taps`."""
+    def run_blocks(self, inputs: Mapping[str, Tensor], side_pass: SidePass | None = None) -> Any:
+        """Run stems and blocks; returns what `read_out` takes. `run_block` gets the `side_pass`."""
 
     @abstractmethod
     def read_out(self, blocks: Any) -> Encoded:
@@ -75,11 +75,11 @@ class Encoder(nn.Module, ABC):
         """
         if self.side is None:
             return self.read_out(self.run_blocks(inputs))
-        taps = Taps(self.side)
-        first = inputs[self.config.modalities[0]]
-        with torch.no_grad(), self.side.context(first.device):
-            blocks = self.run_blocks(inputs, taps)
-        return _beside(self.side, self.read_out(blocks), taps, inputs.get(FRAME_MASK))
+        device = inputs[self.config.modalities[0]].device
+        side_pass = SidePass(self.side, device, inputs.get(FRAME_MASK))
+        with torch.no_grad(), self.side.context(device):
+            blocks = self.run_blocks(inputs, side_pass)
+        return _beside(self.side, side_pass.state, self.read_out(blocks))
 
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Return the tokens `[B, T, N, D]` of frames `[B, T, 3, H, W]` after the frozen backbone alone.
@@ -109,9 +109,9 @@ class Encoder(nn.Module, ABC):
             parameter.requires_grad_(True)
 
     def run_block(
-        self, adapter: nn.Module, x: Tensor, frozen: FrozenBlock, taps: Taps | None = None
+        self, adapter: nn.Module, x: Tensor, frozen: FrozenBlock, side_pass: SidePass | None = None
     ) -> Tensor:
-        """Compute an adapted block, and show its output to the `taps`.
+        """Compute an adapted block, and show its output to the `side_pass`.
 
         With `checkpointing`, only the block's input is kept for the backward pass. The generators are
         rewound for the second run, so DropPath drops the same rows again; adapters can tell the second run
@@ -123,8 +123,8 @@ class Encoder(nn.Module, ABC):
             y = checkpoint(adapter, x, frozen, use_reentrant=False)
         else:
             y = checkpoint(adapter, x, frozen, use_reentrant=False, context_fn=_contexts)
-        if taps is not None:
-            taps.after_block(y, frozen)
+        if side_pass is not None:
+            side_pass.after_block(y, frozen)
         return y
 
 
@@ -133,13 +133,13 @@ def _contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[No
     return nullcontext(), recomputation()
 
 
-def _beside(side: SideAdapter, frozen: Encoded, taps: Taps, frame_mask: Tensor | None) -> Encoded:
+def _beside(side: SideAdapter, state: Any, frozen: Encoded) -> Encoded:
     """Return the frozen encoder's output with what the side network adds."""
-    B, T = taps.kept[0][0].shape[:2]
+    B, T = next(iter(frozen.pooled.values())).shape[:2]
     maps = {f"stage{i}": x.view(B, T, -1, x.shape[-1]) for i, x in enumerate(frozen.stages)}
     if "video" in frozen.tokens:
         maps["tokens"] = frozen.tokens["video"]
-    pooled, maps = side(taps.kept, frozen.pooled, maps, frame_mask)
+    pooled, maps = side.finish(state, frozen.pooled, maps)
     return Encoded(
         pooled=pooled,
         tokens=frozen.tokens | ({"video": maps["tokens"]} if "tokens" in maps else {}),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..adapters.base import Taps
+from ..adapters.base import SidePass
 from ..config import ModelConfig
 from ..records import FRAME_MASK
 from .encoder import Encoded, Encoder, audio_kernel, make_adapters
@@ -98,7 +98,7 @@ class FlatEncoder(Encoder):
         return embedded.detach()
 
     def run_blocks(
-        self, inputs: Mapping[str, Tensor], taps: Taps | None = None
+        self, inputs: Mapping[str, Tensor], side_pass: SidePass | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
         modalities = self.config.modalities
         stems = {m: self._stem(m, inputs[m]) for m in modalities}
@@ -118,7 +118,7 @@ class FlatEncoder(Encoder):
                 rotary=[self._block_rotary(m, index) for m in modalities],
                 frame_mask=inputs.get(FRAME_MASK),
             )
-            x = self.run_block(adapter, x, frozen, taps)
+            x = self.run_block(adapter, x, frozen, side_pass)
             if index in taken:  # a transformer of few blocks gives the same map several times
                 stages += [self._map(split(x, spans)[0])] * taken.count(index)
         return split(x, spans), stages

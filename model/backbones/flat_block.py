@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -62,6 +62,23 @@ class FlatBlock(FrozenBlock):
         self.spans, self.prefix, self.class_token = spans, prefix, class_token
         self.rotary = list(rotary) if rotary is not None else [None] * len(spans)
         self.after_attention, self.after_mlp = layer_scale(block, 1), layer_scale(block, 2)
+
+    def slices(self, budget: int) -> Iterator[tuple[slice, FlatBlock]]:
+        first, width = 0, self.block.norm1.weight.numel()
+        for span, rotary in zip(self.spans, self.rotary, strict=True):
+            frames = span.clips * span.steps
+            most = max(1, budget // (span.tokens * width))
+            for start in range(0, frames, most):
+                part = Span(1, min(most, frames - start), span.tokens)
+                block = type(self)(
+                    self.block,
+                    [part],
+                    prefix=self.prefix,
+                    class_token=self.class_token,
+                    rotary=[rotary],
+                )
+                yield slice(first, first + part.rows), block
+                first += part.rows
 
     @classmethod
     def layers(cls, block: Any) -> dict[str, nn.Module]:

@@ -6,7 +6,8 @@ A spectrogram makes a token grid of the same shape as a frame, so both modalitie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import InputError
-from ..adapters.base import Attended, FrozenBlock, Taps
+from ..adapters.base import Attended, FrozenBlock, SidePass
 from ..checks import check_integer
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
@@ -116,7 +117,9 @@ class SwinEncoder(Encoder):
             self.audio_stem.bias.copy_(image.proj.bias)  # type: ignore[union-attr]  # built with a bias
             self.audio_norm.load_state_dict(image.norm.state_dict())
 
-    def run_blocks(self, inputs: Mapping[str, Tensor], taps: Taps | None = None) -> tuple[list[Tensor], int]:
+    def run_blocks(
+        self, inputs: Mapping[str, Tensor], side_pass: SidePass | None = None
+    ) -> tuple[list[Tensor], int]:
         modalities = self.config.modalities
         T = inputs[modalities[0]].shape[1]
         x = torch.cat([self._stem(m, inputs[m]) for m in modalities])
@@ -132,7 +135,7 @@ class SwinEncoder(Encoder):
                     parallel=self.parallel,
                     frame_mask=inputs.get(FRAME_MASK),
                 )
-                x = self.run_block(adapter, x, frozen, taps)
+                x = self.run_block(adapter, x, frozen, side_pass)
             stages.append(x)
         return stages, T
 
@@ -192,6 +195,15 @@ class SwinBlock(FrozenBlock):
             frame_mask=frame_mask,
         )
         self.shape, self.modalities = shape, modalities
+
+    def slices(self, budget: int) -> Iterator[tuple[slice, SwinBlock]]:
+        frames, *grid = self.shape
+        most = max(1, budget // math.prod(grid))
+        for start in range(0, frames, most):
+            count = min(most, frames - start)
+            shape = torch.Size([count, *grid])
+            block = type(self)(self.block, shape, steps=count, modalities=1, parallel=self.parallel)
+            yield slice(start, start + count), block
 
     def group(self, n: Tensor) -> Tensor:
         _, H, W, D = n.shape

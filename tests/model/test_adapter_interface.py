@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
+from stgcma.model.adapters import base
+from stgcma.model.adapters.base import FrozenBlock
 from stgcma.model.adapters.bottleneck import Adapter
 from stgcma.model.adapters.features import Features, LinearOutput, MlpOutput, mlp_with_features
+from stgcma.model.adapters.frozen_read import read_frozen
 from timm.layers import GELU, GELUTanh, Mlp, QuickGELU
 from torch import nn
 
@@ -74,6 +77,45 @@ def test_an_override_of_down_acts_in_every_step(helpers, monkeypatch):
     for modality, frozen in model.encoder(inputs).pooled.items():
         torch.testing.assert_close(without[modality], frozen)
         assert not torch.allclose(changed[modality], frozen)
+
+
+@pytest.mark.parametrize("family", ["clip_fields", "vit_fields", "swin_fields", "swinv2_fields"])
+def test_frames_pass_a_block_a_few_at_a_time(helpers, monkeypatch, family):
+    fields = getattr(helpers, family)(adapter="none", depths=(1,) * 4 if family.startswith("swin") else (2,))
+    model = build_from_config(ModelConfig.from_dict(fields)).eval()
+    inputs, seen = helpers.draw_inputs(model.config), []
+    with torch.no_grad():
+        whole = model.encoder(inputs).pooled
+        attend = FrozenBlock.run_attention
+        monkeypatch.setattr(base, "_SLICE_VALUES", {"cpu": 600})
+        monkeypatch.setattr(
+            FrozenBlock, "run_attention", lambda block, x: (seen.append(x.numel()), attend(block, x))[1]
+        )
+        sliced = model.encoder(inputs).pooled
+    assert len(seen) > 2 * sum(fields["depths"])
+    for modality, pooled in whole.items():
+        torch.testing.assert_close(sliced[modality], pooled, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "close", "kept"),
+    [(torch.float64, 1e-12, torch.float64), (torch.float32, 1e-3, torch.float16)],
+)
+def test_frozen_tokens_that_are_read_are_kept_in_half_precision(dtype, close, kept):
+    generator = torch.Generator().manual_seed(0)
+    x = 3 * torch.randn(2, 7, 6, generator=generator, dtype=torch.float64)
+    query = torch.randn(2, 3, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    n = nn.functional.layer_norm(x, (6,))
+    expected = torch.softmax(query @ n.mT / 6**0.5, -1) @ n
+    probe = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    (wanted,) = torch.autograd.grad((expected * probe).sum(), query)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t), t)[1], lambda t: t):
+        read = read_frozen(query.to(dtype), x.to(dtype), dtype)
+    torch.testing.assert_close(read.double(), expected, rtol=1e-5, atol=1e-5)
+    (gradient,) = torch.autograd.grad((read * probe.to(dtype)).sum(), query)
+    assert (gradient - wanted).norm() < close * wanted.norm()
+    assert [tensor.dtype for tensor in saved if tensor.shape[-2:] == (7, 6)] == [kept]
 
 
 def test_the_backward_pass_builds_no_graph_of_its_own(helpers, monkeypatch):

@@ -249,13 +249,12 @@ def side_module(config: dict[str, Any], entries: dict[str, Any]) -> Built:
         return own[".".join(parts)]
 
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        taps = [
-            [network.tap(inputs[f"{m}.{index}"]) for m in modalities]
-            for index in range(len(config["tap_widths"]))
-        ]
+        state = None
+        for tap in range(len(config["tap_widths"])):
+            state = network.read(tap, [inputs[f"{m}.{tap}"] for m in modalities], state, None)
         pooled = {m: inputs[f"{m}.pooled"] for m in modalities}
         maps = {name: inputs[f"map.{name}"] for name in config["maps"]}
-        pooled, maps = network(taps, pooled, maps)
+        pooled, maps = network.finish(state, pooled, maps)
         return {**pooled, **{f"map.{name}": x for name, x in maps.items()}}
 
     return Built(network, {name: ours(name) for name in entries}, run)
