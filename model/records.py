@@ -150,6 +150,11 @@ class AdapterConfig:
         """True where the encoder adds a trained embedding of the time step to its tokens."""
         return False
 
+    @classmethod
+    def learning_rate(cls, _task: str) -> float | None:
+        """Return the recommended peak learning rate with a pre-trained backbone; None for the preset's."""
+        return None
+
     def carried(self, _backbone: BackboneConfig) -> dict[str, Any]:
         """Return the options that must change when the backbone is replaced by another one."""
         return {}

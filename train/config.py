@@ -44,11 +44,15 @@ class RunConfig(Section):
 def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> RunConfig:
     """Return the configuration of preset `name` with `settings` (`section.key=value`) and `model` overrides.
 
+    Where the preset's rates are those of one adapter, another one has its recommended learning rate, unless
+    `settings` give one.
+
     Raises InputError listing the known presets, the nearest key, or every value at fault.
     """
     if name not in preset_names():
         raise InputError(f"preset {name!r} is not known{_suggest(name, list(preset_names()))}")
-    content = {**read_preset(name).settings, "preset": name}
+    file = read_preset(name)
+    content = {**file.settings, "preset": name}
     content.setdefault("model", {}).update({key: value for key, value in model.items() if value is not None})
     for setting in settings or []:
         _apply(content, setting)
@@ -57,6 +61,10 @@ def load_preset(name: str, settings: list[str] | None = None, **model: Any) -> R
     if content["model"].get("weights") == "random":
         content["model"]["weights"] = None  # in either spelling, the run is the same
     config = parse(content, where=f"preset {name}")
+    given = [setting.partition("=")[0].strip() for setting in settings or []]
+    if file.rates_by_adapter and "optim.adapter_lr" not in given:
+        rate = preset_config(name, **architecture(config)).adapter.learning_rate(config.task)
+        config = config if rate is None else replaced(config, "optim", adapter_lr=rate)
     check_schedule(config.optim)
     TASKS[config.task].check_settings(config.data, config.loss)
     return config

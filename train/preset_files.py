@@ -43,11 +43,13 @@ class PresetFile:
     Attributes:
         settings: the sections of `RunConfig`, and `task`.
         deviates: how the settings differ from the paper's Table 9; empty where they do not.
+        rates_by_adapter: the preset's `optim.adapter_lr` gives way to an adapter's recommended rate.
         published: the published score; None where there is none.
     """
 
     settings: dict[str, Any]
     deviates: str = ""
+    rates_by_adapter: bool = False
     published: PublishedResult | None = None
 
 
@@ -65,6 +67,7 @@ def read_preset(name: str, *, folder: Path = _FOLDER) -> PresetFile:
     published = content.pop("published", None)
     return PresetFile(
         deviates=content.pop("deviates", ""),
+        rates_by_adapter=content.pop("rates_by_adapter", False),
         published=None if published is None else PublishedResult(**published),
         settings=content,
     )

@@ -15,7 +15,7 @@ from ..checks import check_integer, check_number, integers
 from ..config import ModelConfig
 from ..records import AdapterConfig, AdapterMethod, BackboneConfig
 from .base import BlockAdapter, BlockSite, Edit, FrozenBlock, Layer
-from .lora import PROJECTIONS, LoraBlock, LowRank
+from .lora import LEARNING_RATES, PROJECTIONS, LoraBlock, LowRank
 from .placement import odd_blocks
 
 _EPS = 1e-6
@@ -42,6 +42,10 @@ class ColaConfig(AdapterConfig):
     def __post_init__(self) -> None:
         check_integer("rank", self.rank, most=256)
         check_number("alpha", self.alpha, below=1e6)
+
+    @classmethod
+    def learning_rate(cls, task: str) -> float | None:
+        return LEARNING_RATES.get(task)
 
     def fitted(self, backbone: BackboneConfig) -> ColaConfig:
         """Return the record with one reduction for each stage."""

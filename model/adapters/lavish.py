@@ -23,6 +23,8 @@ from .exchange import cross_attend
 
 _MOST_LATENTS = 1024
 _MOST_GROUPS = 1024
+# By task: GenjiB/LAVISH, README (AVE) and the scripts of AVS and AVQA.
+_LEARNING_RATES = {"ave": 5e-5, "avs": 1e-4, "avqa": 8e-5}
 _PLACES = ("attention", "mlp")
 
 
@@ -49,6 +51,10 @@ class LavishConfig(AdapterConfig):
         check_integer("groups", self.groups, most=_MOST_GROUPS)
         check_integer("latents", self.latents, most=_MOST_LATENTS)
         check_flag("batch_norm", self.batch_norm)
+
+    @classmethod
+    def learning_rate(cls, task: str) -> float | None:
+        return _LEARNING_RATES.get(task)
 
     def fitted(self, backbone: BackboneConfig) -> LavishConfig:
         """Return the record. Raises InputError where a width cannot be divided."""

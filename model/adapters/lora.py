@@ -18,6 +18,8 @@ from .base import BlockAdapter, BlockSite, FrozenBlock, Layer
 
 _MOST_RANK = 1024
 _MOST_ALPHA = 1e6
+LEARNING_RATES = {"ave": 5e-6, "avs": 2e-4}
+"""Of CoLA and its LoRA baseline, by task: peterwisu/CoLA, `train.sh` and `main_trans.py`."""
 PROJECTIONS = {"qkv": 3}
 """Layers whose outputs are those of several layers, one below the other: the number of them."""
 
@@ -39,6 +41,10 @@ class LoraConfig(AdapterConfig):
     def __post_init__(self) -> None:
         check_integer("rank", self.rank, most=_MOST_RANK)
         check_number("alpha", self.alpha, below=_MOST_ALPHA)
+
+    @classmethod
+    def learning_rate(cls, task: str) -> float | None:
+        return LEARNING_RATES.get(task)
 
 
 class LowRank(nn.Module):

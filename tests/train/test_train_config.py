@@ -93,6 +93,29 @@ def test_settings_go_on_top_of_the_preset():
 
 
 @pytest.mark.parametrize(
+    ("preset", "adapter", "rate"),
+    [  # the rates of CoLA's and LAVISH's scripts; 5e-5, 3e-4, 2e-4 and 2e-3 are the presets'
+        ("ave-clip-b16-base", "stg-cma", 5e-5),
+        ("ave-clip-b16-base", "layernorm", 5e-5),
+        ("ave-clip-b16-base", "lora", 5e-6),
+        ("avs-swin-b", "cola", 2e-4),
+        ("avs-swin-b", "lavish", 1e-4),
+        ("avqa-swin-b", "lavish", 8e-5),
+        ("avc-swin-b", "lora", 2e-4),
+        ("avss-swin-b", "side", 1e-3),
+        ("ave-demo", "lora", 2e-3),
+        ("ave-demo", "side", 2e-3),
+    ],
+)
+def test_adapters_have_learning_rates_of_their_own(preset, adapter, rate):
+    chosen = f"model.adapter={adapter}"
+    config = load_preset(preset, [chosen])
+    assert config.optim.adapter_lr == rate
+    assert config.optim.task_lr == load_preset(preset).optim.task_lr
+    assert load_preset(preset, ["optim.adapter_lr=7e-5", chosen]).optim.adapter_lr == 7e-5
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("optim.adaptor_lr=1", "optim has no 'adaptor_lr'; did you mean 'adapter_lr'?"),
