@@ -101,30 +101,33 @@ def ablate(
     """Train the ablation of the paper, and print its table.
 
     Trains the head alone, then with the temporal, the spatial and the global adapter, then with all. RUN
-    holds one run folder per variant.
+    holds one run folder per variant, and the table as RUN/comparison.json and RUN/comparison.html.
 
     Example: stgcma ablate shards --preset ave-demo --run ablation
     """
-    from ..train.comparison import ablate as run_all
+    from ..pages.comparison import PAGE, write_comparison
+    from ..train.comparison import compare_ablation
     from ..train.config import load_preset
     from ..train.distributed import is_main_process
 
     config = load_preset(preset, [*(set_ or []), *model_settings(backbone=backbone, weights=weights)])
-    result = run_all(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
+    result = compare_ablation(out, run, config, split=split.value, resume=resume, overwrite=overwrite)
     if not is_main_process():
         return
+    page = write_comparison(result, run / PAGE)
     if json_:
-        typer.echo(strict_json(result.to_json(), indent=2))
+        typer.echo(strict_json(result.scored_runs().to_json(), indent=2))
         return
-    show_runs(result)
+    show_runs(result.scored_runs())
+    typer.echo(str(page))
 
 
 def _show(result: Comparison) -> None:
     score = f"{result.split} {result.score_name}"
-    header = ("model", score, "seeds", "trained", "step", "a clip", "peak", "saved")
+    header = (*result.axes, score, "seeds", "trained", "step", "a clip", "peak", "saved")
     rows: list[tuple[object, ...]] = [
         (
-            model.name,
+            *model.choices.values(),
             percent(model.mean, 1) + (f" ± {percent(model.std, 1)}" if model.std is not None else ""),
             len(model.runs),
             f"{model.trained_parameters:,}",

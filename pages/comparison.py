@@ -41,7 +41,7 @@ def plots(comparison: Comparison) -> list[Scatter]:
     return [
         scatter_plot(
             f"{label} over {what}",
-            [Point(one.name, cost(one), one.mean, one.std or 0.0) for one in comparison.models],
+            [Point(one.label, cost(one), one.mean, one.std or 0.0) for one in comparison.models],
             cost=axis,
         )
         for what, (axis, cost) in costs.items()

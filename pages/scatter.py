@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .axes import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, WIDTH, Frame, Labels, grid, round_ticks, share_ticks
+from .axes import (
+    BOTTOM,
+    COLOURS,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Frame,
+    Labels,
+    grid,
+    round_ticks,
+    share_ticks,
+)
+
+# Of the middles of two numbers, or of a number and a point or line, in pixels.
+_APART = 11.5
+# Places of a number around its point: to the side, and down.
+_AROUND = ((12, -10), (13, 1), (12, 11), (12, -22), (26, -10), (26, 1), (12, 23))
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,7 @@ def scatter_plot(title: str, points: Sequence[Point], *, cost: str) -> Scatter:
         *(grid(frame, text, tick) for tick in rows),
         *(_column(frame, tick, costs) for tick in columns),
         f'<text text-anchor="middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}">{escape(cost)}</text>',
-        *(_point(frame, number, point) for number, point in enumerate(points)),
+        *_points(frame, points),
         "</svg>",
     ]
     return Scatter(title, "".join(parts), tuple(point.name for point in points))
@@ -58,13 +76,40 @@ def _column(frame: Frame, tick: float, text: Labels) -> str:
     return f'<text text-anchor="middle" {place}>{text.value(tick, tick=True)}</text>'
 
 
-def _point(frame: Frame, number: int, point: Point) -> str:
-    x, y = frame.x(point.cost), frame.y(point.score)
-    low, high = (
-        frame.y(min(max(point.score + sign * point.deviation, frame.low), frame.high)) for sign in (-1, 1)
-    )
-    bar = f'<polyline points="{x},{low} {x},{high}"/>' if point.deviation else ""
-    # On the side where there is room.
-    side, shift = ("start", 8) if x < WIDTH - RIGHT - 20 else ("end", -8)
-    name = f'<text text-anchor="{side}" x="{x + shift}" y="{y - 6}">{number + 1}</text>'
-    return f'<g class="series-{number % COLOURS}">{bar}<circle cx="{x}" cy="{y}" r="5"/></g>{name}'
+def _points(frame: Frame, points: Sequence[Point]) -> Iterator[str]:
+    """Draw the points, each with its number where that covers no other number, no point and no line."""
+    places = [(frame.x(point.cost), frame.y(point.score)) for point in points]
+    bars = [_bar(frame, point) for point in points]
+    taken = [
+        *places,
+        *((x, y) for (x, _), (high, low) in zip(places, bars, strict=True) for y in range(high, low, 8)),
+    ]
+    for number, (point, (x, y), (high, low)) in enumerate(zip(points, places, bars, strict=True)):
+        bar = f'<polyline points="{x},{low} {x},{high}"/>' if point.deviation else ""
+        yield f'<g class="series-{number % COLOURS}">{bar}<circle cx="{x}" cy="{y}" r="5"/></g>'
+        left, middle = _label_place(x, y, taken)
+        taken.append((left, middle))
+        yield f'<text text-anchor="middle" x="{left:.1f}" y="{middle + 4:.1f}">{number + 1}</text>'
+
+
+def _bar(frame: Frame, point: Point) -> tuple[int, int]:
+    """Return the top and the bottom of the line of a point's deviation, in pixels."""
+    ends = [point.score + sign * point.deviation for sign in (1, -1)]
+    high, low = (round(frame.y(min(max(end, frame.low), frame.high))) for end in ends)
+    return high, low
+
+
+def _label_place(x: float, y: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the middle of a number beside the point at `(x, y)`: the first place that is free, if any is."""
+    around = [(x + side * step, y + rise) for step, rise in _AROUND for side in (1, -1)]
+    inside = [
+        (left, middle)
+        for left, middle in around
+        if LEFT <= left <= WIDTH - RIGHT and TOP <= middle <= HEIGHT - BOTTOM
+    ]
+    free = [
+        (left, middle)
+        for left, middle in inside
+        if all(abs(left - u) >= _APART or abs(middle - v) >= _APART for u, v in taken)
+    ]
+    return (free or inside or around)[0]

@@ -79,6 +79,11 @@ class ComparedModel:
     clip_memory_bytes: int
     checkpoint_bytes: int
 
+    @property
+    def label(self) -> str:
+        """The chosen values, as a short name."""
+        return ", ".join(self.choices.values())
+
     @classmethod
     def of(cls, variant: Variant, runs: list[ScoredRun], *, clip_memory_bytes: int) -> Self:
         """Return the row of `variant` from its scored runs."""
@@ -120,6 +125,10 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the content of `comparison.json`."""
         return asdict(self)
+
+    def scored_runs(self) -> ScoredRuns:
+        """Return the runs of all variants, in their order."""
+        return ScoredRuns(self.split, self.score_name, [run for model in self.models for run in model.runs])
 
 
 def make_variants(preset: str, over: Sequence[str], settings: Sequence[str] = ()) -> list[Variant]:
@@ -202,7 +211,7 @@ def compare(
     return _write_comparison(path, variants, runs, memory, split)
 
 
-def ablate(
+def compare_ablation(
     shards: Location,
     path: Path,
     config: RunConfig,
@@ -210,7 +219,7 @@ def ablate(
     overwrite: bool = False,
     resume: bool = False,
     split: str = "test",
-) -> ScoredRuns:
+) -> Comparison:
     """Compare the paper's five variants, each in its own folder in `path`.
 
     The scores are also written to `PATH/ablation.json`, all figures to `PATH/comparison.json`. Raises as
@@ -222,10 +231,23 @@ def ablate(
     configs = {variant.name: variant.config for variant in variants}
     memory = _clip_memory(shards, variants)
     runs = train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
-    result = ScoredRuns(split, runs[0].score_name, runs)
-    write_runs(path / "ablation.json", result)
-    _write_comparison(path, variants, runs, memory, split)
+    result = _write_comparison(path, variants, runs, memory, split)
+    write_runs(path / "ablation.json", result.scored_runs())
     return result
+
+
+def ablate(
+    shards: Location,
+    path: Path,
+    config: RunConfig,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    split: str = "test",
+) -> ScoredRuns:
+    """Train the paper's five variants, and return their scores; files and errors as `compare_ablation`."""
+    result = compare_ablation(shards, path, config, overwrite=overwrite, resume=resume, split=split)
+    return result.scored_runs()
 
 
 def _clip_memory(shards: Location, variants: Sequence[Variant]) -> list[int]:

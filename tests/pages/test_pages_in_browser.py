@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from .browser import LOW_CONTRAST, OUTLINE, OVERFLOW
+from .comparisons import made_comparison
 
 pytest.importorskip("playwright", reason="playwright is not installed; it comes with the extra `dev`")
 _FLAGS = (
@@ -16,7 +17,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SHORT = ["report-ave", "several", "inspect"]
+SHORT = ["report-ave", "several", "inspect", "comparison"]
 LONG = ["report-avs", "report-avqa", "inspect-avs", "inspect-avqa"]
 PAGES = [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
 
@@ -38,6 +39,7 @@ def browser():
 @pytest.fixture(scope="module")
 def page_file(request, run_of, troubled_shards, tmp_path_factory):
     """`page_file(name)` is a page, made when asked for and then kept."""
+    from stgcma.pages.comparison import write_comparison
     from stgcma.pages.report import write_report
     from stgcma.pages.samples import write_samples
 
@@ -48,6 +50,8 @@ def page_file(request, run_of, troubled_shards, tmp_path_factory):
         kind, _, task = name.partition("-")
         if file.exists():
             return file
+        if kind == "comparison":
+            return write_comparison(made_comparison(), file)
         if kind == "inspect":
             shards = request.getfixturevalue(f"{task}_shards") if task else troubled_shards
             return write_samples(shards, page=file)

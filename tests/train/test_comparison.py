@@ -45,6 +45,7 @@ def test_commas_in_brackets_belong_to_a_value():
         (["modality=touch"], "touch"),
         (["optim.adapter_lr=1e-3,0.001"], None),
         (["model.heads=[2],(2)"], "heads"),
+        (["data.cache=a/b,a-b"], "two values that make one name of a folder: data.cache=a/b,a-b"),
     ],
 )
 def test_wrong_settings_are_named(over, said):
@@ -73,7 +74,7 @@ def test_models_are_compared_and_only_what_is_missing_is_trained(stgcma, four_cl
         assert video[cost] < both[cost]
     page = (runs / "comparison.html").read_text()
     assert page.count("<svg") == 3
-    assert "modality=video" in page
+    assert '<th scope="row" class="text">video</th>' in page
 
     result = stgcma(*command, "--over", "modality=video", "--seeds", 2, "--json")
     assert result.status == 0, result.stderr

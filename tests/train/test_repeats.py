@@ -46,3 +46,6 @@ def test_the_ablation_trains_five_models(stgcma, four_clips, tmp_path):
     assert trained[0] < trained[1] < trained[2] == trained[3] < trained[4]
     for row in rows:
         assert row["run"] in result.stdout
+    page = run / "comparison.html"
+    assert str(page) in result.stdout
+    assert ">+temporal+global</th>" in page.read_text()
