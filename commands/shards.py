@@ -157,6 +157,8 @@ def _show_statistics(statistics: Statistics) -> None:
         typer.echo(f"addition {number}: {clips}; {failed} quarantined")
     for name, values in statistics.audio.items():
         typer.echo(f"audio {name}: mean {values['mean']:.4f}, std {values['std']:.4f}")
+    for name, column in statistics.columns.items():
+        typer.echo(f"column {name}: {column['written']:,} clips, {column['quarantined']:,} quarantined")
     for reason, count in statistics.failures.items():
         typer.echo(f"quarantined, {reason}: {count}")
     for pair, sources in statistics.leaks.items():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .column_reader import ColumnReader
+from .columns import column_names
 from .files import publish
 from .manifest import read_dataset, read_manifest, read_quarantine
 from .members import (
@@ -24,7 +27,7 @@ from .members import (
     read_questions,
     read_tags,
 )
-from .reader import ClipReader, clip_places
+from .reader import ClipPlace, ClipReader, clip_places
 from .schema import DatasetInfo
 from .storage import Location
 
@@ -74,7 +77,9 @@ class ClipView:
 
 
 def read_clip(location: Location, key: str) -> dict[str, bytes]:
-    """Return the members of the clip `key`, suffix to bytes, after comparing them with the manifest's hash.
+    """Return the members of the clip `key`, suffix to bytes, after comparing them with their hashes.
+
+    Those of columns are among them.
 
     Raises InputError when there is no such clip (and why, if it is in quarantine), StgcmaError when it is
     damaged.
@@ -84,7 +89,7 @@ def read_clip(location: Location, key: str) -> dict[str, bytes]:
         if place.key == key:
             reader = ClipReader(location)
             try:
-                return reader.read(place, check=True)
+                return reader.read(place, check=True) | _column_members(location, place)
             finally:
                 reader.close()
     for record in read_quarantine(location):
@@ -93,6 +98,16 @@ def read_clip(location: Location, key: str) -> dict[str, bytes]:
     keys = [record.key for record in records]
     near = difflib.get_close_matches(key, keys, n=3, cutoff=0.4) or keys[:3]
     raise InputError(f"{location} has no clip {key!r}; its keys are like {', '.join(near)}")
+
+
+def _column_members(location: Location, place: ClipPlace) -> dict[str, bytes]:
+    """Return the members that the complete columns have of a clip."""
+    members: dict[str, bytes] = {}
+    for name in column_names(location):
+        with closing(ColumnReader(location, name)) as column:
+            if column.is_current(place) and column.has([place])[0]:
+                members |= column.read(place.key, check=True)
+    return members
 
 
 def view_clip(location: Location, key: str) -> ClipView:

@@ -31,23 +31,23 @@ from .storage import Location, Store, open_store
 
 MOST_TABLE_BYTES = 1 << 30
 # Encoded, a hash of 64 hexadecimal digits takes at least 32 bytes, a key a few.
-_LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4, PLANNED_FILE: 2}
+_LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4, PLANNED_FILE: 2, "clips.parquet": 32}
 _NUMBERS = tuple(name for name, kind in get_type_hints(ClipRecord).items() if kind in (float, float | None))
 
 
 def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
     """Write `manifest.parquet`, a row per written clip in the order of the shards. Returns its SHA-256."""
-    return _write_table(open_store(folder), MANIFEST_FILE, records, ClipRecord)
+    return write_table(open_store(folder), MANIFEST_FILE, records, ClipRecord)
 
 
 def write_quarantine(folder: Location, records: Sequence[QuarantineRecord]) -> str:
     """Write `quarantine.parquet`, a row per clip that was not written. Returns its SHA-256."""
-    return _write_table(open_store(folder), QUARANTINE_FILE, records, QuarantineRecord)
+    return write_table(open_store(folder), QUARANTINE_FILE, records, QuarantineRecord)
 
 
 def write_planned(folder: Location, records: Sequence[PlannedRecord]) -> str:
     """Write `planned.parquet`, a row per planned clip in the order of the additions. Returns its SHA-256."""
-    return _write_table(open_store(folder), PLANNED_FILE, records, PlannedRecord)
+    return write_table(open_store(folder), PLANNED_FILE, records, PlannedRecord)
 
 
 def write_dataset(folder: Location, info: DatasetInfo) -> None:
@@ -91,7 +91,7 @@ def read_dataset(folder: Location) -> DatasetInfo:
 
 def read_manifest(folder: Location, *, split: str | None = None) -> list[ClipRecord]:
     """Read the manifest's rows, those of one `split` or all. Raises InputError when it is damaged."""
-    columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
+    columns = read_table(open_store(folder), MANIFEST_FILE, ClipRecord)
     records = map(ClipRecord._make, zip(*columns.values(), strict=True))
     return [record for record in records if split in (None, record.split)]
 
@@ -101,7 +101,7 @@ def read_columns(folder: Location, names: Sequence[str], *, split: str | None = 
 
     For many clips it is much faster than `read_manifest`. Raises InputError when the manifest is damaged.
     """
-    columns = _read_table(open_store(folder), MANIFEST_FILE, ClipRecord, (*names, "split"))
+    columns = read_table(open_store(folder), MANIFEST_FILE, ClipRecord, (*names, "split"))
     if split is None:
         return [list(columns[name]) for name in names]
     kept = [each == split for each in columns["split"]]
@@ -110,13 +110,13 @@ def read_columns(folder: Location, names: Sequence[str], *, split: str | None = 
 
 def read_quarantine(folder: Location) -> list[QuarantineRecord]:
     """Read the quarantine's rows. Raises InputError when it is damaged."""
-    columns = _read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
+    columns = read_table(open_store(folder), QUARANTINE_FILE, QuarantineRecord)
     return list(map(QuarantineRecord._make, zip(*columns.values(), strict=True)))
 
 
 def read_planned(folder: Location) -> list[PlannedRecord]:
     """Read the planned clips of a directory of several additions. Raises InputError when it is damaged."""
-    columns = _read_table(open_store(folder), PLANNED_FILE, PlannedRecord)
+    columns = read_table(open_store(folder), PLANNED_FILE, PlannedRecord)
     return list(map(PlannedRecord._make, zip(*columns.values(), strict=True)))
 
 
@@ -144,7 +144,8 @@ def _is_optional(kind: Any) -> bool:
     return type(None) in get_args(kind)
 
 
-def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) -> str:
+def write_table(store: Store, name: str, records: Sequence[Any], kind: type) -> str:
+    """Write records of one kind as the table `name`. Returns its SHA-256."""
     import pyarrow
     from pyarrow import parquet
 
@@ -164,7 +165,7 @@ def _write_table(store: Store, name: str, records: Sequence[Any], kind: type) ->
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_table(
+def read_table(
     store: Store, name: str, kind: Any, wanted: Sequence[str] | None = None
 ) -> dict[str, list[Any]]:
     """Return the `wanted` columns of a table, or all in the order of the fields of `kind`."""

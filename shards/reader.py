@@ -32,7 +32,7 @@ class ClipPlace(NamedTuple):
 def clip_places(records: Sequence[ClipRecord]) -> list[ClipPlace]:
     """Return the position of each clip. `records` are all rows of their shards, in manifest order."""
     rows = [(record.key, record.shard, record.bytes, record.sha256) for record in records]
-    return _places(*zip(*rows, strict=True)) if rows else []
+    return places_of(*zip(*rows, strict=True)) if rows else []
 
 
 def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[float]]:
@@ -42,10 +42,10 @@ def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[fl
     """
     names = ("key", "shard", "bytes", "sha256", "seconds")
     *columns, seconds = read_columns(folder, names, split=split)
-    return _places(*columns), seconds
+    return places_of(*columns), seconds
 
 
-def _places(
+def places_of(
     keys: Sequence[str], shards: Sequence[str], sizes: Sequence[int], hashes: Sequence[str]
 ) -> list[ClipPlace]:
     """Return the positions of consecutive clips; the first clip of a shard is at its beginning."""
@@ -95,10 +95,19 @@ class ClipReader:
         cache: local folder into which shards behind a URL are fetched whole; a damaged copy is fetched again,
             once. Without a cache only the ranges that are read are fetched.
         ahead_bytes: size of the ranges fetched without a cache when clips are read in sequence.
+        shards: the folder of the shards in the directory.
     """
 
-    def __init__(self, folder: Location, *, cache: Path | None = None, ahead_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Location,
+        *,
+        cache: Path | None = None,
+        ahead_bytes: int = 0,
+        shards: str = SHARD_FOLDER,
+    ) -> None:
         self.folder = folder
+        self.shards = shards
         self.cache = cache
         self.ahead_bytes = ahead_bytes
         self._renewed: set[str] = set()  # shards whose copies in the cache were fetched again
@@ -173,7 +182,8 @@ class ClipReader:
         self._shard, self._stream = "", None
 
     def __reduce__(self) -> tuple[Any, tuple[Location]]:
-        return partial(ClipReader, cache=self.cache, ahead_bytes=self.ahead_bytes), (self.folder,)
+        made = partial(ClipReader, cache=self.cache, ahead_bytes=self.ahead_bytes, shards=self.shards)
+        return made, (self.folder,)
 
     def _opened(self) -> Store:
         """Return the store, opened in this process: a fork would share the parent's position in the file."""
@@ -183,7 +193,7 @@ class ClipReader:
         return self._store
 
     def _where(self, shard: str) -> str:
-        return self._opened().where(f"{SHARD_FOLDER}/{shard}")
+        return self._opened().where(f"{self.shards}/{shard}")
 
     def _read_extent(self, place: ClipPlace) -> bytes:
         return self._read_bytes(place, place.offset_bytes, place.size_bytes)
@@ -194,7 +204,7 @@ class ClipReader:
         if self._stream is None or place.shard != self._shard:
             self.close()
             try:
-                self._stream = self._open(store, f"{SHARD_FOLDER}/{place.shard}")
+                self._stream = self._open(store, f"{self.shards}/{place.shard}")
             except FileNotFoundError:
                 raise StgcmaError(f"{self._where(place.shard)} is missing, the manifest names it") from None
             self._shard = place.shard
@@ -224,7 +234,7 @@ class ClipReader:
             return False
         self.close()
         self._renewed.add(shard)
-        open_kept(store, f"{SHARD_FOLDER}/{shard}", self.cache, anew=True).close()
+        open_kept(store, f"{self.shards}/{shard}", self.cache, anew=True).close()
         return True
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import StgcmaError
+from .columns import column_counts
 from .distributions import Distribution, distributions, flag_counts
 from .manifest import read_dataset, read_manifest, read_quarantine
 from .members import read_description, read_labels, read_questions, read_tags
@@ -62,6 +63,7 @@ class Statistics:
         failures: quarantined clips by reason.
         additions: split to `{"written": n, "quarantined": n}` for each addition, when there are several.
         leaks: pairs of splits (`train & test`) to the sources that are in both.
+        columns: complete column to its numbers of `written` and `quarantined` clips.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Statistics:
     failures: dict[str, int]
     leaks: dict[str, list[str]]
     additions: list[dict[str, dict[str, int]]] = field(default_factory=list)
+    columns: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as JSON values."""
@@ -126,6 +129,7 @@ def gather_statistics(location: Location, *, published: PublishedLookup = lambda
         failures=dict(sorted(failures.items())),
         leaks=leaks(manifest),
         additions=[addition.counts for addition in info.additions],
+        columns=column_counts(location),
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from ..errors import InputError, one_line
 from .clip_checks import Shapes, clip_faults, expected_shapes, first_key
+from .column_checks import column_faults
+from .columns import COLUMN_FOLDER
 from .files import PARTIAL_SUFFIX
 from .schema import (
     DATASET_FILE,
@@ -95,6 +97,7 @@ def verify(
     if tables.manifest is not None:
         clips = len(tables.manifest)
         faults += _check_shards(store, tables, sizes, on_bytes)
+        faults += column_faults(store, sizes, tables.manifest, on_bytes)
     if raw is not None:
         faults += [Fault(raw.where(name), what) for name, what in source_faults(recorded, raw, on_bytes)]
     shards = sum(name.startswith(f"{SHARD_FOLDER}/") for name in sizes)
@@ -114,7 +117,7 @@ def _stray_files(names: Sequence[str], *, several: bool) -> Iterator[Fault]:
     """
     for name in names:
         top, _, below = name.partition("/")
-        if top == SHARD_FOLDER and not below.endswith("/"):
+        if top in (SHARD_FOLDER, COLUMN_FOLDER) and not below.endswith("/"):
             continue
         if top not in _CONTRACT or below or (top == PLANNED_FILE and not several):
             yield Fault(name, _LEFT if _is_left(name) else "is extra")

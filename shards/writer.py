@@ -6,7 +6,7 @@ import hashlib
 import io
 import itertools
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .schema import ClipRecord, Sample, canonical_json, shard_name
 from .storage import Location, open_store
@@ -51,14 +51,18 @@ def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:
         "decoder": sample.decoder,
         "warnings": list(sample.warnings),
     }
-    members = {"json": canonical_json(description), **sample.members}
+    return tar_members(sample.key, {"json": canonical_json(description), **sample.members})
+
+
+def tar_members(key: str, members: Mapping[str, bytes]) -> bytes:
+    """Return members by suffix, of the clip `key`, as a part of a tar with headers and padding."""
     for suffix, content in members.items():
         if not isinstance(content, bytes):
-            raise ValueError(f"{suffix} of {sample.key} is {type(content)}, must be bytes")
+            raise ValueError(f"{suffix} of {key} is {type(content)}, must be bytes")
     stream = io.BytesIO()
     # Independent of the clock and of the user.
     with tar_writer()(stream, encoder=False, mtime=0, user="", group="", mode=0o644) as writer:
-        writer.write({"__key__": sample.key, **members})
+        writer.write({"__key__": key, **members})
         size = writer.tarstream.offset
     return stream.getvalue()[:size]
 

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("preprocess", "shards", "model", "train", "pages", "predict", "doctor", "commands", "figures")
+PACKAGES = (
+    "columns",
+    "preprocess",
+    "shards",
+    "model",
+    "train",
+    "pages",
+    "predict",
+    "doctor",
+    "commands",
+    "figures",
+)
 
 # A call by its last two names to the files that may make it.
 ONLY_IN = {

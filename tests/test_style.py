@@ -14,6 +14,7 @@ pytestmark = pytest.mark.xdist_group("style")  # one process parses the files, o
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
+    "columns",
     "commands",
     "doctor",
     "figures",

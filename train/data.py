@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from dataclasses import replace
 from itertools import compress
 
 import numpy as np
@@ -14,6 +15,8 @@ from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
 from ..model.inputs import pad_clip
 from ..shards.cache import cache_folder
+from ..shards.column_reader import ColumnReader
+from ..shards.columns import add_command, read_column
 from ..shards.manifest import read_dataset
 from ..shards.members import frame_name, frame_names, member, named_clip, open_frames, read_questions
 from ..shards.reader import ClipReader, small_members, split_places
@@ -22,7 +25,7 @@ from ..shards.storage import Location, open_store
 from ..shards.where import Where
 from .augmentation import FrameAugmentation, mix_powers
 from .batch import ClipTensors, TaskDataset, UnreadableClip
-from .inputs import decode_frames, normalisation_of, normalise, read_fbank
+from .inputs import decode_frames, fbanks_of, normalisation_of, normalise, read_fbank
 from .order import Item, item_rng
 from .sections import DataConfig
 from .tasks import task_of
@@ -50,9 +53,12 @@ class ClipDataset(TaskDataset):
         usual_seconds: the median length of the clips.
         selection: number of `selected` clips of all `clips` of the split, and of `unknown` ones that lack a
             value, with `data.where`; None without.
+        without_column: number of clips that are left out because the fbank is a column that lacks them.
 
     Raises InputError when the directory lacks the split or the model's fbank.
     """
+
+    _ahead_bytes = 0  # of sequential reads of objects; 0 for reads through a cache
 
     def __init__(
         self,
@@ -74,14 +80,16 @@ class ClipDataset(TaskDataset):
             )
         self._selected = [True] * len(seconds)
         self.selection = None if data.where is None else self._select(data.where)
+        self.fbank = model.backbone.fbank
+        self._column = self._open_column(model)
+        self.without_column = 0 if self._column is None else self._leave_out(self._column)
         self.places = list(compress(self._all_places, self._selected))
         self.usual_seconds = statistics.median(compress(seconds, self._selected))
         self.modalities = model.modalities
         self._model = model
         self._shapes = {name: shape[1:] for name, shape in model.input_shapes().items()}
         self.audio_frames = model.audio_shape[0]
-        self.fbank = model.backbone.fbank
-        self.normalisation = normalisation_of(measured or task.info, data, self.fbank, where=str(location))
+        self.normalisation = normalisation_of(measured or self.info, data, self.fbank, where=str(location))
         self.seed = seed
         self._reader = ClipReader(
             location, cache=cache_folder(location, task.info.data_fingerprint, root=data.cache)
@@ -105,9 +113,60 @@ class ClipDataset(TaskDataset):
             )
         return clips
 
+    def _open_column(self, model: ModelConfig) -> ColumnReader | None:
+        """Return the reader of the fbank, where the model takes one that is not in the shards."""
+        if "audio" not in model.modalities or self.fbank in fbanks_of(self.task.info):
+            return None
+        if read_column(self.location, self.fbank) is None:
+            there = ", ".join(sorted(fbanks_of(self.task.info))) or "none"
+            raise InputError(
+                f"{self.location} has no {self.fbank} (it has {there}); add it with "
+                f"{add_command(self.location, self.fbank)}"
+            )
+        return ColumnReader(
+            self.location,
+            self.fbank,
+            fingerprint=self.task.info.data_fingerprint,
+            cache=self.data.cache,
+            ahead_bytes=self._ahead_bytes,
+        )
+
+    def _leave_out(self, column: ColumnReader) -> int:
+        """Select only clips that the column has; return the number of the others among the selected."""
+        there = column.has(self._all_places)
+        before = sum(self._selected)
+        self._selected = [one and other for one, other in zip(self._selected, there, strict=True)]
+        if before and not any(self._selected):
+            raise InputError(
+                f"{self.location}: the column {column.member} has none of the {self.split} clips"
+            )
+        return before - sum(self._selected)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The description of the directory, with the fbank that is read from a column."""
+        info = self.task.info
+        if self._column is None:
+            return info
+        member, column = self._column.member, self._column.info
+        fbanks = info.features["fbanks"] | {member: column.settings["fbank"]}
+        audio = {} if column.audio is None else {member: column.audio}
+        return replace(info, features=info.features | {"fbanks": fbanks}, audio=info.audio | audio)
+
+    @property
+    def lacking(self) -> str:
+        """A message about the clips that are left out."""
+        return f"{self.without_column} {self.split} clips are left out: the column {self.fbank} lacks them"
+
+    def _joined(self, members: dict[str, bytes], key: str) -> dict[str, bytes]:
+        """Return the members of a clip with those of the column, whose hash is checked with `data.verify`."""
+        return members if self._column is None else members | self._column.read(key, check=self.data.verify)
+
     def close(self) -> None:
-        """Close the shard that this process has open."""
+        """Close the shards that this process has open."""
         self._reader.close()
+        if self._column is not None:
+            self._column.close()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -125,7 +184,8 @@ class ClipDataset(TaskDataset):
             # In every loader process, and in a run that was resumed: another may have read other bytes.
             self._read_by, self._was_read = os.getpid(), bytearray(len(self.places))
         check = self.data.verify and not self._was_read[clip]
-        members = self._reader.read(self.places[clip], check=check)
+        place = self.places[clip]
+        members = self._joined(self._reader.read(place, check=check), place.key)
         self._was_read[clip] = True
         return members
 

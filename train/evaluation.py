@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..console import progress
+from ..console import message, progress
 from ..errors import InputError
 from ..model import STGCMA
+from ..shards.schema import DatasetInfo
 from ..shards.storage import Location
 from .batch import Batch, batches
 from .data import open_task
@@ -108,12 +109,11 @@ def evaluate(
     for what in ("classes", "vocabulary"):
         if getattr(task.info, what) != getattr(trained.info, what):
             raise InputError(f"{folder} has other {what} than {path} was trained on, or in another order")
-    result = _score_split(trained, task, folder, split)
+    result, info = _score_split(trained, task, folder, split)
     if trained.run is None:
         return result
     # Shards of the same plan and settings count as the same: another machine's bytes may differ.
-    same = task.info.fingerprint == trained.info.fingerprint
-    suffix = "" if same else f"-{task.info.fingerprint[:12]}"
+    suffix = "" if info.fingerprint == trained.info.fingerprint else f"-{info.fingerprint[:12]}"
     name = f"evaluation-{split}{suffix}.json"
     return _compare_or_write(trained.run, name, result, write=is_main_process())
 
@@ -137,7 +137,10 @@ def _shards_of(trained: Trained) -> Location:
     return folder
 
 
-def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> EvaluationResult:
+def _score_split(
+    trained: Trained, task: Task, folder: Location, split: str
+) -> tuple[EvaluationResult, DatasetInfo]:
+    """Return the result on a split, and the description of the clips as the model reads them."""
     config, model = trained.config, trained.model
     dataset = open_clips(folder, split, task, config.data.of_all_clips(), model.config, measured=trained.info)
     with (
@@ -146,6 +149,8 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
         closing(dataset),
         progress("clips", shown=group.is_main) as bar,
     ):
+        if dataset.without_column and group.is_main:
+            message(dataset.lacking)
         set_tf32(allowed=config.train.tf32)
         _, loader = scoring_batches(
             dataset, config, batch_size=config.optim.batch_size, rank=group.rank, world_size=group.size
@@ -161,7 +166,7 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
                 model, task, loader, group, config.train.precision, bar=lambda clips: bar.advance(row, clips)
             )
         detail = meter.result()
-        return EvaluationResult(
+        result = EvaluationResult(
             task=task.name,
             split=split,
             shards=str(folder),
@@ -182,6 +187,7 @@ def _score_split(trained: Trained, task: Task, folder: Location, split: str) -> 
             selected_on=config.train.select_on if trained.run is not None else None,
             machine=f"{platform.machine()}, {group.device.type}, torch {torch.__version__}",
         )
+        return result, dataset.info
 
 
 def _compare_or_write(

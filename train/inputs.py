@@ -54,6 +54,11 @@ def read_fbank(members: dict[str, bytes], fbank: str) -> npt.NDArray[np.float32]
     return torch.from_numpy(read_energies(members, fbank)).to(torch.float32).numpy()
 
 
+def fbanks_of(info: DatasetInfo) -> set[str]:
+    """Return the names of the fbanks in the shards."""
+    return {f"fbank_{kind['mel_bins']}" for kind in info.features["fbanks"].values()} | info.audio.keys()
+
+
 def normalisation_of(info: DatasetInfo, data: DataConfig, fbank: str, *, where: str) -> Normalisation:
     """Return the statistics of the member `fbank`: those of `data`, else those of the training clips.
 

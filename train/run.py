@@ -85,7 +85,7 @@ def train(
         about |= _selections(config, training, selection, group)
         # Only now: a training that cannot begin creates no folder and removes no earlier run.
         group.run_on_main(
-            lambda: _write_folder(run, config, task.info, about, resume=resume, overwrite=overwrite)
+            lambda: _write_folder(run, config, training.info, about, resume=resume, overwrite=overwrite)
         )
         with closing(training), closing(selection), _memory_explained(config, model, group):
             trainer = Trainer(
@@ -157,7 +157,7 @@ def _build_model(task: Task, config: RunConfig, group: ProcessGroup) -> STGCMA:
 def _trained_on(config: RunConfig, model: STGCMA, training: ClipDataset) -> TrainedOn:
     """Return the description of the data and settings that checkpoints of the run store."""
     return trained_on(
-        training.task.info,
+        training.info,
         config,
         backbone=model.config.backbone,
         normalisation=training.normalisation,
@@ -195,7 +195,11 @@ def _selections(
     config: RunConfig, training: ClipDataset, selection: ClipDataset, group: ProcessGroup
 ) -> dict[str, Any]:
     """Return the numbers of clips that `data.where` selects, for `run.json`, and say them."""
-    splits = {clips.split: clips.selection for clips in (training, selection) if clips.selection is not None}
+    opened = (training, selection)
+    for clips in opened:
+        if clips.without_column and group.is_main:
+            message(clips.lacking)
+    splits = {clips.split: clips.selection for clips in opened if clips.selection is not None}
     for split, counts in splits.items():
         if group.is_main:
             unknown = f"; {counts['unknown']} lack a value" if counts["unknown"] else ""

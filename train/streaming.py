@@ -35,6 +35,8 @@ Members = dict[str, bytes]
 class StreamedClips(ClipDataset):
     """The clips of one split, read in the order of a stream, with the members of the next clips."""
 
+    _ahead_bytes = _AHEAD_BYTES
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._reader = ClipReader(self.location, ahead_bytes=_AHEAD_BYTES)
@@ -51,7 +53,9 @@ class StreamedClips(ClipDataset):
 
     def stream(self, clip: int) -> Members:
         """Read a clip from its shard; its hash is checked unless `data.verify` is off."""
-        return self._reader.read(self.places[clip], check=self.data.verify)
+        place = self.places[clip]
+        members = self._reader.read(place, check=self.data.verify)
+        return self._joined(members, place.key)
 
     def _frame(self, clip: int, number: int) -> bytes:
         return member(self.members(clip), frame_name(number))

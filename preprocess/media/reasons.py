@@ -21,6 +21,7 @@ REASONS: dict[str, str] = {
     "duplicate-key": "another clip of the data set has the same key",
     "mask-mismatch": "its masks do not fit its frames",
     "longer-than-annotated": "it is more than 1 s longer than the span that its annotation describes",
+    "changed": "a file or the annotation is not the one that the clip was made of (`shards add-column`)",
     "bad-annotation": "its annotation contradicts itself or the clip",
 }
 

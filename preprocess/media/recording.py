@@ -131,6 +131,14 @@ class RecordedPictures:
                     break
         return self._read_counted(choose)
 
+    def times(self, choose: Choose, *, displayed: bool = False) -> NDArray[np.float64]:
+        """Return the times of the frames that `read` returns, from the packets alone if these have times.
+
+        `displayed` decodes all pictures for their times, as `read` does where a picture is missing.
+        """
+        times = (self._displayed() if displayed else self._timeline()).times_seconds
+        return times[chosen_indices(choose, times)]
+
     def _read_planned(self, choose: Choose, *, seek: bool) -> Frames | None:
         """Decode what is needed alone; None when a picture is missing without an error."""
         timeline = self._scan().timeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ...errors import StgcmaError
 from ...shards.schema import QuarantineRecord, Sample, shard_name
@@ -26,6 +26,9 @@ MakeSample = Callable[[ClipSpecification], Sample]
 
 # Called for every clip: with None when it was made, else with the error.
 OnClip = Callable[[ClipSpecification, "ClipError | None"], None]
+
+
+Result = TypeVar("Result")
 
 
 class Engine(Protocol):
@@ -101,6 +104,24 @@ def run_local(
     on_clip: OnClip,
 ) -> Generator[ShardResult]:
     """Make the shards of `tasks` with `workers` decoding processes, and yield each when it is finished."""
+
+    def work(task: ShardTask, pool: IsolatedPool) -> ShardResult:
+        return make_shard(task, make, pool, folder, on_clip)
+
+    yield from run_threads(tasks, work, workers=workers, limits=limits)
+
+
+def run_threads(
+    tasks: Sequence[ShardTask],
+    work: Callable[[ShardTask, IsolatedPool], Result],
+    *,
+    workers: int,
+    limits: Limits,
+) -> Generator[Result]:
+    """Do the `work` of each task with one of `workers` decoding processes; yield results when they are there.
+
+    Raises the first error; the other tasks are then cancelled.
+    """
     own = threading.local()
     # Here and not in the threads, so that a pool that cannot be opened is an error of this call.
     pools = [open_pool(limits) for _ in range(workers)]
@@ -112,10 +133,7 @@ def run_local(
     # One thread for each decoding process: it waits, and writes the tar.
     threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=enter)
     try:
-        futures = [
-            threads.submit(lambda task: make_shard(task, make, own.pool, folder, on_clip), task)
-            for task in tasks
-        ]
+        futures = [threads.submit(lambda task: work(task, own.pool), task) for task in tasks]
         for future in as_completed(futures):
             yield future.result()
     finally:

@@ -15,6 +15,7 @@ from typing import Any
 from ...bounded import parse_object
 from ...console import message
 from ...errors import InputError, StgcmaError
+from ...shards.columns import COLUMN_FOLDER, is_column_file
 from ...shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ...shards.manifest import dataset_bytes, matches_own_hash, read_dataset, read_manifest
 from ...shards.schema import (
@@ -279,6 +280,8 @@ def _is_ours(name: str) -> bool:
     file = whole[1] if whole else below or top
     if top == PROGRESS_FOLDER and "/" in name:
         return not below or f"{top}/{file}" in _PROGRESS_FILES or _RECORD.fullmatch(file) is not None
+    if top == COLUMN_FOLDER and "/" in name:
+        return is_column_file(name)
     if top == SHARD_FOLDER and "/" in name:
         return not below or _SHARD.fullmatch(file) is not None
     return "/" not in name and file in (DATASET_FILE, *TABLES, LOCK_FILE)

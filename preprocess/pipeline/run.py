@@ -53,7 +53,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
         collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
         longest = max((clip.end_seconds or 0.0 for clip in collection.clips), default=0.0)
         if longest:
-            options = _for_recordings(options, longest)
+            options = for_recordings(options, longest)
         if options.limit is not None:
             collection = limited(collection, options.limit)
         settings = FeatureSettings(collection.sampling, options.features)
@@ -88,7 +88,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
         )
 
 
-def _for_recordings(options: Options, longest_seconds: float) -> Options:
+def for_recordings(options: Options, longest_seconds: float) -> Options:
     """Return options for clips that are spans of recordings: the first span decodes all of the sound.
 
     Raises InputError for a decoder that reads whole files only.

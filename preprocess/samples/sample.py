@@ -32,7 +32,7 @@ from ..media.reasons import ClipError
 from ..media.recording import Recording, open_recording
 from ..media.sound_choice import probe_with_sound, silence_warnings
 from ..media.video import SOUND_DECODER_SEPARATOR, read_frames
-from ..media.video.frames import Frames, at_seconds, evenly
+from ..media.video.frames import Choose, Frames, at_seconds, evenly
 from .annotated_frames import annotated_frames, sound_span
 from .class_masks import class_mask_members
 from .clip_length import annotated_span, length_warnings
@@ -116,14 +116,17 @@ class SampleMaker:
             return dataclasses.replace(self, settings=self.settings.of_clip(clip))._make(clip)
         return self._make(clip)
 
+    def footage(self, clip: ClipSpecification) -> Footage:
+        """Return the decoded frames and sound of a clip."""
+        if clip.pictures:
+            return self._pictures(clip)
+        if clip.frame_seconds:
+            return self._annotated(clip)
+        return self._film(clip) if clip.end_seconds is None else self._span(clip, clip.end_seconds)
+
     def _make(self, clip: ClipSpecification) -> Sample:
         """Make the sample of a clip that has as many frames and windows as the settings say."""
-        if clip.pictures:
-            footage = self._pictures(clip)
-        elif clip.frame_seconds:
-            footage = self._annotated(clip)
-        else:
-            footage = self._film(clip) if clip.end_seconds is None else self._span(clip, clip.end_seconds)
+        footage = self.footage(clip)
         check_length(footage.waveform)
         warnings = list(footage.warnings)
         if footage.has_audio:
@@ -162,16 +165,16 @@ class SampleMaker:
             decoder=footage.decoder,
             warnings=tuple(warnings),
             fbank_sums=sums,
-            source_files=source_files(clip, self._resolve),
+            source_files=source_files(clip, self.resolve),
             statistics=clip_statistics(footage.waveform, frames),
         )
 
-    def _resolve(self, source: str) -> Path:
+    def resolve(self, source: str) -> Path:
         return resolve_source(self.raw, source, allow_links=self.allow_links)
 
     def _mask_paths(self, clip: ClipSpecification) -> list[Path | None]:
         try:
-            return [self._resolve(mask) if mask else None for mask in clip.masks]
+            return [self.resolve(mask) if mask else None for mask in clip.masks]
         except ClipError as error:
             if error.reason != "missing":
                 raise
@@ -180,11 +183,11 @@ class SampleMaker:
             raise ClipError("mask-mismatch", message) from error
 
     def _film(self, clip: ClipSpecification) -> Footage:
-        path = self._resolve(clip.source)
+        path = self.resolve(clip.source)
         info, warnings = probe_with_sound(path, self.audio_stream)
         seconds = info.claimed_end_seconds
         if seconds is None:
-            seconds = float(self._frames(path, info, None).times_seconds[-1])
+            seconds = self._last_seconds(path, info)
         span = annotated_span(clip, seconds, trim=self.trim)
         frames = self._frames(path, info, span)
         waveform, has_audio = self._waveform(path, info, seconds)
@@ -198,7 +201,7 @@ class SampleMaker:
 
     def _span(self, clip: ClipSpecification, end: float) -> Footage:
         """Decode a span of a recording, with the frames and the sound that whole-video prediction takes."""
-        recording = open_recording(self._resolve(clip.source), self.audio_stream)
+        recording = open_recording(self.resolve(clip.source), self.audio_stream)
         recording.pictures.check(clip.start_seconds, end)
         start = clip.start_seconds
 
@@ -208,12 +211,12 @@ class SampleMaker:
             start = span.start_seconds
             return span.first + choose_frames(times[span.first : span.last] - start, self.settings.sampling)
 
-        frames = recording.pictures.read(choose)
+        frames = self._recorded_frames(recording, choose)
         return self._recorded(recording, frames, start, end)
 
     def _annotated(self, clip: ClipSpecification) -> Footage:
         """Decode the frames of a video that masks belong to, and the sound around them."""
-        recording = open_recording(self._resolve(clip.source), self.audio_stream)
+        recording = open_recording(self.resolve(clip.source), self.audio_stream)
         seconds = 0.0
 
         def choose(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
@@ -221,7 +224,7 @@ class SampleMaker:
             seconds = recording.pictures.seconds
             return annotated_frames(clip, times, seconds)
 
-        frames = recording.pictures.read(choose)
+        frames = self._recorded_frames(recording, choose)
         start, end, warnings = sound_span(clip, frames.times_seconds, seconds)
         footage = self._recorded(recording, frames, start, end)
         return dataclasses.replace(footage, warnings=(*footage.warnings, *warnings))
@@ -245,10 +248,10 @@ class SampleMaker:
 
     def _pictures(self, clip: ClipSpecification) -> Footage:
         """Decode a clip that is shipped as one picture a second, with or without a sound file."""
-        frames = read_pictures([self._resolve(picture) for picture in clip.pictures])
+        frames = self._picture_files(clip)
         seconds = float(self.settings.sampling.frames)
         if clip.sound is not None:
-            path = self._resolve(clip.sound)
+            path = self.resolve(clip.sound)
             info, warnings = probe_with_sound(path, self.audio_stream)
             seconds = info.claimed_end_seconds or seconds
             span = annotated_span(clip, seconds, trim=self.trim)
@@ -265,6 +268,16 @@ class SampleMaker:
         if self.missing_audio == "silence":
             return Footage(frames, silence(seconds), seconds, 0.0, False)
         raise ClipError("no-audio", "its frames are pictures, and there is no sound file beside them")
+
+    def _recorded_frames(self, recording: Recording, choose: Choose) -> Frames:
+        return recording.pictures.read(choose)
+
+    def _picture_files(self, clip: ClipSpecification) -> Frames:
+        return read_pictures([self.resolve(picture) for picture in clip.pictures])
+
+    def _last_seconds(self, path: Path, info: MediaInfo) -> float:
+        """Return the time of the last picture of a file that does not say how long it is."""
+        return float(self._frames(path, info, None).times_seconds[-1])
 
     def _frames(self, path: Path, info: MediaInfo, span: float | None) -> Frames:
         choose = partial(choose_frames, sampling=self.settings.sampling, end_seconds=span)

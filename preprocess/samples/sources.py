@@ -27,10 +27,10 @@ def source_files(clip: ClipSpecification, resolve: Callable[[str], Path]) -> tup
     """
     names = clip_files(clip)
     files = names[1:] if clip.pictures else names  # the source of a clip of pictures is a folder
-    return tuple(_described(files, resolve))
+    return tuple(described_files(files, resolve))
 
 
-def _described(names: Iterable[str], resolve: Callable[[str], Path]) -> Iterable[SourceFile]:
+def described_files(names: Iterable[str], resolve: Callable[[str], Path]) -> Iterable[SourceFile]:
     for name in dict.fromkeys(names):
         path = resolve(name)
         status = path.stat()

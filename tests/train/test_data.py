@@ -129,7 +129,8 @@ def test_what_the_shards_lack_is_named(dataset, ave_shards, tmp_path):
         dataset(tmp_path)
     narrow = preset_config("ave-demo", audio_shape=(102, 64))
     with pytest.raises(
-        InputError, match=r"has no fbank_64 of training clips \(it has fbank_128, fbank_224\)"
+        InputError,
+        match=r"has no fbank_64 \(it has fbank_128, fbank_224\); add it with `stgcma shards add-column",
     ):
         dataset(ave_shards, model=narrow)
     with pytest.raises(InputError, match="has no clips in split 'holdout'"):

@@ -1,0 +1,95 @@
+"""`stgcma shards add-column` and `drop-column`: members that are added to a finished directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..console import message
+from ..errors import InputError, TooManyFailuresError
+from ..strict_json import strict_json
+from .options import Json, MaxFailed, Out, Workers, read_share
+
+if TYPE_CHECKING:
+    from ..columns import Added
+
+Member = Annotated[str, typer.Argument(help="Name of the column, such as fbank_224.", metavar="COLUMN")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`, the group `shards`."""
+    app.command("add-column")(add_column)
+    app.command("drop-column")(drop_column)
+
+
+def add_column(
+    out: Out,
+    member: Member,
+    raw: Annotated[
+        str | None, typer.Option(help="The collection that OUT was made of, a folder or URL.", metavar="RAW")
+    ] = None,
+    workers: Workers = 2,
+    max_failed: MaxFailed = "5%",
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Make shards of the column again that lack clips.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Add an fbank to the clips of a finished directory.
+
+    It is made from the sound of the clips alone, and stored in OUT/columns; the shards are not changed. After
+    an interruption, and after OUT has grown, the same command makes what is missing.
+
+    Example: stgcma shards add-column shards fbank_224 --raw RAW --workers 8
+    """
+    from ..columns import add_fbank
+
+    allowed = read_share(max_failed)
+    if raw is None:
+        raise InputError(
+            f"--raw is missing: {member} is made from the sound; give the folder or URL of the collection "
+            f"that {out} was made of"
+        )
+    try:
+        added = add_fbank(out, member, raw=raw, workers=workers, retry_quarantined=retry_quarantined)
+    except KeyboardInterrupt:
+        message("stgcma: interrupted; run the same command again to continue")
+        raise
+    _show(added, out, as_json=json_)
+    check_lost(added, out, allowed)
+
+
+def drop_column(out: Out, member: Member) -> None:
+    """Remove a column, complete or not, from a directory.
+
+    Example: stgcma shards drop-column shards fbank_224
+    """
+    from ..columns import drop_column as drop
+
+    drop(out, member)
+    typer.echo(f"{out}: {member} removed")
+
+
+def _show(added: Added, out: str, *, as_json: bool) -> None:
+    if as_json:
+        content = {"out": str(out), "column": added.info.member, "counts": added.info.counts}
+        typer.echo(strict_json(content | {"failures": added.failures}, indent=2))
+        return
+    if added.was_complete:
+        message(f"{out}: the column {added.info.member} was complete already")
+    failures = ", ".join(f"{count} {reason}" for reason, count in added.failures.items())
+    reasons = f" ({failures})" if failures else ""
+    typer.echo(
+        f"{added.info.member}: {added.written} clips written, {added.quarantined} quarantined{reasons}"
+    )
+
+
+def check_lost(added: Added, out: str, allowed: float) -> None:
+    """Raise TooManyFailuresError when a larger share of clips than `allowed` was quarantined."""
+    total = added.written + added.quarantined
+    if added.quarantined > allowed * total:
+        raise TooManyFailuresError(
+            f"{added.quarantined} of {total} clips were quarantined, more than --max-failed "
+            f"{100 * allowed:g}%; see {out}/columns/{added.info.member}/quarantine.parquet"
+        )

@@ -1,0 +1,162 @@
+"""Verification of the columns of a directory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..errors import InputError, StgcmaError
+from .columns import (
+    COLUMN_FILE,
+    COLUMN_FOLDER,
+    COLUMN_TABLE,
+    ColumnInfo,
+    ColumnRecord,
+    ColumnShard,
+    column_shards,
+    is_member,
+    read_column,
+    read_column_quarantine,
+    read_column_records,
+)
+from .manifest import MOST_TABLE_BYTES
+from .members import read_array
+from .schema import QUARANTINE_FILE, ClipRecord, is_shard_name
+from .storage import Store
+from .table_checks import Fault
+from .tar_members import TarMemberError, extent_members
+from .writer import end_of_archive
+
+_UNFINISHED = "is left by an add-column that has not ended; give its command again"
+
+
+def column_faults(
+    store: Store,
+    sizes: Mapping[str, int],
+    manifest: Sequence[ClipRecord],
+    on_bytes: Callable[[int], None],
+) -> Iterator[Fault]:
+    """Yield the faults of all columns: what their hashes, their tables and the manifest contradict.
+
+    Args:
+        store: of the directory.
+        sizes: of all its files.
+        manifest: its rows.
+        on_bytes: called with the number of bytes of each part that was read.
+    """
+    below = [name.split("/", 2)[1:] for name in sizes if name.startswith(f"{COLUMN_FOLDER}/")]
+    members = sorted({parts[0] for parts in below})
+    for member in members:
+        files = {parts[1] for parts in below if len(parts) == 2 and parts[0] == member}
+        folder = f"{COLUMN_FOLDER}/{member}"
+        if not files or not is_member(member):
+            yield Fault(folder, "is extra")
+            continue
+        if COLUMN_FILE not in files:
+            yield Fault(folder, _UNFINISHED)
+            continue
+        for what in _column(store, member, files, manifest, on_bytes):
+            yield Fault(f"{folder}/{what.file}", what.what)
+
+
+def _column(
+    directory: Store,
+    member: str,
+    files: set[str],
+    manifest: Sequence[ClipRecord],
+    on_bytes: Callable[[int], None],
+) -> Iterator[Fault]:
+    """Yield the faults of one column, with files relative to its folder."""
+    store = directory.folder(f"{COLUMN_FOLDER}/{member}")
+    try:
+        info = read_column(directory.location, member)
+    except InputError as error:
+        yield Fault(COLUMN_FILE, f"is damaged: {error}")
+        return
+    if info is None:
+        return
+    faults: list[Fault] = []
+    written, quarantined = (
+        _table(store, name, info, read, faults)
+        for name, read in (
+            (COLUMN_TABLE, read_column_records),
+            (QUARANTINE_FILE, read_column_quarantine),
+        )
+    )
+    yield from faults
+    if written is None or quarantined is None:
+        return
+    if info.counts != {"written": len(written), "quarantined": len(quarantined)}:
+        yield Fault(COLUMN_FILE, f"says {info.counts}, the tables have {len(written)} and {len(quarantined)}")
+    shards = column_shards(manifest, written, quarantined)
+    clips: dict[str, list[ClipRecord]] = {}
+    for clip in manifest:
+        clips.setdefault(clip.shard, []).append(clip)
+    for shard, rows in clips.items():
+        if shard not in shards or not shards[shard].fits(rows):
+            yield Fault(shard, f"does not hold the clips of shards/{shard}; complete it with add-column")
+    made = {row.shard for row in written}
+    for name in sorted(files - made - {COLUMN_FILE, COLUMN_TABLE, QUARANTINE_FILE}):
+        yield Fault(
+            name, _UNFINISHED if not is_shard_name(name) else f"is extra, {COLUMN_TABLE} does not name it"
+        )
+    for name in sorted(made):
+        if name not in files:
+            yield Fault(name, f"is missing, {COLUMN_TABLE} names it")
+        else:
+            yield from _shard(store, member, shards.get(name), on_bytes)
+
+
+def _table(
+    store: Store, name: str, info: ColumnInfo, read: Callable[[Store], Any], faults: list[Fault]
+) -> Any:
+    """Return the rows of a table; None, after appending the fault, when it is damaged."""
+    try:
+        found = hashlib.sha256(store.read(name, most_bytes=MOST_TABLE_BYTES)).hexdigest()
+        if found == info.files.get(name):
+            return read(store)
+        faults.append(Fault(name, f"is damaged, its hash is not the one in {COLUMN_FILE}"))
+    except FileNotFoundError:
+        faults.append(Fault(name, "is missing"))
+    except InputError as error:
+        faults.append(Fault(name, f"is damaged: {error}"))
+    return None
+
+
+def _shard(
+    store: Store, member: str, shard: ColumnShard | None, on_bytes: Callable[[int], None]
+) -> Iterator[Fault]:
+    if shard is None:
+        return
+    name, rows = shard.shard, shard.written
+    closing = end_of_archive(sum(row.bytes for row in rows))
+    with store.open(name) as stream:
+        for row in rows:
+            extent = stream.read(row.bytes)
+            on_bytes(len(extent))
+            if hashlib.sha256(extent).hexdigest() != row.sha256:
+                yield Fault(name, f"{row.key} is damaged, its hash is not the one in {COLUMN_TABLE}")
+                continue
+            for what in _clip_faults(extent, member, row):
+                yield Fault(name, f"{row.key} {what}")
+        rest = stream.read(len(closing) + 1)
+        on_bytes(len(rest))
+    if rest != closing:
+        yield Fault(name, "its end is damaged: zeros up to a whole record are expected after the last clip")
+
+
+def _clip_faults(extent: bytes, member: str, row: ColumnRecord) -> Iterator[str]:
+    import numpy as np
+
+    try:
+        for name, content in extent_members(extent):
+            key, _, suffix = name.partition(".")
+            if key != row.key or not (suffix == f"{member}.npy" or suffix.startswith(f"{member}_")):
+                yield f"has the member {name}, which is not of the column"
+                continue
+            array = read_array(content, suffix)
+            if array.dtype != np.float16 or not np.isfinite(array).all():
+                yield f"has {suffix} that is not finite float16"
+    except (TarMemberError, StgcmaError) as error:
+        yield f"is not readable: {error}"

@@ -1,0 +1,239 @@
+"""Columns: members that were added to the clips of a finished directory, in files of their own.
+
+`OUT/columns/MEMBER/` holds a shard for each shard of the directory, with the same keys in the same order,
+`clips.parquet` and `quarantine.parquet`, and `column.json`, which is written last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from ..bounded import parse_object
+from ..errors import InputError
+from .files import PARTIAL_SUFFIX
+from .manifest import read_table
+from .schema import (
+    CONTENT_HASH,
+    QUARANTINE_FILE,
+    AudioStatistics,
+    ClipRecord,
+    QuarantineRecord,
+    content_sha256,
+    is_shard_name,
+)
+from .storage import Location, Store, open_store
+
+COLUMN_FOLDER = "columns"
+COLUMN_FILE = "column.json"
+COLUMN_TABLE = "clips.parquet"
+COLUMN_VERSION = 1
+# While a column is being added.
+PROGRESS_FOLDER = ".progress"
+PLAN_FILE = "plan.json"
+MOST_ROW_BYTES = 1 << 30
+_MEMBER = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+class ColumnRecord(NamedTuple):
+    """A row of `clips.parquet`: the members of one clip in a column.
+
+    `bytes` and `sha256` are of its part of the column's shard, as in the manifest; `clip_sha256` is the hash
+    of the clip that they were made of. `total`, `squares` and `values` are the sum, the sum of squares and
+    the number of an fbank's values, from which `column.json` has mean and standard deviation.
+    """
+
+    key: str
+    split: str
+    shard: str
+    bytes: int
+    sha256: str
+    clip_sha256: str
+    total: float = 0.0
+    squares: float = 0.0
+    values: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnInfo:
+    """Content of `column.json`.
+
+    Attributes:
+        member: name of the column.
+        settings: everything that decides its bytes but the clips and the tools.
+        versions: tool name to version.
+        counts: number of `written` and `quarantined` clips.
+        audio: statistics of an fbank over the training clips.
+        files: SHA-256 of the two tables.
+    """
+
+    member: str
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    counts: dict[str, int]
+    audio: AudioStatistics | None
+    files: dict[str, str]
+    column_version: int = COLUMN_VERSION
+
+    def to_bytes(self) -> bytes:
+        """Return the content of `column.json`."""
+        content = dataclasses.asdict(self)
+        content |= {CONTENT_HASH: content_sha256(content)}
+        return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, text: bytes, *, where: str) -> Self:
+        """Read the output of `to_bytes`. Raises InputError naming `where` for anything else."""
+        content = parse_object(text, where=where)
+        version = content.get("column_version")
+        if version != COLUMN_VERSION:
+            raise InputError(f"{where}: column_version is {version!r}, this stgcma reads {COLUMN_VERSION}")
+        fault = _fault(content)
+        if fault is None and content.pop(CONTENT_HASH, None) != content_sha256(content):
+            fault = f"its content is not what {CONTENT_HASH} says"
+        if fault is not None:
+            raise InputError(f"{where} is damaged: {fault}; add the column anew")
+        audio = content["audio"]
+        return cls(**content | {"audio": None if audio is None else AudioStatistics(**audio)})
+
+
+def _fault(content: Mapping[str, Any]) -> str | None:
+    known = {field.name for field in dataclasses.fields(ColumnInfo)} | {CONTENT_HASH}
+    if content.keys() != known:
+        return f"it has the fields {', '.join(sorted(content))[:200]}"
+    if not isinstance(content["member"], str) or not is_member(content["member"]):
+        return f"member is {str(content['member'])[:40]!r}"
+    for name, kind in (("settings", object), ("versions", str), ("counts", int), ("files", str)):
+        values = content[name]
+        if not isinstance(values, dict) or not all(isinstance(value, kind) for value in values.values()):
+            return f"{name} is {str(values)[:40]!r}"
+    audio = content["audio"]
+    if audio is None:
+        return None
+    numbers = isinstance(audio, dict) and audio.keys() == {"mean", "std"}
+    if not numbers or not all(type(value) is float for value in audio.values()):
+        return f"audio is {str(audio)[:40]!r}"
+    return None
+
+
+def is_member(name: str) -> bool:
+    """Tell whether `name` can be a column's."""
+    return _MEMBER.fullmatch(name) is not None
+
+
+def is_column_file(name: str) -> bool:
+    """Tell whether a file below a directory, such as `columns/fbank_224/column.json`, is of a column."""
+    top, member, *below = name.split("/")
+    if top != COLUMN_FOLDER or not is_member(member) or not 1 <= len(below) <= 2:
+        return False
+    hidden = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below[-1])
+    file = hidden[1] if hidden else below[-1]
+    if len(below) == 2:
+        shard = file.removesuffix(".json")
+        return below[0] == PROGRESS_FOLDER and (file in ("", PLAN_FILE) or is_shard_name(shard))
+    return file in ("", COLUMN_FILE, COLUMN_TABLE, QUARANTINE_FILE) or is_shard_name(file)
+
+
+def column_folder(member: str) -> str:
+    """Return the folder of a column in its directory. Raises InputError for what names no column."""
+    if not is_member(member):
+        raise InputError(f"column is {member!r}, must match {_MEMBER.pattern}")
+    return f"{COLUMN_FOLDER}/{member}"
+
+
+def column_store(location: Location, member: str) -> Store:
+    """Return the store of the column `member` of the directory at `location`."""
+    return open_store(location).folder(column_folder(member))
+
+
+def column_names(location: Location) -> list[str]:
+    """Return the names of the complete columns of a directory, sorted."""
+    names = (name.split("/") for name in open_store(location).names())
+    return [
+        parts[1]
+        for parts in names
+        if len(parts) == 3 and parts[0] == COLUMN_FOLDER and parts[2] == COLUMN_FILE and is_member(parts[1])
+    ]
+
+
+def read_column(location: Location, member: str) -> ColumnInfo | None:
+    """Read `column.json`; None when the directory has no complete column of that name.
+
+    Raises InputError when it is damaged.
+    """
+    store = column_store(location, member)
+    if not store.exists(COLUMN_FILE):
+        return None
+    info = ColumnInfo.from_bytes(store.read(COLUMN_FILE), where=store.where(COLUMN_FILE))
+    if info.member != member:
+        raise InputError(f"{store.where(COLUMN_FILE)} is of the column {info.member}")
+    return info
+
+
+def column_counts(location: Location) -> dict[str, dict[str, int]]:
+    """Return the numbers of written and quarantined clips of each complete column."""
+    read = {name: read_column(location, name) for name in column_names(location)}
+    return {name: info.counts for name, info in read.items() if info is not None}
+
+
+def read_column_records(store: Store) -> list[ColumnRecord]:
+    """Read the rows of a column's clips. Raises InputError when they are damaged."""
+    columns = read_table(store, COLUMN_TABLE, ColumnRecord)
+    records = list(map(ColumnRecord._make, zip(*columns.values(), strict=True)))
+    where = store.where(COLUMN_TABLE)
+    for record in records:
+        if not is_shard_name(record.shard) or not 0 < record.bytes <= MOST_ROW_BYTES:
+            raise InputError(
+                f"{where} has {record.key[:80]!r} with {record.bytes} bytes in {record.shard[:80]!r}"
+            )
+    return records
+
+
+def read_column_quarantine(store: Store) -> list[QuarantineRecord]:
+    """Read the rows of the clips that a column lacks. Raises InputError when they are damaged."""
+    columns = read_table(store, QUARANTINE_FILE, QuarantineRecord)
+    return list(map(QuarantineRecord._make, zip(*columns.values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class ColumnShard:
+    """The rows of one shard of a column: its clips, and those that could not be made."""
+
+    shard: str
+    written: tuple[ColumnRecord, ...]
+    quarantined: tuple[QuarantineRecord, ...]
+
+    def fits(self, clips: Sequence[ClipRecord]) -> bool:
+        """Tell whether these are the rows of a shard with `clips`, as they are now."""
+        failed = {row.key for row in self.quarantined}
+        made = [(row.key, row.clip_sha256) for row in self.written]
+        wanted = [(clip.key, clip.sha256) for clip in clips if clip.key not in failed]
+        return made == wanted and failed <= {clip.key for clip in clips}
+
+
+def column_shards(
+    clips: Iterable[ClipRecord], written: Iterable[ColumnRecord], quarantined: Iterable[QuarantineRecord]
+) -> dict[str, ColumnShard]:
+    """Return the rows of a column by shard; a quarantined clip is in the shard of its clip."""
+    shard_of = {clip.key: clip.shard for clip in clips}
+    made: dict[str, list[ColumnRecord]] = {}
+    failed: dict[str, list[QuarantineRecord]] = {}
+    for record in written:
+        made.setdefault(record.shard, []).append(record)
+    for row in quarantined:
+        failed.setdefault(shard_of.get(row.key, ""), []).append(row)
+    return {
+        shard: ColumnShard(shard, tuple(made.get(shard, ())), tuple(failed.get(shard, ())))
+        for shard in dict.fromkeys((*made, *failed))
+        if shard
+    }
+
+
+def add_command(location: Location, member: str) -> str:
+    """Return the command that adds or completes a column, for messages."""
+    options = "--backbone NAME" if member == "tokens" else "--raw RAW"
+    return f"`stgcma shards add-column {location} {member} {options}`"

@@ -1,0 +1,196 @@
+"""Columns that are added, killed, completed and dropped; their members are made up."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stgcma.columns import drop_column
+from stgcma.errors import InputError
+from stgcma.preprocess.pipeline.locking import exclusive
+from stgcma.shards.column_reader import ColumnReader
+from stgcma.shards.columns import column_names, read_column
+from stgcma.shards.manifest import read_manifest
+from stgcma.shards.members import read_array
+from stgcma.shards.reader import clip_places
+from stgcma.shards.schema import SHARD_FOLDER
+from stgcma.shards.storage import open_store
+from stgcma.shards.verification import verify
+
+from ..shards.conftest import directory, make_sample  # noqa: F401  a fixture
+from .added import SETTINGS, add, array_of, contents
+
+PROGRAM = Path(__file__).with_name("added.py")
+
+
+@pytest.fixture
+def out(directory):  # noqa: F811
+    return directory()
+
+
+@pytest.mark.parametrize(
+    ("kills", "more"),
+    [(10, ()), pytest.param(100, ("--every",), marks=(pytest.mark.slow, pytest.mark.timeout(900)))],
+    ids=["few", "many"],
+)
+def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, kills, more):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, PROGRAM, tmp_path, str(kills), "5", *more]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert result["different"] == []
+    assert result["random"] == kills
+    assert result["operations"] > 40
+
+
+def test_members_are_those_of_the_keys_and_nothing_else_changes(out):
+    before = contents(out)
+    added = add(out)
+    assert (added.written, added.quarantined, added.was_complete) == (7, 0, False)
+    reader = ColumnReader(out, "fbank_8")
+    for place in clip_places(read_manifest(out)):
+        (name, content), *more = reader.read(place.key, check=True).items()
+        assert (name, more) == ("fbank_8.npy", [])
+        assert np.array_equal(read_array(content, name), array_of(place.key))
+    reader.close()
+    training = np.concatenate([array_of(f"train-{n}").ravel() for n in range(4)]).astype(np.float64)
+    assert added.info.audio.mean == pytest.approx(training.mean(), rel=1e-12)
+    assert added.info.audio.std == pytest.approx(training.std(), rel=1e-9)
+    now = contents(out)
+    assert before.items() <= now.items()
+    assert all(name.startswith("columns/fbank_8/") for name in now.keys() - before.keys())
+    assert verify(out).faults == ()
+    assert column_names(out) == ["fbank_8"]
+    assert add(out).was_complete
+    assert contents(out) == now
+    drop_column(out, "fbank_8")
+    assert contents(out) == before
+
+
+def test_clips_that_cannot_be_made_are_counted_and_tried_again(out):
+    made = []
+    assert add(out, bad=("train-1", "val_0"), made=made).failures == {"changed": 2}
+    reader = ColumnReader(out, "fbank_8")
+    places = clip_places(read_manifest(out))
+    assert dict(zip([place.key for place in places], reader.has(places), strict=True)) == {
+        place.key: place.key not in ("train-1", "val_0") for place in places
+    }
+    assert not (out / "columns" / "fbank_8" / "val-000000.tar").exists()
+    assert verify(out).faults == ()
+    made.clear()
+    assert add(out, made=made).was_complete
+    assert made == []
+    assert add(out, made=made, retry_quarantined=True).failures == {}
+    assert made == ["train-000000.tar", "val-000000.tar"]
+    assert verify(out).faults == ()
+
+
+def test_a_column_of_a_directory_that_grew_is_completed(directory):  # noqa: F811
+    samples = [make_sample(f"train-{number}") for number in range(3)]
+    out, grown = (
+        directory({("train", 0): samples}),
+        directory({("train", 0): samples, ("train", 1): [make_sample("new-1")]}, name="grown"),
+    )
+    add(out)
+    shutil.copytree(out / "columns", grown / "columns")
+    reader = ColumnReader(grown, "fbank_8")
+    with pytest.raises(
+        InputError, match=r"lacks 1 clips, of train-000001\.tar, .*add-column .* fbank_8 --raw RAW"
+    ):
+        reader.has(clip_places(read_manifest(grown)))
+    (fault,) = verify(grown).faults
+    assert "train-000001.tar: does not hold the clips of shards/train-000001.tar" in str(fault)
+    made = []
+    assert add(grown, made=made).written == 4
+    assert made == ["train-000001.tar"]
+    assert verify(grown).faults == ()
+
+
+def test_a_clip_that_was_made_again_needs_its_column_again(directory):  # noqa: F811
+    out = directory({("train", 0): [make_sample("one"), make_sample("two")]})
+    other = directory({("train", 0): [make_sample("one"), make_sample("two", seed=1)]}, name="other")
+    add(out)
+    shutil.copytree(out / "columns", other / "columns")
+    with pytest.raises(InputError, match="lacks 1 clips"):
+        ColumnReader(other, "fbank_8").has(clip_places(read_manifest(other)))
+    made = []
+    add(other, made=made)
+    assert made == ["train-000000.tar"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "table"])
+def test_damaged_shards_are_made_again(out, damage):
+    add(out)
+    wanted = contents(out)
+    folder = out / "columns" / "fbank_8"
+    shard, table = folder / "train-000000.tar", folder / "clips.parquet"
+    if damage == "cut":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    elif damage == "gone":
+        shard.unlink()
+    else:
+        table.write_bytes(table.read_bytes()[:-9])
+    assert verify(out).faults
+    made = []
+    assert not add(out, made=made).was_complete
+    assert len(made) == (4 if damage == "table" else 1)
+    assert contents(out) == wanted
+
+
+def test_every_flipped_byte_is_found(out):
+    add(out)
+    rng = np.random.default_rng(1)
+    for path in sorted((out / "columns" / "fbank_8").iterdir()):
+        content = bytearray(path.read_bytes())
+        for at in rng.integers(len(content), size=3):
+            content[at] ^= 255
+            path.write_bytes(content)
+            assert any(path.name in fault.file for fault in verify(out).faults), (path.name, at)
+            content[at] ^= 255
+        path.write_bytes(content)
+    assert verify(out).faults == ()
+
+
+def test_other_settings_are_refused(out):
+    add(out)
+    with pytest.raises(InputError, match="holds fbank_8 of other settings; drop it with"):
+        add(out, settings=SETTINGS | {"more": 1})
+
+
+def test_an_unfinished_column_is_no_column(out, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("stgcma.columns.output.ColumnOutput._finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            add(out)
+    assert read_column(out, "fbank_8") is None
+    with pytest.raises(InputError, match="has no column fbank_8; add it with"):
+        ColumnReader(out, "fbank_8")
+    assert "is left by an add-column that has not ended" in str(verify(out).faults[0])
+    made = []
+    add(out, made=made)
+    assert made == []
+    assert verify(out).faults == ()
+
+
+def test_one_process_writes_at_a_time(out):
+    with exclusive(open_store(out)), pytest.raises(InputError, match="is being written by another process"):
+        add(out)
+
+
+@pytest.mark.parametrize("member", ["../shards", "a b", "", "Fbank", "a/b"])
+def test_names_cannot_lead_elsewhere(out, member):
+    with pytest.raises(InputError, match="must match"):
+        add(out, member=member)
+    with pytest.raises(InputError, match="must match"):
+        drop_column(out, member)
+    assert (out / SHARD_FOLDER).is_dir()
+
+
+def test_what_is_not_there_is_not_dropped(out):
+    with pytest.raises(InputError, match="has no column fbank_8"):
+        drop_column(out, "fbank_8")
