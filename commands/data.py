@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import message
-from ..errors import TooManyFailuresError
+from ..errors import InputError, TooManyFailuresError
 from ..preprocess.collections import COLLECTIONS
 from ..preprocess.media.video import decoder_choices
 from ..preprocess.synthesis import SYNTHESIZERS
@@ -33,6 +33,9 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..preprocess import Outcome
+
+
+_MOST_DIGITS = 20
 
 
 class Engine(StrEnum):
@@ -94,6 +97,10 @@ def preprocess(
     repair: Annotated[
         bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Make part I of N, beside other processes; then `shards finish`.", metavar="I/N"),
+    ] = None,
     engine: Annotated[Engine, typer.Option(help="Local processes, or a Ray cluster.")] = Engine.LOCAL,
     ray_address: Annotated[
         str | None, typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or a local Ray.")
@@ -127,6 +134,7 @@ def preprocess(
         repair=repair,
         engine=engine.value,
         ray_address=ray_address,
+        part=_read_part(part),
         collection=collection_options(context),
     )
     try:
@@ -135,7 +143,20 @@ def preprocess(
         message("stgcma: interrupted; run the same command again to continue")
         raise
     show_outcome(outcome, out, as_json=json_)
-    check_failures(outcome, out, allowed)
+    if part is None:
+        check_failures(outcome, out, allowed)
+    elif not outcome.was_complete:
+        message(f"part {part} is made; after all parts: stgcma shards finish {out}")
+
+
+def _read_part(text: str | None) -> tuple[int, int] | None:
+    """Return the numbers of `I/N`. Raises InputError for another text."""
+    if text is None:
+        return None
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal()) or len(text) > _MOST_DIGITS:
+        raise InputError(f"--part is {text!r}, must be I/N with 1 ≤ I ≤ N, such as 3/8")
+    return int(number), int(parts)
 
 
 def check_failures(outcome: Outcome, out: str, allowed: float) -> None:

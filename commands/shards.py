@@ -11,7 +11,7 @@ from ..console import progress, table
 from ..errors import StgcmaError
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import OUT_FOLDER_OPTION, Json, Out
+from .options import OUT_FOLDER_OPTION, Json, MaxFailed, Out, read_share
 
 if TYPE_CHECKING:
     from ..shards.statistics import SplitStatistics, Statistics
@@ -59,6 +59,23 @@ def shards_verify(
         raise StgcmaError(f"{out}: {len(result.faults)} faults; {summary}")
     if not json_:
         typer.echo(f"{out}: no faults; {summary}")
+
+
+@shards_app.command("finish")
+def shards_finish(out: Out, max_failed: MaxFailed = "5%", json_: Json = False) -> None:
+    """Write the tables after all parts of a collection were made.
+
+    Checks that all shards are there, and names the parts to make again if they are not. RAW is not needed.
+
+    Example: stgcma shards finish shards
+    """
+    from ..preprocess import finish_parts
+    from .data import check_failures, show_outcome
+
+    allowed = read_share(max_failed)
+    outcome = finish_parts(out)
+    show_outcome(outcome, out, as_json=json_)
+    check_failures(outcome, out, allowed)
 
 
 @shards_app.command("stats")

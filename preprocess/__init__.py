@@ -19,7 +19,7 @@ from ..lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from .collections import COLLECTIONS, published
     from .media.video import DECODERS
-    from .pipeline.finishing import Outcome
+    from .pipeline.finishing import Outcome, finish_parts
     from .pipeline.options import Limits, Options
     from .pipeline.run import preprocess
     from .synthesis import DEMOS, SYNTHESIZERS, synthesize
@@ -33,6 +33,7 @@ _MODULES = {
     "Limits": ".pipeline.options",
     "Options": ".pipeline.options",
     "Outcome": ".pipeline.finishing",
+    "finish_parts": ".pipeline.finishing",
     "preprocess": ".pipeline.run",
     "published": ".collections",
     "synthesize": ".synthesis",
@@ -45,6 +46,7 @@ __all__ = [
     "Limits",
     "Options",
     "Outcome",
+    "finish_parts",
     "preprocess",
     "published",
     "synthesize",

@@ -73,6 +73,12 @@ def shard_name(split: str, index: int) -> str:
     return f"{split}-{index:06d}.tar"
 
 
+def place_of(name: str) -> tuple[str, int]:
+    """Return split and index of the shard with the file name `name`."""
+    split, _, index = name.removesuffix(".tar").partition("-")
+    return split, int(index)
+
+
 class SourceFile(NamedTuple):
     """One file that a clip was made of: its path relative to the raw folder, its size and its SHA-256."""
 

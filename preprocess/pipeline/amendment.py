@@ -7,16 +7,16 @@ are not recorded, those of training.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...console import message
 from ...errors import StgcmaError
 from ...shards.additions import Addition, Sums
-from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER, ClipRecord
+from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER, ClipRecord, shard_name
 from ...shards.verification import shard_faults
-from .finished import Tables, fbank_sums_of, sorted_out, wrong_sizes
+from .finished import Tables, failed_clips, fbank_sums_of, sorted_out, wrong_sizes
 from .former import Former, FormerShards
 from .layout import Layout
 from .matching import quarantined_by_addition
@@ -31,8 +31,8 @@ class Amendment:
 
     Attributes:
         tasks: the shards to make.
-        kept: results of the former shards that are kept, without sums. Those of an addition whose clips are
-            not in the list are one result a split, under the index of its first shard.
+        kept: results of the former shards that are kept, without sums. Those of an addition of which all are
+            kept are one result a split, under the index of its first shard.
         sums: name of a kept training shard to its sums, for additions whose recorded sums are not used.
         recorded: numbers of the additions whose recorded sums are used.
     """
@@ -67,40 +67,112 @@ def amend(
     new = [task for tasks in layout.tasks[layout.finished :] for task in tasks or ()]
     tables = _tables(former)
     cut = _cut(former, tables, before.again)
-    kept = _kept(
-        former, [task for task in old if task.name not in before.again], tables, cut,
-        retry_quarantined=retry_quarantined, repair=repair,
-    )  # fmt: skip
-    again = {task.name for task in old} - {result.name for result in kept}
+    flags = {"retry_quarantined": retry_quarantined, "repair": repair}
+    again = _again(former, [task for task in old if task.name not in before.again], tables, cut, **flags)
+    again |= before.again
     if sealed:
-        kept += _sealed(former, sealed, tables, cut, retry_quarantined=retry_quarantined, repair=repair)
+        _check_sealed_additions(former, sealed, tables, cut, **flags)
     if not (former.begun or former.damaged or again or new):
         return None
-    recorded = {
-        number
-        for number, addition in enumerate(additions)
-        if addition.sums and not _has_training_shard(addition, again)
-    }
-    needed = [
-        record
-        for record in tables.manifest or ()
-        if record.split == "train"
-        and record.shard not in again
-        and _number(record.shard, additions) not in recorded
-    ]
+    needed = _needed_sums(former, tables, again)
     sums, lost = _read_sums(former, needed, before.sums)
     _check_sealed([name for name in lost if _number(name, additions) in sealed], former)
-    again |= lost
-    kept = [result for result in kept if result.name not in lost]
-    shards = FormerShards(frozenset(again), sums)
+    failed = before.failed if former.begun else _failed(old, tables)
+    shards = FormerShards(frozenset(again | lost), sums, failed)
     if not former.begun:
         former.set_aside(plan, shards, layout.planned)
     else:
         output.check_plan(plan)
         if shards != before:
             former.update(shards)
-    tasks = (*(task for task in old if task.name in again), *new)
-    return Amendment(tasks, tuple(kept), sums, frozenset(recorded))
+    tasks = (*(task for task in old if task.name in shards.again), *new)
+    return amendment_of(former, shards, tasks)
+
+
+def amendment_of(former: Former, shards: FormerShards, tasks: Sequence[ShardTask] = ()) -> Amendment:
+    """Return the work on a finished directory, with the results of the shards that are kept."""
+    recorded = _recorded(former.info.all_additions, shards.again)
+    return Amendment(tuple(tasks), tuple(_kept_results(former, shards)), shards.sums, recorded)
+
+
+def _again(
+    former: Former,
+    tasks: Sequence[ShardTask],
+    tables: Tables,
+    cut: dict[str, str],
+    *,
+    retry_quarantined: bool,
+    repair: bool,
+) -> set[str]:
+    """Return the names of those shards of `tasks` that have to be made again."""
+    names = {task.name for task in tasks}
+    if tables.manifest is None:
+        if names:
+            message(
+                f"without {MANIFEST_FILE} nothing says what the shards' bytes must be; all are made again"
+            )
+        return names
+    _, kept = sorted_out(former.store, tasks, tables, cut, retry_quarantined=retry_quarantined, repair=repair)
+    return names - {result.name for result in kept}
+
+
+def _recorded(additions: Sequence[Addition], again: frozenset[str] | set[str]) -> frozenset[int]:
+    """Return the numbers of the additions whose recorded sums remain right."""
+    return frozenset(
+        number
+        for number, addition in enumerate(additions)
+        if addition.sums and not _has_training_shard(addition, again)
+    )
+
+
+def _needed_sums(former: Former, tables: Tables, again: set[str]) -> list[ClipRecord]:
+    """Return the rows of the kept training shards whose sums are not part of recorded ones."""
+    additions = former.info.all_additions
+    recorded = _recorded(additions, again)
+    return [
+        record
+        for record in tables.manifest or ()
+        if record.split == "train"
+        and record.shard not in again
+        and _number(record.shard, additions) not in recorded
+    ]
+
+
+def _failed(tasks: Sequence[ShardTask], tables: Tables) -> dict[str, int]:
+    """Return the number of rows of the quarantine of each shard of `tasks` that has any."""
+    written: dict[str, list[ClipRecord]] = defaultdict(list)
+    for record in tables.manifest or ():
+        written[record.shard].append(record)
+    found = failed_clips(tasks, written, tables.quarantine)
+    return {name: len(rows) for name, rows in found.items() if rows}
+
+
+def _kept_results(former: Former, shards: FormerShards) -> Iterator[ShardResult]:
+    """Yield the results of the kept shards; one result a split for additions of which all are kept."""
+    tables, additions = _tables(former), former.info.all_additions
+    if tables.manifest is None:
+        return
+    written: dict[str, list[ClipRecord]] = defaultdict(list)
+    for record in tables.manifest:
+        written[record.shard].append(record)
+    rows = tables.quarantine or []
+    where = str(former.store)
+    failed = quarantined_by_addition(additions, rows, where=where) if tables.quarantine is not None else {}
+    for number, addition in enumerate(additions):
+        touched = any(map(addition.holds_shard, shards.again))
+        for split, planned in addition.shards.items():
+            own = failed.get((number, split), ())
+            names = [shard_name(split, index) for index in range(planned.first, planned.end)]
+            if not touched:
+                clips = tuple(record for name in names for record in written.get(name, ()))
+                yield ShardResult(split, planned.first, clips, tuple(own), {})
+                continue
+            begin = 0
+            for index, name in enumerate(names, planned.first):
+                end = begin + shards.failed.get(name, 0)
+                if name not in shards.again:
+                    yield ShardResult(split, index, tuple(written.get(name, ())), tuple(own[begin:end]), {})
+                begin = end
 
 
 def _tables(former: Former) -> Tables:
@@ -114,24 +186,7 @@ def _cut(former: Former, tables: Tables, again: frozenset[str]) -> dict[str, str
     return wrong_sizes(former.store, rows)
 
 
-def _kept(
-    former: Former,
-    tasks: Sequence[ShardTask],
-    tables: Tables,
-    cut: dict[str, str],
-    *,
-    retry_quarantined: bool,
-    repair: bool,
-) -> list[ShardResult]:
-    """Return the results of those shards of `tasks` that need not be made again."""
-    if tables.manifest is None:
-        message(f"without {MANIFEST_FILE} nothing says what the shards' bytes must be; all are made again")
-        return []
-    _, kept = sorted_out(former.store, tasks, tables, cut, retry_quarantined=retry_quarantined, repair=repair)
-    return kept
-
-
-def _sealed(
+def _check_sealed_additions(
     former: Former,
     numbers: Sequence[int],
     tables: Tables,
@@ -139,8 +194,8 @@ def _sealed(
     *,
     retry_quarantined: bool,
     repair: bool,
-) -> list[ShardResult]:
-    """Return the results of additions whose clips are not in the list, one a split.
+) -> None:
+    """Check the additions whose clips are not in the list.
 
     Raises StgcmaError when one of their shards, or a table, is damaged.
     """
@@ -150,23 +205,14 @@ def _sealed(
             f"{former.store.where(former.damaged[0])} is damaged, and the list lacks clips of it; give "
             "a RAW that has all of them"
         )
-    failed = quarantined_by_addition(additions, tables.quarantine, where=former.store.location)
-    written: dict[tuple[int, str], list[ClipRecord]] = defaultdict(list)
-    for record in tables.manifest:
-        number = _number(record.shard, additions)
-        if number is not None and number in numbers:
-            written[number, record.split].append(record)
     bad = [shard for shard in cut if _number(shard, additions) in numbers]
     if repair:
-        bad += [shard for rows in written.values() for shard in _damaged(former, rows)]
+        bad += _damaged(former, [row for row in tables.manifest if _number(row.shard, additions) in numbers])
     _check_sealed(bad, former)
-    if retry_quarantined and any(failed[number, split] for number, split in failed if number in numbers):
+    if retry_quarantined and any(
+        count["quarantined"] for number in numbers for count in additions[number].counts.values()
+    ):
         message("quarantined clips of an addition are not tried again, because the list lacks clips of it")
-    return [
-        ShardResult(split, shards.first, tuple(written[number, split]), tuple(failed[number, split]), {})
-        for number in numbers
-        for split, shards in additions[number].shards.items()
-    ]
 
 
 def _damaged(former: Former, records: Iterable[ClipRecord]) -> list[str]:

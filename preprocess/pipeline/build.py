@@ -16,13 +16,15 @@ from ..collections.specification import ClipSpecification, Collection
 from ..media.reasons import ClipError
 from ..media.tools import tool_versions
 from .amendment import Amendment, amend
+from .description import Description
 from .engines import Engine, MakeSample, run_local
 from .finished import kept_shards, whole_results
-from .finishing import Outcome, finish
+from .finishing import Outcome, finish, part_outcome
 from .former import Former
 from .layout import Layout, make_layout
 from .options import Options
 from .output import OutputFolder, open_output
+from .parts import shard_ends
 from .plan import make_plan
 from .ray_engine import RayEngine
 from .shard_plan import CLIPS_PER_SHARD, ShardTask
@@ -59,42 +61,59 @@ def build(
         InputError: when `out` holds another result.
         StgcmaError: when `out` cannot be written.
     """
-    with open_output(out) as output:
-        former = None if options.overwrite else output.former()
-        if clips_per_shard is None and former is None:
-            clips_per_shard = CLIPS_PER_SHARD
-        request = DatasetInfo(
-            name=collection.name,
-            task=collection.task,
-            features=features | {"clips_per_shard": clips_per_shard or _recorded(former)},
-            classes=collection.classes,
-            counts={},
-            audio={},
-            versions=tool_versions(),
-            plan_sha256=collection.plan_sha256,
-            vocabulary=collection.vocabulary,
-        )
-        layout = make_layout(
-            former,
-            request,
-            collection.clips,
-            append=options.append,
-            repair=options.repair,
-            clips_per_shard=clips_per_shard,
-        )
-        if options.append and former is not None and sources is not None:
-            listed = {clip.key for clip in collection.clips}
-            for note in sources(record for record in former.manifest if record.key in listed):
-                message(note)
-        work = _begin(output, former, layout, options)
+    part = options.part_of
+    with open_output(out, part) as output:
+        while True:
+            state = output.state()
+            former = None if options.overwrite else output.former()
+            layout = _layout(former, collection, features, options, clips_per_shard)
+            if options.append and former is not None and sources is not None:
+                listed = {clip.key for clip in collection.clips}
+                for note in sources(record for record in former.manifest if record.key in listed):
+                    message(note)
+            with output.beginning():
+                if output.state() == state:  # else another part has begun meanwhile
+                    work = _begin(output, former, layout, options)
+                    break
         if work is None:
-            output.end()
+            if part is None:
+                output.end()
             failures = Counter(record.reason for record in read_quarantine(out))
             return Outcome(read_dataset(out), dict(failures), was_complete=True)
         if preflight is not None:
             message("\n".join(preflight()))
         results = _make_shards(work, make, output, options, engine or _engine(options))
+        if part is not None:
+            return part_outcome(layout.info, results)
         return finish(output, layout.info, results, layout.planned, work.amendment)
+
+
+def _layout(
+    former: Former | None,
+    collection: Collection,
+    features: dict[str, Any],
+    options: Options,
+    clips_per_shard: int | None,
+) -> Layout:
+    request = DatasetInfo(
+        name=collection.name,
+        task=collection.task,
+        features=features | {"clips_per_shard": clips_per_shard or _recorded(former)},
+        classes=collection.classes,
+        counts={},
+        audio={},
+        versions=tool_versions(),
+        plan_sha256=collection.plan_sha256,
+        vocabulary=collection.vocabulary,
+    )
+    return make_layout(
+        former,
+        request,
+        collection.clips,
+        append=options.append,
+        repair=options.repair,
+        clips_per_shard=clips_per_shard,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,21 +129,26 @@ def _begin(output: OutputFolder, former: Former | None, layout: Layout, options:
     """Begin or continue the work; None when the directory is complete."""
     plan = make_plan(layout.info)
     flags = {"retry_quarantined": options.retry_quarantined, "repair": options.repair}
+    amendment = None
+    unchecked = options.repair
     if former is not None and layout.finished:
         amendment = amend(output, former, layout, plan, **flags)
         if amendment is None:
             return None
-        return _Work(amendment.tasks, _finished(output, options, check=options.repair), amendment)
-    output.begin(plan, overwrite=options.overwrite, repair=options.repair)
-    (tasks,) = layout.tasks
-    unchecked = options.repair
-    if output.is_complete():
-        kept = kept_shards(output.location, tasks or (), **flags)
-        if kept is None:
-            return None
-        output.reopen(plan, kept)
-        unchecked = False
-    return _Work(tasks or (), _finished(output, options, check=unchecked))
+        tasks = amendment.tasks
+    else:
+        output.begin(plan, overwrite=options.overwrite, repair=options.repair)
+        tasks = layout.tasks[0] or ()
+        if output.is_complete():
+            kept = kept_shards(output.location, tasks, **flags)
+            if kept is None:
+                return None
+            output.reopen(plan, kept)
+            unchecked = False
+    if output.part is not None:
+        output.describe(Description.of_layout(layout, output.part.of))
+        tasks = output.part.share(tasks, shard_ends([each.shards for each in layout.additions]))
+    return _Work(tasks, _finished(output, tasks, options, check=unchecked), amendment)
 
 
 def _recorded(former: Former | None) -> int:
@@ -135,11 +159,13 @@ def _engine(options: Options) -> Engine:
     return RayEngine(options.ray_address) if options.engine == "ray" else run_local
 
 
-def _finished(output: OutputFolder, options: Options, *, check: bool) -> list[ShardResult]:
-    """Return the results of finished shards that are kept; with `check`, compare them with their hashes."""
+def _finished(
+    output: OutputFolder, tasks: Sequence[ShardTask], options: Options, *, check: bool
+) -> list[ShardResult]:
+    """Return the results of finished shards of `tasks`; with `check`, compare them with their hashes."""
     results = [
         result
-        for result in output.finished().values()
+        for result in output.finished({task.name for task in tasks}).values()
         if not (options.retry_quarantined and result.quarantined)
     ]
     return list(whole_results(open_store(output.location), results)) if check else results
@@ -152,8 +178,7 @@ def _make_shards(
     options: Options,
     engine: Engine,
 ) -> list[ShardResult]:
-    names = {task.name for task in work.tasks}
-    results = [result for result in work.done if result.name in names]
+    results = list(work.done)
     places = {result.name for result in results}
     remaining = [task for task in work.tasks if task.name not in places]
     failures: Counter[str] = Counter()

@@ -139,7 +139,7 @@ def sorted_out(
     written: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in tables.manifest or ():
         written[record.shard].append(record)
-    failed = _failed_clips(tasks, written, tables.quarantine)
+    failed = failed_clips(tasks, written, tables.quarantine)
     again, kept = 0, []
     for task in tasks:
         name = shard_name(task.split, task.index)
@@ -158,7 +158,7 @@ def sorted_out(
     return again, kept
 
 
-def _failed_clips(
+def failed_clips(
     tasks: Sequence[ShardTask],
     written: dict[str, list[ClipRecord]],
     quarantine: list[QuarantineRecord] | None,

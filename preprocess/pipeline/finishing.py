@@ -8,8 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...errors import InputError, StgcmaError
 from ...shards.additions import Addition, Sums
-from ...shards.manifest import write_dataset, write_manifest, write_planned, write_quarantine
+from ...shards.manifest import (
+    read_dataset,
+    read_quarantine,
+    write_dataset,
+    write_manifest,
+    write_planned,
+    write_quarantine,
+)
 from ...shards.schema import (
     MANIFEST_FILE,
     PLANNED_FILE,
@@ -18,11 +26,18 @@ from ...shards.schema import (
     AudioStatistics,
     DatasetInfo,
     PlannedRecord,
+    place_of,
+    shard_name,
 )
+from ...shards.storage import Location
 from ..media.video import deciding_versions
-from .amendment import Amendment
-from .output import OutputFolder
+from .amendment import Amendment, amendment_of
+from .description import Description
+from .output import OutputFolder, open_output
+from .parts import part_number, shard_ends
 from .shard_result import ShardResult
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,56 @@ def finish(
         write_dataset(output.location, info)
     output.end()
     return Outcome(info, dict(Counter(record.reason for record in quarantined)), was_complete=False)
+
+
+def part_outcome(info: DatasetInfo, results: Sequence[ShardResult]) -> Outcome:
+    """Return the result of a part, whose counts are those of its share."""
+    failures = Counter(row.reason for result in results for row in result.quarantined)
+    return Outcome(
+        dataclasses.replace(info, counts=_counts(results, SPLITS)), dict(failures), was_complete=False
+    )
+
+
+def finish_parts(out: Location) -> Outcome:
+    """Write the tables of a directory whose parts are all made, without the raw folder.
+
+    Raises:
+        InputError: when no part was begun in `out`, or one is being made.
+        StgcmaError: when shards are missing; it names them, and the parts that make them.
+    """
+    with open_output(out) as output:
+        if output.is_complete():
+            output.end()
+            failures = Counter(record.reason for record in read_quarantine(out))
+            return Outcome(read_dataset(out), dict(failures), was_complete=True)
+        description = output.description()
+        if description is None:
+            raise InputError(f"{output.location} holds no parts; make them with `stgcma preprocess`")
+        former = output.former()
+        again = former.shards().again if former is not None else frozenset()
+        places = {shard_name(*place): place for place in description.unfinished()}
+        places |= {name: place_of(name) for name in again}
+        results = output.finished(places)
+        missing = set(places.values()) - results.keys()
+        if missing:
+            raise StgcmaError(_missing(output.location, sorted(missing, key=_in_order), description))
+        amendment = planned = None
+        if former is not None:
+            amendment, planned = amendment_of(former, former.shards()), former.planned()
+        return finish(output, description.final_info, list(results.values()), planned or (), amendment)
+
+
+def _in_order(place: tuple[str, int]) -> tuple[int, int]:
+    return SPLITS.index(place[0]), place[1]
+
+
+def _missing(where: str, places: Sequence[tuple[str, int]], description: Description) -> str:
+    ends = shard_ends([addition.shards for addition in description.info.additions])
+    parts = sorted({part_number(*place, ends, description.parts) for place in places})
+    names = ", ".join(shard_name(*place) for place in places[:_MOST_NAMED])
+    more = ", …" if len(places) > _MOST_NAMED else ""
+    again = ", ".join(f"{number}/{description.parts}" for number in parts)
+    return f"{where} lacks {len(places)} shards ({names}{more}); make the parts {again}"
 
 
 def _with_results(

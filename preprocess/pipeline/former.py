@@ -50,14 +50,16 @@ class FormerShards:
     Attributes:
         again: names of the former shards that are made again.
         sums: name of a former training shard to the sums of its fbanks, for those that were read.
+        failed: name of a former shard to the number of its rows in the former quarantine, where it has any.
     """
 
     again: frozenset[str] = frozenset()
     sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
-        return {"again": sorted(self.again), "sums": self.sums}
+        return {"again": sorted(self.again), "sums": self.sums, "failed": self.failed}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> FormerShards:
@@ -66,7 +68,7 @@ class FormerShards:
             name: {fbank: (each[0], each[1], each[2]) for fbank, each in shard.items()}
             for name, shard in content["sums"].items()
         }
-        return cls(frozenset(content["again"]), sums)
+        return cls(frozenset(content["again"]), sums, content["failed"])
 
 
 class Former:

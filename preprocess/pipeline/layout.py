@@ -42,6 +42,17 @@ class Layout:
     planned: tuple[PlannedRecord, ...] = ()
     finished: int = 0
 
+    @property
+    def additions(self) -> tuple[Addition, ...]:
+        """The planned additions, also of a directory with only one."""
+        if self.info.additions:
+            return self.info.additions
+        shards = {}
+        for split in SPLITS:
+            if count := sum(task.split == split for task in self.tasks[0] or ()):
+                shards[split] = ShardRange(0, count)
+        return (Addition(self.info.plan_sha256, self.info.features["clips_per_shard"], shards),)
+
 
 def make_layout(
     former: Former | None,

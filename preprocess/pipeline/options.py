@@ -10,6 +10,7 @@ from ...errors import InputError
 from ..collections.specification import FBANK_KINDS
 from ..media.sound_choice import check_choice
 from ..media.video import AUTO, decoder_choices
+from .parts import Part
 
 MISSING_AUDIO = ("quarantine", "silence")
 ENGINES = ("local", "ray")
@@ -50,6 +51,8 @@ class Options:
         engine: `local` processes, or `ray`.
         ray_address: of the Ray cluster; None for RAY_ADDRESS, or else a Ray on this machine alone.
         limits: time and memory for each clip.
+        part: number I, from 1, and number N of parts: make every N-th shard, beside processes that make the
+            others; `finish_parts` then writes the tables.
         collection: values of the options that the collection declares, by name.
 
     Raises:
@@ -71,6 +74,7 @@ class Options:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     limits: Limits = field(default_factory=Limits)
+    part: tuple[int, int] | None = None
     collection: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,9 +93,16 @@ class Options:
             raise InputError("overwrite makes every clip again; leave out retry_quarantined")
         if self.overwrite and self.repair:
             raise InputError("overwrite makes every clip again; leave out repair")
+        if self.part_of is not None and self.overwrite:
+            raise InputError("overwrite would discard the shards of other parts; leave out part or overwrite")
         if self.overwrite and self.append:
             raise InputError("overwrite makes every clip again; leave out append")
         if self.engine not in ENGINES:
             raise InputError(f"engine is {self.engine!r}, must be {' or '.join(ENGINES)}")
         if self.ray_address is not None and self.engine != "ray":
             raise InputError("ray_address is for engine ray")
+
+    @property
+    def part_of(self) -> Part | None:
+        """The part to make; None for the whole."""
+        return None if self.part is None else Part(*self.part)

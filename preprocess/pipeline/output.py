@@ -7,7 +7,7 @@ interruption the same command continues: finished shards are kept, the others ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ from ...shards.schema import (
     canonical_json,
 )
 from ...shards.storage import LocalStore, Location, ObjectStore, Store, open_store
+from .description import DESCRIPTION_FILE, Description
 from .former import FORMER_FILE, PLAN_FILE, PROGRESS_FOLDER, SET_ASIDE_FILE, TABLES, Former
 from .locking import LOCK_FILE, Lock, exclusive
+from .parts import OURS, PARTS_FOLDER, Part, beginning, check_no_parts, locked_part
 from .plan import (
     FORMAT,
     check_same,
@@ -43,6 +45,7 @@ _PROGRESS_FILES = (
     PLAN_FILE,
     SET_ASIDE_FILE,
     FORMER_FILE,
+    DESCRIPTION_FILE,
     *(f"{PROGRESS_FOLDER}/{name}" for name in TABLES),
 )
 _CLEARING = {"clearing": True}  # in place of the plan while the former content is removed
@@ -51,7 +54,8 @@ _CLEARING = {"clearing": True}  # in place of the plan while the former content 
 class OutputFolder:
     """A shard directory that is being made; `open_output` returns one."""
 
-    def __init__(self, store: Store, lock: Lock) -> None:
+    def __init__(self, store: Store, lock: Lock, part: Part | None = None) -> None:
+        self.part = part
         self.location = store.location
         self.shards = store.folder(SHARD_FOLDER).location
         self._store = store
@@ -60,6 +64,36 @@ class OutputFolder:
     def is_complete(self) -> bool:
         """Tell whether the directory is finished."""
         return self._store.exists(DATASET_FILE)
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Wait until no other part begins its work; a run of the whole directory has no part beside it.
+
+        Raises InputError when a run of the whole directory is at work.
+        """
+        with ExitStack() as held:
+            if self.part is not None:
+                held.enter_context(beginning(self._store, self.part))
+            yield
+
+    def state(self) -> tuple[bool, bool]:
+        """Return whether the directory is finished, and whether work on its finished content has begun."""
+        return self.is_complete(), self._store.exists(FORMER_FILE)
+
+    def describe(self, description: Description) -> None:
+        """Record what `finish` needs to know of an unfinished run of parts."""
+        content = canonical_json(description.to_json())
+        if not self._store.exists(DESCRIPTION_FILE) or self._store.read(DESCRIPTION_FILE) != content:
+            self._store.publish(DESCRIPTION_FILE, content)
+
+    def description(self) -> Description | None:
+        """Return what was recorded of an unfinished run of parts; None when there is none."""
+        if not self._store.exists(DESCRIPTION_FILE):
+            return None
+        where = self._store.where(DESCRIPTION_FILE)
+        return Description.from_json(
+            parse_object(self._store.read(DESCRIPTION_FILE), where=where), where=where
+        )
 
     def former(self) -> Former | None:
         """Return the finished content, also while it is added to; None without any that can be read."""
@@ -131,14 +165,17 @@ class OutputFolder:
         self._store.move(SET_ASIDE_FILE, DATASET_FILE)
         return True
 
-    def finished(self) -> dict[tuple[str, int], ShardResult]:
+    def finished(self, wanted: Container[str] | None = None) -> dict[tuple[str, int], ShardResult]:
         """Return the results of finished shards whose files exist, by split and index.
 
-        A shard whose record is empty, cut or that of another shard is named on stderr and left out.
+        `wanted` holds the names of the shards; None for all. A shard whose record is empty, cut or that of
+        another shard is named on stderr and left out.
         """
         results = {}
         for name in self._store.names():
             if not name.startswith(f"{PROGRESS_FOLDER}/") or not _SHARD.match(Path(name).name):
+                continue
+            if wanted is not None and Path(name).stem not in wanted:
                 continue
             result = self._read_record(name)
             if result is None:
@@ -169,10 +206,13 @@ class OutputFolder:
 
     def end(self) -> None:
         """Remove the temporary files of the run, if there are any."""
-        for name in self._store.names():
+        names = self._store.names()
+        for name in names:
             if name.endswith(PARTIAL_SUFFIX) and _is_ours(name):
                 self._store.remove(name)
         self._store.remove_folder(PROGRESS_FOLDER)
+        if any(name.startswith(f"{PARTS_FOLDER}/") for name in names):
+            self._store.remove_folder(PARTS_FOLDER)
 
     def _is_in_place(self, result: ShardResult) -> bool:
         return self._store.size_bytes(f"{SHARD_FOLDER}/{result.name}") == result.bytes
@@ -243,11 +283,11 @@ class OutputFolder:
 
 
 @contextmanager
-def open_output(location: Location) -> Iterator[OutputFolder]:
+def open_output(location: Location, part: Part | None = None) -> Iterator[OutputFolder]:
     """Open `location` for writing shards, and create it if necessary; one process at a time can have it open.
 
-    A lock of a process that ended does not count. A finished directory that cannot be written is opened, too,
-    because nothing may be left to do.
+    With `part`, processes of other parts can have it open, too. A lock of a process that ended does not
+    count. A finished directory that cannot be written is opened, too, because nothing may be left to do.
 
     Raises:
         InputError: when it is not a folder, holds other files, or is open in another process.
@@ -265,17 +305,23 @@ def open_output(location: Location) -> Iterator[OutputFolder]:
             store.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
-            lock = held.enter_context(exclusive(store))
+            if part is None:
+                lock = held.enter_context(exclusive(store))
+                check_no_parts(store)
+            else:
+                lock = held.enter_context(locked_part(store, part))
         except UnwritableError:
             if not store.exists(DATASET_FILE):
                 raise
-            lock = Lock()
-        yield OutputFolder(store, lock)
+            lock, part = Lock(), None
+        yield OutputFolder(store, lock, part)
 
 
 def _is_ours(name: str) -> bool:
     """Tell whether a file below OUT was written by this program, finished or not."""
     top, _, below = name.partition("/")
+    if top == PARTS_FOLDER:
+        return "/" in name and OURS.fullmatch(below) is not None
     whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
     file = whole[1] if whole else below or top
     if top == PROGRESS_FOLDER and "/" in name:

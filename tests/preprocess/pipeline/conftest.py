@@ -30,7 +30,10 @@ def start(forks, environment):
     with contextlib.ExitStack() as processes:
 
         def start(*arguments):
-            if arguments[0] == "everywhere":  # it forks a hundred times: cheap without torch in its memory
+            if arguments[0] in (
+                "everywhere",
+                "randomly",
+            ):  # it forks a hundred times: cheap without torch in its memory
                 process = subprocess.Popen(
                     [sys.executable, STAND_IN, *map(str, arguments)],
                     env=environment,

@@ -29,6 +29,22 @@ def check_kills(finish, folder, raw, every, *options, operations):
     assert result["kills"] == result["operations"] if every else result["kills"] > operations // 4
 
 
+# Some kills; the slow tests a hundred.
+random_kills = pytest.mark.parametrize(
+    "kills", [10, pytest.param(100, marks=(pytest.mark.slow, pytest.mark.timeout(900)))]
+)
+
+
+def check_random_kills(finish, folder, raw, kills, *options):
+    """Kill runs of 12 clips before random operations on files, and compare what they come to."""
+    arguments = ("--clips", 12, "--serial", "--kills", kills, *options)
+    status, stdout, stderr = finish("randomly", folder, raw, *arguments)
+    assert status == 0, stderr
+    result = json.loads(stdout)
+    assert result["kills"] >= kills
+    assert (result["runs"] > 0, result["different"]) == (True, 0)
+
+
 def kill_at_random(start_run, wanted, out, *, kills, longest_seconds, seed):
     """Starts runs into `out` and kills them after random times; in the end one may finish.
 

@@ -2,6 +2,9 @@
 
 Also a program, since what is to be killed must be a process of its own:
     stand_in.py run OUT RAW [--workers N] [--serial] …
+    stand_in.py finish OUT RAW              writes the tables of parts
+    stand_in.py randomly FOLDER RAW --kills N [--parts N] …
+                                            kills runs, or parts and their end, before random operations
     stand_in.py everywhere FOLDER RAW …     kills a run before its operations on files, in turn: the first of
                                             each kind and the last renaming and removal of each kind, or
                                             with --every each
@@ -14,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -36,7 +40,7 @@ from stgcma.preprocess.collections.specification import (
 )
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.pipeline import build as building
-from stgcma.preprocess.pipeline import engines, finished
+from stgcma.preprocess.pipeline import engines, finished, finishing
 from stgcma.preprocess.pipeline.output import open_output
 from stgcma.preprocess.pipeline.plan import make_plan
 from stgcma.preprocess.pipeline.raw_storage import ClipMaker
@@ -226,6 +230,58 @@ def kill_everywhere(folder, raw, options, *, every):
     return {"operations": len(operations), "kills": len(kills), "different": different}
 
 
+def kill_randomly(folder, raw, options, *, parts, kills):
+    """Kill runs before random operations on files, each step of a run a few times and then let it end.
+
+    With `parts`, the steps are the parts in any order, and their end. Return the number of kills, of whole
+    runs and of those whose result differs from that of a run at once.
+    """
+    rng = random.Random(f"{parts}{options}")
+    if options.get("append"):
+        shutil.copytree(folder / "before", folder / "whole")
+    build(folder / "whole", raw, **options)
+    wanted = contents(folder / "whole")
+    out = folder / "killed"
+    result = {"kills": 0, "runs": 0, "different": 0}
+    with begun(folder, out, options):
+        most = len(kinds_of_operations(out, raw, options))
+    while result["kills"] < kills:
+        with begun(folder, out, options):
+            for step in steps(out, raw, options, rng, parts):
+                for _ in range(rng.randint(0, 3)):
+                    number = rng.randint(1, most // max(parts, 1))
+                    result["kills"] += died(lambda number=number, step=step: kill_before(out, number, step))
+                step()
+            result["runs"] += 1
+            result["different"] += contents(out) != wanted
+    return result
+
+
+def steps(out, raw, options, rng, parts):
+    """Return what makes OUT: one run, or parts in any order, some of them twice, and their end."""
+    if not parts:
+        return [functools.partial(build, out, raw, **options)]
+    numbers = [*range(1, parts + 1), rng.randint(1, parts)]
+    rng.shuffle(numbers)
+    made = [functools.partial(build, out, raw, **options | {"part": (number, parts)}) for number in numbers]
+    return [*made, functools.partial(finishing.finish_parts, out)]
+
+
+def kill_before(out, number, step):
+    """Do `step`, and kill this process before its `number`-th operation on a file of OUT."""
+    left = number
+
+    def hook(event, arguments):
+        nonlocal left
+        if event in OPERATIONS and str(out) in str(arguments[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    step()
+
+
 @contextlib.contextmanager
 def begun(folder, out, options):
     """Make OUT as the run begins with it; remove it afterwards."""
@@ -264,17 +320,7 @@ def kinds_of_operations(out, raw, options):
 
 def build_until(out, raw, number, options):
     """Kills this process before its `number`-th operation on a file of OUT."""
-    left = number
-
-    def hook(event, arguments):
-        nonlocal left
-        if event in OPERATIONS and str(out) in str(arguments[0]):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    build(out, raw, **options)
+    kill_before(out, number, lambda: build(out, raw, **options))
 
 
 def died(work):
@@ -298,7 +344,7 @@ def died(work):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("run", "everywhere"))
+    parser.add_argument("what", choices=("run", "finish", "randomly", "everywhere"))
     parser.add_argument("out", type=Path)
     parser.add_argument("raw", type=Path)
     parser.add_argument("--clips", type=int, default=43)
@@ -309,14 +355,21 @@ def main():
     parser.add_argument("--retry-quarantined", action="store_true")
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("--append", action="store_true")
+    parser.add_argument("--part", type=lambda text: tuple(map(int, text.split("/"))))
+    parser.add_argument("--parts", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--every", action="store_true")
     options = vars(parser.parse_args())
     what, out, raw, every = (options.pop(name) for name in ("what", "out", "raw", "every"))
+    parts, kills = options.pop("parts"), options.pop("kills")
+    if what == "randomly":
+        sys.stdout.write(json.dumps(kill_randomly(out, raw, options, parts=parts, kills=kills)))
+        return
     if what == "everywhere":
         sys.stdout.write(json.dumps(kill_everywhere(out, raw, options, every=every)))
         return
     try:
-        build(out, raw, **options)
+        finishing.finish_parts(out) if what == "finish" else build(out, raw, **options)
     except StgcmaError as error:
         sys.stderr.write(f"stgcma: {error}\n")
         sys.exit(error.exit_code)
