@@ -1,4 +1,4 @@
-"""`stgcma shards add-column` and `drop-column`: members that are added to a finished directory."""
+"""`stgcma shards add-column`, `drop-column` and `subset`: what is made from a finished directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import message
+from ..console import message, progress
 from ..errors import InputError, TooManyFailuresError
 from ..strict_json import strict_json
 from .options import Json, MaxFailed, Out, Workers, read_share
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`, the group `shards`."""
     app.command("add-column")(add_column)
     app.command("drop-column")(drop_column)
+    app.command("subset")(subset)
 
 
 def add_column(
@@ -69,6 +70,41 @@ def drop_column(out: Out, member: Member) -> None:
 
     drop(out, member)
     typer.echo(f"{out}: {member} removed")
+
+
+def subset(
+    out: Out,
+    new: Annotated[str, typer.Argument(help="The directory to write, a path or a URL.", metavar="NEW")],
+    where: Annotated[
+        str, typer.Option("--where", help="Condition on the manifest's columns.", metavar="CONDITION")
+    ],
+    json_: Json = False,
+) -> None:
+    """Write the clips that meet a condition into a new directory.
+
+    Their bytes are copied, and stay in shards of the same names. Columns are not copied.
+
+    Example: stgcma shards subset shards moving --where 'motion > 0.02 and not mute'
+    """
+    from ..shards.subset import write_subset
+
+    with progress("clips") as bar:
+        row = bar.add_task("copy", total=None, note="")
+        made = write_subset(
+            out,
+            new,
+            where,
+            on_total=lambda total: bar.update(row, total=total),
+            on_clip=lambda: bar.advance(row, 1),
+        )
+    if json_:
+        counts = {"counts": made.info.counts, "clips": made.clips, "unknown": made.unknown}
+        typer.echo(strict_json({"out": str(new)} | counts, indent=2))
+        return
+    if made.was_complete:
+        message(f"{new} was complete already")
+    unknown = f"; {made.unknown} lack a value" if made.unknown else ""
+    typer.echo(f"{made.written} of {made.clips} clips written{unknown}")
 
 
 def _show(added: Added, out: str, *, as_json: bool) -> None:

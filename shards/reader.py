@@ -130,11 +130,7 @@ class ClipReader:
         return self._read(place, check=check)
 
     def _read(self, place: ClipPlace, *, check: bool) -> dict[str, bytes]:
-        extent = self._read_extent(place)
-        if check and hashlib.sha256(extent).hexdigest() != place.sha256:
-            raise StgcmaError(
-                f"{self._where(place.shard)}: {place.key} is damaged, its hash is not the manifest's"
-            )
+        extent = self.read_extent(place, check=check)
         where = self._where(place.shard)
         members: dict[str, bytes] = {}
         try:
@@ -195,8 +191,17 @@ class ClipReader:
     def _where(self, shard: str) -> str:
         return self._opened().where(f"{self.shards}/{shard}")
 
-    def _read_extent(self, place: ClipPlace) -> bytes:
-        return self._read_bytes(place, place.offset_bytes, place.size_bytes)
+    def read_extent(self, place: ClipPlace, *, check: bool = True) -> bytes:
+        """Return the bytes of a clip in its shard; `check` compares them with the manifest's hash.
+
+        Raises as `read`.
+        """
+        extent = self._read_bytes(place, place.offset_bytes, place.size_bytes)
+        if check and hashlib.sha256(extent).hexdigest() != place.sha256:
+            raise StgcmaError(
+                f"{self._where(place.shard)}: {place.key} is damaged, its hash is not the manifest's"
+            )
+        return extent
 
     def _read_bytes(self, place: ClipPlace, offset: int, size: int) -> bytes:
         """Return `size` bytes from byte `offset` of the shard of `place`."""
