@@ -20,10 +20,12 @@ from ...errors import InputError
 from ...shards.published import Published
 from ...shards.schema import SPLITS, AudioStatistics
 from .ave_order import read_order
+from .clip_list import ClipList
 from .names import check_twins, class_name
-from .paths import annotation_file, printable, unsafe_name, videos_by_name
+from .packed import HashList, PackedRows
+from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
-from .text_files import check_utf8, escaped, read_text
+from .text_files import check_utf8, escaped, read_text, text_lines
 
 SECONDS = 10
 BACKGROUND = "Background"
@@ -52,23 +54,20 @@ class Annotation(NamedTuple):
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Read the annotations and splits under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, raw / "Annotations.txt", allow_links=allow_links)
-    annotations = [row for _, row in read_rows(path)]
+    annotations = PackedRows((row for _, row in read_rows(path)), make=Annotation._make)
     if not annotations:
         raise InputError(f"{path} holds no annotation rows")
     check_twins(dict.fromkeys(row.category for row in annotations), path, background=BACKGROUND)
     planner = _Planner(annotations, videos_by_name(raw, FOLDER, allow_links=allow_links))
-    clips = tuple(
-        planner.specify(row, split)
-        for split in SPLITS
-        for row in _split_rows(raw, split, annotations, allow_links=allow_links)
-    )
+    splits = _SplitFiles(raw, annotations, allow_links=allow_links)
+    clips = ClipList(planner.specify(row, split) for split in SPLITS for row in splits.rows(split))
     return Collection(
         name="ave",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(*planner.classes, BACKGROUND),
         clips=clips,
-        findings=tuple(_findings(annotations)),
+        findings=tuple(_findings(annotations, planner.repeated)),
         media_folders=(FOLDER,),
         published=COLLECTION.published,
     )
@@ -91,7 +90,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
     """Yield the rows of an annotation or split file with `file:line`; the header line is left out."""
     text = read_text(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
     # Not splitlines(): a form feed or the like within a name does not end a line.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(text_lines(text), start=1):
         line = line.strip()
         if not line:
             continue
@@ -115,33 +114,38 @@ def _parse(parts: list[str], where: str) -> Annotation:
         raise InputError(f"{where}: seconds {start} to {end} must lie in order within 0 to {SECONDS}")
     return Annotation(
         sys.intern(printable(class_name(check_utf8(category, where, "category")))),
-        sys.intern(printable(escaped(video))),
+        printable(escaped(video)),
         sys.intern(escaped(quality)),
         int(start),
         int(end),
     )
 
 
-def _split_rows(
-    raw: Path, split: str, annotations: list[Annotation], *, allow_links: bool
-) -> Iterator[Annotation]:
-    """The annotation rows of a split: by its `Set.txt`, else by its `_order.h5`."""
-    rows, order = (
-        annotation_file(raw, raw / name, allow_links=allow_links)
-        for name in (f"{split}Set.txt", f"{split}_order.h5")
-    )
-    if not rows.is_file() and not order.is_file():
-        raise InputError(
-            f"{rows} is missing, and so is {order.name}; one of them must name the {split} clips"
+class _SplitFiles:
+    """The files that say which rows of `Annotations.txt` a split has."""
+
+    def __init__(self, raw: Path, annotations: PackedRows[Annotation], *, allow_links: bool) -> None:
+        self._raw, self._annotations, self._allow_links = raw, annotations, allow_links
+        self._known: set[int] = set()  # hashes of all rows: a million rows themselves take 200 MB
+
+    def rows(self, split: str) -> Iterator[Annotation]:
+        """Yield the annotation rows of a split: by its `Set.txt`, else by its `_order.h5`."""
+        rows, order = (
+            annotation_file(self._raw, self._raw / name, allow_links=self._allow_links)
+            for name in (f"{split}Set.txt", f"{split}_order.h5")
         )
-    if not rows.is_file():
-        yield from (annotations[index] for index in read_order(order, len(annotations)))
-        return
-    known = {row.event for row in annotations}
-    for where, row in read_rows(rows):
-        if row.event not in known:
-            raise InputError(f"{where}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
-        yield row
+        if not rows.is_file() and not order.is_file():
+            raise InputError(
+                f"{rows} is missing, and so is {order.name}; one of them must name the {split} clips"
+            )
+        if not rows.is_file():
+            yield from self._annotations.chosen(read_order(order, len(self._annotations)))
+            return
+        self._known = self._known or {hash(row.event) for row in self._annotations}
+        for where, row in read_rows(rows):
+            if hash(row.event) not in self._known:
+                raise InputError(f"{where}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
+            yield row
 
 
 class _Planner:
@@ -151,11 +155,12 @@ class _Planner:
         classes: categories in the order of their first appearance in `Annotations.txt`.
     """
 
-    def __init__(self, annotations: list[Annotation], videos: dict[str, str]) -> None:
+    def __init__(self, annotations: PackedRows[Annotation], videos: VideoNames) -> None:
         self.classes = tuple(dict.fromkeys(row.category for row in annotations))
         self._index = {name: index for index, name in enumerate(self.classes)}
         self._videos = videos
-        self._later_keys = _later_keys(annotations)
+        self.repeated = _repeated(annotations)
+        self._later_keys = _later_keys(annotations, self.repeated)
         # Clips of one class and interval share their labels and fields: a million rows are few of them.
         self._labels: dict[tuple[str, int, int], tuple[int, ...]] = {}
         self._fields: dict[tuple[str, int, int], dict[str, str | int]] = {}
@@ -185,12 +190,25 @@ class _Planner:
         )
 
 
-def _later_keys(annotations: list[Annotation]) -> dict[tuple[str, str, int, int], str]:
-    """Return the keys of a video's second and later distinct rows; the first has the video id."""
-    counts = Counter(row.video for row in annotations)
-    seen: dict[str, list[tuple[str, str, int, int]]] = {}
+def _repeated(annotations: PackedRows[Annotation]) -> set[str]:
+    """Return the videos with several rows."""
+    hashes = HashList()
     for row in annotations:
-        if counts[row.video] > 1:
+        hashes.add(row.video)
+    again = hashes.repeated()
+    if not again:
+        return set()
+    counts = Counter(row.video for row in annotations if hash(row.video) in again)
+    return {video for video, count in counts.items() if count > 1}
+
+
+def _later_keys(
+    annotations: PackedRows[Annotation], repeated: set[str]
+) -> dict[tuple[str, str, int, int], str]:
+    """Return the keys of the second and later distinct rows of a video; the first has the video id."""
+    seen: dict[str, list[tuple[str, str, int, int]]] = {}
+    for row in annotations if repeated else ():
+        if row.video in repeated:
             events = seen.setdefault(row.video, [])
             if row.event not in events:
                 events.append(row.event)
@@ -201,9 +219,8 @@ def _later_keys(annotations: list[Annotation]) -> dict[tuple[str, str, int, int]
     }
 
 
-def _findings(annotations: list[Annotation]) -> Iterator[str]:
-    rows = Counter(row.video for row in annotations)
-    if repeated := sum(count > 1 for count in rows.values()):
-        yield f"{repeated} videos carry more than one annotation row; each row is a clip of its own"
+def _findings(annotations: PackedRows[Annotation], repeated: set[str]) -> Iterator[str]:
+    if repeated:
+        yield f"{len(repeated)} videos carry more than one annotation row; each row is a clip of its own"
     if empty := sum(row.start == row.end for row in annotations):
         yield f"{empty} events have zero length: their clips are background throughout"

@@ -8,8 +8,10 @@ is its sound. There are no categories, hence no classes.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +29,11 @@ from .avsbench import (
     split_folder,
     table_path,
 )
+from .clip_list import by_split
 from .names import read_split, split_of
+from .packed import PackedRows
 from .paths import annotation_file, printable
-from .specification import Collection, CollectionEntry, by_split
+from .specification import Collection, CollectionEntry
 from .text_files import escaped
 
 ANNOTATIONS = "ms3_meta_data.csv"
@@ -44,14 +48,14 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     path = annotation_file(raw, table_path(raw, ANNOTATIONS, _DATA_FOLDERS), allow_links=allow_links)
     rows, header = read_rows(path)
     files = _Files(raw, data_folder(raw, _DATA_FOLDERS), allow_links, mask_kind="two-values")
-    clips = tuple(files.specify(row) for row in rows)
+    clips = by_split(files.count(files.specify(row) for row in rows))
     return Collection(
         name="avs-ms3",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=by_split(clips),
-        findings=(*header, *files.findings(rows, clips), *shared_videos(rows)),
+        clips=clips,
+        findings=(*header, *files.findings(rows), *shared_videos(rows)),
         media_folders=(f"{files.data}raw_videos",),
         published=COLLECTION.published,
     )
@@ -69,22 +73,27 @@ COLLECTION = CollectionEntry(
 )
 
 
-def read_rows(path: Path) -> tuple[list[Row], list[str]]:
+def read_rows(path: Path) -> tuple[PackedRows[Row], list[str]]:
     """Return the rows of `ms3_meta_data.csv`, and a note on its first line where that is unclear.
 
     The columns are read by position, as the authors do, or by name where the header has known names. A first
     line whose second field is no split is the header. Raises InputError naming the line at fault.
     """
     hint = f"RAW must be the AVSBench-MS3 folder, with {ANNOTATIONS} and raw_videos in it"
-    lines = [(number, fields) for number, fields in read_lines(path, hint=hint) if any(fields)]
+    lines = ((number, fields) for number, fields in read_lines(path, hint=hint) if any(fields))
     places, notes = (0, 1), []
-    if lines and not _is_row(lines[0][1]):
-        number, header = lines.pop(0)
+    first = next(lines, None)
+    if first is not None and not _is_row(first[1]):
+        number, header = first
+        first = None
         places, known = _columns(header)
         if not known:
             shown = printable(",".join(header))[:200]
             notes.append(f"{path.name}:{number} is taken for the names of the columns: {shown!r}")
-    rows = [_parse(fields, places, f"{path}:{number}") for number, fields in lines]
+    every = lines if first is None else itertools.chain([first], lines)
+    rows = PackedRows(
+        (_parse(fields, places, f"{path}:{number}") for number, fields in every), make=Row._make
+    )
     if not rows:
         raise InputError(f"{path} holds no rows")
     return rows, notes
@@ -113,26 +122,34 @@ def video_of(name: str) -> str:
 
     Ids have 11 characters, of which `_` and digits may be the last.
     """
+    if len(name) <= _YOUTUBE_ID_LETTERS:
+        return name
     cut = re.fullmatch(r"(.+)_[0-9]+", name)
-    return cut[1] if cut and len(name) > _YOUTUBE_ID_LETTERS else name
+    return cut[1] if cut else name
 
 
-def shared_videos(rows: Iterable[Row]) -> Iterator[str]:
+def shared_videos(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a note on videos of which several splits have clips."""
-    videos: dict[str, list[str]] = {split: [] for split in SPLITS}
+    trained = {video_of(row.name) for row in rows if row.split == "train"}
+    clips: Counter[str] = Counter()
+    known: Counter[str] = Counter()
+    others: set[str] = set()
     for row in rows:
-        videos[row.split].append(video_of(row.name))
-    trained = set(videos["train"])
+        clips[row.split] += 1
+        if row.split != "train":
+            video = video_of(row.name)
+            known[row.split] += video in trained
+            others.add(video)
     shared = [
-        f"{count} of {len(names)} {split} clips"
-        for split, names in videos.items()
-        if split != "train" and (count := sum(name in trained for name in names))
+        f"{known[split]} of {clips[split]} {split} clips"
+        for split in SPLITS
+        if split != "train" and known[split]
     ]
     if shared:
-        clips, distinct = sum(map(len, videos.values())), len(set().union(*videos.values()))
+        distinct = len(trained) + len(others - trained)
         yield (
-            f"{clips} clips are of {distinct} videos by their names: {' and '.join(shared)} are of a video "
-            "of which training has clips too"
+            f"{clips.total()} clips are of {distinct} videos by their names: {' and '.join(shared)} are of a "
+            "video of which training has clips too"
         )
 
 

@@ -9,7 +9,7 @@ the first only as published; further ones are used where they are). Where there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from .avsbench import (
     split_folder,
     table_path,
 )
+from .clip_list import by_split
 from .names import check_twins, class_key, class_name, read_split, split_of
+from .packed import PackedRows
 from .paths import MAX_NAME_BYTES, annotation_file, printable
-from .specification import ClipSpecification, Collection, CollectionEntry, by_split
+from .specification import ClipSpecification, Collection, CollectionEntry
 from .text_files import check_utf8, escaped
 
 ANNOTATIONS = "s4_meta_data.csv"
@@ -46,14 +48,14 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     rows = read_rows(path)
     check_twins(dict.fromkeys(row.category for row in rows), path)
     files = _Files(raw, data_folder(raw, _DATA_FOLDERS), allow_links)
-    clips = tuple(files.specify(row) for row in rows)
+    clips = by_split(files.count(files.specify(row) for row in rows))
     return Collection(
         name="avs-s4",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=tuple(dict.fromkeys(row.category for row in rows)),
-        clips=by_split(clips),
-        findings=tuple(files.findings(rows, clips)),
+        clips=clips,
+        findings=tuple(files.findings(rows)),
         media_folders=tuple(files.video_folders()),
         published=COLLECTION.published,
     )
@@ -72,13 +74,14 @@ COLLECTION = CollectionEntry(
 )
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> PackedRows[Row]:
     """The rows of `s4_meta_data.csv`. Raises InputError naming the line at fault."""
     hint = f"RAW must be the AVSBench-S4 folder, with {ANNOTATIONS} and raw_videos in it"
     lines = read_lines(path, hint=hint)
     header = [column.casefold() for column in next(lines, (1, []))[1]]
     places = [_column(header, names, path) for names in _COLUMNS.values()]
-    rows = [_parse(fields, places, f"{path}:{number}") for number, fields in lines if any(fields)]
+    parsed = (_parse(fields, places, f"{path}:{number}") for number, fields in lines if any(fields))
+    rows = PackedRows(parsed, make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no rows below its header")
     return rows
@@ -128,14 +131,14 @@ class _Files(PartFiles):
             problem = ("unsafe-path", f"category {row.category!r} cannot name a folder")
         return problem
 
-    def findings(self, rows: Sequence[Row], clips: Sequence[ClipSpecification]) -> Iterator[str]:
-        yield from super().findings(rows, clips)
-        more = sum(
-            len([mask for mask in clip.masks if mask]) > MASKS[clip.split]
-            for clip in clips
-            if clip.problem is None
-        )
-        if more:
+    def count(self, clips: Iterable[ClipSpecification]) -> Iterator[ClipSpecification]:
+        for clip in super().count(clips):
+            self.counts["more"] += sum(map(bool, clip.masks)) > MASKS[clip.split]
+            yield clip
+
+    def findings(self, rows: Iterable[Row]) -> Iterator[str]:
+        yield from super().findings(rows)
+        if more := self.counts["more"]:
             yield (
                 f"{more} training clips have masks beyond the first, which are used as well: "
                 "as published, training sees one mask a clip"

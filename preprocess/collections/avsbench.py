@@ -8,7 +8,6 @@ frames, and `audio_wav/…/NAME.wav` is its sound.
 from __future__ import annotations
 
 import csv
-import io
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +17,9 @@ from typing import Any, NamedTuple
 
 from ...errors import InputError
 from .names import split_of
-from .paths import folder_names, printable, unsafe_name, videos_by_name
+from .paths import VideoNames, folder_names, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, MaskKind, Sampling
-from .text_files import read_text
+from .text_files import read_text, text_lines
 
 SECONDS = 5
 SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", windows=5, window_seconds=1.95)
@@ -54,7 +53,7 @@ def read_lines(path: Path, *, hint: str) -> Iterator[tuple[int, list[str]]]:
     Raises InputError naming the line at fault; with `hint` when there is no such file.
     """
     text = read_text(path, hint=hint)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    lines = csv.reader(text_lines(text), delimiter=_delimiter(text))
     try:
         for fields in lines:
             yield lines.line_num, [each.strip() for each in fields]
@@ -88,13 +87,15 @@ class PartFiles(ABC):
         data: prefix of all paths: empty or such as `s4_data/`.
         allow_links: whether folders may be links that lead out of `raw`.
         mask_kind: as in `ClipSpecification`.
+        counts: numbers of clips, for `findings`.
     """
 
     raw: Path
     data: str
     allow_links: bool
     mask_kind: MaskKind = "binary"
-    _videos: dict[str, dict[str, str]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    _videos: dict[str, VideoNames] = field(default_factory=dict)
     _names: dict[tuple[str, bool], set[str]] = field(default_factory=dict)
 
     @abstractmethod
@@ -146,19 +147,29 @@ class PartFiles(ABC):
             annotated_seconds=SECONDS,
         )
 
-    def findings(self, rows: Sequence[Row], clips: Sequence[ClipSpecification]) -> Iterator[str]:
+    def count(self, clips: Iterable[ClipSpecification]) -> Iterator[ClipSpecification]:
+        """Yield the clips while those with pictures are counted."""
+        for clip in clips:
+            if clip.pictures:
+                self.counts["pictured"] += 1
+                self.counts["silent"] += clip.sound is None
+            yield clip
+
+    def findings(self, rows: Iterable[Row]) -> Iterator[str]:
         """Yield notes on clips without a video, sound or masks."""
-        if pictured := [clip for clip in clips if clip.pictures]:
-            silent = sum(clip.sound is None for clip in pictured)
+        if pictured := self.counts["pictured"]:
+            silent = self.counts["silent"]
             yield (
-                f"{len(pictured)} clips have no video: their frames are taken from visual_frames "
+                f"{pictured} clips have no video: their frames are taken from visual_frames "
                 f"({silent} of them have no sound in audio_wav)"
             )
         counts: Counter[str] = Counter()
-        for row, clip in zip(rows, clips, strict=True):
-            if clip.problem is None:
+        for row in rows:
+            if self.problem(row) is None:
                 masked = row.name in self.names_in(self.place("gt_masks", row), folders=True)
-                filmed = bool(clip.pictures) or row.name in self.videos_in(self.place("raw_videos", row))
+                filmed = row.name in self.videos_in(self.place("raw_videos", row)) or row.name in (
+                    self.names_in(self.place("visual_frames", row), folders=True)
+                )
                 counts["masks only"] += masked and not filmed
                 counts["no masks"] += not masked
         if counts["masks only"]:
@@ -166,7 +177,7 @@ class PartFiles(ABC):
         if counts["no masks"]:
             yield f"{counts['no masks']} clips have no folder in gt_masks"
 
-    def videos_in(self, folder: str) -> dict[str, str]:
+    def videos_in(self, folder: str) -> VideoNames:
         """Return the videos in a folder: name without suffix to file name."""
         if folder not in self._videos:
             self._videos[folder] = videos_by_name(self.raw, folder, allow_links=self.allow_links)

@@ -22,15 +22,16 @@ from ...errors import InputError
 from ...shards.published import Published
 from .avss_classes import BACKGROUND, CLASSES
 from .avss_leaks import leak_findings, span_of
+from .clip_list import by_split
 from .names import read_split
-from .paths import annotation_file, folder_names, printable, unsafe_name
+from .packed import PackedRows
+from .paths import Folders, annotation_file, printable, unsafe_name
 from .specification import (
     MOST_MASK_CLASSES,
     ClipSpecification,
     Collection,
     CollectionEntry,
     Sampling,
-    by_split,
 )
 from .tables import TableRow, read_table
 from .text_files import escaped
@@ -73,15 +74,15 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     rows = read_rows(path)
     classes = read_classes(annotation_file(raw, raw / CLASS_FILE, allow_links=allow_links))
     disk = _Disk(raw, allow_links, classes)
-    clips = tuple(disk.specify(row) for row in rows)
-    spans = [span_of(row.uid, row.split, multiple=row.subset == "v1m") for row in rows]
+    clips = by_split(map(disk.specify, rows))
+    spans = (span_of(row.uid, row.split, multiple=row.subset == "v1m") for row in rows)
     return Collection(
         name="avss",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
-        clips=by_split(clips),
-        findings=(*disk.findings(rows, clips), *_class_findings(rows, classes), *leak_findings(spans)),
+        clips=clips,
+        findings=(*disk.findings(), *_class_findings(rows, classes), *leak_findings(spans)),
         published=COLLECTION.published,
     )
 
@@ -95,12 +96,12 @@ COLLECTION = CollectionEntry(
 )
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> PackedRows[Row]:
     """Read the rows of `metadata.csv`. Raises InputError naming the line at fault."""
     table = read_table(
         path, columns=_COLUMNS, hint=f"RAW must be the AVSBench-semantic folder, with {ANNOTATIONS} in it"
     )
-    rows = [_parse(row) for row in table]
+    rows = PackedRows(map(_parse, table), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no rows below its header")
     return rows
@@ -157,29 +158,40 @@ class _Disk:
     classes: tuple[str, ...]
     _fields: dict[tuple[str, tuple[str, ...]], dict[str, object]] = field(default_factory=dict)
     _indexed: int = 0
+    _more: int = 0
+    _silent: int = 0
+
+    def __post_init__(self) -> None:
+        self._folders = Folders(self.raw, allow_links=self.allow_links)
 
     def specify(self, row: Row) -> ClipSpecification:
         """Return the clip of a row."""
-        known = [name for name in dict.fromkeys(row.objects) if name in self.classes]
-        fields = self._fields.setdefault((row.subset, row.objects), {"subset": row.subset, "objects": known})
+        fields = self._fields.get((row.subset, row.objects))
+        if fields is None:
+            known = [name for name in dict.fromkeys(row.objects) if name in self.classes]
+            fields = self._fields[row.subset, row.objects] = {"subset": row.subset, "objects": known}
         problem = unsafe_name(row.uid, "uid")
         if problem is not None:
             source = printable(row.folder)
             return ClipSpecification(printable(row.uid), row.split, source, fields=fields, problem=problem)
         frames = FRAMES[row.subset]
-        folders = self._in(row.folder, folders=True)
+        files, folders = self._folders.names(row.folder)
         kind: Literal["colours", "indices"] = "colours"
         if "labels_rgb" not in folders and "labels_semantic" in folders:
             kind = "indices"
             self._indexed += 1
+        masks = self._masks(row, "labels_rgb" if kind == "colours" else "labels_semantic")
+        self._more += len(masks) > row.masks
+        self._silent += "audio.wav" not in files
+        folder = row.folder
         return ClipSpecification(
             key=row.uid,
             split=row.split,
-            source=row.folder,
+            source=folder,
             fields=fields,
-            masks=self._masks(row, "labels_rgb" if kind == "colours" else "labels_semantic"),
-            pictures=tuple(f"{row.folder}/frames/{number}.jpg" for number in range(frames)),
-            sound=f"{row.folder}/audio.wav" if "audio.wav" in self._in(row.folder) else None,
+            masks=masks,
+            pictures=tuple([f"{folder}/frames/{number}.jpg" for number in range(frames)]),
+            sound=f"{folder}/audio.wav" if "audio.wav" in files else None,
             annotated_seconds=frames,
             frames=0 if frames == SAMPLING.frames else frames,
             windows=0 if frames == SAMPLING.windows else frames,
@@ -187,17 +199,17 @@ class _Disk:
             mask_classes=len(self.classes),
         )
 
-    def findings(self, rows: Sequence[Row], clips: Sequence[ClipSpecification]) -> Iterator[str]:
+    def findings(self) -> Iterator[str]:
         """Yield notes on clips with masks of another kind or number, and without sound."""
         if self._indexed:
             yield f"{self._indexed} clips have no labels_rgb: their masks are taken from labels_semantic"
-        if more := sum(len(clip.masks) > row.masks for row, clip in zip(rows, clips, strict=True)):
+        if self._more:
             yield (
-                f"{more} training clips of v1s have masks beyond the first, which are used as well: "
+                f"{self._more} training clips of v1s have masks beyond the first, which are used as well: "
                 "as published, training sees one mask of such a clip"
             )
-        if silent := sum(clip.sound is None and clip.problem is None for clip in clips):
-            yield f"{silent} clips have no audio.wav"
+        if self._silent:
+            yield f"{self._silent} clips have no audio.wav"
 
     def _masks(self, row: Row, kind: str) -> tuple[str, ...]:
         """Return the masks by frame, empty for a frame without: those published, and others that exist."""
@@ -205,25 +217,27 @@ class _Disk:
         wanted = [f"{folder}/{number}.png" for number in range(FRAMES[row.subset])]
         if row.masks == len(wanted):
             return tuple(wanted)
-        there = self._in(folder)
+        there, _ = self._folders.names(folder)
         if not any(path.rpartition("/")[2] in there for path in wanted[row.masks :]):
             return tuple(wanted[: row.masks])
         masks = [path if path.rpartition("/")[2] in there else "" for path in wanted]
         return tuple(masks[: 1 + max(number for number, path in enumerate(masks) if path)])
 
-    def _in(self, folder: str, *, folders: bool = False) -> set[str]:
-        return folder_names(self.raw, folder, folders=folders, allow_links=self.allow_links)
-
 
 def _class_findings(rows: Sequence[Row], classes: tuple[str, ...]) -> Iterator[str]:
     """Yield notes on objects that are no classes, and on classes that a split has no clip of."""
-    odd = Counter(name for row in rows for name in row.objects if name not in classes)
+    objects = Counter((row.split, row.objects) for row in rows)
+    odd: Counter[str] = Counter()
+    for (_, names), count in objects.items():
+        for name in names:
+            if name not in classes:
+                odd[name] += count
     if odd:
         named = [f"{name!r} ({count})" for name, count in odd.most_common(_MOST_NAMED)]
         more = ", …" if len(odd) > _MOST_NAMED else ""
         yield f"objects in a_obj that are no classes, by clips: {', '.join(named)}{more}; masks decide alone"
     for split in ("val", "test"):
-        seen = {name for row in rows if row.split == split for name in row.objects}
+        seen = {name for part, names in objects if part == split for name in names}
         missing = [name for name in classes[1:] if name not in seen]
         if seen and missing:
             named = missing[:_MOST_NAMED]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from ...shards.schema import SPLITS
 from .avs_ms3 import video_of
+from .packed import HashList, PackedRows
 
 _MILLISECONDS = re.compile(r"(.+)_([0-9]{1,12})_([0-9]{1,12})")
 
@@ -41,14 +42,12 @@ def span_of(uid: str, split: str, *, multiple: bool) -> ClipSpan:
     return ClipSpan(timed[1], split, int(timed[2]), int(timed[3]), multiple=False)
 
 
-def leak_findings(spans: Sequence[ClipSpan]) -> Iterator[str]:
+def leak_findings(spans: Iterable[ClipSpan]) -> Iterator[str]:
     """Yield notes on videos in two splits: of v1s and v2, with overlapping clips, and of v1m."""
-    by_video: dict[str, list[ClipSpan]] = defaultdict(list)
-    for span in spans:
-        by_video[span.video].append(span)
+    packed = PackedRows(spans, make=ClipSpan._make)
     shared: dict[str, int] = defaultdict(int)
     overlapping = 0
-    for clips in by_video.values():
+    for clips in _of_several(packed):
         single = [clip for clip in clips if not clip.multiple]
         for pair in combinations(sorted({clip.split for clip in single}), 2):
             shared[" and ".join(sorted(pair, reverse=True))] += 1
@@ -61,10 +60,12 @@ def leak_findings(spans: Sequence[ClipSpan]) -> Iterator[str]:
             f"videos of v1s and v2 that clips of two splits are cut from: {said}; in {overlapping} pairs of "
             "such clips the seconds overlap"
         )
-    trained = {span.video for span in spans if span.multiple and span.split == "train"}
-    trained_single = {span.video for span in spans if not span.multiple and span.split == "train"}
+    wanted = {span.video for span in packed if span.multiple and span.split != "train"}
+    training = [span for span in packed if span.split == "train" and span.video in wanted]
+    trained = {span.video for span in training if span.multiple}
+    trained_single = {span.video for span in training if not span.multiple}
     for split in ("val", "test"):
-        multiple = [span for span in spans if span.multiple and span.split == split]
+        multiple = [span for span in packed if span.multiple and span.split == split]
         within = sum(span.video in trained for span in multiple)
         across = sum(span.video in trained_single for span in multiple)
         if within or across:
@@ -72,6 +73,19 @@ def leak_findings(spans: Sequence[ClipSpan]) -> Iterator[str]:
                 f"{split} clips of v1m whose video has a training clip: {within} of {len(multiple)} in v1m, "
                 f"{across} in v1s or v2"
             )
+
+
+def _of_several(spans: PackedRows[ClipSpan]) -> Iterable[list[ClipSpan]]:
+    """Return the clips of each video that has several; the others can share nothing."""
+    hashes = HashList()
+    for span in spans:
+        hashes.add(span.video)
+    repeated = hashes.repeated()
+    by_video: dict[str, list[ClipSpan]] = defaultdict(list)
+    for span in spans if repeated else ():
+        if hash(span.video) in repeated:
+            by_video[span.video].append(span)
+    return by_video.values()
 
 
 def _overlaps(clips: Sequence[ClipSpan]) -> int:

@@ -8,18 +8,30 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from typing import TypeVar
 
 from ...shards.schema import SPLITS
 
-Path = TypeVar("Path", bound=PurePath)
+Path = TypeVar("Path", bound=PurePath | str)
+_OTHER_CHARACTERS = re.compile("[^A-Za-z0-9_-]+")
 
 
-def path_key(path: PurePath) -> str:
-    """Return a key for a file: its path, other characters replaced, and a hash that makes it unique."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.as_posix().removesuffix(path.suffix))
-    return f"{name[-60:]}-{_digest(path)[:10]}"
+def path_key(path: PurePath | str) -> str:
+    """Return a key for a file: its path, other characters replaced, and a hash that makes it unique.
+
+    `path` as text is that of a `PurePath`: without `.`, empty parts and a slash at its end.
+    """
+    text = path if isinstance(path, str) else path.as_posix()
+    name = _OTHER_CHARACTERS.sub("_", text.removesuffix(suffix_of(text)))
+    return f"{name[-60:]}-{_digest(text)[:5].hex()}"
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix of a path with its dot, as `PurePath.suffix` does."""
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    return name[dot:] if 0 < dot < len(name) - 1 else ""
 
 
 def divided(paths: Iterable[Path]) -> list[tuple[Path, str]]:
@@ -40,7 +52,7 @@ def val_share(groups: Iterable[Sequence[str]]) -> list[str]:
     As of `divided`, it is one at least of a group of 3, and none of a smaller one. If all are smaller, it is
     one clip of a group of 2. A group's only clip is never returned.
     """
-    ranked = [sorted(group, key=lambda name: _digest(PurePosixPath(name))) for group in groups]
+    ranked = [sorted(group, key=_digest) for group in groups]
     shares = [max(round(len(names) / 10), 1) if len(names) >= 3 else 0 for names in ranked]
     moved = [name for names, share in zip(ranked, shares, strict=True) for name in names[:share]]
     return moved or [names[0] for names in ranked if len(names) > 1][:1]
@@ -61,5 +73,6 @@ def hash_position(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6]) / 2**48
 
 
-def _digest(path: PurePath) -> str:
-    return hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest()
+def _digest(path: PurePath | str) -> bytes:
+    text = path if isinstance(path, str) else path.as_posix()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

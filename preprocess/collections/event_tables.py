@@ -47,19 +47,21 @@ class TableEvent:
     event: EventRow | None
 
 
-def read_event_table(path: Path, faults: Faults) -> tuple[list[TableEvent], tuple[str, ...]]:
+def read_event_table(path: Path, faults: Faults) -> tuple[Iterator[TableEvent], tuple[str, ...]]:
     """Return the rows of a table, and the names of the columns that are not used.
 
     Rows that cannot be used are added to `faults`. Raises InputError for a file that is no such table.
     """
     table = _open(path)
-    rows = []
+    return _read_rows(table, faults), table.unused
+
+
+def _read_rows(table: Table, faults: Faults) -> Iterator[TableEvent]:
     for row in table.rows(faults.add):
         try:
-            rows.append(_read(row))
+            yield _read(row)
         except InputError as error:
             faults.add(row.where, str(error).removeprefix(f"{row.where}: "))
-    return rows, table.unused
 
 
 def is_event_table(path: Path) -> bool:

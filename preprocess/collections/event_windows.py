@@ -8,6 +8,7 @@ Dimensions: T time steps, C classes.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
@@ -18,6 +19,8 @@ from .event_rows import AUDIBLE, MODALITIES, EventRow
 from .windows import Span
 
 _HALF = 0.5
+# Indices of the modalities of an event, as those of an array.
+_ROWS = {name: [0 if modality == AUDIBLE else 1 for modality in parts] for name, parts in MODALITIES.items()}
 # Times are decimal numbers: half of a second may be 0.4999….
 _ROUNDING = 1e-6
 
@@ -29,8 +32,9 @@ def marked_steps(onset: float, offset: float, steps: Sequence[Span]) -> list[int
     A point belongs to the step that it is in, or to the last one.
     """
     # The steps from the one that contains the onset to the one that contains the offset, without padding.
-    first = max(bisect_right(steps, onset, key=_start) - 1, 0)
-    last = bisect_left(steps, offset, lo=first, key=_start)
+    # A pair sorts before every pair with the same start and another end, and (start, inf) after them.
+    first = max(bisect_right(steps, (onset, math.inf)) - 1, 0)
+    last = bisect_left(steps, (offset, -math.inf), lo=first)
     if onset == offset:
         while first >= 0 and steps and steps[first][0] == steps[first][1]:
             first -= 1
@@ -51,10 +55,6 @@ def marked_steps(onset: float, offset: float, steps: Sequence[Span]) -> list[int
     return [next(number for number, one in covered.items() if one >= most - _ROUNDING)] if most > 0 else []
 
 
-def _start(step: Span) -> float:
-    return step[0]
-
-
 def step_events(
     events: Sequence[EventRow], steps: Sequence[Span], classes: Sequence[str]
 ) -> npt.NDArray[np.uint8]:
@@ -62,13 +62,13 @@ def step_events(
     found = np.zeros((2, len(steps), len(classes)), dtype=np.uint8)
     index = {name: number for number, name in enumerate(classes)}
     for event in events:
-        rows = [0 if modality == AUDIBLE else 1 for modality in MODALITIES[event.modality]]
-        for step in marked_steps(event.onset, event.offset, steps):
-            found[rows, step, index[event.label]] = 1
+        # The steps of an event follow each other.
+        if marked := marked_steps(event.onset, event.offset, steps):
+            found[_ROWS[event.modality], marked[0] : marked[-1] + 1, index[event.label]] = 1
     return found
 
 
 def step_labels(found: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     """Return the class of each step `[T]` from `step_events`, C where there is none; at most one has any."""
-    either = np.asarray(found.max(axis=0))
-    return tuple(int(row.argmax()) if row.any() else len(row) for row in either)
+    either = found.max(axis=0)
+    return tuple(np.where(either.any(axis=1), either.argmax(axis=1), either.shape[1]).tolist())

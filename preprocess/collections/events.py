@@ -11,8 +11,8 @@ a second; otherwise `avvp`, with any number of audible and visible classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..media.probe import COVERAGE_TOLERANCE_SECONDS
 from ..media.reasons import ClipError
 from .arrays import npy_bytes
 from .ave import BACKGROUND
+from .clip_list import ClipList
 from .divisions import path_key
 from .event_files import Annotation, read_annotations
 from .event_rows import EventRow, Faults, check_labels
@@ -33,7 +34,7 @@ from .options import CollectionOptions, option
 from .paths import printable
 from .recordings import Lengths, ReadLengths, read_lengths
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
-from .windows import Window, plan_windows, whole_seconds
+from .windows import Span, plan_windows, whole_seconds, window_spans
 
 _PARSING = "avvp"
 
@@ -80,27 +81,49 @@ class EventOptions(CollectionOptions):
         return {"window_seconds": self.window_seconds, "hop_seconds": self.hop}
 
 
-@dataclass
-class _Recording:
-    """A recording that can be opened: its events, its windows, and the events of each of its steps."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A recording that can be opened, with its events."""
 
     path: str
     split: str
     length: float
     events: Sequence[EventRow]
-    windows: tuple[Window, ...]
-    steps: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((2, 0, 0), np.uint8))
 
-    @property
-    def seconds(self) -> tuple[tuple[float, float], ...]:
-        """The time steps of all windows: seconds, or those of the only window."""
-        whole = whole_seconds(self.length)
-        return self.windows[0].steps if len(whole) < len(self.windows[0].steps) else whole
+    def cut(self, options: EventOptions, sampling: Sampling, classes: Sequence[str]) -> _Recording:
+        """Return the recording in windows."""
+        windows = window_spans(self.length, options.window_seconds, hop_seconds=options.hop)
+        seconds = whole_seconds(self.length)
+        if len(seconds) < sampling.frames:
+            (only,) = plan_windows(self.length, options.window_seconds, sampling)
+            seconds = only.steps
+        steps = step_events(self.events, seconds, classes)
+        return _Recording(self.path, self.split, self.events, windows, sampling.frames, seconds, steps)
 
-    def steps_of(self, window: Window) -> npt.NDArray[np.uint8]:
+
+@dataclass(frozen=True)
+class _Recording:
+    """A recording in windows: large, so made one at a time.
+
+    Attributes:
+        windows: their spans.
+        frames: number of time steps T of a window.
+        seconds: the time steps of all windows: seconds, or those of the only window.
+        steps: the events of these steps: uint8 `[2, seconds, C]`.
+    """
+
+    path: str
+    split: str
+    events: Sequence[EventRow]
+    windows: Sequence[Span]
+    frames: int
+    seconds: Sequence[Span]
+    steps: npt.NDArray[np.uint8]
+
+    def steps_of(self, window: Span) -> npt.NDArray[np.uint8]:
         """Return the events of a window's steps: uint8 `[2, T, C]`."""
-        start = int(window.start_seconds)
-        return self.steps[:, start : start + len(window.steps)]
+        start = int(window[0])
+        return self.steps[:, start : start + self.frames]
 
 
 def read(raw: Path, *, allow_links: bool = False, options: EventOptions | None = None) -> Collection:
@@ -128,20 +151,37 @@ def read_events(raw: Path, options: EventOptions, *, allow_links: bool, lengths:
         raise InputError(f"{raw}: no recording has an event; label some first")
     evenly = Sampling(options.window_seconds, "evenly", "crop", options.window_seconds, 1.0)
     middle = replace(evenly, frame_times="middle")
-    recordings = _cut(annotation, splits, found, classes, options, evenly)
-    task, reason = _task(recordings, options)
-    if task == _PARSING:
-        recordings = _cut(annotation, splits, found, classes, options, middle)
-    clips = [clip for one in recordings for clip in _clips(one, classes, task)]
-    clips += [_unopened(path, splits[path], error) for path, error in _errors(found)]
-    clips += [_missing(name, split, where) for name, (split, where) in annotation.missing.items()]
+    recordings = [
+        _Source(path, splits[path], length, events)
+        for path, events in annotation.events.items()
+        if not isinstance(length := found[path], ClipError)
+    ]
+    task, reason = _task((one.cut(options, evenly, classes) for one in recordings), options)
+    sampling = middle if task == _PARSING else evenly
+    others = [_unopened(path, splits[path], error) for path, error in _errors(found)]
+    others += [_missing(name, split, where) for name, (split, where) in annotation.missing.items()]
     order = {split: number for number, split in enumerate(SPLITS)}
+    # In the order of split, source and start; recordings are those of the videos, so no clip of `others`.
+    sources: list[tuple[int, str, _Source | ClipSpecification]] = [
+        *((order[one.split], one.path, one) for one in recordings),
+        *((order[clip.split], clip.source, clip) for clip in others),
+    ]
+    sources.sort(key=lambda source: source[:2])
+    clips = ClipList(
+        clip
+        for _, _, one in sources
+        for clip in (
+            [one]
+            if isinstance(one, ClipSpecification)
+            else _clips(one.cut(options, sampling, classes), classes, task)
+        )
+    )
     return Collection(
         name="events",
         task=task,
-        sampling=middle if task == _PARSING else evenly,
+        sampling=sampling,
         classes=classes if task == _PARSING else (*classes, BACKGROUND),
-        clips=tuple(sorted(clips, key=lambda clip: (order[clip.split], clip.source, clip.start_seconds))),
+        clips=clips,
         findings=(*_findings(recordings, splits, annotation, reason), *annotation.findings),
         rows={split: sum(len(one.events) for one in recordings if one.split == split) for split in SPLITS},
         media_folders=tuple(sorted({_folder(path) for path in annotation.recordings})),
@@ -175,28 +215,7 @@ def _check_inside(path: str, rows: Sequence[EventRow], length: float, faults: Fa
             )
 
 
-def _cut(
-    annotation: Annotation,
-    splits: dict[str, str],
-    lengths: Lengths,
-    classes: Sequence[str],
-    options: EventOptions,
-    sampling: Sampling,
-) -> list[_Recording]:
-    """Cut the recordings that can be opened into windows."""
-    recordings = []
-    for path, events in annotation.events.items():
-        length = lengths[path]
-        if isinstance(length, ClipError):
-            continue
-        windows = plan_windows(length, options.window_seconds, sampling, hop_seconds=options.hop)
-        one = _Recording(path, splits[path], length, events, windows)
-        one.steps = step_events(events, one.seconds, classes)
-        recordings.append(one)
-    return recordings
-
-
-def _task(recordings: Sequence[_Recording], options: EventOptions) -> tuple[str, str]:
+def _task(recordings: Iterable[_Recording], options: EventOptions) -> tuple[str, str]:
     """Return the task, and the reason as a finding. Raises InputError when the chosen one is impossible."""
     reason = next(filter(None, map(_reason_for_parsing, recordings)), None)
     if options.task == _PARSING:
@@ -232,25 +251,27 @@ def _reason_for_parsing(recording: _Recording) -> str | None:
 def _clips(recording: _Recording, classes: Sequence[str], task: str) -> Iterator[ClipSpecification]:
     """Yield a clip for every window."""
     key = path_key(PurePosixPath(recording.path))
+    problem = _unsafe(recording.path)
     for window in recording.windows:
+        start, end = window
         found = recording.steps_of(window)
         tags: npt.NDArray[np.uint8] = np.asarray(found.any(axis=(0, 1)), dtype=np.uint8)
         members: tuple[tuple[str, bytes], ...] = ()
         if task == _PARSING:
             members = (("events.npy", npy_bytes(np.ascontiguousarray(found))), ("tags.npy", npy_bytes(tags)))
         yield ClipSpecification(
-            key=f"{key}-{int(window.start_seconds):05d}",
+            key=f"{key}-{int(start):05d}",
             split=recording.split,
             source=recording.path,
             labels=step_labels(found) if task != _PARSING else (),
             fields={
-                "categories": [name for name, tag in zip(classes, tags, strict=True) if tag],
-                "start_seconds": window.start_seconds,
+                "categories": [classes[number] for number in np.flatnonzero(tags).tolist()],
+                "start_seconds": start,
             },
             members=members,
-            start_seconds=window.start_seconds,
-            end_seconds=window.end_seconds,
-            problem=_unsafe(recording.path),
+            start_seconds=start,
+            end_seconds=end,
+            problem=problem,
         )
 
 
@@ -278,7 +299,7 @@ def _missing(name: str, split: str, where: str) -> ClipSpecification:
 
 
 def _findings(
-    recordings: Sequence[_Recording], splits: dict[str, str], annotation: Annotation, reason: str
+    recordings: Sequence[_Source], splits: dict[str, str], annotation: Annotation, reason: str
 ) -> Iterator[str]:
     counts = {split: sum(one == split for one in splits.values()) for split in SPLITS}
     by = "given" if annotation.splits.given else "by a hash of the names"

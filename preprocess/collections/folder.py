@@ -17,11 +17,12 @@ from pathlib import Path
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from .ave import BACKGROUND, SAMPLING, SECONDS
+from .clip_list import ClipList
 from .divisions import divided, path_key
 from .names import check_twins, class_name, looks_like_split, split_of
-from .own_files import files_below, is_hidden
+from .own_files import by_parts, file_name, files_below, folder_of, is_hidden
 from .paths import count_suffixes, is_video_name, printable
-from .specification import ClipSpecification, Collection, CollectionEntry, by_split
+from .specification import ClipSpecification, Collection, CollectionEntry
 
 _MOST_NAMED = 5
 
@@ -55,31 +56,29 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:  # noqa: ARG001
     Raises InputError when there is none, when splits stand beside classes or are named otherwise, and when
     the names of two classes differ in nothing that a reader sees.
     """
-    files = sorted(files_below(raw))
-    videos = [path for path in files if is_video_name(path.name) and not is_hidden(path)]
+    files = sorted(files_below(raw), key=by_parts)
+    videos = [path for path in files if is_video_name(file_name(path)) and not is_hidden(path)]
     layout = _layout(raw, videos)
-    clips = [path for path in videos if len(path.parts) > layout.folders]
+    clips = [path for path in videos if path.count("/") >= layout.folders]
     if not clips:
         raise InputError(
             f"{raw} holds no videos as {layout.shape}, one folder a class ({_found(files, videos)})"
         )
-    by_class: dict[str, list[Path]] = {}
+    del videos
+    by_class: dict[str, list[str]] = {}
     for path in clips:
-        by_class.setdefault(class_name(path.parts[layout.category]), []).append(path)
+        by_class.setdefault(class_name(path.split("/", 2)[layout.category]), []).append(path)
     classes = tuple(sorted(by_class))
     check_twins(classes, raw, background=BACKGROUND)
-    specifications = [
-        _specify(path, split, printable(name), index)
-        for index, name in enumerate(classes)
-        for path, split in _divide(by_class[name], layout)
-    ]
+    findings = tuple(_findings(files, clips, by_class, layout))
+    del files, clips
     return Collection(
         name="folder",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(*map(printable, classes), BACKGROUND),
-        clips=by_split(sorted(specifications, key=lambda clip: clip.source)),
-        findings=tuple(_findings(files, clips, by_class, layout)),
+        clips=_clips(by_class, classes, layout),
+        findings=findings,
     )
 
 
@@ -88,10 +87,22 @@ COLLECTION = CollectionEntry(
 )
 
 
-def _layout(raw: Path, videos: Sequence[Path]) -> _Layout:
+def _clips(by_class: dict[str, list[str]], classes: Sequence[str], layout: _Layout) -> ClipList:
+    """Return the clips in the order of splits and sources. `by_class` is emptied."""
+    planned: list[tuple[str, str, int]] = []
+    for index, name in enumerate(classes):
+        planned += [(path, split, index) for path, split in _divide(by_class.pop(name), layout)]
+    planned.sort(key=lambda clip: (SPLITS.index(clip[1]), printable(clip[0])))
+    names = tuple(map(printable, classes))
+    labels = tuple((index,) * SECONDS for index in range(len(classes)))
+    fields = tuple({"category": name} for name in names)
+    return ClipList(_specify(path, split, labels[index], fields[index]) for path, split, index in planned)
+
+
+def _layout(raw: Path, videos: Sequence[str]) -> _Layout:
     """Return the layout that all videos agree on. Raises InputError naming the folders that do not."""
     marked: dict[tuple[int, ...], Path] = {}
-    for folder in sorted({path.parent for path in videos if len(path.parts) > 1}):
+    for folder in sorted(map(Path, {folder_of(path) for path in videos if "/" in path})):
         places = tuple(place for place, name in enumerate(folder.parts) if looks_like_split(name))
         for place in places:
             if split_of(folder.parts[place]) is None:
@@ -109,8 +120,8 @@ def _layout(raw: Path, videos: Sequence[Path]) -> _Layout:
     if places == (0,):
         _check_one_folder_a_split(raw, videos)
         return _CLASSES_IN_SPLITS
-    if places != (1,) or any(len(path.parts) > 3 for path in videos):
-        folder = max((path.parent for path in videos), key=lambda folder: len(folder.parts))
+    if places != (1,) or any(path.count("/") > 2 for path in videos):
+        folder = Path(folder_of(max(videos, key=lambda path: path.count("/"))))
         raise InputError(
             f"{raw} holds videos in {_shown(folder, len(folder.parts) - 1)}, where "
             f"{_shown(folder, places[-1])} names a split; splits lie right in RAW, or right in the class "
@@ -129,9 +140,9 @@ def _refuse_mixture(raw: Path, marked: dict[tuple[int, ...], Path]) -> None:
     )
 
 
-def _check_one_folder_a_split(raw: Path, videos: Sequence[Path]) -> None:
+def _check_one_folder_a_split(raw: Path, videos: Sequence[str]) -> None:
     named: dict[str | None, str] = {}
-    for name in sorted({path.parts[0] for path in videos if len(path.parts) > 1}):
+    for name in sorted({path.partition("/")[0] for path in videos if "/" in path}):
         twin = named.setdefault(split_of(name), name)
         if twin != name:
             raise InputError(
@@ -144,39 +155,48 @@ def _shown(path: Path, place: int) -> str:
     return repr(printable(Path(*path.parts[: place + 1]).as_posix()))
 
 
-def _found(files: Sequence[Path], videos: Sequence[Path]) -> str:
+def _found(files: Sequence[str], videos: Sequence[str]) -> str:
     if videos:
         return f"videos found: {len(videos)}, too high; is RAW the folder above?"
-    kinds = f": {count_suffixes([path.name for path in files])}" if files else ""
+    kinds = f": {count_suffixes(map(file_name, files))}" if files else ""
     return f"{len(files)} other files{kinds}"
 
 
 def _findings(
-    files: Sequence[Path], clips: Sequence[Path], by_class: dict[str, list[Path]], layout: _Layout
+    files: Sequence[str], clips: Sequence[str], by_class: dict[str, list[str]], layout: _Layout
 ) -> Iterator[str]:
     """Yield notes for the user: folders that were read as splits, and files that are no clips."""
     if layout.split is not None:
-        names = sorted({path.parts[layout.split] for path in clips} - set(SPLITS))
+        names = sorted({path.split("/", 2)[layout.split] for path in clips} - set(SPLITS))
         if names:
             said = ", ".join(f"{printable(name)!r} is {split_of(name)}" for name in names[:_MOST_NAMED])
             yield f"folders taken for splits: {said}{', …' if len(names) > _MOST_NAMED else ''}"
     elif same := _same_folders(clips):
+        count = len({path.partition("/")[0] for path in clips})
         yield (
-            f"each of the {len({path.parts[0] for path in clips})} classes holds the same folders, "
+            f"each of the {count} classes holds the same folders, "
             f"{', '.join(map(repr, same[:_MOST_NAMED]))}{', …' if len(same) > _MOST_NAMED else ''}: "
             "if these are the classes, name the folders above them train, val and test"
         )
-    ignored = sorted(set(files) - set(clips))
-    kinds = count_suffixes([path.name for path in ignored])
+    # Both are sorted alike, and the clips are some of the files.
+    remaining = iter([*clips, ""])
+    clip = next(remaining)
+    ignored = []
+    for path in files:
+        if path == clip:
+            clip = next(remaining)
+        else:
+            ignored.append(path)
+    kinds = count_suffixes(map(file_name, ignored))
     if len(ignored) == 1:
         yield f"1 file is not a clip in a class folder and was left out: {kinds}"
     elif ignored:
         yield f"{len(ignored)} files are not clips in a class folder and were left out: {kinds}"
     lost = sorted(
         {
-            class_name(path.parts[layout.category])
+            class_name(path.split("/", 2)[layout.category])
             for path in ignored
-            if len(path.parts) > layout.folders and not is_hidden(path) and _fits(path, layout)
+            if path.count("/") >= layout.folders and not is_hidden(path) and _fits(path, layout)
         }
         - set(by_class)
     )
@@ -186,37 +206,33 @@ def _findings(
         yield f"{len(lost)} folders hold files, but no clip, and are no classes: {said}{more}"
 
 
-def _same_folders(clips: Sequence[Path]) -> list[str]:
+def _same_folders(clips: Sequence[str]) -> list[str]:
     """Return the folders in the class folders if these hold the same ones and no other clips."""
     held: dict[str, set[str]] = {}
     for path in clips:
-        held.setdefault(path.parts[0], set()).add(path.parts[1] if len(path.parts) > 2 else "")
+        first, _, below = path.partition("/")
+        held.setdefault(first, set()).add(below.partition("/")[0] if "/" in below else "")
     names = next(iter(held.values()))
     alike = len(held) > 1 and len(names) > 1 and "" not in names
     return sorted(map(printable, names)) if alike and all(one == names for one in held.values()) else []
 
 
-def _fits(path: Path, layout: _Layout) -> bool:
-    return layout.split is None or split_of(path.parts[layout.split]) is not None
+def _fits(path: str, layout: _Layout) -> bool:
+    return layout.split is None or split_of(path.split("/", 2)[layout.split]) is not None
 
 
-def _specify(path: Path, split: str, category: str, index: int) -> ClipSpecification:
-    source = printable(path.as_posix())
+def _specify(path: str, split: str, labels: tuple[int, ...], fields: dict[str, str]) -> ClipSpecification:
+    source = printable(path)
     problem = None
-    if source != path.as_posix():
+    if source != path:
         problem = ("unsafe-path", f"{source!r} has bytes that are not UTF-8, or control characters")
     return ClipSpecification(
-        key=path_key(path),
-        split=split,
-        source=source,
-        labels=(index,) * SECONDS,
-        fields={"category": category},
-        problem=problem,
+        key=path_key(path), split=split, source=source, labels=labels, fields=fields, problem=problem
     )
 
 
-def _divide(paths: list[Path], layout: _Layout) -> list[tuple[Path, str]]:
+def _divide(paths: list[str], layout: _Layout) -> list[tuple[str, str]]:
     """Return each path of a class with its split: that of its folder, else by a hash."""
     if layout.split is not None:
-        return [(path, split_of(path.parts[layout.split]) or "train") for path in paths]
+        return [(path, split_of(path.split("/", 2)[layout.split]) or "train") for path in paths]
     return divided(paths)

@@ -9,20 +9,23 @@ clips of each class when no row is for val.
 from __future__ import annotations
 
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
+from ...shards.schema import SPLITS
 from .ave import SAMPLING
 from .clip_labels import LabelSets
+from .clip_list import ClipList
 from .divisions import divided, path_key, val_share, without_clips
 from .named_videos import NamedVideos
 from .names import check_twins, class_key, class_name, read_split
 from .paths import annotation_file, printable
-from .specification import ClipSpecification, Collection, CollectionEntry, by_split
+from .specification import ClipSpecification, Collection, CollectionEntry
 from .tables import Table, TableRow, read_table
 from .text_files import check_utf8
 
@@ -44,9 +47,37 @@ _MOST_CLASSES = 10_000
 class _Entry(NamedTuple):
     """A row, or several rows of one file: the first row's line, the labels, and the split or ""."""
 
-    line: str
+    line: int
     labels: tuple[str, ...]
     split: str
+
+
+@dataclass
+class _Entries:
+    """Entries by source, in columns: a million entries as objects take 200 MB more."""
+
+    lines: array[int] = field(default_factory=lambda: array("L"))
+    labels: list[tuple[str, ...]] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+
+    def get(self, source: str) -> _Entry | None:
+        """Return the entry of a source."""
+        place = self.places.get(source)
+        return None if place is None else _Entry(self.lines[place], self.labels[place], self.splits[place])
+
+    def put(self, source: str, entry: _Entry) -> None:
+        """Add or replace the entry of a source."""
+        place = self.places.setdefault(source, len(self.labels))
+        if place < len(self.labels):
+            self.labels[place] = entry.labels
+            return
+        self.lines.append(entry.line)
+        self.labels.append(entry.labels)
+        self.splits.append(entry.split)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
@@ -63,24 +94,29 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         raise InputError(f"{path}: no row has a label")
     classes = tuple(sorted(reader.classes))
     sets = LabelSets(classes)
-    clips = tuple(
+    folders = {source.rpartition("/")[0] for source in entries.places}
+    findings = [*reader.findings(entries), *findings]
+    del reader, table  # the text and the names of all files
+    order = sorted(entries.places, key=lambda source: (SPLITS.index(splits[entries.places[source]]), source))
+    clips = ClipList(
         ClipSpecification(
-            key=path_key(PurePosixPath(source)),
-            split=splits[source],
+            key=path_key(source),
+            split=splits[place],
             source=source,
-            fields=sets.fields(entry.labels, several=several),
-            members=sets.members(entry.labels),
+            fields=sets.fields(entries.labels[place], several=several),
+            members=sets.members(entries.labels[place]),
         )
-        for source, entry in entries.items()
+        for source in order
+        for place in (entries.places[source],)
     )
     return Collection(
         name="labels",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
-        clips=by_split(sorted(clips, key=lambda clip: clip.source)),
-        findings=(*reader.findings(entries), *findings, *without_clips("clip", splits.values())),
-        media_folders=tuple(sorted({clip.source.rpartition("/")[0] for clip in clips})),
+        clips=clips,
+        findings=(*findings, *without_clips("clip", splits)),
+        media_folders=tuple(sorted(folders)),
         features={"labels_per_clip": "several" if several else "one"},
     )
 
@@ -126,12 +162,13 @@ class _Reader:
     separator: str = ""
     classes: dict[str, str] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
+    _alone: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def read(self) -> dict[str, _Entry]:
+    def read(self) -> _Entries:
         """Return the labels and the split of every file, in the order of the first rows."""
         if self.several:
             self.separator = _separator(self.table)
-        entries: dict[str, _Entry] = {}
+        entries = _Entries()
         for row in self.table:
             labels = self._labels(row)
             split = _split(row)
@@ -141,7 +178,7 @@ class _Reader:
             before = entries.get(source)
             if before is not None:
                 labels = self._joined(source, row, labels, split, before)
-            entries[source] = _Entry(before.line if before else _line(row), labels, split)
+            entries.put(source, _Entry(before.line if before else _line(row), labels, split))
         self.videos.check_all_found()
         return entries
 
@@ -155,7 +192,8 @@ class _Reader:
                     f"{row.where}: label {printable(text)!r} holds {odd!r}; call the column labels "
                     "if clips have several, and otherwise give the class another name"
                 )
-            return (self._class(text, row),)
+            name = self._class(text, row)
+            return self._alone.setdefault(name, (name,))
         if not row["labels"]:
             return ()
         cell = row["labels"].removesuffix(self.separator)  # as some write lists
@@ -194,12 +232,12 @@ class _Reader:
         _check_repeated(together, row)
         return together
 
-    def findings(self, entries: dict[str, _Entry]) -> Iterator[str]:
+    def findings(self, entries: _Entries) -> Iterator[str]:
         """Yield notes for the user."""
         if self.table.unused:
             yield f"columns that are not used: {', '.join(self.table.unused)}"
         if self.several:
-            counts = Counter(len(entry.labels) for entry in entries.values())
+            counts = Counter(map(len, entries.labels))
             said = ", ".join(f"{count:,} with {number}" for number, count in sorted(counts.items()))
             yield f"labels are separated by {self.separator!r}; clips by their number of labels: {said}"
 
@@ -224,36 +262,33 @@ def _check_repeated(names: Sequence[str], row: TableRow) -> None:
         raise InputError(f"{row.where}: the label {repeated[0]!r} is given twice for {row['file']}")
 
 
-def _line(row: TableRow) -> str:
-    return row.where.rpartition(":")[2]
+def _line(row: TableRow) -> int:
+    return int(row.where.rpartition(":")[2])
 
 
 def _split(row: TableRow) -> str:
     return read_split(row["split"], row.where) if row["split"] else ""
 
 
-def _splits(entries: dict[str, _Entry], path: Path, *, several: bool) -> tuple[dict[str, str], list[str]]:
-    """Return the split of every file, and notes for the user."""
-    given = {source: entry.split for source, entry in entries.items()}
-    named = set(given.values())
-    if named == {""}:
-        groups: dict[tuple[str, ...], list[PurePosixPath]] = {}
-        for source, entry in entries.items():
-            groups.setdefault(() if several else entry.labels, []).append(PurePosixPath(source))
-        parts = [divided(paths) for _, paths in sorted(groups.items())]
-        return {str(path): split for part in parts for path, split in part}, []
-    if "" in named:
-        entry = next(entry for entry in entries.values() if not entry.split)
-        raise InputError(
-            f"{path}:{entry.line}: split is empty, but other rows have one; give it to all or none"
-        )
+def _splits(entries: _Entries, path: Path, *, several: bool) -> tuple[list[str], list[str]]:
+    """Return the split of every file, in the order of the entries, and notes for the user."""
+    named = set(entries.splits)
+    if "" in named and len(named) > 1:
+        line = entries.lines[entries.splits.index("")]
+        raise InputError(f"{path}:{line}: split is empty, but other rows have one; give it to all or none")
     if "val" in named:
-        return given, []
-    training: dict[tuple[str, ...], list[str]] = {}
-    for source, entry in entries.items():
-        if entry.split == "train":
-            training.setdefault(() if several else entry.labels, []).append(source)
-    moved = val_share([training[labels] for labels in sorted(training)])
-    return given | dict.fromkeys(moved, "val"), [
-        f"no row has the split val: {len(moved):,} training clips are used as val"
-    ]
+        return entries.splits, []
+    splits = list(entries.splits)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for source, place in entries.places.items():
+        if splits[place] in ("", "train"):
+            groups.setdefault(() if several else entries.labels[place], []).append(source)
+    if named == {""}:
+        for labels in sorted(groups):
+            for source, split in divided(groups[labels]):
+                splits[entries.places[source]] = split
+        return splits, []
+    moved = val_share([groups[labels] for labels in sorted(groups)])
+    for source in moved:
+        splits[entries.places[source]] = "val"
+    return splits, [f"no row has the split val: {len(moved):,} training clips are used as val"]

@@ -12,18 +12,22 @@ position. Videos are `NAME.mp4` or `ID.mp4`, in one of `VIDEO_FOLDERS`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import InputError
 from ...shards.published import Published
 from .arrays import npy_bytes
+from .clip_list import ClipList
 from .dense_events import DenseRows, read_dense
 from .llp_files import hash_findings
-from .paths import annotation_file, printable, unsafe_name, videos_by_name
+from .packed import PackedRows
+from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
 from .tables import read_table
 from .text_files import check_utf8, escaped
@@ -48,11 +52,11 @@ CLASSES = (
 _ID_CHARACTERS = 11
 _TIME = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)"
 _NAME = re.compile(rf"([A-Za-z0-9_-]{{{_ID_CHARACTERS}}})_{_TIME}_{_TIME}")
+_MOST_REMEMBERED = 10_000  # members of different events
 _HINT = "RAW must hold the tables of LLP, such as AVVP_train.csv, and video/*.mp4"
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A clip of a table of a split: its name, and its classes by index."""
 
     name: str
@@ -67,19 +71,23 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         for name in (*LISTS.values(), *DENSE.values())
     }
     repeated: list[str] = []
-    listed = [row for split, name in LISTS.items() for row in _read_list(files[name], split, repeated)]
+    listed = PackedRows(
+        (row for split, name in LISTS.items() for row in _read_list(files[name], split, repeated)),
+        make=Listed._make,
+    )
     scored = {row.name for row in listed if row.split != "train"}
     dense = {
         modality: read_dense(files[name], CLASSES, names=scored, seconds=SECONDS, hint=_HINT)
         for modality, name in DENSE.items()
     }
     videos, folders = _find_videos(raw, allow_links=allow_links)
+    planner = _Planner(dense, videos, folders)
     return Collection(
         name="llp",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=CLASSES,
-        clips=tuple(_specify(row, dense, videos, folders) for row in listed),
+        clips=ClipList(map(planner.specify, listed)),
         findings=(
             *hash_findings(files.values()),
             *(f"{modality}: {finding}" for modality, rows in dense.items() for finding in rows.findings()),
@@ -114,79 +122,116 @@ def _read_list(path: Path, split: str, repeated: list[str]) -> Iterator[Listed]:
     table = read_table(
         path, columns={"filename": ("filename",), "event_labels": ("event_labels",)}, hint=_HINT
     )
+    known: dict[str, tuple[tuple[int, ...], int]] = {}
     count = 0
     for row in table:
         count += 1
         name = printable(escaped(row["filename"]))
-        labels = [label.strip() for label in check_utf8(row["event_labels"], row.where, "label").split(",")]
-        if unknown := [label for label in labels if label not in CLASSES]:
-            raise InputError(f"{row.where}: {printable(unknown[0])!r} is no class of LLP")
-        if len(set(labels)) < len(labels):
+        text = row["event_labels"]
+        if text not in known:
+            labels = [label.strip() for label in check_utf8(text, row.where, "label").split(",")]
+            if unknown := [label for label in labels if label not in CLASSES]:
+                raise InputError(f"{row.where}: {printable(unknown[0])!r} is no class of LLP")
+            known[text] = (tuple(sorted({CLASSES.index(label) for label in labels})), len(labels))
+        tags, given = known[text]
+        if len(tags) < given:
             repeated.append(name)
-        yield Listed(name, split, tuple(sorted({CLASSES.index(label) for label in labels})))
+        yield Listed(name, split, tags)
     if not count:
         raise InputError(f"{path} holds no rows below its header")
 
 
-def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the videos by name without suffix, and the folders that hold any; earlier folders win."""
-    videos: dict[str, str] = {}
-    folders = []
-    for folder in VIDEO_FOLDERS:
-        found = videos_by_name(raw, folder, allow_links=allow_links)
-        folders += [folder] if found else []
-        for stem, name in found.items():
-            videos.setdefault(stem, f"{folder}/{name}")
-    return videos, tuple(folders or VIDEO_FOLDERS[:1])
+def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, VideoNames], tuple[str, ...]]:
+    """Return the videos of each folder that holds any, and these folders."""
+    listed = {folder: videos_by_name(raw, folder, allow_links=allow_links) for folder in VIDEO_FOLDERS}
+    videos = {folder: names for folder, names in listed.items() if names}
+    return videos, tuple(videos) or VIDEO_FOLDERS[:1]
 
 
-def _specify(
-    row: Listed, dense: Mapping[str, DenseRows], videos: dict[str, str], folders: tuple[str, ...]
-) -> ClipSpecification:
-    tags = np.zeros(len(CLASSES), np.uint8)
-    tags[list(row.tags)] = 1
-    members = [("tags.npy", npy_bytes(tags))]
-    if row.split != "train":
-        events = np.stack([dense[modality].marked(row.name) for modality in DENSE])
-        members.append(("events.npy", npy_bytes(events.astype(np.uint8))))
-    source = videos.get(row.name) or videos.get(row.name[:_ID_CHARACTERS]) or f"{folders[0]}/{row.name}.mp4"
-    key, match = clip_key(row.name), _NAME.fullmatch(row.name)
-    problem = unsafe_name(key, "file name")
-    if problem is None and match is None:
-        message = f"file name {row.name!r} is not ID_START_END with an id of 11 characters"
-        problem = ("bad-annotation", message)
-    fields: dict[str, str | float] = {"filename": row.name}
-    if match is not None:
-        fields |= {"video_id": match[1], "start_seconds": float(match[2])}
-    return ClipSpecification(
-        key=key,
-        split=row.split,
-        source=source,
-        annotated_seconds=SECONDS,
-        fields=fields,
-        members=tuple(members),
-        problem=problem,
-    )
+@dataclass
+class _Planner:
+    """Makes clips of listed rows. Members are made once for clips with the same labels."""
+
+    dense: Mapping[str, DenseRows]
+    videos: Mapping[str, VideoNames]
+    folders: tuple[str, ...]
+    _tags: dict[tuple[int, ...], tuple[str, bytes]] = field(default_factory=dict)
+    _events: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
+
+    def specify(self, row: Listed) -> ClipSpecification:
+        """Return the clip of a row."""
+        members: tuple[tuple[str, bytes], ...] = (self._tags_of(row.tags),)
+        if row.split != "train":
+            members = (*members, self._events_of(row.name))
+        source = (
+            self._find(row.name)
+            or self._find(row.name[:_ID_CHARACTERS])
+            or f"{self.folders[0]}/{row.name}.mp4"
+        )
+        key, match = clip_key(row.name), _NAME.fullmatch(row.name)
+        problem = unsafe_name(key, "file name")
+        if problem is None and match is None:
+            message = f"file name {row.name!r} is not ID_START_END with an id of 11 characters"
+            problem = ("bad-annotation", message)
+        fields: dict[str, str | float] = {"filename": row.name}
+        if match is not None:
+            fields |= {"video_id": match[1], "start_seconds": float(match[2])}
+        return ClipSpecification(
+            key=key,
+            split=row.split,
+            source=source,
+            annotated_seconds=SECONDS,
+            fields=fields,
+            members=members,
+            problem=problem,
+        )
+
+    def _find(self, stem: str) -> str | None:
+        """Return the path of a video; earlier folders win."""
+        for folder, names in self.videos.items():
+            if (name := names.get(stem)) is not None:
+                return f"{folder}/{name}"
+        return None
+
+    def _tags_of(self, tags: tuple[int, ...]) -> tuple[str, bytes]:
+        if tags not in self._tags:
+            marked = np.zeros(len(CLASSES), np.uint8)
+            marked[list(tags)] = 1
+            self._tags[tags] = ("tags.npy", npy_bytes(marked))
+        return self._tags[tags]
+
+    def _events_of(self, name: str) -> tuple[str, bytes]:
+        events = np.stack([self.dense[modality].marked(name) for modality in DENSE]).astype(np.uint8)
+        content = events.tobytes()
+        if content not in self._events:
+            if len(self._events) == _MOST_REMEMBERED:
+                self._events.clear()
+            self._events[content] = ("events.npy", npy_bytes(events))
+        return self._events[content]
 
 
-def _findings(listed: list[Listed], dense: Mapping[str, DenseRows], repeated: list[str]) -> Iterator[str]:
+def _findings(
+    listed: PackedRows[Listed], dense: Mapping[str, DenseRows], repeated: list[str]
+) -> Iterator[str]:
     if repeated:
         yield f"{len(repeated)} clips name a class twice, which counts once, such as {repeated[0]}"
     for split in ("val", "test"):
-        rows = [row for row in listed if row.split == split]
-        marked = {row.name: [dense[modality].marked(row.name) for modality in DENSE] for row in rows}
-        empty = {
-            modality: sum(not marked[row.name][place].any() for row in rows)
-            for place, modality in enumerate(DENSE)
-        }
-        without = sum(not (audible & visible).any() for audible, visible in marked.values())
+        counts: Counter[str] = Counter()
+        names: set[str] = set()
+        for row in listed:
+            if row.split != split:
+                continue
+            audible, visible = (dense[modality].marked(row.name) for modality in DENSE)
+            counts["silent"] += not audible.any()
+            counts["unseen"] += not visible.any()
+            classes = tuple(np.flatnonzero((audible | visible).any(0)).tolist())
+            counts["differ"] += classes != row.tags
+            if row.name not in names:
+                names.add(row.name)
+                counts["apart"] += not (audible & visible).any()
         yield (
-            f"{split}: {empty['audible']} clips without audible, {empty['visible']} without visible, "
-            f"{without} without audio-visual events"
+            f"{split}: {counts['silent']} clips without audible, {counts['unseen']} without visible, "
+            f"{counts['apart']} without audio-visual events"
         )
-        unions = ((audible | visible).any(0) for audible, visible in (marked[row.name] for row in rows))
-        differ = sum(
-            set(np.flatnonzero(union)) != set(row.tags) for row, union in zip(rows, unions, strict=True)
-        )
-        if differ:
+        if differ := counts["differ"]:
             yield f"{split}: the classes of {differ} clips are not those of their events; both are kept"

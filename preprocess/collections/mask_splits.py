@@ -82,7 +82,7 @@ def _split(text: str, where: str) -> str:
 
 
 def decide_splits(
-    raw: Path, videos: Mapping[str, Path | None], table: VideoTable, *, allow_links: bool
+    raw: Path, videos: Mapping[str, str | None], table: VideoTable, *, allow_links: bool
 ) -> dict[str, str]:
     """Return the splits by plain name: as in the table, else as in ImageSets, else by a hash of the path.
 
@@ -98,7 +98,7 @@ def decide_splits(
     listed = _listed(raw, allow_links=allow_links)
     if listed:
         return listed
-    names = {PurePosixPath(name if path is None else path): plain_name(name) for name, path in videos.items()}
+    names = {name if path is None else path: plain_name(name) for name, path in videos.items()}
     return {names[path]: split for path, split in divided(names)}
 
 

@@ -15,21 +15,22 @@ value but 0 is an object and the task is `avs`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from .avsbench import SAMPLING, SECONDS
+from .clip_list import by_split
 from .divisions import path_key
 from .mask_classes import read_mask_classes
 from .mask_names import MaskName, read_names
 from .mask_splits import SETS, TABLE, VideoTable, decide_splits, plain_name, read_video_table
 from .options import CollectionOptions, option
-from .own_files import OwnVideos
+from .own_files import OwnVideos, folder_of
 from .paths import folder_names, printable
-from .specification import ClipSpecification, Collection, CollectionEntry, by_split
+from .specification import ClipSpecification, Collection, CollectionEntry
 
 ANNOTATIONS, VIDEOS, PICTURES = "Annotations", "videos", "JPEGImages"
 FRAME_RATE = 30.0
@@ -62,17 +63,18 @@ def read(raw: Path, *, allow_links: bool = False, options: MaskOptions | None = 
     if not folders:
         raise InputError(f"{raw} holds no masks as {ANNOTATIONS}/NAME/00000.png")
     classes = _read_classes(raw, options or MaskOptions(), allow_links=allow_links)
+    disk.classes = len(classes)
     videos = disk.find_videos(folders)
     table = read_video_table(raw, allow_links=allow_links)
     splits = decide_splits(raw, videos, table, allow_links=allow_links)
-    clips = [
-        replace(clip, mask_kind="indices-or-void" if classes else "objects", mask_classes=len(classes))
+    clips = by_split(
+        clip
         for name in sorted(folders)
         if plain_name(name) in splits
         for clip in disk.clips(
             name, folders[name], videos[name], splits[plain_name(name)], table.rate(name, FRAME_RATE)
         )
-    ]
+    )
     if not clips:
         raise InputError(f"{raw} holds no masks of the videos that {SETS} or {TABLE} name")
     return Collection(
@@ -80,7 +82,7 @@ def read(raw: Path, *, allow_links: bool = False, options: MaskOptions | None = 
         task=_CLASSES if classes else _BINARY,
         sampling=SAMPLING,
         classes=classes,
-        clips=by_split(clips),
+        clips=clips,
         findings=tuple(disk.findings(folders, splits, table)),
         media_folders=disk.video_folders(),
     )
@@ -114,10 +116,12 @@ class _Disk:
     Attributes:
         raw: the raw folder.
         allow_links: whether links may lead out of it.
+        classes: number of classes of the masks; 0 for masks of objects.
     """
 
     raw: Path
     allow_links: bool
+    classes: int = 0
     _videos: OwnVideos | None = None
     _notes: dict[str, list[str]] = field(default_factory=dict)
     _listed: dict[tuple[str, bool], frozenset[str]] = field(default_factory=dict)
@@ -140,8 +144,7 @@ class _Disk:
 
     def video_folders(self) -> tuple[str, ...]:
         """Return the folders that hold videos."""
-        folders = sorted({path.parent.as_posix() for path in self.videos.paths})
-        return tuple("" if folder == "." else folder for folder in folders)
+        return tuple(sorted({folder_of(path) for path in self.videos.paths}))
 
     def mask_folders(self) -> dict[str, str]:
         """Return the folder of masks of every video, by its name. They lie in Annotations, or one deeper."""
@@ -160,24 +163,24 @@ class _Disk:
                 found[name] = folder
         return found
 
-    def find_videos(self, folders: Mapping[str, str]) -> dict[str, Path | None]:
+    def find_videos(self, folders: Mapping[str, str]) -> dict[str, str | None]:
         """Return the video of each folder of masks, relative to RAW; None for one that is not there.
 
         Raises InputError when two folders are of one video, which could then lie in two splits.
         """
-        found: dict[str, Path | None] = {}
-        owners: dict[Path, str] = {}
+        found: dict[str, str | None] = {}
+        owners: dict[str, str] = {}
         for name, folder in folders.items():
             video = found[name] = self.videos.find(name, where=str(self.raw / folder))
             if video is not None and owners.setdefault(video, folder) != folder:
                 raise InputError(
-                    f"{self.raw}: {owners[video]} and {folder} are masks of one video, {video.as_posix()}; "
+                    f"{self.raw}: {owners[video]} and {folder} are masks of one video, {video}; "
                     "put them into one folder"
                 )
         return found
 
     def clips(
-        self, name: str, folder: str, video: Path | None, split: str, rate: float
+        self, name: str, folder: str, video: str | None, split: str, rate: float
     ) -> Iterator[ClipSpecification]:
         """Yield the clips of one video."""
         masks, others = read_names(self.names(folder), frame_rate=rate, where=str(self.raw / folder))
@@ -193,15 +196,17 @@ class _Disk:
         clip = ClipSpecification(
             key=path_key(PurePosixPath(name)),
             split=split,
-            source=printable(f"{VIDEOS}/{name}.mp4" if video is None else video.as_posix()),
+            source=printable(f"{VIDEOS}/{name}.mp4" if video is None else video),
             fields={"video": printable(name)},
             problem=self._problem(name, folder, video),
+            mask_kind="indices-or-void" if self.classes else "objects",
+            mask_classes=self.classes,
         )
         for start in sorted({second - second % SECONDS for second in by_second}):
             chosen = [by_second.get(second) for second in range(start, start + SECONDS)]
             yield _of_five_seconds(clip, folder, start, chosen, rate)
 
-    def _problem(self, name: str, folder: str, video: Path | None) -> tuple[str, str] | None:
+    def _problem(self, name: str, folder: str, video: str | None) -> tuple[str, str] | None:
         if video is None:
             hint = ""
             if name in self.names(PICTURES, folders=True):
@@ -211,7 +216,7 @@ class _Disk:
                 hint = self.videos.suggestion(name)
             self._note("folders of masks have no video of their name", folder)
             return "missing", f"{folder} is of {printable(name)!r}, of which RAW has no video{hint}"
-        if printable(video.as_posix()) != video.as_posix() or printable(folder) != folder:
+        if printable(video) != video or printable(folder) != folder:
             return "unsafe-path", f"{printable(folder)!r} has bytes that are not UTF-8, or control characters"
         return None
 
@@ -254,8 +259,12 @@ def _of_five_seconds(
         round(time * rate) if mask is None or mask.number is None else mask.number
         for time, mask in zip(times, chosen, strict=True)
     ]
-    return replace(
-        clip,
+    return ClipSpecification(
+        split=clip.split,
+        source=clip.source,
+        problem=clip.problem,
+        mask_kind=clip.mask_kind,
+        mask_classes=clip.mask_classes,
         key=f"{clip.key}-{start:05d}",
         fields={
             **clip.fields,

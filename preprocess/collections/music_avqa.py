@@ -11,7 +11,7 @@ clip in each: its key is the video's id in the first of them, and `ID_val` or `I
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from ...errors import InputError
 from ...shards.published import Published
 from ...shards.schema import SPLITS, AudioStatistics, canonical_json
 from .avqa_questions import MAX_WORDS, PAD, Question, read_questions
+from .clip_list import SOURCE, ClipList
 from .names import class_key
-from .paths import annotation_file, printable, unsafe_name, videos_by_name
+from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
 
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)
@@ -48,7 +49,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     files = _question_files(raw, allow_links=allow_links)
     places, folders = _find_videos(raw, allow_links=allow_links)
     tally = _Tally()
-    clips: list[ClipSpecification] = []
+    clips = ClipList()
     seen: set[str] = set()
     for split in SPLITS:
         videos = tally.read(files[split], split)
@@ -63,7 +64,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=tuple(clips),
+        clips=clips,
         findings=tuple(tally.findings(clips)),
         vocabulary={"words": list(tally.words), "answers": list(tally.answers)},
         rows=tally.questions,
@@ -96,9 +97,9 @@ def _question_files(raw: Path, *, allow_links: bool) -> dict[str, Path]:
     return files
 
 
-def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the path of every video by its id, from the first folder that has it, and the folders."""
-    places: dict[str, str] = {}
+def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, VideoNames], tuple[str, ...]]:
+    """Return the videos of each folder that has any, and all folders."""
+    places: dict[str, VideoNames] = {}
     folders = []
     for folder in dict.fromkeys(VIDEO_FOLDERS):
         if not (raw / folder).is_dir():
@@ -107,8 +108,8 @@ def _find_videos(raw: Path, *, allow_links: bool) -> tuple[dict[str, str], tuple
         # RAW and `videos/` are among the folders; they count only when videos lie right in them.
         if videos or folder.endswith((*_REAL, *_SYNTHETIC)):
             folders.append(folder)
-        for video, name in videos.items():
-            places.setdefault(video, f"{folder}/{name}" if folder else name)
+        if videos:
+            places[folder] = videos
     if not folders:
         raise InputError(
             f"{raw} holds no folder of videos; looked for {_REAL[0]}, {_SYNTHETIC[0]} and {_SYNTHETIC[1]} "
@@ -159,7 +160,7 @@ class _Tally:
             self._counts["unknown words"] += any(word not in self.words for word in question.words)
             self._counts["unknown answers"] += question.answer not in self.answers
 
-    def findings(self, clips: list[ClipSpecification]) -> Iterator[str]:
+    def findings(self, clips: ClipList) -> Iterator[str]:
         """Yield notes for the user."""
         yield (
             f"{len(self._templates)} question templates (published: {PUBLISHED_TEMPLATES}), "
@@ -180,7 +181,7 @@ class _Tally:
                 "answer of its own"
             )
         yield from (f"{self._counts[name]} {text}" for name, text in texts.items() if self._counts[name])
-        if several := len(clips) - len({clip.source for clip in clips}):
+        if several := len(clips) - len({values[SOURCE] for values in clips.values()}):
             yield f"{several} clips are of videos that have questions in an earlier split too"
 
 
@@ -188,7 +189,7 @@ def _specify(
     video: str,
     split: str,
     questions: list[bytes],
-    places: dict[str, str],
+    places: Mapping[str, VideoNames],
     folders: tuple[str, ...],
     *,
     again: bool,
@@ -197,7 +198,15 @@ def _specify(
     return ClipSpecification(
         key=f"{video}_{split}" if again else video,
         split=split,
-        source=printable(places.get(video, expected)),
+        source=printable(_path_of(video, places) or expected),
         members=(("qa.json", b"[" + b",".join(questions) + b"]"),),
         problem=unsafe_name(video, "video_id"),
     )
+
+
+def _path_of(video: str, places: Mapping[str, VideoNames]) -> str | None:
+    """Return the path of a video, from the first folder that has it."""
+    for folder, names in places.items():
+        if (name := names.get(video)) is not None:
+            return f"{folder}/{name}" if folder else name
+    return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from .paths import printable
 
 _MOST_SHOWN = 80
+_REMEMBERED = 4096  # rows repeat the names of a few classes
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -35,6 +37,7 @@ _AROUND = (
 _BLANKS = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 
 
+@lru_cache(maxsize=1024)
 def split_of(name: str) -> str | None:
     """Return the split that `name` means, such as `Train`, `training` or `VALID`; None for other names."""
     return _SPLITS.get(_folded(name))
@@ -67,11 +70,13 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def class_name(name: str) -> str:
     """Return the name of a class in one form: composed (NFC), no blanks at its ends, single ones within."""
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", name)).strip(" ") or name
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def class_key(name: str) -> str:
     """Return a key that is equal for names that differ only in case, blanks or Unicode form."""
     return "".join(

@@ -5,23 +5,41 @@ from __future__ import annotations
 import difflib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
-from .paths import is_video_name, printable
+from .divisions import suffix_of
+from .paths import counted_suffixes, is_video_name, printable
 
 
-def files_below(raw: Path) -> Iterator[Path]:
-    """Yield every file below `raw`, relative to it. Folders that are links are not entered."""
+def files_below(raw: Path) -> Iterator[str]:
+    """Yield the path of every file below `raw`, relative to it. Folders that are links are not entered."""
     for folder, _, names in os.walk(raw):
-        place = Path(folder).relative_to(raw)
-        yield from (place / name for name in names)
+        place = Path(folder).relative_to(raw).as_posix()
+        start = "" if place == "." else f"{place}/"
+        yield from (f"{start}{name}" for name in names)
 
 
-def is_hidden(path: Path) -> bool:
+def is_hidden(path: str) -> bool:
     """Tell whether a part of `path`, relative to RAW, begins with a dot."""
-    return any(part.startswith(".") for part in path.parts)
+    return path.startswith(".") or "/." in path
+
+
+def by_parts(path: str) -> str:
+    """Return a key by which paths sort as `PurePath` does: by their parts."""
+    return path.replace("/", "\0")
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path."""
+    return path[path.rfind("/") + 1 :]
+
+
+def folder_of(path: str) -> str:
+    """Return a path without its last part, empty for a file in RAW itself."""
+    return path.rpartition("/")[0]
 
 
 class OwnVideos:
@@ -32,29 +50,52 @@ class OwnVideos:
 
     Attributes:
         paths: all videos, relative to RAW, sorted; without those that a hidden folder holds.
-        unused: all other files that are not hidden.
+        unused: suffixes of all other files that are not hidden, as text.
     """
 
     def __init__(self, raw: Path, *, folders: Sequence[str] = ("videos",)) -> None:
-        files = sorted(path for path in files_below(raw) if not is_hidden(path))
-        self.paths = [path for path in files if is_video_name(path.name)]
-        self.unused = [path for path in files if not is_video_name(path.name)]
-        self._exact: dict[str, list[Path]] = {}
-        self._anywhere: dict[str, list[Path]] = {}
+        self.paths: list[str] = []
+        others: Counter[str] = Counter()
+        first: dict[str, str] = {}  # files of each suffix, in the order of `by_parts`
+        for path in files_below(raw):
+            if is_hidden(path):
+                continue
+            if is_video_name(file_name(path)):
+                self.paths.append(path)
+            else:
+                suffix = suffix_of(path)
+                others[suffix] += 1
+                first[suffix] = min(first.get(suffix, path), path, key=by_parts)
+        self.paths.sort(key=by_parts)
+        order = sorted(others, key=lambda suffix: by_parts(first[suffix]))
+        self.unused = counted_suffixes({suffix: others[suffix] for suffix in order})
+        self._starts = tuple(f"{folder}/" for folder in folders)
+        # One path, or a list where several videos have that name. Names without suffix are indexed alone.
+        self._by_stem: dict[str, str | list[str]] = {}
         for path in self.paths:
-            self._add(self._exact, path.as_posix(), path)
-            for folder in folders:
-                if path.is_relative_to(folder):
-                    self._add(self._exact, path.relative_to(folder).as_posix(), path)
-            self._add(self._anywhere, path.name, path)
+            stem = _without_suffix(_composed(file_name(path)))
+            before = self._by_stem.get(stem)
+            if before is None:
+                self._by_stem[stem] = path
+            elif isinstance(before, str):
+                self._by_stem[stem] = [before, path]
+            else:
+                before.append(path)
 
-    @staticmethod
-    def _add(index: dict[str, list[Path]], name: str, path: Path) -> None:
-        name = unicodedata.normalize("NFC", name)  # macOS decomposes names
-        for spelling in dict.fromkeys((name, str(PurePosixPath(name).with_suffix("")))):
-            index.setdefault(spelling, []).append(path)
+    def _named(self, name: str) -> list[str]:
+        """Return the videos whose file is called `name`, with or without its suffix."""
+        found: list[str] = []
+        for stem in dict.fromkeys((_without_suffix(name), name)):
+            one = self._by_stem.get(stem, [])
+            found += [one] if isinstance(one, str) else one
+        named = (path for path in found if name in _spellings(file_name(path)))
+        return sorted(named, key=by_parts) if len(found) > 1 else list(named)
 
-    def find(self, name: str, *, where: str) -> Path | None:
+    def _is_exact(self, path: str, wanted: str) -> bool:
+        shorter = [path[len(start) :] for start in self._starts if path.startswith(start)]
+        return any(wanted in _spellings(each) for each in (path, *shorter))
+
+    def find(self, name: str, *, where: str) -> str | None:
         """Return the video called `name`, relative to RAW; None when there is none.
 
         Raises InputError naming `where`, `FILE:LINE`, when the name is that of several videos, and for one
@@ -63,13 +104,14 @@ class OwnVideos:
         if PurePosixPath(name.replace("\\", "/")).name in ("", ".."):
             raise InputError(f"{where}: video is {printable(name)!r}, must be the name of a file")
         wanted = unicodedata.normalize("NFC", str(PurePosixPath(name.replace("\\", "/"))))
-        for index in (self._exact, self._anywhere):
-            found = list(dict.fromkeys(index.get(wanted, ())))
-            exact = [path for path in found if path.as_posix() == wanted]
+        videos = self._named(file_name(wanted))
+        anywhere = videos if "/" not in wanted else []
+        for found in ([path for path in videos if self._is_exact(path, wanted)], anywhere):
+            exact = [path for path in found if path == wanted]
             if len(found) == 1 or exact:
                 return (exact or found)[0]
             if found:
-                named = ", ".join(printable(path.as_posix()) for path in found[:3])
+                named = ", ".join(printable(path) for path in found[:3])
                 raise InputError(
                     f"{where}: {printable(name)!r} is the name of {len(found)} videos, {named}; "
                     "write the path in RAW, with its suffix"
@@ -78,5 +120,20 @@ class OwnVideos:
 
     def suggestion(self, name: str) -> str:
         """Return a hint at the video with the most similar name, or nothing."""
-        near = difflib.get_close_matches(PurePosixPath(name).name, list(self._anywhere), n=1)
+        names = (spelling for path in self.paths for spelling in _spellings(file_name(path)))
+        near = difflib.get_close_matches(PurePosixPath(name).name, list(dict.fromkeys(names)), n=1)
         return f"; did you mean {printable(near[0])!r}?" if near else ""
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    """Return a name and the same without its suffix, composed: macOS decomposes names."""
+    name = _composed(name)
+    return name, _without_suffix(name)
+
+
+def _without_suffix(name: str) -> str:
+    return name.removesuffix(suffix_of(name))
+
+
+def _composed(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

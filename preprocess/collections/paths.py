@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from ...shards.schema import is_valid_key
@@ -26,6 +27,7 @@ VIDEO_SUFFIXES = frozenset(
 SOUND_SUFFIXES = frozenset(
     {".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au"}
 )
+_USUAL = ".mp4"
 MAX_NAME_BYTES = 255  # of a file or folder, in nearly every file system
 
 
@@ -109,14 +111,88 @@ def folder_names(
         raise InputError(f"{place} cannot be listed: {error.strerror}") from None
 
 
-def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> dict[str, str]:
+class Folders:
+    """Lists folders below RAW, many of which lie side by side: links above them are looked for once.
+
+    A folder that a link puts outside `raw` is empty, unless `allow_links`.
+    """
+
+    def __init__(self, raw: Path, *, allow_links: bool) -> None:
+        self._raw, self._allow_links = raw, allow_links
+        self._inside: dict[str, bool] = {}
+
+    def names(self, folder: str) -> tuple[set[str], set[str]]:
+        """Return the names of the files and of the folders in `folder`, relative to `raw`.
+
+        Raises InputError when the folder may not be listed.
+        """
+        files: set[str] = set()
+        folders: set[str] = set()
+        place = f"{self._raw}/{folder}"
+        if not self._allow_links and not self._is_inside(folder, place):
+            return files, folders
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir():
+                        folders.add(entry.name)
+                    elif entry.is_file():
+                        files.add(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise InputError(f"{place} cannot be listed: {error.strerror}") from None
+        return files, folders
+
+    def _is_inside(self, folder: str, place: str) -> bool:
+        above = folder.rpartition("/")[0]
+        if above not in self._inside:
+            self._inside[above] = not _leads_out(self._raw, self._raw / above)
+        # os.path, for a million folders
+        return self._inside[above] if not os.path.islink(place) else not _leads_out(self._raw, Path(place))  # noqa: PTH114
+
+
+class VideoNames(Mapping[str, str]):
+    """The videos among `names`: name without suffix to file name. MP4 has precedence.
+
+    Names that end with `.mp4` are stored once, since a folder may hold a million of them.
+    """
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+        self._others: dict[str, str] = {}  # of other suffixes
+        self._count = 0
+        for name in names:
+            if name.endswith(_USUAL):
+                self._count += len(name) > len(_USUAL)
+        for name in sorted(name for name in names if not name.endswith(_USUAL)):
+            stem, _, suffix = name.rpartition(".")
+            if not is_video_name(name) or f"{stem}{_USUAL}" in names:
+                continue
+            if stem not in self._others or suffix.lower() == "mp4":
+                self._others[stem] = name
+
+    def __getitem__(self, stem: str) -> str:
+        usual = f"{stem}{_USUAL}"
+        return usual if stem and usual in self._names else self._others[stem]
+
+    def __iter__(self) -> Iterator[str]:
+        end = len(_USUAL)
+        yield from (name[:-end] for name in self._names if name.endswith(_USUAL) and len(name) > end)
+        yield from self._others
+
+    def __len__(self) -> int:
+        return self._count + len(self._others)
+
+    def get(self, stem: str, default: Any = None) -> Any:
+        """Return the file of a video, `default` where there is none."""
+        usual = f"{stem}{_USUAL}"
+        return usual if stem and usual in self._names else self._others.get(stem, default)
+
+
+def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> VideoNames:
     """Return the videos in `raw/folder`: name without suffix to file name. MP4 has precedence."""
-    found: dict[str, str] = {}
-    for name in sorted(folder_names(raw, folder, allow_links=allow_links)):
-        stem, _, suffix = name.rpartition(".")
-        if is_video_name(name) and (stem not in found or suffix.lower() == "mp4"):
-            found[stem] = name
-    return found
+    return VideoNames(folder_names(raw, folder, allow_links=allow_links))
 
 
 def is_video_name(name: str) -> bool:
@@ -127,8 +203,14 @@ def is_video_name(name: str) -> bool:
 
 def count_suffixes(names: Iterable[str], *, most: int = 5) -> str:
     """Return the suffixes of `names` as text, frequent ones first: `3 .rmvb, 2 without a suffix, 1 .txt`."""
-    suffixes = Counter(
-        printable(Path(name).suffix.lower())[:12] or "without a suffix" for name in names
-    ).most_common()
+    return counted_suffixes(Counter(Path(name).suffix for name in names), most=most)
+
+
+def counted_suffixes(counts: Mapping[str, int], *, most: int = 5) -> str:
+    """Return counts of suffixes as text, as `count_suffixes`."""
+    shown: Counter[str] = Counter()
+    for suffix, count in counts.items():
+        shown[printable(suffix.lower())[:12] or "without a suffix"] += count
+    suffixes = shown.most_common()
     said = [f"{count} {suffix}" for suffix, count in suffixes[:most]]
     return ", ".join([*said, "…"] if len(suffixes) > most else said)

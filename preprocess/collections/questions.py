@@ -13,9 +13,9 @@ the training questions are the vocabulary.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ...bounded import parse_json
@@ -23,14 +23,16 @@ from ...errors import InputError
 from ...shards.schema import SPLITS, canonical_json
 from ...strict_json import strict_json
 from .avqa_questions import MAX_WORDS, PAD, plain_words
+from .clip_list import by_split
 from .divisions import divided, path_key, without_clips
 from .json_records import read_records
 from .music_avqa import SAMPLING
 from .names import class_key, read_split
-from .own_files import OwnVideos
-from .paths import annotation_file, count_suffixes, printable
-from .specification import ClipSpecification, Collection, CollectionEntry, by_split
-from .text_files import check_utf8, read_text
+from .own_files import OwnVideos, file_name, folder_of
+from .packed import HashList, PackedRows
+from .paths import annotation_file, printable
+from .specification import ClipSpecification, Collection, CollectionEntry
+from .text_files import check_utf8, stream_lines
 
 FILES = ("questions.jsonl", "questions.json")
 FIELDS = ("video", "question", "answer", "type", "split")
@@ -77,38 +79,43 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Read the questions under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, _question_file(raw), allow_links=allow_links)
     notes = Notes()
-    rows = list(_read_rows(path, notes))
+    rows = PackedRows(_read_rows(path, notes), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no questions")
+    _note_repeated(rows, notes)
     videos = OwnVideos(raw)
     if not videos.paths:
-        kinds = count_suffixes([file.name for file in videos.unused])
-        raise InputError(f"{raw} holds no videos; put them there or into {raw / 'videos'} (found: {kinds})")
-    groups = _by_video(rows, videos, path)
-    splits = _splits(groups, path)
-    words, answers = _vocabulary(groups, splits, notes)
-    ordered = sorted(groups.items(), key=lambda item: item[0].path.as_posix())
-    lost = [source for source, _ in ordered if not source.there]
-    hints = {source: videos.suggestion(source.path.name) for source in lost[:_MOST_SUGGESTIONS]}
-    clips = [_specify(source, group, splits[source], hints.get(source, "")) for source, group in ordered]
-    folders = sorted({video.parent.as_posix() for video in videos.paths})
+        raise InputError(
+            f"{raw} holds no videos; put them there or into {raw / 'videos'} (found: {videos.unused})"
+        )
+    groups = _Groups(path)
+    groups.add(rows, videos)
+    groups.decide_splits()
+    ordered = sorted(groups.groups.values(), key=lambda group: group.source)
+    lost = [group for group in ordered if not group.there]
+    hints = {group.source: videos.suggestion(file_name(group.source)) for group in lost[:_MOST_SUGGESTIONS]}
+    missing = list(_missing(groups.groups.values(), videos))
+    folders = sorted({folder_of(video) for video in videos.paths})
+    del videos
+    words, answers = _vocabulary(rows, groups, notes)
     return Collection(
         name="questions",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=by_split(clips),
-        findings=(*notes.findings(), *_missing(groups, videos), *without_clips("video", splits.values())),
+        clips=by_split(_specify(group, hints.get(group.source, "")) for group in ordered),
+        findings=(
+            *notes.findings(),
+            *missing,
+            *without_clips("video", [group.split for group in ordered]),
+        ),
         vocabulary={
             "words": [PAD, *words],
             "answers": answers,
             "types": list(dict.fromkeys(row.type for row in rows)),
         },
-        rows={
-            split: sum(len(group) for source, group in groups.items() if splits[source] == split)
-            for split in SPLITS
-        },
-        media_folders=tuple("" if folder == "." else folder for folder in folders),
+        rows={split: sum(group.count for group in ordered if group.split == split) for split in SPLITS},
+        media_folders=tuple(folders),
     )
 
 
@@ -121,11 +128,25 @@ def question_line(*, video: str, question: str, answer: str, **more: str) -> str
     return strict_json(record) + "\n"
 
 
-class Source(NamedTuple):
-    """A video that questions name: its path in RAW, or the name alone when it is not there."""
+@dataclass(slots=True, eq=False)
+class _Group:
+    """The questions about one video.
 
-    path: Path
+    Attributes:
+        source: the path of the video in RAW, or its name alone when it is not there.
+        there: whether it is.
+        where: `FILE:LINE` of the first question.
+        split: that of its questions; empty before it is decided.
+        count: number of questions.
+        questions: their JSON, one after the other, with commas.
+    """
+
+    source: str
     there: bool
+    where: str
+    split: str
+    count: int = 0
+    questions: bytearray = field(default_factory=bytearray)
 
 
 @dataclass
@@ -153,7 +174,6 @@ def _question_file(raw: Path) -> Path:
 
 
 def _read_rows(path: Path, notes: Notes) -> Iterator[Row]:
-    asked: dict[tuple[str, tuple[str, ...]], Row] = {}
     unused: dict[str, None] = {}
     for line, record in _records(path):
         where = f"{path}:{line}"
@@ -168,22 +188,36 @@ def _read_rows(path: Path, notes: Notes) -> Iterator[Row]:
             notes.add("have other fields, which are not used", where)
         if len(row.words) > MAX_WORDS:
             notes.add(f"are longer than {MAX_WORDS} words and were cut", where)
+        yield row
+
+
+def _note_repeated(rows: PackedRows[Row], notes: Notes) -> None:
+    """Note the questions that are asked about their video before."""
+    hashes = HashList()
+    for row in rows:
+        hashes.add((row.video, row.words))
+    repeated = hashes.repeated()
+    asked: dict[tuple[str, tuple[str, ...]], Row] = {}
+    for row in rows if repeated else ():
+        if hash((row.video, row.words)) not in repeated:
+            continue
         before = asked.setdefault((row.video, row.words), row)
         if before is not row:
             same = "the same answer" if before.answer == row.answer else "another answer"
-            notes.add(f"repeat an earlier one about the same video, with {same}", where)
-        yield row
+            notes.add(f"repeat an earlier one about the same video, with {same}", row.where)
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line where each record begins, and the record: one a line, or all as one JSON list."""
-    text = read_text(path, hint="write one JSON object a line into it: video, question, answer")
-    if text.lstrip().startswith("["):
-        yield from read_records(path, unique_keys=True)
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
+    lines = stream_lines(path, hint="write one JSON object a line into it: video, question, answer")
+    first = True
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        if first and line.lstrip().startswith("["):
+            yield from read_records(path, unique_keys=True)
+            return
+        first = False
         where = f"{path}:{number}"
         record = parse_json(line, where=where, unique_keys=True)
         if not isinstance(record, dict):
@@ -218,73 +252,100 @@ def _text(record: dict[str, Any], name: str, where: str) -> str:
     return printable(text.strip() if name == "video" else " ".join(text.split()))
 
 
-def _by_video(rows: Sequence[Row], videos: OwnVideos, path: Path) -> dict[Source, list[Row]]:
-    groups: dict[Source, list[Row]] = {}
-    for row in rows:
-        found = videos.find(row.video, where=row.where)
-        source = Source(Path(row.video), there=False) if found is None else Source(found, there=True)
-        groups.setdefault(source, []).append(row)
-    if not any(source.there for source in groups):
-        raise InputError(
-            f"{path} names no video that is in RAW; line {rows[0].line} names {rows[0].video!r}"
-            f"{videos.suggestion(rows[0].video)}"
-        )
-    for source, group in groups.items():
-        if len(group) > _MOST_QUESTIONS:
-            raise InputError(
-                f"{group[_MOST_QUESTIONS].where}: {source.path} has more than {_MOST_QUESTIONS:,} questions, "
-                "the most that a video may have"
-            )
-    return groups
+@dataclass
+class _Groups:
+    """The videos of the questions in `path`.
 
+    Attributes:
+        groups: by source, and whether it is there.
+        named: the same by the name that rows have for the video.
+    """
 
-def _splits(groups: dict[Source, list[Row]], path: Path) -> dict[Source, str]:
-    """Return the split of each video: that of its questions, or by a hash when no question has one."""
-    rows = [row for group in groups.values() for row in group]
-    if all(row.split is None for row in rows):
-        found = [source.path for source in groups if source.there]
-        by_path = dict(divided(found))
-        return {source: by_path.get(source.path, "train") for source in groups}
-    if (without := min((row for row in rows if row.split is None), default=None, key=_line)) is not None:
-        raise InputError(f"{without.where}: no split, but other questions have one; all or none must have it")
-    for group in groups.values():
-        for row in group:
-            if row.split != group[0].split:
+    path: Path
+    groups: dict[tuple[str, bool], _Group] = field(default_factory=dict)
+    named: dict[str, _Group] = field(default_factory=dict)
+    _without: str = ""  # the first row without a split, and the first in another one than its video
+    _other: str = ""
+    _given: bool = False
+
+    def add(self, rows: Iterable[Row], videos: OwnVideos) -> None:
+        """Find the video of every row. Raises InputError when none is there, and for too many questions."""
+        for row in rows:
+            group = self.named.get(row.video)
+            if group is None:
+                found = videos.find(row.video, where=row.where)
+                key = (PurePosixPath(row.video).as_posix() if found is None else found, found is not None)
+                group = self.groups.setdefault(key, _Group(*key, row.where, row.split or ""))
+                self.named[row.video] = group
+            group.count += 1
+            if group.count == _MOST_QUESTIONS + 1:
                 raise InputError(
-                    f"{row.where}: split is {row.split} for {row.video!r}, which line {group[0].line} puts "
-                    f"into {group[0].split}; all questions about a video belong to one split"
+                    f"{row.where}: {group.source} has more than {_MOST_QUESTIONS:,} questions, "
+                    "the most that a video may have"
                 )
-    if not any(row.split == "train" for row in rows):
-        raise InputError(f"{path} holds no question of the split train")
-    return {source: str(group[0].split) for source, group in groups.items()}
+            self._given = self._given or row.split is not None
+            if row.split is None:
+                self._without = self._without or row.where
+            elif row.split != group.split and not self._other:
+                line = group.where.rpartition(":")[2]
+                self._other = (
+                    f"{row.where}: split is {row.split} for {row.video!r}, which line {line} puts "
+                    f"into {group.split}; all questions about a video belong to one split"
+                )
+        if not any(group.there for group in self.groups.values()):
+            name, first = next(iter(self.named.items()))
+            raise InputError(
+                f"{self.path} names no video that is in RAW; line {first.where.rpartition(':')[2]} names "
+                f"{name!r}{videos.suggestion(name)}"
+            )
+
+    def decide_splits(self) -> None:
+        """Set the split of each video: that of its questions, or by a hash when no question has one."""
+        if not self._given:
+            by_path = dict(divided([group.source for group in self.groups.values() if group.there]))
+            for group in self.groups.values():
+                group.split = by_path.get(group.source, "train") if group.there else "train"
+            return
+        if self._without:
+            raise InputError(
+                f"{self._without}: no split, but other questions have one; all or none must have it"
+            )
+        if self._other:
+            raise InputError(self._other)
+        if not any(group.split == "train" for group in self.groups.values()):
+            raise InputError(f"{self.path} holds no question of the split train")
 
 
-def _line(row: Row) -> int:
-    return row.line
+def _vocabulary(rows: PackedRows[Row], groups: _Groups, notes: Notes) -> tuple[list[str], list[str]]:
+    """Return words and answers of the training questions, in the order of the file.
 
-
-def _vocabulary(
-    groups: dict[Source, list[Row]], splits: dict[Source, str], notes: Notes
-) -> tuple[list[str], list[str]]:
-    """Return words and answers of the training questions, in the order of the file."""
-    in_order = sorted(
-        ((row, splits[source]) for source, group in groups.items() for row in group),
-        key=lambda item: item[0].line,
-    )
-    training = [row for row, split in in_order if split == "train"]
-    words = dict.fromkeys(word for row in training for word in row.words)
-    answers = dict.fromkeys(row.answer for row in training)
-    for row, split in in_order:
-        if split != "train" and not words.keys() >= set(row.words):
+    The JSON of all questions is added to their groups.
+    """
+    words: dict[str, None] = {}
+    answers: dict[str, None] = {}
+    for row in rows:
+        if groups.named[row.video].split == "train":
+            words.update(dict.fromkeys(row.words))
+            answers.setdefault(row.answer)
+    for row in rows:
+        group = groups.named[row.video]
+        group.questions += (b"," if group.questions else b"") + canonical_json(row.to_json())
+        if group.split != "train" and not words.keys() >= set(row.words):
             notes.add(f"of val and test hold words unseen in training, which become {PAD}", row.where)
-        if split != "train" and row.answer not in answers:
+        if group.split != "train" and row.answer not in answers:
             notes.add("of val and test have answers unseen in training: they cannot be right", row.where)
-    _note_alike("answer", [(row.answer, row) for row in training], notes)
-    _note_alike("type", [(row.type, row) for row, _ in in_order], notes)
+    training = (row for row in rows if groups.named[row.video].split == "train")
+    _note_alike("answer", answers, ((row.answer, row) for row in training), notes)
+    types = dict.fromkeys(row.type for row in rows)
+    _note_alike("type", types, ((row.type, row) for row in rows), notes)
     return list(words), list(answers)
 
 
-def _note_alike(what: str, texts: list[tuple[str, Row]], notes: Notes) -> None:
+def _note_alike(
+    what: str, different: Mapping[str, None], texts: Iterable[tuple[str, Row]], notes: Notes
+) -> None:
+    if len({class_key(text) for text in different}) == len(different):
+        return
     seen: dict[str, str] = {}
     for text, row in texts:
         if seen.setdefault(class_key(text), text) != text:
@@ -292,27 +353,27 @@ def _note_alike(what: str, texts: list[tuple[str, Row]], notes: Notes) -> None:
             notes.add(f"have {named}, which differs from another in case or blanks only", row.where)
 
 
-def _missing(groups: dict[Source, list[Row]], videos: OwnVideos) -> Iterator[str]:
-    lost = [(source, group) for source, group in groups.items() if not source.there]
+def _missing(groups: Iterable[_Group], videos: OwnVideos) -> Iterator[str]:
+    lost = [group for group in groups if not group.there]
     if lost:
-        source, group = lost[0]
+        line = lost[0].where.rpartition(":")[2]
         yield (
-            f"{len(lost)} videos of questions are not in RAW: {str(source.path)[:_MOST_SHOWN]!r} (line "
-            f"{group[0].line}){', …' if len(lost) > 1 else ''}{videos.suggestion(source.path.name)}"
+            f"{len(lost)} videos of questions are not in RAW: {lost[0].source[:_MOST_SHOWN]!r} (line "
+            f"{line}){', …' if len(lost) > 1 else ''}{videos.suggestion(file_name(lost[0].source))}"
         )
 
 
-def _specify(source: Source, group: list[Row], split: str, hint: str) -> ClipSpecification:
-    shown = printable(source.path.as_posix())
+def _specify(group: _Group, hint: str) -> ClipSpecification:
+    shown = printable(group.source)
     problem = None
-    if not source.there:
-        problem = ("missing", f"{Path(group[0].where).name} names {shown!r}, which is not in RAW{hint}")
-    elif shown != source.path.as_posix():
+    if not group.there:
+        problem = ("missing", f"{Path(group.where).name} names {shown!r}, which is not in RAW{hint}")
+    elif shown != group.source:
         problem = ("unsafe-path", f"{shown!r} has bytes that are not UTF-8, or control characters")
     return ClipSpecification(
-        key=path_key(source.path),
-        split=split,
+        key=path_key(group.source),
+        split=group.split,
         source=shown,
-        members=(("qa.json", canonical_json([row.to_json() for row in group])),),
+        members=(("qa.json", b"[" + bytes(group.questions) + b"]"),),
         problem=problem,
     )

@@ -40,6 +40,7 @@ class RecordingNames:
         self.resolved: dict[str, str] = {}
         self._exact = {_folded(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = {}
+        self._last: tuple[str, str | None] = ("", None)
         for path in self.paths:
             for name in _names_of(path):
                 self._by_name.setdefault(name, []).append(path)
@@ -50,6 +51,11 @@ class RecordingNames:
         A name with a folder is a path. The suffix may be that of another video or sound file. None when there
         is no such file. Raises InputError when there are several, and for a name like `.` that no file has.
         """
+        if not name or name != self._last[0]:  # rows of a recording follow each other
+            self._last = (name, self._find(name))
+        return self._last[1]
+
+    def _find(self, name: str) -> str | None:
         wanted = PurePosixPath(_folded(name.replace("\\", "/")))
         if wanted.name in ("", ".."):
             raise InputError(f"filename is {printable(name)!r}, must be the name of a recording")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, Literal
 
 from ...errors import InputError
@@ -13,6 +14,7 @@ from ...shards.published import Published
 from ...shards.schema import SPLITS, canonical_json
 from ..media.reasons import REASONS
 from .options import CollectionOptions
+from .packed import PackedRows
 
 FRAME_PIXELS = 224
 JPEG_QUALITY = 95
@@ -218,37 +220,52 @@ class ClipSpecification:
 
     def to_json(self) -> list[Any]:
         """Return everything that decides the clip's sample; members by their hash."""
-        hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.members]
-        # Plans of clips that are whole files are as they were before there were spans.
-        span = [] if self.end_seconds is None else [[self.start_seconds, self.end_seconds]]
-        values: list[Any] = [
-            self.key, self.split, self.source, self.labels, dict(self.fields), self.masks, hashes,
-            self.pictures, self.sound, self.event_end_seconds, *span,
-        ]  # fmt: skip
-        # Named, and only where they are set: plans of collections without them have the hash they had before.
-        added = {
-            "frames": self.frames,
-            "windows": self.windows,
-            "mask_kind": self.mask_kind if self.masks and self.mask_kind != "binary" else "",
-            "mask_classes": self.mask_classes,
-            "frame_seconds": self.frame_seconds,
-            "frame_numbers": self.frame_numbers,
-        }
-        own = {name: value for name, value in added.items() if value}
-        return [*values, own] if own else values
+        return plan_values(field_values(self))
+
+
+_field_values = attrgetter(*(each.name for each in fields(ClipSpecification)))
+
+
+def field_values(clip: ClipSpecification) -> tuple[Any, ...]:
+    """Return all fields of a clip, in their order."""
+    values: tuple[Any, ...] = _field_values(clip)
+    return values
+
+
+def plan_values(values: tuple[Any, ...]) -> list[Any]:
+    """Return everything that decides the sample of the clip with the fields `values`, as JSON values."""
+    (
+        key, split, source, labels, event_end, own, masks, members, pictures, sound, _, start, end, frames,
+        windows, frame_seconds, frame_numbers, mask_kind, mask_classes, _,
+    ) = values  # fmt: skip
+    hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in members]
+    found = [key, split, source, labels, dict(own), masks, hashes, pictures, sound, event_end]
+    # Plans of clips that are whole files are as they were before there were spans.
+    if end is not None:
+        found.append([start, end])
+    # Named, and only where they are set: plans of collections without them have the hash they had before.
+    if not (frames or windows or masks or mask_classes or frame_seconds or frame_numbers):
+        return found
+    added = {
+        "frames": frames,
+        "windows": windows,
+        "mask_kind": mask_kind if masks and mask_kind != "binary" else "",
+        "mask_classes": mask_classes,
+        "frame_seconds": frame_seconds,
+        "frame_numbers": frame_numbers,
+    }
+    if any(added.values()):
+        found.append({name: value for name, value in added.items() if value})
+    return found
 
 
 def plan_hash(clips: Iterable[ClipSpecification]) -> str:
-    """Return the hash of planned clips, computed clip by clip so that a million of them need no memory."""
+    """Return the hash of everything that decides the samples of planned clips."""
+    rows = clips.values() if isinstance(clips, PackedRows) else map(field_values, clips)
     digest = hashlib.sha256()
-    for clip in clips:
-        digest.update(canonical_json(clip.to_json()) + b"\n")
+    for values in rows:
+        digest.update(canonical_json(plan_values(values)) + b"\n")
     return digest.hexdigest()
-
-
-def by_split(clips: Iterable[ClipSpecification]) -> tuple[ClipSpecification, ...]:
-    """Return the clips in the order of the splits; within a split the order is unchanged."""
-    return tuple(sorted(clips, key=lambda clip: SPLITS.index(clip.split)))
 
 
 @dataclass(frozen=True)
@@ -260,7 +277,7 @@ class Collection:
         task: the task that its labels serve.
         sampling: how its clips are sampled.
         classes: class names in label order.
-        clips: in the order of the shards within each split.
+        clips: in the order of the shards within each split; a `ClipList` where there may be many.
         findings: notes for the user, one line each.
         vocabulary: `words` of the questions and `answers` in the order of their ids (`music-avqa`).
         rows: split to its number of annotation rows, where that is not the number of clips.
@@ -274,7 +291,7 @@ class Collection:
     task: str
     sampling: Sampling
     classes: tuple[str, ...]
-    clips: tuple[ClipSpecification, ...]
+    clips: Sequence[ClipSpecification]
     findings: tuple[str, ...] = ()
     vocabulary: dict[str, list[str]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)

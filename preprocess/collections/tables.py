@@ -7,7 +7,6 @@ line ends, blank lines, and Excel's first line `sep=;` are accepted.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 import unicodedata
@@ -18,7 +17,7 @@ from typing import NoReturn
 
 from ...errors import InputError
 from .paths import printable
-from .text_files import read_text
+from .text_files import read_text, text_lines
 
 DELIMITERS = ",;\t"
 
@@ -86,16 +85,19 @@ class Table:
     def rows(self, refuse: Callable[[str, str], None]) -> Iterator[TableRow]:
         """Yield the rows that can be used; call `refuse(where, fault)` for the others."""
         try:
+            path, width, places = str(self.path), len(self._header), tuple(self._places.items())
             for line, cells in _records(self.path, self._text, self._delimiter):
                 if line <= self._header_lines:
                     continue
-                where = f"{self.path}:{line}"
+                where = f"{path}:{line}"
                 if len(cells) == 1 and self._places.get(self._lone) == 0:
-                    cells = cells + [""] * (len(self._header) - 1)
-                if fault := self._wrong_width(cells):
+                    cells = cells + [""] * (width - 1)
+                if len(cells) != width and (fault := self._wrong_width(cells)):
                     refuse(where, fault)
                 else:
-                    yield TableRow(where, {name: _cell(cells, at) for name, at in self._places.items()})
+                    yield TableRow(
+                        where, {name: "" if at is None else cells[at].strip() for name, at in places}
+                    )
         except _NotCsvError as error:
             refuse(error.where, error.fault)
 
@@ -117,10 +119,6 @@ class _NotCsvError(InputError):
     def __init__(self, where: str, fault: str) -> None:
         super().__init__(f"{where}: {fault}")
         self.where, self.fault = where, fault
-
-
-def _cell(cells: Sequence[str], place: int | None) -> str:
-    return "" if place is None else cells[place].strip()
 
 
 def read_table(
@@ -172,7 +170,7 @@ def read_table(
 
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records that are not blank, each with the number of its first line."""
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    lines = csv.reader(text_lines(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     line = 1
     try:
         for cells in lines:

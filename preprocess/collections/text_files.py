@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...bounded import open_plain, read_file
@@ -41,6 +43,29 @@ def read_text(path: Path, *, hint: str) -> str:
     check_encoding(path)
     content = read_file(path, most_bytes=_MOST_BYTES).removeprefix(codecs.BOM_UTF8)
     return content.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def stream_lines(path: Path, *, hint: str) -> Iterator[str]:
+    """Yield the lines of a text file as `read_text` returns them, without holding the file in memory."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing; {hint}")
+    check_encoding(path)
+    if path.stat().st_size > _MOST_BYTES:
+        raise InputError(f"{path} is larger than {_MOST_BYTES:,} bytes, the most that is read of it")
+    with (
+        open_plain(path) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text,
+    ):
+        yield from text
+
+
+def text_lines(text: str) -> Iterator[str]:
+    """Yield the lines of a text with their line feeds, one at a time."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
 
 
 def check_encoding(path: Path) -> None:

@@ -10,19 +10,20 @@ The collection has no val split: 5 % of the YouTube ids in train are used as val
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
 from ...shards.published import Published
-from ...shards.schema import SPLITS
 from .ave import SAMPLING
 from .clip_labels import LabelSets
+from .clip_list import ClipList, by_split
 from .divisions import hash_position
 from .names import check_twins, class_name, split_of
+from .packed import PackedRows
 from .paths import annotation_file, printable, unsafe_name, videos_by_name
-from .specification import ClipSpecification, Collection, CollectionEntry, by_split
+from .specification import ClipSpecification, Collection, CollectionEntry
 from .tables import TableRow, read_table
 from .text_files import check_utf8, escaped
 
@@ -50,7 +51,7 @@ class Row(NamedTuple):
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Read the annotations under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, raw / ANNOTATIONS, allow_links=allow_links)
-    rows = list(read_rows(path))
+    rows = PackedRows(read_rows(path), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no rows")
     classes = tuple(sorted({row.label for row in rows}))
@@ -58,7 +59,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     disk = _Disk(raw, allow_links=allow_links)
     sets = LabelSets(classes)
     moved = 0 if any(row.split == "val" for row in rows) else VAL_SHARE
-    clips = tuple(
+    clips = by_split(
         ClipSpecification(
             key=f"{row.video}_{row.start:06d}",
             split="val" if row.split == "train" and hash_position(row.video) < moved else row.split,
@@ -75,7 +76,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
-        clips=by_split(clips),
+        clips=clips,
         findings=tuple(_findings(rows, clips, moved)),
         media_folders=disk.folders,
         published=COLLECTION.published,
@@ -143,12 +144,10 @@ class _Disk:
         return f"{next(iter(self._videos), _FOLDERS[0])}{names[0]}.mp4"
 
 
-def _findings(rows: list[Row], clips: tuple[ClipSpecification, ...], moved: float) -> Iterator[str]:
+def _findings(rows: Sequence[Row], clips: ClipList, moved: float) -> Iterator[str]:
     if moved:
-        count = sum(clip.split == "val" for clip in clips)
+        count = clips.counts()["val"]
         yield f"no val split: {count:,} training clips, {moved:.0%} of the YouTube ids, are used as val"
-    ids: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for row in rows:
-        ids[row.split].add(row.video)
-    if both := len((ids["train"] | ids["val"]) & ids["test"]):
+    tested = {row.video for row in rows if row.split == "test"}
+    if both := len({row.video for row in rows if row.split != "test" and row.video in tested}):
         yield f"{both:,} YouTube videos have clips in training and in test"

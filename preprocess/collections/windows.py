@@ -55,8 +55,12 @@ def pictures_in(start: float, end: float, times: npt.NDArray[np.float64]) -> Pic
 
 def whole_seconds(length_seconds: float) -> tuple[Span, ...]:
     """Return the video's seconds, at least one. A rest below half a second belongs to the one before."""
-    count = max(math.floor(length_seconds + 0.5), 1)
-    return (*((float(second), second + 1.0) for second in range(count - 1)), (count - 1.0, length_seconds))
+    count = _count_seconds(length_seconds)
+    return (*[(float(second), second + 1.0) for second in range(count - 1)], (count - 1.0, length_seconds))
+
+
+def _count_seconds(length_seconds: float) -> int:
+    return max(math.floor(length_seconds + 0.5), 1)
 
 
 def plan_windows(
@@ -69,14 +73,20 @@ def plan_windows(
     Like clips of a collection, the last one may be up to half a second shorter or longer than the others. A
     video that is shorter than a window is a single one.
     """
-    count = len(whole_seconds(length_seconds))
-    last = max(count - window_seconds, 0)
-    windows = []
-    for start in (*range(0, last, hop_seconds or window_seconds), last):
-        end = length_seconds if start == last else float(start + window_seconds)
-        covered = length_seconds if count < window_seconds else float(window_seconds)
-        windows.append(Window(float(start), end, _steps(start, end, covered, sampling)))
-    return tuple(windows)
+    short = _count_seconds(length_seconds) < window_seconds
+    covered = length_seconds if short else float(window_seconds)
+    return tuple(
+        Window(start, end, _steps(start, end, covered, sampling))
+        for start, end in window_spans(length_seconds, window_seconds, hop_seconds=hop_seconds)
+    )
+
+
+def window_spans(length_seconds: float, window_seconds: int, *, hop_seconds: int | None = None) -> list[Span]:
+    """Return the spans of the windows that `plan_windows` returns."""
+    last = max(_count_seconds(length_seconds) - window_seconds, 0)
+    starts = range(0, last, hop_seconds or window_seconds)
+    spans = [(float(start), float(start + window_seconds)) for start in starts]
+    return [*spans, (float(last), length_seconds)]
 
 
 def _steps(start: float, end: float, covered: float, sampling: Sampling) -> tuple[Span, ...]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ...errors import InputError
 from ...shards.additions import Addition
 from ...shards.schema import SPLITS, ClipRecord, PlannedRecord, QuarantineRecord, canonical_json
-from ..collections.specification import ClipSpecification, by_split, plan_hash
+from ..collections.clip_list import by_split
+from ..collections.specification import ClipSpecification, plan_hash
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from ...shards.schema import SPLITS, shard_name
+from ..collections.clip_list import by_split, packed
 from ..collections.specification import ClipSpecification, Collection
 
 # Enough shards for many workers in a small collection, few enough files in a large one: some 50 MB each.
@@ -21,7 +22,7 @@ class ShardTask:
 
     split: str
     index: int
-    clips: tuple[ClipSpecification, ...]
+    clips: Sequence[ClipSpecification]
 
     @property
     def name(self) -> str:
@@ -31,12 +32,15 @@ class ShardTask:
 
 def limited(collection: Collection, limit: int) -> Collection:
     """Return `collection` with at most `limit` clips, from every split in proportion, at least one."""
-    share = limit / max(len(collection.clips), 1)
-    kept: list[ClipSpecification] = []
-    for split in SPLITS:
-        clips = [clip for clip in collection.clips if clip.split == split]
-        kept += clips[: max(math.floor(len(clips) * share), 1)]
-    return dataclasses.replace(collection, clips=tuple(kept[:limit]))
+    clips = packed(collection.clips)
+    share = limit / max(len(clips), 1)
+    most = {split: max(math.floor(count * share), 1) for split, count in clips.counts().items()}
+    kept: dict[str, list[ClipSpecification]] = {split: [] for split in SPLITS}
+    for clip in clips:
+        if len(kept[clip.split]) < most[clip.split]:
+            kept[clip.split].append(clip)
+    chosen = [clip for split in SPLITS for clip in kept[split]]
+    return dataclasses.replace(collection, clips=tuple(chosen[:limit]))
 
 
 def plan_shards(
@@ -54,15 +58,25 @@ def plan_shards(
         first: index of the first shard of each split; 0 by default.
         planned: keys that were used before.
     """
-    seen = set(planned)
-    by_split: dict[str, list[ClipSpecification]] = {split: [] for split in SPLITS}
+    used = set(planned)
+    listed = packed(clips)
+    ranges = listed.ranges()
+    if ranges is None or used or not listed.keys_differ:
+        listed = by_split(_without_repetitions(listed, used))
+        ranges = listed.ranges() or {}
+    return [
+        ShardTask(split, index, listed[start : min(start + clips_per_shard, places.stop)])
+        for split, places in ranges.items()
+        for index, start in enumerate(range(places.start, places.stop, clips_per_shard), first.get(split, 0))
+    ]
+
+
+def _without_repetitions(
+    clips: Iterable[ClipSpecification], used: Iterable[str]
+) -> Iterator[ClipSpecification]:
+    seen = set(used)
     for clip in clips:
         if clip.key in seen:
             clip = dataclasses.replace(clip, problem=("duplicate-key", f"{clip.key} is planned twice"))
         seen.add(clip.key)
-        by_split[clip.split].append(clip)
-    return [
-        ShardTask(split, index, tuple(clips_of_split[start : start + clips_per_shard]))
-        for split, clips_of_split in by_split.items()
-        for index, start in enumerate(range(0, len(clips_of_split), clips_per_shard), first.get(split, 0))
-    ]
+        yield clip

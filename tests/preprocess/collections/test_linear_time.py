@@ -93,4 +93,4 @@ def test_overlaps_of_clips_are_those_of_all_pairs(seed):
 
 def test_clips_of_one_video_are_not_compared_in_pairs():
     many = [ClipSpan("a", ("train", "val")[k % 2], k, k + 2, multiple=bool(k % 3)) for k in range(1200)]
-    assert calls_of(list, leak_findings(many)) < 30 * len(many)
+    assert calls_of(list, leak_findings(many)) < 60 * len(many)

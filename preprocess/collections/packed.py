@@ -1,0 +1,169 @@
+"""Long lists of rows and of clips in little memory: in blocks, each pickled and compressed.
+
+A clip specification takes some 500 bytes, packed some 20; a million of them fit into the memory of a small
+machine. Packing and unpacking a row takes a few microseconds.
+"""
+
+from __future__ import annotations
+
+import operator
+import pickle
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+Row = TypeVar("Row")
+
+_ROWS_PER_BLOCK = 256
+_LEVEL = 1  # of compression; higher ones are slower and save little
+
+
+class PackedRows(Sequence[Row], Generic[Row]):
+    """A sequence of tuples that is appended to and read; `make` turns the tuple of values into a row.
+
+    Reading in order unpacks every block once.
+    """
+
+    def __init__(self, rows: Iterable[Row] = (), *, make: Callable[[tuple[Any, ...]], Row]) -> None:
+        self._make = make
+        self._blocks: list[bytes] = []
+        self._starts: list[int] = []  # number of the first row of each block
+        self._packed = 0
+        self._open: list[tuple[Any, ...]] = []
+        self._last: tuple[int, list[tuple[Any, ...]]] = (-1, [])
+        self.extend(rows)
+
+    def values_of(self, row: Row) -> tuple[Any, ...]:
+        """Return the values that are packed for a row."""
+        return tuple(row)  # type: ignore[arg-type]
+
+    def append(self, row: Row) -> None:
+        """Add a row at the end."""
+        self._open.append(self.values_of(row))
+        if len(self._open) == _ROWS_PER_BLOCK:
+            self._close_block()
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows at the end."""
+        for row in rows:
+            self.append(row)
+
+    def _close_block(self) -> None:
+        if self._open:
+            self._starts.append(self._packed)
+            self._blocks.append(zlib.compress(pickle.dumps(self._open, pickle.HIGHEST_PROTOCOL), _LEVEL))
+            self._packed += len(self._open)
+            self._open = []
+
+    def _block(self, number: int) -> list[tuple[Any, ...]]:
+        if number == len(self._blocks):
+            return self._open
+        at, values = self._last
+        if at != number:
+            # The bytes are this object's, and never leave the process
+            values = pickle.loads(zlib.decompress(self._blocks[number]))  # noqa: S301
+            self._last = (number, values)
+        return values
+
+    def values(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of the rows `[start, stop)`."""
+        stop = len(self) if stop is None else min(stop, len(self))
+        while start < stop:
+            number = bisect_right(self._starts, start) - 1
+            if start >= self._packed:
+                number = len(self._blocks)
+            first = self._packed if number == len(self._blocks) else self._starts[number]
+            block = self._block(number)
+            chosen = block[start - first : stop - first]
+            yield from chosen
+            start += len(chosen)
+
+    def chosen(self, places: Sequence[int]) -> Iterator[Row]:
+        """Yield the rows at `places`, in that order; all rows are held while the places are not ascending."""
+        ascending = all(map(operator.le, places, places[1:]))
+        rows = self if ascending else list(self)
+        return (rows[place] for place in places)
+
+    def __len__(self) -> int:
+        return self._packed + len(self._open)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._make, self.values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return [self[each] for each in range(start, stop, step)]
+            return Part(self, start, max(start, stop))
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return self._make(next(self.values(place, place + 1)))
+
+
+class Part(Sequence[Row], Generic[Row]):
+    """The rows `[start, stop)` of a packed sequence; pickled as a tuple of these rows alone."""
+
+    def __init__(self, rows: PackedRows[Row], start: int, stop: int) -> None:
+        self._rows, self._start, self._stop = rows, start, stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._rows._make, self._rows.values(self._start, self._stop))
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        chosen = range(self._start, self._stop)[index]
+        if isinstance(chosen, int):
+            return self._rows[chosen]
+        return [self._rows[each] for each in chosen]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (list(self),)
+
+
+class HashList:
+    """64-bit hashes of values, to find out cheaply whether any of a million values occurs twice."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def add(self, value: Hashable) -> None:
+        """Add a value."""
+        self._hashes.append(hash(value))
+
+    def extend(self, other: HashList) -> None:
+        """Add the values of another list."""
+        self._hashes.extend(other._hashes)
+
+    def repeated(self) -> set[int]:
+        """Return the hashes that occur more than once."""
+        found, counts = np.unique(self._array(), return_counts=True)
+        return set(found[counts > 1].tolist())
+
+    def _array(self) -> npt.NDArray[np.int64]:
+        return np.frombuffer(self._hashes, dtype=np.int64) if self._hashes else np.zeros(0, np.int64)
+
+    def all_different(self) -> bool:
+        """Return True when no value occurs twice. Very rarely it is False for values that differ."""
+        return len(np.unique(self._array())) == len(self._hashes)
