@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import message
-from ..errors import InputError, TooManyFailuresError
+from ..errors import InputError, StgcmaError, TooManyFailuresError
 from ..preprocess.collections import COLLECTIONS
 from ..preprocess.media.video import decoder_choices
 from ..preprocess.synthesis import SYNTHESIZERS
@@ -32,7 +32,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..preprocess import Outcome
+    from collections.abc import Iterator
+
+    from ..preprocess import Forecast, Outcome
 
 
 _MOST_DIGITS = 20
@@ -105,6 +107,9 @@ def preprocess(
     ray_address: Annotated[
         str | None, typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or a local Ray.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only decode a few clips and forecast time and size.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Decode every clip of a collection into shards.
@@ -137,6 +142,13 @@ def preprocess(
         part=_read_part(part),
         collection=collection_options(context),
     )
+    if plan:
+        if part is not None:
+            raise InputError("--plan forecasts the whole run; leave out --part")
+        from ..preprocess import plan as forecast
+
+        show_forecast(forecast(collection, raw, out, options), out, as_json=json_)
+        return
     try:
         outcome = run(collection, raw, out, options)
     except KeyboardInterrupt:
@@ -157,6 +169,36 @@ def _read_part(text: str | None) -> tuple[int, int] | None:
     if not (number.isdecimal() and parts.isdecimal()) or len(text) > _MOST_DIGITS:
         raise InputError(f"--part is {text!r}, must be I/N with 1 ≤ I ≤ N, such as 3/8")
     return int(number), int(parts)
+
+
+def show_forecast(forecast: Forecast, out: str, *, as_json: bool) -> None:
+    """Print the forecast of a run. Raises StgcmaError when no clip of the sample can be made."""
+    if as_json:
+        typer.echo(strict_json({"out": str(out), **forecast.to_json()}, indent=2))
+    else:
+        typer.echo("\n".join(_forecast_lines(forecast, out)))
+    for text in forecast.messages:
+        message(f"of the sample: {text}")
+    if forecast.seconds is None:
+        raise StgcmaError(f"none of the {forecast.sampled} clips of the sample can be made; see above")
+
+
+def _forecast_lines(forecast: Forecast, out: str) -> Iterator[str]:
+    yield f"{forecast.clips:,} clips in {forecast.shards:,} shards"
+    if forecast.seconds is not None and forecast.bytes is not None:
+        yield f"{forecast.seconds / 3600:,.2f} hours of media, {forecast.bytes / 1e9:,.2f} GB of shards"
+    yield (
+        f"{out} has {forecast.finished_clips:,} clips in {forecast.finished_shards:,} shards; "
+        f"{forecast.clips_left:,} clips are left"
+    )
+    if forecast.cpu_hours is not None and forecast.hours is not None:
+        yield (
+            f"{forecast.cpu_hours:,.2f} CPU-hours for these, {forecast.hours:,.2f} hours with "
+            f"{forecast.workers} workers"
+        )
+    failures = ", ".join(f"{count} {reason}" for reason, count in sorted(forecast.failures.items()))
+    failed = f", {sum(forecast.failures.values())} of which cannot be made: {failures}" if failures else ""
+    yield f"from {forecast.sampled} clips that were decoded{failed}"
 
 
 def check_failures(outcome: Outcome, out: str, allowed: float) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .collections import COLLECTIONS, published
     from .media.video import DECODERS
     from .pipeline.finishing import Outcome, finish_parts
+    from .pipeline.forecast import Forecast
     from .pipeline.options import Limits, Options
-    from .pipeline.run import preprocess
+    from .pipeline.run import plan, preprocess
     from .synthesis import DEMOS, SYNTHESIZERS, synthesize
 
 # Loaded on first use: the decoders take a second, and `stgcma --help` needs the names only.
@@ -30,10 +31,12 @@ _MODULES = {
     "DECODERS": ".media.video",
     "DEMOS": ".synthesis",
     "SYNTHESIZERS": ".synthesis",
+    "Forecast": ".pipeline.forecast",
     "Limits": ".pipeline.options",
     "Options": ".pipeline.options",
     "Outcome": ".pipeline.finishing",
     "finish_parts": ".pipeline.finishing",
+    "plan": ".pipeline.run",
     "preprocess": ".pipeline.run",
     "published": ".collections",
     "synthesize": ".synthesis",
@@ -43,10 +46,12 @@ __all__ = [
     "DECODERS",
     "DEMOS",
     "SYNTHESIZERS",
+    "Forecast",
     "Limits",
     "Options",
     "Outcome",
     "finish_parts",
+    "plan",
     "preprocess",
     "published",
     "synthesize",

@@ -11,6 +11,8 @@ from .specification import ClipSpecification, field_values
 
 SOURCE = tuple(ClipSpecification.__dataclass_fields__).index("source")
 """Place of a clip's source among its values."""
+END_SECONDS = tuple(ClipSpecification.__dataclass_fields__).index("end_seconds")
+"""Place of the end of a span."""
 
 
 def _make(values: tuple[Any, ...]) -> ClipSpecification:

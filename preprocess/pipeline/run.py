@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from ...shards.storage import Location
 from ..collections import COLLECTIONS
+from ..collections.clip_list import END_SECONDS, packed
 from ..collections.preflight import inspect
-from ..collections.specification import FeatureSettings
+from ..collections.specification import Collection, FeatureSettings
 from ..media.probe import MAX_DURATION_SECONDS
 from ..media.video import AUTO, DECODERS
 from ..samples.sample import SampleMaker
 from .build import build
 from .finishing import Outcome
+from .forecast import SAMPLED_CLIPS, Forecast, forecast
 from .options import Options
 from .raw_storage import ClipMaker, opened_raw
 from .shard_plan import limited
@@ -22,6 +28,27 @@ from .source_changes import source_notes
 
 # Decoding the sound of a recording takes less than this share of its length, on a busy machine as well.
 _SECONDS_A_SECOND = 0.25
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A collection that was read, and what is asked for.
+
+    Attributes:
+        whole: all clips.
+        collection: those to be made.
+        features: settings that decide the bytes of the samples.
+        folder: the raw folder, or an image of it.
+        url: location of the collection, when `folder` is an image.
+    """
+
+    whole: Collection
+    collection: Collection
+    make: ClipMaker
+    features: dict[str, Any]
+    options: Options
+    folder: Path
+    url: str | None
 
 
 def preprocess(name: str, raw: Location, out: Location, options: Options | None = None) -> Outcome:
@@ -39,7 +66,36 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
         InputError: for a wrong request, a collection in another layout, or `out` with other content.
         StgcmaError: when `out` cannot be written.
     """
-    options = options or Options()
+    with _prepared(name, raw, options or Options()) as request:
+        links, options = request.options.allow_links, request.options
+        return build(
+            request.collection,
+            request.make,
+            request.features,
+            out,
+            options,
+            preflight=lambda: inspect(request.whole, request.folder, allow_links=links).lines(),
+            # The files of an image are empty: `shards verify --sources` compares those behind a URL.
+            sources=partial(source_notes, raw=request.folder, hashes=options.repair)
+            if request.url is None
+            else None,
+        )
+
+
+def plan(
+    name: str, raw: Location, out: Location, options: Options | None = None, *, sampled: int = SAMPLED_CLIPS
+) -> Forecast:
+    """Return what `preprocess` with the same arguments is expected to cost. Nothing is written.
+
+    `sampled` clips, spread over the list, are decoded. Raises InputError as `preprocess`.
+    """
+    with _prepared(name, raw, options or Options()) as request:
+        return forecast(request.collection, request.make, out, request.options, sampled=sampled)
+
+
+@contextmanager
+def _prepared(name: str, raw: Location, options: Options) -> Iterator[_Request]:
+    """Read the collection at `raw`, which is in use until the end."""
     entry = COLLECTIONS[name]
     chosen = entry.parse_options(options.collection)
     recorded = None if chosen is None else chosen.to_json()
@@ -51,8 +107,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
         folder = folder.absolute() if options.engine == "ray" else folder
         more = {} if chosen is None else {"options": chosen}
         collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
-        longest = max((clip.end_seconds or 0.0 for clip in collection.clips), default=0.0)
-        if longest:
+        if longest := _longest(collection):
             options = for_recordings(options, longest)
         if options.limit is not None:
             collection = limited(collection, options.limit)
@@ -76,16 +131,13 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             **collection.features,
             **({"collection_options": recorded} if recorded else {}),
         }
-        return build(
-            collection,
-            ClipMaker(make, url, folder.parent),
-            features,
-            out,
-            options,
-            preflight=lambda: inspect(whole, folder, allow_links=options.allow_links).lines(),
-            # The files of an image are empty: `shards verify --sources` compares those behind a URL.
-            sources=partial(source_notes, raw=folder, hashes=options.repair) if url is None else None,
-        )
+        maker = ClipMaker(make, url, folder.parent)
+        yield _Request(whole, collection, maker, features, options, folder, url)
+
+
+def _longest(collection: Collection) -> float:
+    """Return the latest end of a span of a recording; 0 when clips are whole files."""
+    return max((values[END_SECONDS] or 0.0 for values in packed(collection.clips).values()), default=0.0)
 
 
 def for_recordings(options: Options, longest_seconds: float) -> Options:
