@@ -6,7 +6,7 @@ import sys
 import pytest
 from stgcma.preprocess.media.probe import MAX_DURATION_SECONDS
 from stgcma.preprocess.pipeline.options import Options
-from stgcma.preprocess.pipeline.run import _for_recordings
+from stgcma.preprocess.pipeline.run import for_recordings
 from stgcma.preprocess.pipeline.shard_plan import plan_shards
 
 from .stand_in import make_collection
@@ -62,6 +62,6 @@ def test_a_million_clips_are_planned_within_two_gigabytes(environment):
 def test_the_time_for_a_clip_has_a_limit_whatever_the_annotations_say():
     """A mask may be called 999999999.png; files of more than MAX_DURATION_SECONDS are not read."""
     given = Options().limits.timeout_seconds
-    assert _for_recordings(Options(), 100.0).limits.timeout_seconds == given + 25.0
-    most = _for_recordings(Options(), 999_999_999.0).limits.timeout_seconds
+    assert for_recordings(Options(), 100.0).limits.timeout_seconds == given + 25.0
+    most = for_recordings(Options(), 999_999_999.0).limits.timeout_seconds
     assert most == given + MAX_DURATION_SECONDS / 4
