@@ -169,7 +169,8 @@ class SwinV2Block(SwinBlock):
         """Return the position bias inside a window, `[heads, window area, window area]`."""
         attn = self.block.attn
         table = attn.cpb_mlp(attn.relative_coords_table).view(-1, attn.num_heads)
-        bias = table[attn.relative_position_index].permute(2, 0, 1)
+        # Contiguous as timm's: vectorised and other loops of `sigmoid` differ in the last bit.
+        bias = table[attn.relative_position_index].permute(2, 0, 1).contiguous()
         return 16 * torch.sigmoid(bias)
 
 

@@ -142,8 +142,15 @@ def test_a_run_that_was_stopped_before_its_first_state_starts_from_the_source_ag
     source, kept_shards, small_config, tmp_path, at_step_0
 ):
     shards, run, config = kept_shards("avs"), tmp_path / "run", small_config("avs", *ONE_EPOCH)
-    stopped = at_step_0(shards, run, config, init_from=source)
+    copy = shutil.copytree(source, tmp_path / "copy")
+    stopped = at_step_0(shards, run, config, init_from=copy)
     assert equal(stopped, at_step_0(shards, run, config, resume=True))
+    other = load_model(copy)
+    for _, parameter in other.encoder.trained():
+        torch.nn.init.ones_(parameter)
+    save_checkpoint(other, copy / "checkpoints" / "best")
+    with pytest.raises(OtherSettingsError, match=r"adapters\.safetensors has changed since; the option"):
+        train(shards, run, config, resume=True)
 
 
 def test_a_resumed_run_continues_its_own_state(source, kept_shards, small_config, tmp_path, at_step_0):
