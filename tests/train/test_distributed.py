@@ -57,9 +57,24 @@ def rows(run, name):
             marks=pytest.mark.slow,
         ),
         pytest.param("ave", ("optim.batch_size=3", "model.adapter=side"), marks=pytest.mark.slow),
+        pytest.param(
+            "ave",
+            ("optim.batch_size=3", "model.backbone=vit", "model.timm_name=vit_small_patch16_dinov3"),
+            marks=pytest.mark.slow,
+        ),
         # Adam makes whole steps of gradients that are nothing but rounding: of keys' biases, and where a
         # frame is one token of all that grounds the sound. So: the published rates, and more tokens.
         pytest.param("avs", ("optim.batch_size=2", *rates("3e-4")), marks=pytest.mark.slow),
+        pytest.param(
+            "avs",
+            (
+                "optim.batch_size=2",
+                "model.backbone=swinv2",
+                "model.timm_name=swinv2_tiny_window8_256",
+                *rates("5e-5"),
+            ),
+            marks=pytest.mark.slow,
+        ),
         pytest.param("avqa", ("optim.batch_size=3", "data.questions=all"), marks=pytest.mark.slow),
         pytest.param(
             "avqa",

@@ -43,6 +43,19 @@ def test_with_every_adapter(method, four_clips, small_config, tmp_path, monkeypa
     check_killed_after([1], 2, four_clips, config, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "family", "timm_name"),
+    [("ave", "vit", "vit_small_patch16_dinov3"), ("avs", "swinv2", "swinv2_tiny_window8_256")],
+)
+def test_with_families_read_off_timm(
+    task, family, timm_name, kept_shards, small_config, tmp_path, monkeypatch
+):
+    settings = (f"model.backbone={family}", f"model.timm_name={timm_name}", "optim.epochs=1")
+    config = small_config(task, *STEPS, *settings)
+    check_killed_after([1], 2, kept_shards(task), config, tmp_path, monkeypatch)
+
+
 def check_killed_after(kills, steps, shards, config, tmp_path, monkeypatch):
     """A run that is killed after any of the steps `kills` ends like the whole run, of so many steps."""
     train(shards, tmp_path / "whole", config)
