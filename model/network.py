@@ -34,6 +34,7 @@ class STGCMA(nn.Module):
         self.config = config
         self.backbone_source: dict[str, Any] = {}
         self.trained_on: TrainedOn | None = None
+        self.full_precision: dict[str, Tensor] = {}  # float32 values of cast frozen weights, by name
         self.encoder = FAMILIES[config.backbone.family].encoder(config, device=backbone_device)  # type: ignore[assignment]  # by contract
         self.head = HEADS[config.task].module(config)  # type: ignore[assignment]  # by contract
         self.encoder.freeze()
@@ -94,8 +95,9 @@ class STGCMA(nn.Module):
         }
 
     def frozen_tensors(self) -> dict[str, Tensor]:
-        """Return the frozen weights, by name."""
-        return {name: p for name, p in self.named_parameters() if not p.requires_grad}
+        """Return the frozen weights, by name, in float32 where their float32 values were kept."""
+        kept = self.full_precision
+        return {name: kept.get(name, p) for name, p in self.named_parameters() if not p.requires_grad}
 
     def backbone_tensors(self) -> dict[str, Tensor]:
         """Return the frozen weights that cannot be computed from other ones.

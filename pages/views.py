@@ -81,7 +81,7 @@ def ranked_clips(
 
         row = bar.add_task("rank clips", total=len(dataset), note="")
         scores: list[float] = []
-        for made, targets in predicted(ScoringOrder(len(dataset), batch_size), config.data.workers):
+        for made, targets in predicted(ScoringOrder(len(dataset), batch_size), config.data.workers or 0):
             scores.append(task.clip_score(made, targets))
             bar.update(row, completed=len(scores))
         best, worst = best_and_worst(scores, count)

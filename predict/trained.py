@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model import STGCMA
+from ..model.frozen_precision import cast_frozen
 from ..model.inputs import pad_clip
 from ..model.records import FRAME_MASK
 from ..preprocess.collections.specification import (
@@ -31,7 +32,7 @@ from ..train.config import RunConfig
 from ..train.distributed import pick_device
 from ..train.inputs import Normalisation, decode_frames, normalisation_of, normalise, read_fbank
 from ..train.memory import memory_explained, scoring_advice
-from ..train.objective import run_model, set_tf32
+from ..train.objective import DTYPES, run_model, set_tf32
 from ..train.tasks import task_of
 from ..train.tasks.base import Task
 from ..train.trained import open_trained
@@ -138,6 +139,7 @@ def open_run(
     window_seconds = _window_seconds(task, settings.sampling, trained.clip_seconds, path)
     with memory_explained("loading the model", chosen, scoring_advice):
         model.to(chosen)
+        cast_frozen(model, DTYPES[config.train.precision], keep=False)
     return TrainedRun(
         path=path,
         config=config,

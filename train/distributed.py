@@ -53,6 +53,14 @@ class ProcessGroup:
         totals: list[float] = self.gather(values).sum(0).tolist()
         return totals
 
+    def sum_tensor(self, values: Tensor) -> Tensor:
+        """Return the sums of `values` over all ranks, added in the order of the ranks; no process waits."""
+        if not self.is_distributed:
+            return values
+        rows = [torch.empty_like(values) for _ in range(self.size)]
+        torch.distributed.all_gather(rows, values)
+        return sum(rows[1:], rows[0])
+
     def join_rows(self, rows: npt.NDArray[Floating], clips: npt.NDArray[np.int64]) -> npt.NDArray[Floating]:
         """Return the rows of all ranks in the order of their clips, whatever clips a rank has.
 
@@ -79,14 +87,6 @@ class ProcessGroup:
         torch.distributed.all_gather(gathered, local)
         parts = [part[:count].cpu().numpy() for part, count in zip(gathered, counts, strict=True)]
         return np.concatenate(parts)
-
-    def gather_texts(self, texts: list[str]) -> list[str]:
-        """Return the `texts` of all ranks, in the order of the ranks."""
-        if not self.is_distributed:
-            return texts
-        gathered: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(gathered, texts)
-        return [text for of_rank in gathered for text in of_rank]
 
     def barrier(self) -> None:
         """Wait until every rank has called this."""

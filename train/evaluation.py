@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from ..console import message, progress
 from ..errors import InputError
 from ..model import STGCMA
+from ..model.frozen_precision import cast_frozen
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location
 from .batch import Batch, batches
@@ -23,7 +24,7 @@ from .data import open_task
 from .distributed import ProcessGroup, is_main_process, process_group
 from .loading import open_clips, scoring_batches
 from .memory import memory_explained, scoring_advice
-from .objective import run_model, set_tf32
+from .objective import DTYPES, run_model, set_tf32
 from .results import TOLERANCE, EvaluationResult, read_evaluation
 from .run_folder import RunFolder
 from .tasks.base import Meter, Task, Tensors
@@ -162,6 +163,7 @@ def _score_split(
             f"scoring {config.optim.batch_size} clips at a time", group.device, scoring_advice
         ):
             model.to(group.device)
+            cast_frozen(model, DTYPES[config.train.precision], keep=False)
             meter = score(
                 model, task, loader, group, config.train.precision, bar=lambda clips: bar.advance(row, clips)
             )

@@ -70,8 +70,8 @@ def training_batches(
         order = EpochOrder(
             shards, size, seed=config.train.seed, micro_batches=micro_batches, questions=questions
         )
-        return order, make_loader(clips, order, workers=config.data.workers)
-    workers = possible_workers(config.data.workers) if stream_workers is None else stream_workers
+        return order, make_loader(clips, order, workers=config.data.workers or 0)
+    workers = possible_workers(config.data.workers or 0) if stream_workers is None else stream_workers
     streams = Streams(
         batch_size=size,
         rank=rank,
@@ -90,8 +90,8 @@ def scoring_batches(
     """Return the order in which a split is scored, and the loader of its batches of `batch_size` clips."""
     if config.data.read == "indexed":
         order = ScoringOrder(len(clips), batch_size, rank=rank, world_size=world_size)
-        return order, make_loader(clips, order, workers=config.data.workers)
-    workers = possible_workers(config.data.workers)
+        return order, make_loader(clips, order, workers=config.data.workers or 0)
+    workers = possible_workers(config.data.workers or 0)
     shards = [place.shard for place in clips.places]
     streams = Streams(batch_size * world_size, rank, world_size, max(workers, 1), padded=False)
     return _streamed(clips, shards, streams, questions=None, workers=workers)
@@ -120,5 +120,5 @@ def stream_shape(data: DataConfig, group: ProcessGroup) -> dict[str, int] | None
     """
     if data.read == "indexed":
         return None
-    room = group.gather([float(possible_workers(data.workers))])
+    room = group.gather([float(possible_workers(data.workers or 0))])
     return {"processes": group.size, LOADER_PROCESSES: int(room.min())}

@@ -127,7 +127,7 @@ def advice(config: RunConfig, model: ModelConfig, total_bytes: int, *, processes
             settings.append("--set train.checkpointing=true")
         if fitting < clips:
             settings.append(f"--set train.accumulate={math.ceil(clips / fitting)}")
-        if config.train.precision == "fp32":
+        if config.train.precision in ("auto", "fp32"):
             settings.append("--set train.precision=bf16")
         if settings:
             return f"this should fit: {' '.join(settings)}"

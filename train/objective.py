@@ -10,7 +10,8 @@ from ..model.inputs import normalise_frames
 from .sections import LossConfig
 from .tasks.base import Task, Tensors, Terms
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The number formats of the activations, by the names that `train.precision` has."""
 
 
 def set_tf32(*, allowed: bool) -> None:
@@ -50,7 +51,7 @@ def run_model(model: STGCMA, inputs: Tensors, precision: str, *, explain: bool =
     Frames may be uint8 pixels, which are normalised here, on the model's device. `explain` is passed to the
     model.
     """
-    dtype = _DTYPES[precision]
+    dtype = DTYPES[precision]
     device = next(iter(inputs.values())).device.type
     known = model.trained_on or model.config.backbone
     mean, std = known.image_mean, known.image_std

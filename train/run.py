@@ -13,16 +13,18 @@ import torch
 from ..console import message
 from ..errors import InputError
 from ..model import STGCMA, TrainedOn, build_model
+from ..model.frozen_precision import cast_frozen
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
+from .automatic import resolve
 from .config import RunConfig, architecture, check_schedule
 from .data import ClipDataset, open_task
 from .distributed import ProcessGroup, process_group
 from .initial import initial_record, load_initial
 from .loading import LOADER_PROCESSES, open_clips, stream_shape
 from .memory import clips_at_a_time, memory_explained, training_advice
-from .objective import set_tf32
+from .objective import DTYPES, set_tf32
 from .order import MicroBatches
 from .run_folder import SUMMARY, RunFolder
 from .tasks.base import Task
@@ -60,15 +62,13 @@ def train(
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
     run, fingerprint = RunFolder(Path(run_path)), task.info.data_fingerprint
     with process_group() as group:
+        config = resolve(config, group.device, recorded=run if resume else None)
         micro_batches = _micro_batches(config, group)
         stream = stream_shape(config.data, group)
-        group.run_on_main(
-            lambda: (
-                run.check_resumable(config, fingerprint, stream=stream)
-                if resume
-                else run.check_free(overwrite=overwrite)
-            )
-        )
+        if resume:
+            group.run_on_main(lambda: run.check_resumable(config, fingerprint, stream=stream))
+        else:
+            group.run_on_main(lambda: run.check_free(overwrite=overwrite))
         initial = initial_record(run, init_from, resume=resume)
         finished = resume and (run.path / SUMMARY).is_file()
         group.check_equal([float(finished)], "different summaries")
@@ -78,6 +78,7 @@ def train(
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
         load_initial(model, run, initial, resume=resume)
+        cast_frozen(model, DTYPES[config.train.precision], keep=True)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
         model.trained_on = _trained_on(config, model, training)

@@ -49,7 +49,8 @@ class DataConfig(Section):
     # None: as measured on the training clips, from dataset.json.
     fbank_mean: float | None = None
     fbank_std: float | None = Field(default=None, gt=0)
-    workers: int = Field(default=1, ge=0)
+    # Loader processes. None: 1 on a CPU, else as many as the cores allow.
+    workers: int | None = Field(default=None, ge=0)
     # RandAugment, random crop, flip and erasing, one draw a clip. Moves pixels that masks and questions
     # ("left of") refer to.
     augment: bool = False
@@ -129,8 +130,9 @@ class TrainConfig(Section):
     select_on: Literal["val", "test"] = "val"
     # Recompute activations in the backward pass: the same numbers, less memory, more time.
     checkpointing: bool = False
-    # Number format of the activations; weights and optimiser stay fp32.
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    # Number format of the activations; trained weights and optimiser stay fp32. `auto`: bf16 on a GPU that
+    # has it, else fp32.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     # Work off a step's clips in this many parts, to need less memory: the same gradient but for AVS, whose
     # batch normalisation sees a part at a time.
     accumulate: int = Field(default=1, ge=1)

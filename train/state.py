@@ -86,6 +86,8 @@ def load_state(path: Path, model: STGCMA, optimizer: torch.optim.Optimizer, scal
     try:
         state: dict[str, Any] = load_torch(path)
         load_tensors(model.trained_tensors(), state["trained"], path)
+        for saved, group in zip(state["optimizer"]["param_groups"], optimizer.param_groups, strict=True):
+            saved["fused"] = group["fused"]  # of this device
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         return Progress.from_state(state["progress"])

@@ -15,7 +15,9 @@ from ..shards.manifest import read_dataset
 from ..shards.reader import split_places
 from ..shards.schema import AudioStatistics, DatasetInfo
 from ..shards.storage import Location
+from .automatic import resolve
 from .config import RunConfig, load_preset, replaced
+from .distributed import pick_device
 from .inputs import Normalisation
 from .run_folder import RunFolder
 
@@ -99,6 +101,7 @@ def _open_checkpoint(
         config = replaced(config, "data", fbank_mean=known.fbank_mean, fbank_std=known.fbank_std)
         config = replaced(config, "train", precision=known.precision, tf32=known.tf32)
         info, seconds = _info_of(known, config.task), known.clip_seconds
+    config = resolve(config, pick_device())
     return Trained(path, None, config, info, model, seconds, file_sha256(path / ADAPTERS))
 
 

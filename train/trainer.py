@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rich.progress import TaskID
@@ -11,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from ..console import message, progress
 from ..figures import percent
 from ..model import STGCMA, save_checkpoint
+from .automatic import waiting_note
 from .batch import Batch, batches
 from .config import RunConfig
 from .data import ClipDataset
@@ -23,7 +25,7 @@ from .order import MicroBatches
 from .run_folder import SUMMARY, RunFolder
 from .run_records import RecordWriter
 from .state import Progress, load_state, save_state
-from .step import OptimizerStep, StepResult
+from .step import OptimizerStep, PendingStep
 from .stopping import StopSignals
 from .tasks.base import Meter, Task
 from .totals import Totals
@@ -55,6 +57,23 @@ class TrainSummary:
     items_per_second: float
     peak_memory_bytes: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class _StepRecord:
+    """A step whose numbers were not read yet: its place in the run and the learning rates it had.
+
+    Attributes:
+        row: of the progress bar.
+        step, epoch, batch: counted from 1.
+    """
+
+    pending: PendingStep
+    row: TaskID
+    step: int
+    epoch: int
+    batch: int
+    rates: dict[str, float]
 
 
 class Trainer:
@@ -109,9 +128,12 @@ class Trainer:
             micro_batches,
             optimizer=self._optimizer,
             scaler=self._scaler,
+            key_of=lambda clip: training.places[clip].key,
             state_path=run.state,
         )
         self._signals = StopSignals()
+        self._waited = 0.0  # for the loader, in the current epoch
+        self._unread: _StepRecord | None = None  # of the last step, on a GPU
         self.progress = Progress()
 
     def fit(self) -> TrainSummary:
@@ -164,22 +186,43 @@ class Trainer:
         self._order.start_at(self.progress.epoch, self.progress.batch)
         before = time.monotonic()
         micro_batches: list[Batch] = []
-        for batch in batches(self._loader):
+        for batch in self._timed(batches(self._loader)):
             micro_batches.append(batch)
             if len(micro_batches) < self._micro_batches.count:
                 continue
             signal = self._step(micro_batches, row)
             micro_batches = []
             if signal or self.progress.step % self._config.train.save_every_steps == 0:
+                self._read_step()
                 self.progress.training_seconds += time.monotonic() - before
                 before = time.monotonic()
                 self._save_state()
             if signal:
                 self._stop(signal)
+        self._read_step()
         self.progress.training_seconds += time.monotonic() - before
+        self._note_waiting()
+
+    def _timed(self, loaded: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield what `loaded` yields, and add the seconds that it took to those of the epoch."""
+        self._waited = 0.0
+        while True:
+            before = time.monotonic()
+            batch = next(loaded, None)
+            self._waited += time.monotonic() - before
+            if batch is None:
+                return
+            yield batch
+
+    def _note_waiting(self) -> None:
+        """After the first epoch on a GPU, tell when loading is what takes the time."""
+        if self.progress.epoch == 0 and self.group.is_main and self.group.device.type == "cuda":
+            workers = self._config.data.workers or 0
+            if note := waiting_note(self._waited, self.progress.training_seconds, workers):
+                message(note)
 
     def _step(self, micro_batches: list[Batch], row: TaskID) -> int:
-        """Do one optimiser step and write its record. Return the signal to stop for, or 0."""
+        """Do one optimiser step. Return the signal to stop for, or 0."""
         optim = self._config.optim
         set_learning_rates(
             self._optimizer,
@@ -188,24 +231,32 @@ class Trainer:
             warmup_steps=self._order.steps_until(optim.warmup_epochs),
             total_steps=self._order.steps_until(optim.epochs),
         )
-        result = self._optimizer_step.run(
+        pending = self._optimizer_step.run(
             micro_batches, step=self.progress.step, stop_signal=self._signals.received or 0
         )
         self.progress.step += 1
         self.progress.batch += 1
-        self.progress.totals.add(result.totals)
-        self._record_step(result, row)
-        return result.stop_signal
+        # The step before is read while the GPU computes this one.
+        self._read_step()
+        state, rates = self.progress, learning_rates(self._optimizer)
+        self._unread = _StepRecord(pending, row, state.step, state.epoch + 1, state.batch, rates)
+        if self._optimizer_step.waits:
+            self._read_step()
+        return pending.stop_signal
 
-    def _record_step(self, result: StepResult, row: TaskID) -> None:
-        """Write the row of a step, and show its loss."""
-        rates = learning_rates(self._optimizer)
-        scalars = {"loss": result.loss, "gradient_norm": result.gradient_norm, **rates}
-        position = {"step": self.progress.step, "epoch": self.progress.epoch + 1}
+    def _read_step(self) -> None:
+        """Write the row of the last step, and show its loss, unless that was done."""
+        last, self._unread = self._unread, None
+        if last is None:
+            return
+        result = last.pending.result()
+        self.progress.totals.add(result.totals)
+        scalars = {"loss": result.loss, "gradient_norm": result.gradient_norm, **last.rates}
+        position = {"step": last.step, "epoch": last.epoch}
         self._records.step({**position, **scalars, "clips": result.clips}, scalars=scalars)
-        done = min(self.progress.batch * self._config.optim.batch_size, self._order.items)
-        note = f"loss {result.loss:.3f} · lr {rates['adapter_lr']:.1e}"
-        self._bar.update(row, completed=done, note=note)
+        done = min(last.batch * self._config.optim.batch_size, self._order.items)
+        note = f"loss {result.loss:.3f} · lr {last.rates['adapter_lr']:.1e}"
+        self._bar.update(last.row, completed=done, note=note)
 
     def _finish_epoch(self, meter: Meter) -> tuple[str, str]:
         """Write the row and the checkpoints of the epoch, and begin the next.

@@ -18,6 +18,7 @@ import torch
 from gpu_parts.common import TABLE_9_BATCH, TINY_PRESETS, Report, Setting, synchronize
 from naive import naive_forward
 from stgcma.model import PRESET_NAMES, STGCMA, preset_config
+from stgcma.model.frozen_precision import cast_frozen
 from stgcma.model.weights import materialise
 from stgcma.train.objective import set_tf32
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -217,12 +218,21 @@ class Bench:
             set_tf32(allowed=cell.precision == "tf32")
         return self._flops_a_clip * cell.batch
 
+    def _hold_frozen(self, cell: Cell) -> None:
+        """Hold frozen weights as training does; the naive side casts them in every pass."""
+        for tensor in self.model.frozen_tensors().values():
+            tensor.data = tensor.data.float()
+        if cell.precision == "bf16" and cell.side != "naive":
+            cast_frozen(self.model, torch.bfloat16, keep=False)
+
     def step(self, cell: Cell) -> Callable[[], None]:
         """A training step: forward pass, a stand-in for the loss, backward pass, Adam."""
         model, device = self.model, self.setting.device
+        self._hold_frozen(cell)
         inputs = make_inputs(model.config, cell.batch, device)
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=1e-6, betas=(0.95, 0.999))
+        fused = device == "cuda" and cell.side != "naive"
+        optimizer = torch.optim.Adam(trained, lr=1e-6, betas=(0.95, 0.999), fused=fused or None)
 
         def forward() -> torch.Tensor:
             with torch.autocast(device, torch.bfloat16, enabled=cell.precision == "bf16"):

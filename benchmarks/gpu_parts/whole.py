@@ -18,10 +18,11 @@ from gpu_parts.common import Report, Setting, synchronize
 from gpu_parts.shards import make_shards
 from gpu_parts.trace import account
 from stgcma.model import build_model
+from stgcma.model.frozen_precision import cast_frozen
 from stgcma.train.batch import batches, make_loader
 from stgcma.train.config import RunConfig, architecture, load_preset
 from stgcma.train.data import ClipDataset, open_task
-from stgcma.train.objective import Objective
+from stgcma.train.objective import DTYPES, Objective
 from stgcma.train.optim import make_optimizer
 from stgcma.train.order import EpochOrder
 from stgcma.train.run import train
@@ -70,6 +71,7 @@ def _step_alone(shards: str, config: RunConfig) -> dict[str, Any]:
     task = open_task(shards)
     options = task.model_options() | architecture(config)
     model = build_model(config.preset, "random", **options).to(device).train()
+    cast_frozen(model, DTYPES[config.train.precision], keep=False)
     dataset = ClipDataset(shards, "train", task, config.data, model.config, seed=0)
     size = config.optim.batch_size
     order = EpochOrder([place.shard for place in dataset.places], size, seed=0)

@@ -13,6 +13,7 @@ from stgcma.errors import StgcmaError
 from stgcma.train.metrics.audio_visual_term import AVSS_TERM
 from stgcma.train.sections import LossConfig
 from stgcma.train.tasks import avss
+from stgcma.train.tasks.avs import with_rows
 from stgcma.train.tasks.avss import AvssTask
 from stgcma.train.tasks.avss_result import AvssResult
 
@@ -73,7 +74,7 @@ def case():
         "annotated": torch.tensor([[True] * 4, [True, False, False, False]]),
         "frames": torch.tensor([[True] * 4, [True, True, False, False]]),
     }
-    return {"mask_logits": torch.randn(2, FRAMES, 3, 8, 8)}, targets
+    return {"mask_logits": torch.randn(2, FRAMES, 3, 8, 8)}, with_rows(targets)
 
 
 def by_hand(logits, labels):
@@ -162,9 +163,8 @@ def test_padding_changes_neither_loss_nor_gradient_nor_training_score():
 def test_a_clip_that_does_not_count_changes_nothing():
     outputs, targets = case()
     task, weight = AvssTask(Info), torch.tensor([1.0, 0.0])
-    alone = task.terms(
-        *({n: t[:1] for n, t in one.items()} for one in (outputs, targets)), torch.ones(1), LOSS
-    )
+    first, its = ({n: t[:1] for n, t in one.items()} for one in (outputs, targets))
+    alone = task.terms(first, with_rows(its), torch.ones(1), LOSS)
     beside = task.terms(outputs, targets, weight, LOSS)
     assert float(beside.losses["class"]) == pytest.approx(float(alone.losses["class"]), abs=1e-5)
     assert set(task.counts(targets, weight).values()) == {4.0}

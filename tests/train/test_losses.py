@@ -10,7 +10,7 @@ from stgcma.train.metrics.audio_visual_term import MS3_TERM, S4_COSINE_TERM
 from stgcma.train.sections import LossConfig
 from stgcma.train.tasks.ave import AveTask
 from stgcma.train.tasks.avqa import AvqaTask
-from stgcma.train.tasks.avs import AvsTask
+from stgcma.train.tasks.avs import AvsTask, with_rows
 
 LOSS = LossConfig()
 
@@ -49,7 +49,7 @@ def avs_case():
     masks = torch.zeros(2, 2, 8, 8, dtype=torch.bool)
     masks[:, 0, 2:5, 1:7] = True
     annotated = torch.tensor([[True, False], [True, True]])
-    return {"mask_logits": torch.randn(2, 2, 1, 8, 8)}, {"masks": masks, "annotated": annotated}
+    return {"mask_logits": torch.randn(2, 2, 1, 8, 8)}, with_rows({"masks": masks, "annotated": annotated})
 
 
 MASK_LOSSES = [

@@ -59,7 +59,7 @@ class AvsTask(Task):
         }
 
     def collate(self, targets: list[Tensors]) -> tuple[Tensors, Tensors]:
-        return {}, stack(targets)
+        return {}, with_rows(stack(targets))
 
     def weights(self, loss: LossConfig) -> dict[str, float]:
         weights = dict.fromkeys(loss.mask.split("+"), 1.0)
@@ -78,10 +78,10 @@ class AvsTask(Task):
 
     def terms(self, outputs: Tensors, targets: Tensors, weight: Tensor, loss: LossConfig) -> Terms:
         """Return the losses over the frames that have a mask."""
-        annotated = targets["annotated"]
-        logits = outputs["mask_logits"].squeeze(2)[annotated].float()
-        masks = targets["masks"][annotated].float()
-        counted = weight[:, None].expand(annotated.shape)[annotated]
+        rows = targets["rows"]
+        logits = frames_at(outputs["mask_logits"].squeeze(2), rows).float()
+        masks = frames_at(targets["masks"], rows).float()
+        counted = frames_at(weight[:, None].expand(targets["annotated"].shape), rows)
         costs: Tensors = {}
         wanted = self.weights(loss)
         if "iou" in wanted:
@@ -92,7 +92,7 @@ class AvsTask(Task):
         if "bounded-bce" in wanted:
             costs["bounded-bce"] = frame_bce(logits, masks)
         if "audio_visual" in wanted:
-            costs["audio_visual"] = _audio_visual(outputs, annotated, loss)
+            costs["audio_visual"] = _audio_visual(outputs, rows, loss)
         overlap = frame_iou(logits.detach() > 0, masks.bool())
         return Terms(
             losses={name: (cost * counted).sum() for name, cost in costs.items()},
@@ -138,18 +138,31 @@ class AvsTask(Task):
         return {"one object a frame": sum(scores) / len(scores)} if scores else {}
 
 
-def _audio_visual(outputs: Tensors, annotated: Tensor, loss: LossConfig) -> Tensor:
-    """Return the audio-visual term of the annotated frames, `[N]`."""
-    logits = outputs["mask_logits"].flatten(0, 1)[annotated.flatten()]
-    return AUDIO_VISUAL_TERMS[loss.audio_visual_term].by_frame(logits, *stage_features(outputs, annotated))
+def with_rows(targets: Tensors) -> Tensors:
+    """Return `targets` with `rows`, int64 `[N]`: the places of the annotated frames among all `[B·T]`.
+
+    They are found on the CPU: an index of a size that depends on values would make a GPU wait.
+    """
+    return targets | {"rows": targets["annotated"].flatten().nonzero()[:, 0]}
 
 
-def stage_features(outputs: Tensors, annotated: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the features of sound and of vision, by stage, of the frames that are True in `[B, T]`."""
-    frames = annotated.flatten()
+def frames_at(x: Tensor, rows: Tensor) -> Tensor:
+    """Return the frames at `rows` `[N]` of `x`: `[B, T, …]` → `[N, …]`."""
+    return x.flatten(0, 1).index_select(0, rows)
+
+
+def _audio_visual(outputs: Tensors, rows: Tensor, loss: LossConfig) -> Tensor:
+    """Return the audio-visual term of the frames at `rows`, `[N]`."""
+    logits = frames_at(outputs["mask_logits"], rows)
+    return AUDIO_VISUAL_TERMS[loss.audio_visual_term].by_frame(logits, *stage_features(outputs, rows))
+
+
+def stage_features(outputs: Tensors, rows: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the features of sound and of vision, by stage, of the frames at `rows` among all `[B·T]`."""
     stages = sum(name.startswith("audio_") for name in outputs)
     audio, visual = (
-        [outputs[f"{kind}_{stage}"][frames] for stage in range(stages)] for kind in ("audio", "visual")
+        [outputs[f"{kind}_{stage}"].index_select(0, rows) for stage in range(stages)]
+        for kind in ("audio", "visual")
     )
     return audio, visual
 

@@ -26,7 +26,7 @@ from ..metrics.semantic import (
     predicted_classes,
 )
 from ..sections import DataConfig, LossConfig
-from .avs import SMOOTHING_PIXELS, stage_features
+from .avs import SMOOTHING_PIXELS, frames_at, stage_features, with_rows
 from .avss_result import AvssResult
 from .base import Task, Terms, stack
 from .members import split_members
@@ -81,7 +81,7 @@ class AvssTask(Task):
         return {"labels": labels, "annotated": annotated, "frames": torch.arange(self._frames) < count}
 
     def collate(self, targets: list[Tensors]) -> tuple[Tensors, Tensors]:
-        return {}, stack(targets)
+        return {}, with_rows(stack(targets))
 
     def weights(self, loss: LossConfig) -> dict[str, float]:
         weights = {"class": 1.0} | {name: _FURTHER_TERMS[name].weight for name in _further_terms(loss)}
@@ -99,16 +99,16 @@ class AvssTask(Task):
 
         The score is the mean IoU over the classes of a frame, which adds up.
         """
-        annotated = targets["annotated"]
-        logits = outputs["mask_logits"][annotated]
-        labels = targets["labels"][annotated].long()
-        counted = weight[:, None].expand(annotated.shape)[annotated]
+        rows = targets["rows"]
+        logits = frames_at(outputs["mask_logits"], rows)
+        labels = frames_at(targets["labels"], rows).long()
+        counted = frames_at(weight[:, None].expand(targets["annotated"].shape), rows)
         overlap = frame_miou(logits.detach().argmax(1), labels, logits.shape[1])
         costs = {"class": frame_cross_entropy(logits, labels)}
         for name in _further_terms(loss):
             costs[name] = _FURTHER_TERMS[name].by_frame(logits, labels)
         if loss.audio_visual:
-            costs["audio_visual"] = AVSS_TERM.by_frame(logits, *stage_features(outputs, annotated))
+            costs["audio_visual"] = AVSS_TERM.by_frame(logits, *stage_features(outputs, rows))
         return Terms(
             losses={name: (cost * counted).sum() for name, cost in costs.items()},
             score=(overlap * counted).sum(),
