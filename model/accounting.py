@@ -7,7 +7,7 @@ clip goes through a model of fake tensors, which have shapes and lifetimes but n
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,17 +69,23 @@ def describe(model: str | ModelConfig | STGCMA, **overrides: Any) -> ModelSummar
     else:
         config = (model.config if isinstance(model, STGCMA) else model).replace(**overrides)
     parameters = count_parameters(config)
-    trainable = parameters["adapter"] + parameters["head"]
-    weights = 4 * sum(parameters.values())
     return ModelSummary(
         config=config,
         parameters=parameters,
-        trainable=trainable,
+        trainable=parameters["adapter"] + parameters["head"],
         total=sum(parameters.values()),
         forward_gflops=_forward_flops(config) / 1e9,
-        forward_bytes=weights + _peak_bytes(config, training=False),
-        training_bytes=weights + _peak_bytes(config, training=True) + 4 * _ADAM_STATES * trainable,
+        forward_bytes=4 * sum(parameters.values()) + _peak_bytes(config, training=False),
+        training_bytes=count_training_bytes(config, parameters),
     )
+
+
+def count_training_bytes(config: ModelConfig, parameters: Mapping[str, int] | None = None) -> int:
+    """Return `training_bytes` of the account alone; `parameters` are those of `count_parameters`."""
+    parameters = parameters or count_parameters(config)
+    trainable = parameters["adapter"] + parameters["head"]
+    weights = 4 * (sum(parameters.values()) + _ADAM_STATES * trainable)
+    return weights + _peak_bytes(config, training=True)
 
 
 def count_parameters(config: ModelConfig) -> dict[str, int]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import InputError
-from ..model import describe, preset_config
+from ..model import preset_config
+from ..model.accounting import count_training_bytes
 from ..shards.files import publish
 from ..shards.storage import Location
 from ..strict_json import strict_json
@@ -257,7 +258,7 @@ def _clip_memory(shards: Location, variants: Sequence[Variant]) -> list[int]:
     """
     options = open_task(shards).model_options()
     models = [preset_config(one.config.preset, **{**options, **architecture(one.config)}) for one in variants]
-    return [describe(model).training_bytes for model in models]
+    return [count_training_bytes(model) for model in models]
 
 
 def _write_comparison(

@@ -11,27 +11,31 @@ from stgcma.model.records import FRAME_MASK
 
 METHODS = ADAPTERS.names
 SMALL = {"rank": 2, "reduction": 4, "side_tokens": 3, "side_width": 8, "hyper_reduction": 4}
-# The two that depend most on the family's layout: the others use one function of it, or are tested elsewhere.
-QUICK = ("lavish", "side")
-CASES = [
-    *(("clip_fields", method) for method in METHODS),
-    *(
-        pytest.param("swin_fields", method, marks=() if method in QUICK else pytest.mark.slow)
-        for method in METHODS
-    ),
-    *(
-        pytest.param("vit_fields", method, marks=() if method == "lora" else pytest.mark.slow)
-        for method in METHODS
-    ),
+# Of each family, the methods that are quick cases: on others than CLIP those that depend most on the layout.
+LAYOUTS = {
+    "clip_fields": METHODS,
+    "swin_fields": ("lavish", "side"),
+    "vit_fields": ("lora",),
     # Norms after the attention and the MLP.
-    *(
-        pytest.param("swinv2_fields", method, marks=() if method == "layernorm" else pytest.mark.slow)
-        for method in METHODS
-    ),
+    "swinv2_fields": ("layernorm",),
     # Other layers: three projections in place of one, a gated MLP with a norm inside.
-    *(pytest.param("eva02_fields", method, marks=pytest.mark.slow) for method in METHODS),
-]
-each = pytest.mark.parametrize(("family", "method"), CASES)
+    "eva02_fields": (),
+}
+
+
+def cases(quick):
+    """All methods on all families; those that `quick` has for a family run among the quick tests."""
+    pairs = [(family, method) for family in LAYOUTS for method in METHODS]
+    return pytest.mark.parametrize(
+        ("family", "method"),
+        [
+            pytest.param(family, method, marks=() if method in quick.get(family, ()) else pytest.mark.slow)
+            for family, method in pairs
+        ],
+    )
+
+
+each = cases(LAYOUTS)
 
 # Trained parameters besides head and final norm, with T = 10.
 COUNTS = {
@@ -78,14 +82,22 @@ def test_counts_of_blocks_of_the_same_widths(backbone, method):
     assert count_parameters(config)["adapter"] == COUNTS[method][SAME_COUNTS[backbone]]
 
 
+@pytest.fixture(scope="module")
+def encoded_frozen():
+    """The outputs of frozen models, by family and modality, once they are computed."""
+    return {}
+
+
 @each
-def test_an_untrained_model_is_the_frozen_one(make, helpers, family, method):
+def test_an_untrained_model_is_the_frozen_one(make, helpers, encoded_frozen, family, method):
     for modality in ("av", "audio"):
         model = make(family, method, modality=modality).eval()
         inputs = helpers.draw_inputs(model.config)
-        frozen = make(family, "none", modality=modality).eval()
         with torch.no_grad():
-            encoded, expected = model.encoder(inputs), frozen.encoder(inputs)
+            if (family, modality) not in encoded_frozen:
+                frozen = make(family, "none", modality=modality).eval()
+                encoded_frozen[family, modality] = frozen.encoder(inputs)
+            encoded, expected = model.encoder(inputs), encoded_frozen[family, modality]
         for m, pooled in encoded.pooled.items():
             assert torch.equal(pooled, expected.pooled[m]), (modality, m)
         assert all(map(torch.equal, encoded.stages, expected.stages))
@@ -123,7 +135,7 @@ def test_half_precision(make, helpers, family, method):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in group.values())
 
 
-@each
+@cases(LAYOUTS | {"clip_fields": ("stg-cma", "lora", "cola"), "swin_fields": ("lavish",)})
 def test_recomputation_changes_nothing(make, helpers, family, method):
     """Gradients are the same, and batch statistics are updated once."""
     results = []
@@ -141,7 +153,7 @@ def test_recomputation_changes_nothing(make, helpers, family, method):
         assert all(count == 1 for count in counts)
 
 
-@each
+@cases({"clip_fields": ("stg-cma", "cola", "side"), "swin_fields": ("lavish",)})
 def test_checkpoints_hold_parameters_and_buffers(make, helpers, family, method, tmp_path):
     model = helpers.teach(make(family, method)).train()
     inputs = helpers.draw_inputs(model.config)
@@ -156,7 +168,7 @@ def test_checkpoints_hold_parameters_and_buffers(make, helpers, family, method, 
         assert torch.equal(loaded(**inputs)["logits"], expected)
 
 
-@each
+@cases({"clip_fields": ("stg-cma", "cola", "side"), "swin_fields": ("lavish",)})
 def test_padding_frames_change_nothing(make, helpers, family, method):
     """Neither in attention over time nor in batch statistics."""
     model = helpers.teach(make(family, method, frames=3)).train()

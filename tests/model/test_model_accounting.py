@@ -103,7 +103,14 @@ def test_wrong_presets_and_combinations_are_named():
         type(preset_config("ave-demo")).from_dict({})
 
 
-@pytest.mark.parametrize("method", ADAPTERS.names)
+# Those whose operations no other one has; an account takes seconds.
+OPERATIONS = ("cola", "lavish", "side")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=() if name in OPERATIONS else pytest.mark.slow) for name in ADAPTERS.names],
+)
 def test_every_adapter_is_accounted_for(method):
     account = describe("ave-demo", adapter=method, depths=[1])
     assert account.trainable == sum(count_parameters(account.config)[group] for group in ("adapter", "head"))
