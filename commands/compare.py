@@ -29,7 +29,7 @@ from .options import (
 from .train import show_runs
 
 if TYPE_CHECKING:
-    from ..train.comparison import Comparison
+    from ..train.comparison import ComparedModel, Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -124,12 +124,11 @@ def ablate(
 
 def _show(result: Comparison) -> None:
     score = f"{result.split} {result.score_name}"
-    header = (*result.axes, score, "seeds", "trained", "step", "a clip", "peak", "saved")
+    header = (*result.axes, score, "trained", "step", "a clip", "peak", "saved")
     rows: list[tuple[object, ...]] = [
         (
             *model.choices.values(),
-            percent(model.mean, 1) + (f" ± {percent(model.std, 1)}" if model.std is not None else ""),
-            len(model.runs),
+            _mean(model),
             f"{model.trained_parameters:,}",
             f"{model.step_seconds:.2f} s",
             mebibytes(model.clip_memory_bytes),
@@ -139,5 +138,14 @@ def _show(result: Comparison) -> None:
         for model in result.models
     ]
     table(header, rows)
+    seeds = len(result.models[-1].runs)
+    if seeds > 1:
+        typer.echo(f"mean ± standard deviation over {seeds} seeds")
     for name, share in result.baselines.items():
         typer.echo(f"baseline: {name} {percent(share, 1)}")
+
+
+def _mean(model: ComparedModel) -> str:
+    if model.std is None:
+        return percent(model.mean, 1)
+    return f"{percent(model.mean, 1).removesuffix(' %')} ± {percent(model.std, 1)}"

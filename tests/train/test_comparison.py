@@ -56,7 +56,8 @@ def test_wrong_settings_are_named(over, said):
         make_variants("ave-demo", over, SETTINGS)
 
 
-def test_too_many_runs_are_refused(four_clips, tmp_path):
+def test_too_many_runs_are_refused(four_clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("stgcma.train.comparison.train_each", None)
     variants = make_variants("ave-demo", ["modality=av,video"], SETTINGS)
     with pytest.raises(InputError, match="1,002 runs are more than 1,000"):
         compare(four_clips, tmp_path, variants, seeds=501)
@@ -68,6 +69,8 @@ def test_models_are_compared_and_only_what_is_missing_is_trained(stgcma, four_cl
     command = ["compare", four_clips, "--preset", "ave-demo", "--run", runs, *few]
     first = stgcma(*command, "--over", "modality=av,video")
     assert first.status == 0, first.stderr
+    assert "modality" in first.stdout
+    assert "seeds" not in first.stdout
     both, video = json.loads((runs / "comparison.json").read_text())["models"]
     assert (both["name"], both["std"], video["name"]) == ("modality=av", None, "modality=video")
     for cost in ("trained_parameters", "clip_memory_bytes", "checkpoint_bytes"):
