@@ -42,6 +42,7 @@ class ColumnReader:
         *,
         fingerprint: str = "",
         cache: str | None = None,
+        cache_bytes: int | None = None,
         ahead_bytes: int = 0,
     ) -> None:
         self.location, self.member = location, member
@@ -61,7 +62,8 @@ class ColumnReader:
         self._failed = {row.key for row in read_column_quarantine(store)}
         folder = None
         if not ahead_bytes:
-            folder = cache_folder(location, f"{fingerprint} {info.files[COLUMN_TABLE]}", root=cache)
+            made_of = f"{fingerprint} {info.files[COLUMN_TABLE]}"
+            folder = cache_folder(location, made_of, root=cache, most_bytes=cache_bytes)
         self._reader = ClipReader(
             location, cache=folder, ahead_bytes=ahead_bytes, shards=column_folder(member)
         )

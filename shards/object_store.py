@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import InputError, StgcmaError
 from . import files
+from .retries import retried, retried_file
 from .store import Store
 
 # fsspec's names of file systems with real folders, where a file is visible while it is written.
@@ -30,6 +31,8 @@ REAL_FOLDERS = frozenset(
     }
 )
 
+READ_ONLY = frozenset({"http", "https"})
+
 _EXTRAS = {"s3": "s3", "s3a": "s3"}  # protocol to the extra of stgcma that brings its driver
 
 
@@ -48,11 +51,22 @@ class ObjectStore(Store):
         """Raise InputError for a file system where files are visible before they are complete."""
         protocol = self.filesystem.protocol
         kinds = {protocol} if isinstance(protocol, str) else set(protocol)
+        if found := sorted(kinds & READ_ONLY):
+            raise InputError(
+                f"{self._url} cannot be written: over {found[0]} files can be read only; give a path, or the "
+                "URL of an object store"
+            )
         if found := sorted(kinds & REAL_FOLDERS):
             raise InputError(
                 f"{self._url} cannot be written: over {found[0]} a file is seen before it is whole; "
                 "mount it and give the path, or give the URL of an object store"
             )
+
+    @property
+    def lists_names(self) -> bool:
+        """Whether the names in a folder are known: a web server need not tell them."""
+        protocol = self.filesystem.protocol
+        return not READ_ONLY & ({protocol} if isinstance(protocol, str) else set(protocol))
 
     @property
     def location(self) -> str:
@@ -64,21 +78,36 @@ class ObjectStore(Store):
         return ObjectStore(f"{self._url}/{name}")
 
     def names(self) -> list[str]:
-        """Return the names of all objects below, sorted."""
+        """Return the names of all objects below, sorted.
+
+        A web server lists none: behind it, they are those of the tables and of the shards in the manifest.
+        """
+        if not self.lists_names:
+            return self._names_in_manifest()
         with self._reaching(""):
             self.filesystem.invalidate_cache()
             try:
-                found = self.filesystem.find(self._root)
+                found = retried(lambda: self.filesystem.find(self._root))
             except FileNotFoundError as error:  # a missing folder is empty, a missing bucket is an error
                 raise InputError(f"{self._url} cannot be listed: {error}") from None
         return sorted(name[len(self._root) :].lstrip("/") for name in found)
+
+    def _names_in_manifest(self) -> list[str]:
+        from .manifest import read_columns
+        from .schema import DATASET_FILE, MANIFEST_FILE, PLANNED_FILE, QUARANTINE_FILE, SHARD_FOLDER
+
+        names = {DATASET_FILE, MANIFEST_FILE, PLANNED_FILE, QUARANTINE_FILE}
+        with contextlib.suppress(InputError):
+            (shards,) = read_columns(self._url, ("shard",))
+            names |= {f"{SHARD_FOLDER}/{shard}" for shard in shards}
+        return sorted(filter(self.exists, names))
 
     def size_bytes(self, name: str) -> int | None:
         """Return the size of an object; None when it does not exist."""
         with self._reaching(name):
             self.filesystem.invalidate_cache()
             try:
-                entry = self.filesystem.info(self.object_path(name))
+                entry = retried(lambda: self.filesystem.info(self.object_path(name)))
             except FileNotFoundError:
                 return None
         return int(entry["size"]) if entry["type"] == "file" else None
@@ -88,7 +117,7 @@ class ObjectStore(Store):
         with self._reaching(""):
             self.filesystem.invalidate_cache()
             try:
-                found = self.filesystem.find(self._root, maxdepth=1, detail=True)
+                found = retried(lambda: self.filesystem.find(self._root, maxdepth=1, detail=True))
             except FileNotFoundError:
                 return {}
         return {name.rpartition("/")[2]: int(entry["size"]) for name, entry in found.items()}
@@ -101,7 +130,8 @@ class ObjectStore(Store):
     def open(self, name: str) -> BinaryIO:
         """Open an object; every read is one request for its range."""
         with self._reaching(name):
-            return cast(BinaryIO, self.filesystem.open(self.object_path(name), "rb", cache_type="none"))
+            path = self.object_path(name)
+            return retried_file(retried(lambda: self.filesystem.open(path, "rb", cache_type="none")))
 
     @contextlib.contextmanager
     def published(self, name: str) -> Iterator[BinaryIO]:
@@ -111,25 +141,34 @@ class ObjectStore(Store):
                 yield cast(BinaryIO, scratch)
                 scratch.flush()
             with self._reaching(name, missing=True):
-                self.filesystem.put_file(scratch.name, self.object_path(name))
+                retried(lambda: self.filesystem.put_file(scratch.name, self.object_path(name)))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Create an object; return False when it exists already."""
+        """Create an object; return False when it exists already.
+
+        `content` is unique: an object that has it was created by a request whose answer was lost.
+        """
         with self._reaching(name, missing=True):
             try:
-                self.filesystem.pipe_file(self.object_path(name), content, mode="create")
+                retried(lambda: self.filesystem.pipe_file(self.object_path(name), content, mode="create"))
             except FileExistsError:
-                return False
+                return self._holds(name, content)
             except OSError as error:
                 if "PreconditionFailed" in f"{error!r} {error.__cause__!r}" or "pre-condition" in str(error):
-                    return False
+                    return self._holds(name, content)
                 raise
         return True
+
+    def _holds(self, name: str, content: bytes) -> bool:
+        try:
+            return self.read(name) == content
+        except FileNotFoundError:
+            return False
 
     def remove(self, name: str) -> None:
         """Remove an object, if it exists."""
         with self._reaching(name), contextlib.suppress(FileNotFoundError):
-            self.filesystem.rm_file(self.object_path(name))
+            retried(lambda: self.filesystem.rm_file(self.object_path(name)))
 
     def remove_folder(self, name: str) -> None:
         """Remove all objects below `name`."""
@@ -143,7 +182,7 @@ class ObjectStore(Store):
         """
         with self._reaching(name):
             try:
-                self.filesystem.get_file(self.object_path(name), str(target))
+                retried(lambda: self.filesystem.get_file(self.object_path(name), str(target)))
             except OSError as error:
                 if error.errno not in files.LOCAL_ERRORS:
                     raise

@@ -8,11 +8,10 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import StgcmaError
-from .cache import open_kept
+from .cache import ShardCache, open_kept
 from .manifest import read_columns
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
@@ -92,7 +91,7 @@ class ClipReader:
 
     Args:
         folder: the shard directory, a path or a URL.
-        cache: local folder into which shards behind a URL are fetched whole; a damaged copy is fetched again,
+        cache: local copies: shards behind a URL are fetched whole; a damaged copy is fetched again,
             once. Without a cache only the ranges that are read are fetched.
         ahead_bytes: size of the ranges fetched without a cache when clips are read in sequence.
         shards: the folder of the shards in the directory.
@@ -102,7 +101,7 @@ class ClipReader:
         self,
         folder: Location,
         *,
-        cache: Path | None = None,
+        cache: ShardCache | None = None,
         ahead_bytes: int = 0,
         shards: str = SHARD_FOLDER,
     ) -> None:

@@ -92,7 +92,10 @@ class ClipDataset(TaskDataset):
         self.normalisation = normalisation_of(measured or self.info, data, self.fbank, where=str(location))
         self.seed = seed
         self._reader = ClipReader(
-            location, cache=cache_folder(location, task.info.data_fingerprint, root=data.cache)
+            location,
+            cache=cache_folder(
+                location, task.info.data_fingerprint, root=data.cache, most_bytes=data.cache_bytes
+            ),
         )
         self._augmentation = (
             FrameAugmentation(data, model.backbone) if seed is not None and data.augment else None
@@ -128,6 +131,7 @@ class ClipDataset(TaskDataset):
             self.fbank,
             fingerprint=self.task.info.data_fingerprint,
             cache=self.data.cache,
+            cache_bytes=self.data.cache_bytes,
             ahead_bytes=self._ahead_bytes,
         )
 

@@ -35,7 +35,7 @@ from .run_records import METRICS, STEPS, RunRecords
 
 SUMMARY = "summary.json"
 # Settings that change no number of the result, so that a run may be resumed with others.
-_WITHOUT_EFFECT = ("data.workers", "data.verify", "data.cache", "train.save_every_steps")
+_WITHOUT_EFFECT = ("data.workers", "data.verify", "data.cache", "data.cache_bytes", "train.save_every_steps")
 
 
 class RunFolder:

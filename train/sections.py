@@ -81,6 +81,8 @@ class DataConfig(Section):
     verify: bool = True
     # Folder for shards behind a URL; None: the user's cache folder.
     cache: str | None = None
+    # Size of the folder beyond which shards are removed that were not read for longest; None: no limit.
+    cache_bytes: int | None = Field(default=None, ge=1)
 
     def of_all_clips(self) -> DataConfig:
         """Return the settings without `where`, for scoring a whole split."""

@@ -18,7 +18,7 @@ from ...shards.writer import clip_bytes
 from ..collections.specification import ClipSpecification, Collection
 from ..media.reasons import ClipError
 from .engines import MakeSample, open_pool
-from .locking import Lock
+from .locking import KernelLock
 from .options import Options
 from .output import OutputFolder
 from .shard_plan import CLIPS_PER_SHARD, ShardTask, plan_shards
@@ -167,7 +167,7 @@ def _finished(out: Location, tasks: Sequence[ShardTask], *, overwrite: bool) -> 
         (keys, shards) = read_columns(out, ("key", "shard"))
         there = {*keys, *(record.key for record in read_quarantine(out))}
         return len(set(shards)), sum(clip.key in there for task in tasks for clip in task.clips)
-    done = OutputFolder(store, Lock()).finished()
+    done = OutputFolder(store, KernelLock()).finished()
     made = [task for task in tasks if (task.split, task.index) in done]
     return len(made), sum(len(task.clips) for task in made)
 

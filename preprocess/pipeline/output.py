@@ -29,7 +29,7 @@ from ...shards.schema import (
 from ...shards.storage import LocalStore, Location, ObjectStore, Store, open_store
 from .description import DESCRIPTION_FILE, Description
 from .former import FORMER_FILE, PLAN_FILE, PROGRESS_FOLDER, SET_ASIDE_FILE, TABLES, Former
-from .locking import LOCK_FILE, Lock, exclusive
+from .locking import KernelLock, Lock, exclusive, is_lock
 from .parts import OURS, PARTS_FOLDER, Part, beginning, check_no_parts, locked_part
 from .plan import (
     FORMAT,
@@ -278,7 +278,7 @@ class OutputFolder:
         self._store.publish(PLAN_FILE, canonical_json(_CLEARING))
         self._store.remove(DATASET_FILE)  # next: without it the directory is unfinished
         for name in self._store.names():
-            if _is_ours(name) and name not in (PLAN_FILE, LOCK_FILE) and not name.endswith("/"):
+            if _is_ours(name) and name != PLAN_FILE and not is_lock(name) and not name.endswith("/"):
                 self._store.remove(name)
 
 
@@ -313,7 +313,7 @@ def open_output(location: Location, part: Part | None = None) -> Iterator[Output
         except UnwritableError:
             if not store.exists(DATASET_FILE):
                 raise
-            lock, part = Lock(), None
+            lock, part = KernelLock(), None
         yield OutputFolder(store, lock, part)
 
 
@@ -330,7 +330,7 @@ def _is_ours(name: str) -> bool:
         return is_column_file(name)
     if top == SHARD_FOLDER and "/" in name:
         return not below or _SHARD.fullmatch(file) is not None
-    return "/" not in name and file in (DATASET_FILE, *TABLES, LOCK_FILE)
+    return "/" not in name and (file in (DATASET_FILE, *TABLES) or is_lock(file))
 
 
 def _is_dataset(store: Store) -> bool:

@@ -19,13 +19,14 @@ from ...shards.additions import ShardRange
 from ...shards.files import named_errors
 from ...shards.schema import SPLITS
 from ...shards.storage import LocalStore, Store
-from .locking import LOCK_FILE, Lock, exclusive
+from .locking import Lock, exclusive
+from .object_lock import LOCK_NAME
 from .shard_plan import ShardTask
 
 PARTS_FOLDER = ".parts"
 _BEGINNING = "beginning"
-_NAME = re.compile(rf"{re.escape(PARTS_FOLDER)}/(\d+)-of-(\d+)/{re.escape(LOCK_FILE)}")
-OURS = re.compile(rf"(?:(?:\d+-of-\d+|{_BEGINNING})/(?:{re.escape(LOCK_FILE)})?)?")
+_NAME = re.compile(rf"{re.escape(PARTS_FOLDER)}/(\d+)-of-(\d+)/{LOCK_NAME.pattern}")
+OURS = re.compile(rf"(?:(?:\d+-of-\d+|{_BEGINNING})/(?:{LOCK_NAME.pattern})?)?")
 """Names below `.parts/`."""
 _PATIENCE_SECONDS = 0.05
 _TRIES = 20

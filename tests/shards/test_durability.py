@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from stgcma.errors import StgcmaError
-from stgcma.shards.cache import open_kept
+from stgcma.shards.cache import ShardCache, open_kept
 from stgcma.shards.files import publish, published
 from stgcma.shards.storage import LocalStore, ObjectStore
 
@@ -97,8 +97,8 @@ def test_a_shard_is_kept_when_all_of_it_is_fetched(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(store, "fetch", cut_short)
         with pytest.raises(StgcmaError, match="cannot be reached"):
-            open_kept(store, "a.tar", tmp_path)
+            open_kept(store, "a.tar", ShardCache(tmp_path, tmp_path))
     assert not list(tmp_path.iterdir())
-    with open_kept(store, "a.tar", tmp_path) as stream:
+    with open_kept(store, "a.tar", ShardCache(tmp_path, tmp_path)) as stream:
         assert stream.read() == b"whole content"
     assert list(tmp_path.iterdir()) == [tmp_path / "a.tar"]

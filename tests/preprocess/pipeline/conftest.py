@@ -113,7 +113,7 @@ def s3_server():
         patched.setenv("AWS_ACCESS_KEY_ID", "test")
         patched.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patched.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield
+        yield server
     server.stop()
 
 
