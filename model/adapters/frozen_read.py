@@ -44,7 +44,8 @@ class _FrozenRead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
         n = without_weight(x).to(dtype)
-        scores = query.to(dtype) @ n.mT / math.sqrt(n.shape[-1])
+        # Scaled first: the products of fp16 could overflow.
+        scores = (query / math.sqrt(n.shape[-1])).to(dtype) @ n.mT
         weights = torch.softmax(scores, -1, dtype=query.dtype)
         if ctx.needs_input_grad[0]:
             # Normalised values are at most √D, so half precision has room for them.
