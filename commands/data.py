@@ -99,6 +99,9 @@ def preprocess(
     repair: Annotated[
         bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
     ] = False,
+    clips_per_shard: Annotated[
+        int | None, typer.Option(help="Clips in each shard; by default 32, more beyond 20,000 clips.")
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(help="Make part I of N, beside other processes; then `shards finish`.", metavar="I/N"),
@@ -139,6 +142,7 @@ def preprocess(
         repair=repair,
         engine=engine.value,
         ray_address=ray_address,
+        clips_per_shard=clips_per_shard,
         part=_read_part(part),
         collection=collection_options(context),
     )

@@ -19,19 +19,34 @@ def write_shard(folder: Location, split: str, index: int, samples: Iterable[Samp
     The shard appears under its name once the last sample is written; without samples there is no file. Its
     bytes depend on the samples alone.
     """
-    samples = iter(samples)
-    first = next(samples, None)
+    name = shard_name(split, index)
+    return write_extents(folder, name, (made_extent(sample, split, name) for sample in samples))
+
+
+def write_extents(
+    folder: Location, name: str, extents: Iterable[tuple[ClipRecord, bytes]]
+) -> list[ClipRecord]:
+    """Write clips, given as rows and bytes, as the shard `name` into `folder`; return the rows.
+
+    The shard appears under its name once the last clip is written; without clips there is no file.
+    """
+    extents = iter(extents)
+    first = next(extents, None)
     if first is None:
         return []
-    name = shard_name(split, index)
     records = []
     with open_store(folder).published(name) as stream:
-        for sample in itertools.chain([first], samples):
-            extent = clip_bytes(sample, split, name)
+        for record, extent in itertools.chain([first], extents):
             stream.write(extent)
-            records.append(_record(sample, split, name, extent))
+            records.append(record)
         stream.write(end_of_archive(sum(record.bytes for record in records)))
     return records
+
+
+def made_extent(sample: Sample, split: str, shard: str) -> tuple[ClipRecord, bytes]:
+    """Return a clip's row of the manifest and its bytes in the shard."""
+    extent = clip_bytes(sample, split, shard)
+    return _record(sample, split, shard, extent), extent
 
 
 def clip_bytes(sample: Sample, split: str, shard: str) -> bytes:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+import dataclasses
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...console import message, progress
 from ...shards.manifest import read_dataset, read_quarantine
-from ...shards.schema import DatasetInfo
+from ...shards.schema import ClipRecord, DatasetInfo
 from ...shards.storage import Location, open_store
 from ..collections.specification import ClipSpecification, Collection
 from ..media.reasons import ClipError
@@ -27,7 +28,7 @@ from .output import OutputFolder, open_output
 from .parts import shard_ends
 from .plan import make_plan
 from .ray_engine import RayEngine
-from .shard_plan import CLIPS_PER_SHARD, ShardTask
+from .shard_plan import ShardTask, default_clips_per_shard
 from .shard_result import ShardResult
 from .source_changes import SourceNotes
 
@@ -54,7 +55,8 @@ def build(
         options: workers, limits, and how to treat the content of `out`.
         preflight: returns lines that are shown before any work.
         engine: makes the shards; by default the engine of `options`.
-        clips_per_shard: number of clips in each shard; by default that of the directory, or 32.
+        clips_per_shard: number of clips in each shard; by default that of the directory, or one
+            that follows from the collection.
         sources: returns notes about the sources of written clips; called when clips are appended.
 
     Raises:
@@ -66,7 +68,7 @@ def build(
         while True:
             state = output.state()
             former = None if options.overwrite else output.former()
-            layout = _layout(former, collection, features, options, clips_per_shard)
+            layout = _layout(output, former, collection, features, options, clips_per_shard)
             if options.append and former is not None and sources is not None:
                 listed = {clip.key for clip in collection.clips}
                 for note in sources(record for record in former.manifest if record.key in listed):
@@ -89,16 +91,22 @@ def build(
 
 
 def _layout(
+    output: OutputFolder,
     former: Former | None,
     collection: Collection,
     features: dict[str, Any],
     options: Options,
-    clips_per_shard: int | None,
+    wanted_per_shard: int | None,
 ) -> Layout:
+    recorded = None if options.overwrite else output.recorded_clips_per_shard(former)
+    # In an addition, `wanted_per_shard` is for its clips alone.
+    clips_per_shard = recorded if options.append and former is not None else wanted_per_shard or recorded
+    if clips_per_shard is None:
+        clips_per_shard = default_clips_per_shard(len(collection.clips), features)
     request = DatasetInfo(
         name=collection.name,
         task=collection.task,
-        features=features | {"clips_per_shard": clips_per_shard or _recorded(former)},
+        features=features | {"clips_per_shard": clips_per_shard},
         classes=collection.classes,
         counts={},
         audio={},
@@ -112,7 +120,7 @@ def _layout(
         collection.clips,
         append=options.append,
         repair=options.repair,
-        clips_per_shard=clips_per_shard,
+        clips_per_shard=wanted_per_shard,
     )
 
 
@@ -148,11 +156,28 @@ def _begin(output: OutputFolder, former: Former | None, layout: Layout, options:
     if output.part is not None:
         output.describe(Description.of_layout(layout, output.part.of))
         tasks = output.part.share(tasks, shard_ends([each.shards for each in layout.additions]))
-    return _Work(tasks, _finished(output, tasks, options, check=unchecked), amendment)
+    done = _finished(output, tasks, options, check=unchecked)
+    return _Work(_with_former(output, former, tasks, done, options), done, amendment)
 
 
-def _recorded(former: Former | None) -> int:
-    return former.info.all_additions[0].clips_per_shard if former is not None else CLIPS_PER_SHARD
+def _with_former(
+    output: OutputFolder,
+    former: Former | None,
+    tasks: Sequence[ShardTask],
+    done: Sequence[ShardResult],
+    options: Options,
+) -> list[ShardTask]:
+    """Give the tasks that are not done the rows of the shards that are there."""
+    finished = {result.name for result in done}
+    remaining = {task.name for task in tasks} - finished
+    rows: dict[str, list[ClipRecord]] = defaultdict(list)
+    for record in output.former_rows(former) if remaining else ():
+        if record.shard in remaining:
+            rows[record.shard].append(record)
+    for result in output.finished(remaining).values() if remaining else ():  # tried again
+        rows[result.name] = list(result.written)
+    retry = options.retry_quarantined
+    return [dataclasses.replace(task, former=tuple(rows.get(task.name, ())), retry=retry) for task in tasks]
 
 
 def _engine(options: Options) -> Engine:
@@ -193,7 +218,7 @@ def _make_shards(
             bar.update(row, advance=1, note=f"{failures.total()} failed" if failures else "")
 
         made = engine(
-            remaining, make, output.shards, workers=options.workers, limits=options.limits, on_clip=on_clip
+            remaining, make, output.location, workers=options.workers, limits=options.limits, on_clip=on_clip
         )
         with contextlib.closing(made):
             for result in made:

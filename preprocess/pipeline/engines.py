@@ -8,13 +8,16 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol, TypeVar
 
 from ...errors import StgcmaError
-from ...shards.schema import QuarantineRecord, Sample, shard_name
-from ...shards.writer import write_shard
+from ...shards.additions import Sums
+from ...shards.schema import SHARD_FOLDER, ClipRecord, QuarantineRecord, Sample
+from ...shards.storage import open_store
+from ...shards.writer import made_extent, write_extents
 from ..collections.specification import ClipSpecification
 from ..media.isolation import IsolatedPool
 from ..media.reasons import ClipError
 from ..samples.sample import add_sums
 from .options import Limits
+from .shard_chunks import MadeClip, ShardChunks
 from .shard_plan import ShardTask
 from .shard_result import ShardResult
 
@@ -32,7 +35,7 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """Makes the shards of `tasks` in the folder or URL `folder`, yielding each as it is finished."""
+    """Makes the shards of `tasks` of the directory `folder`, yielding each as it is finished."""
 
     def __call__(
         self,
@@ -62,36 +65,54 @@ def open_pool(limits: Limits) -> IsolatedPool:
 def make_shard(
     task: ShardTask, make: MakeSample, pool: IsolatedPool, folder: str, on_clip: OnClip
 ) -> ShardResult:
-    """Make one shard in `folder`: decode the clips of `task` in `pool`, write those that can be made.
+    """Make one shard of the directory `folder`: decode the clips of `task` in `pool`, write the made ones.
 
-    An unexpected exception gets a note that names the clip.
+    Clips that are made already are not made again (`shard_chunks`). An unexpected exception gets a note that
+    names the clip.
     """
+    store = open_store(folder)
+    chunks = ShardChunks(store, task)
     quarantined: list[QuarantineRecord] = []
-    sums: dict[str, tuple[float, float, int]] = {}
+    sums: dict[str, Sums] = {}
     at = task.clips[0].key
 
-    def samples() -> Iterator[Sample]:
+    def extents() -> Iterator[tuple[ClipRecord, bytes]]:
         nonlocal at
-        outcomes = iter(pool.map(make, task.clips))
-        for clip in task.clips:
+        missing = [clip for position, clip in enumerate(task.clips) if position not in chunks]
+        outcomes = iter(pool.map(make, missing))
+        for position, clip in enumerate(task.clips):
             at = clip.key
-            _, outcome = next(outcomes)
-            if isinstance(outcome, ClipError):
-                on_clip(clip, outcome)
-                quarantined.append(QuarantineRecord(clip.key, clip.source, outcome.reason, outcome.message))
+            if position in chunks:
+                made = chunks.get(position)
+            else:
+                made = _made(task, clip, next(outcomes)[1])
+                chunks.add(position, made)
+            if isinstance(made, QuarantineRecord):
+                on_clip(clip, ClipError(made.reason, made.message))
+                quarantined.append(made)
                 continue
             on_clip(clip, None)
-            add_sums(sums, outcome.fbank_sums)
-            yield outcome
+            add_sums(sums, made.sums)
+            yield made.record, made.extent
 
     try:
-        written = write_shard(folder, task.split, task.index, samples())
+        written = write_extents(store.folder(SHARD_FOLDER).location, task.name, extents())
     except StgcmaError:
         raise
     except Exception as error:
-        error.add_note(f"This happened at clip {at} of {shard_name(task.split, task.index)}.")
+        error.add_note(f"This happened at clip {at} of {task.name}.")
         raise
+    chunks.remove()
     return ShardResult(task.split, task.index, tuple(written), tuple(quarantined), sums)
+
+
+def _made(
+    task: ShardTask, clip: ClipSpecification, outcome: Sample | ClipError
+) -> MadeClip | QuarantineRecord:
+    if isinstance(outcome, ClipError):
+        return QuarantineRecord(clip.key, clip.source, outcome.reason, outcome.message)
+    record, extent = made_extent(outcome, task.split, task.name)
+    return MadeClip(record, extent, outcome.fbank_sums)
 
 
 def run_local(

@@ -15,13 +15,13 @@ from ...shards.manifest import read_columns, read_dataset, read_quarantine
 from ...shards.schema import DATASET_FILE
 from ...shards.storage import Location, Store, open_store
 from ...shards.writer import clip_bytes
-from ..collections.specification import ClipSpecification, Collection
+from ..collections.specification import ClipSpecification, Collection, FeatureSettings
 from ..media.reasons import ClipError
 from .engines import MakeSample, open_pool
 from .locking import KernelLock
 from .options import Options
 from .output import OutputFolder
-from .shard_plan import CLIPS_PER_SHARD, ShardTask, plan_shards
+from .shard_plan import ShardTask, default_clips_per_shard, plan_shards
 
 SAMPLED_CLIPS = 8
 
@@ -100,7 +100,7 @@ def forecast(
     """
     if not collection.clips:
         raise InputError(f"{collection.name} holds no clips")
-    tasks = plan_shards(collection.clips, _clips_per_shard(out))
+    tasks = plan_shards(collection.clips, _clips_per_shard(out, collection, options))
     shards, clips = _finished(out, tasks, overwrite=options.overwrite)
     costs, failed = _decode(_spread(collection.clips, sampled), make, options)
     count, left = len(collection.clips), len(collection.clips) - clips
@@ -152,10 +152,11 @@ def _decode(
     return costs, [outcome for outcome in outcomes if isinstance(outcome, ClipError)]
 
 
-def _clips_per_shard(out: Location) -> int:
-    if not open_store(out).exists(DATASET_FILE):
-        return CLIPS_PER_SHARD
-    return int(read_dataset(out).features.get("clips_per_shard", CLIPS_PER_SHARD))
+def _clips_per_shard(out: Location, collection: Collection, options: Options) -> int:
+    if open_store(out).exists(DATASET_FILE) and not options.overwrite:
+        return read_dataset(out).all_additions[0].clips_per_shard
+    features = FeatureSettings(collection.sampling, options.features).to_json()
+    return options.clips_per_shard or default_clips_per_shard(len(collection.clips), features)
 
 
 def _finished(out: Location, tasks: Sequence[ShardTask], *, overwrite: bool) -> tuple[int, int]:

@@ -51,6 +51,8 @@ class Options:
         engine: `local` processes, or `ray`.
         ray_address: of the Ray cluster; None for RAY_ADDRESS, or else a Ray on this machine alone.
         limits: time and memory for each clip.
+        clips_per_shard: number of clips in each shard; by default 32 for up to 20,000 clips, else as many as
+            make a shard of some 200 MB; when clips are appended, that of the first addition.
         part: number I, from 1, and number N of parts: make every N-th shard, beside processes that make the
             others; `finish_parts` then writes the tables.
         collection: values of the options that the collection declares, by name.
@@ -74,6 +76,7 @@ class Options:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     limits: Limits = field(default_factory=Limits)
+    clips_per_shard: int | None = None
     part: tuple[int, int] | None = None
     collection: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,6 +85,8 @@ class Options:
             raise InputError(f"workers is {self.workers}, must be at least 1")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit is {self.limit}, must be at least 1")
+        if self.clips_per_shard is not None and self.clips_per_shard < 1:
+            raise InputError(f"clips_per_shard is {self.clips_per_shard}, must be at least 1")
         if self.decoder not in decoder_choices():
             raise InputError(f"decoder is {self.decoder!r}, must be one of {', '.join(decoder_choices())}")
         if self.missing_audio not in MISSING_AUDIO:

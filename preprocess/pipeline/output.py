@@ -23,6 +23,7 @@ from ...shards.schema import (
     PLANNED_FILE,
     SHARD_FOLDER,
     SPLITS,
+    ClipRecord,
     DatasetInfo,
     canonical_json,
 )
@@ -40,6 +41,8 @@ from .plan import (
 from .shard_result import ShardResult
 
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
+_PROGRESS_RECORD = re.compile(rf"{re.escape(PROGRESS_FOLDER)}/{_SHARD.pattern}\.json")
+_CHUNK = re.compile(rf"chunks/(?:{_SHARD.pattern}/(?:\d{{6}}|\.\d{{6}}{re.escape(PARTIAL_SUFFIX)})?)?")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
 _PROGRESS_FILES = (
     PLAN_FILE,
@@ -57,7 +60,6 @@ class OutputFolder:
     def __init__(self, store: Store, lock: Lock, part: Part | None = None) -> None:
         self.part = part
         self.location = store.location
-        self.shards = store.folder(SHARD_FOLDER).location
         self._store = store
         self._lock = lock
 
@@ -103,6 +105,27 @@ class OutputFolder:
         if not self._store.exists(FORMER_FILE) or self._plan() in (None, _CLEARING):
             return None
         return Former(self._store, begun=True)
+
+    def recorded_clips_per_shard(self, former: Former | None) -> int | None:
+        """Return the number of clips in each shard of the content that is there; None without any."""
+        if former is not None:
+            return former.info.all_additions[0].clips_per_shard
+        plan = None if self.is_complete() else self._plan()
+        features = (plan or {}).get("features")
+        recorded = features.get("clips_per_shard") if isinstance(features, dict) else None
+        return recorded if isinstance(recorded, int) and recorded > 0 else None
+
+    def former_rows(self, former: Former | None) -> list[ClipRecord]:
+        """Return the manifest's rows of the shards that are there, as far as it can be read.
+
+        former: the content that is added to, if any.
+        """
+        if former is None and not self._store.exists(SET_ASIDE_FILE):
+            return []
+        try:
+            return read_manifest(self.location) if former is None else former.manifest
+        except InputError:
+            return []
 
     def check_plan(self, plan: dict[str, Any]) -> None:
         """Raise InputError unless the unfinished run is of `plan`."""
@@ -173,7 +196,7 @@ class OutputFolder:
         """
         results = {}
         for name in self._store.names():
-            if not name.startswith(f"{PROGRESS_FOLDER}/") or not _SHARD.match(Path(name).name):
+            if not _PROGRESS_RECORD.fullmatch(name):
                 continue
             if wanted is not None and Path(name).stem not in wanted:
                 continue
@@ -322,6 +345,8 @@ def _is_ours(name: str) -> bool:
     top, _, below = name.partition("/")
     if top == PARTS_FOLDER:
         return "/" in name and OURS.fullmatch(below) is not None
+    if top == PROGRESS_FOLDER and _CHUNK.fullmatch(below):
+        return True
     whole = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below or top)
     file = whole[1] if whole else below or top
     if top == PROGRESS_FOLDER and "/" in name:

@@ -74,6 +74,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             request.features,
             out,
             options,
+            clips_per_shard=options.clips_per_shard,
             preflight=lambda: inspect(request.whole, request.folder, allow_links=links).lines(),
             # The files of an image are empty: `shards verify --sources` compares those behind a URL.
             sources=partial(source_notes, raw=request.folder, hashes=options.repair)

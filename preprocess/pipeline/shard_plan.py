@@ -7,22 +7,36 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from ...shards.schema import SPLITS, shard_name
+from ...shards.schema import SPLITS, ClipRecord, shard_name
 from ..collections.clip_list import by_split, packed
 from ..collections.specification import ClipSpecification, Collection
 
-# Enough shards for many workers in a small collection, few enough files in a large one: some 50 MB each.
+# Enough shards for many workers in a small collection: some 50 MB each.
 CLIPS_PER_SHARD = 32
+LARGE_COLLECTION_CLIPS = 20_000
+# In a large collection, few enough files: as many clips as fit, a power of two, give 128 to 256 MiB.
+_SHARD_BYTES = 256 << 20
+_FRAME_BYTES = 20_000  # of 224×224 pixels as JPEG of quality 95, on average
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Clips of one shard: the unit of work, completed or made again."""
+    """Clips of one shard: the unit of work, completed or made again.
+
+    Attributes:
+        split, index: of the shard.
+        clips: its clips, in order.
+        former: rows of the shard that is there, whose intact clips are not made again.
+        retry: make clips again that failed in an interrupted try.
+    """
 
     split: str
     index: int
     clips: Sequence[ClipSpecification]
+    former: tuple[ClipRecord, ...] = ()
+    retry: bool = False
 
     @property
     def name(self) -> str:
@@ -41,6 +55,20 @@ def limited(collection: Collection, limit: int) -> Collection:
             kept[clip.split].append(clip)
     chosen = [clip for split in SPLITS for clip in kept[split]]
     return dataclasses.replace(collection, clips=tuple(chosen[:limit]))
+
+
+def default_clips_per_shard(clips: int, features: Mapping[str, Any]) -> int:
+    """Return the number of clips in each shard for a collection of `clips` clips.
+
+    `features` are those of `dataset.json`, from which the bytes of a clip follow.
+    """
+    if clips <= LARGE_COLLECTION_CLIPS:
+        return CLIPS_PER_SHARD
+    sampling = features["sampling"]
+    float16_bytes = 2
+    fbanks = sum(kind["target_frames"] * kind["mel_bins"] for kind in features["fbanks"].values())
+    clip_bytes = sampling["frames"] * _FRAME_BYTES + sampling["windows"] * fbanks * float16_bytes
+    return max(1 << int(math.log2(max(_SHARD_BYTES / clip_bytes, 1))), CLIPS_PER_SHARD)
 
 
 def plan_shards(

@@ -51,13 +51,14 @@ class ShardResult:
         return cls(
             split=content["split"],
             index=content["index"],
-            written=tuple(map(_clip_record, content["written"])),
+            written=tuple(map(clip_record, content["written"])),
             quarantined=tuple(QuarantineRecord(**row) for row in content["quarantined"]),
             sums={name: (sums[0], sums[1], sums[2]) for name, sums in content["sums"].items()},
         )
 
 
-def _clip_record(row: dict[str, Any]) -> ClipRecord:
+def clip_record(row: dict[str, Any]) -> ClipRecord:
+    """Return a row of the manifest from its fields as JSON has them."""
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
     }

@@ -40,7 +40,7 @@ from stgcma.preprocess.collections.specification import (
 )
 from stgcma.preprocess.media.reasons import ClipError
 from stgcma.preprocess.pipeline import build as building
-from stgcma.preprocess.pipeline import engines, finished, finishing
+from stgcma.preprocess.pipeline import engines, finished, finishing, shard_chunks
 from stgcma.preprocess.pipeline.output import open_output
 from stgcma.preprocess.pipeline.plan import make_plan
 from stgcma.preprocess.pipeline.raw_storage import ClipMaker
@@ -163,10 +163,23 @@ def run_serial(tasks, make, folder, *, on_clip, **_):
         yield engines.make_shard(task, make, InlinePool(), folder, on_clip)
 
 
-def build(out, raw, *, clips=43, workers=1, serial=True, seconds=0.0, features=FEATURES, **options):
+def build(
+    out,
+    raw,
+    *,
+    clips=43,
+    workers=1,
+    serial=True,
+    seconds=0.0,
+    features=FEATURES,
+    clips_per_shard=CLIPS_PER_SHARD,
+    chunk=shard_chunks.CHUNK_CLIPS,
+    **options,
+):
     """A whole run, with versions that need no decoder to be asked."""
     versions = mock.patch.object(building, "tool_versions", return_value=VERSIONS)
-    with versions, mock.patch.object(engines, "IMPORTS", ()):
+    chunks = mock.patch.object(shard_chunks, "CHUNK_CLIPS", chunk)
+    with versions, chunks, mock.patch.object(engines, "IMPORTS", ()):
         return building.build(
             make_collection(clips),
             ClipMaker(StandIn(Path(raw), seconds)),
@@ -174,7 +187,7 @@ def build(out, raw, *, clips=43, workers=1, serial=True, seconds=0.0, features=F
             out,
             Options(features=("clip",), workers=workers, **options),
             engine=run_serial if serial else None,
-            clips_per_shard=CLIPS_PER_SHARD,
+            clips_per_shard=clips_per_shard,
         )
 
 
@@ -356,6 +369,8 @@ def main():
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("--append", action="store_true")
     parser.add_argument("--part", type=lambda text: tuple(map(int, text.split("/"))))
+    parser.add_argument("--clips-per-shard", type=int, default=CLIPS_PER_SHARD)
+    parser.add_argument("--chunk", type=int, default=shard_chunks.CHUNK_CLIPS)
     parser.add_argument("--parts", type=int, default=0)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--every", action="store_true")

@@ -1,6 +1,7 @@
 """Making the shards again that lack a clip, and no others."""
 
-from stgcma.shards.manifest import read_quarantine
+import pytest
+from stgcma.shards.manifest import read_manifest, read_quarantine
 
 from .stand_in import build, contents, faults, unfinish
 
@@ -69,15 +70,46 @@ def test_retrying_mends_a_damaged_training_shard(tmp_path, raw, capsys):
     assert "train-000002.tar: clip-" in capsys.readouterr().err
 
 
-def test_a_shard_whose_last_clip_goes_bad_is_removed(tmp_path, raw):
-    """Only a shard that lacks a clip is made again; its other clips have gone bad since."""
+def test_only_what_is_missing_of_a_shard_is_made(tmp_path, raw):
+    """The other clips of the shard have gone bad since; they are taken from it."""
     out = tmp_path / "out"
+    build(tmp_path / "whole", raw, clips=3)
     (raw / "clip-0.bad").touch()
     build(out, raw, clips=3)
-    assert [path.name for path in (out / "shards").iterdir()] == ["train-000000.tar"]
+    (raw / "clip-0.bad").unlink()
     for name in ("clip-1", "clip-2"):
         (raw / f"{name}.bad").touch()
     build(out, raw, clips=3, retry_quarantined=True)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", ["a clip", "the end"])
+def test_a_repair_makes_only_the_damaged_clips_of_a_shard(tmp_path, raw, damage):
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    whole = contents(out)
+    path = out / "shards" / "train-000000.tar"
+    content = bytearray(path.read_bytes())
+    if damage == "a clip":  # the first one
+        content[3000] ^= 1
+    else:
+        sizes = [record.bytes for record in read_manifest(out) if record.shard == path.name]
+        del content[sum(sizes[:-1]) + 100 :]
+    path.write_bytes(content)
+    (raw / "clip-1.bad").touch()
+    build(out, raw, clips=12, repair=True)
+    assert contents(out) == whole
+
+
+def test_a_shard_without_a_clip_is_removed(tmp_path, raw):
+    out = tmp_path / "out"
+    for number in range(3):
+        (raw / f"clip-{number}.bad").touch()
+    build(out, raw, clips=3)
+    (out / "shards").mkdir(exist_ok=True)
     assert list((out / "shards").glob("*")) == []
     assert len(read_quarantine(out)) == 3
+    (raw / "clip-0.bad").unlink()
+    build(out, raw, clips=3, retry_quarantined=True)
+    assert [path.name for path in (out / "shards").iterdir()] == ["train-000000.tar"]
     assert faults(out) == ()
