@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, get_args, get_type_hints
 
 from ..bounded import parse_object
@@ -30,22 +30,25 @@ from .schema import (
 from .storage import Location, Store, open_store
 
 MOST_TABLE_BYTES = 1 << 30
+# Larger tables are written in groups of rows.
+ROWS_PER_GROUP = 1 << 18
+_ROWS_AT_ONCE = 10_000
 # Encoded, a hash of 64 hexadecimal digits takes at least 32 bytes, a key a few.
 _LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4, PLANNED_FILE: 2, "clips.parquet": 32}
 _NUMBERS = tuple(name for name, kind in get_type_hints(ClipRecord).items() if kind in (float, float | None))
 
 
-def write_manifest(folder: Location, records: Sequence[ClipRecord]) -> str:
+def write_manifest(folder: Location, records: Collection[ClipRecord]) -> str:
     """Write `manifest.parquet`, a row per written clip in the order of the shards. Returns its SHA-256."""
     return write_table(open_store(folder), MANIFEST_FILE, records, ClipRecord)
 
 
-def write_quarantine(folder: Location, records: Sequence[QuarantineRecord]) -> str:
+def write_quarantine(folder: Location, records: Collection[QuarantineRecord]) -> str:
     """Write `quarantine.parquet`, a row per clip that was not written. Returns its SHA-256."""
     return write_table(open_store(folder), QUARANTINE_FILE, records, QuarantineRecord)
 
 
-def write_planned(folder: Location, records: Sequence[PlannedRecord]) -> str:
+def write_planned(folder: Location, records: Collection[PlannedRecord]) -> str:
     """Write `planned.parquet`, a row per planned clip in the order of the additions. Returns its SHA-256."""
     return write_table(open_store(folder), PLANNED_FILE, records, PlannedRecord)
 
@@ -144,25 +147,60 @@ def _is_optional(kind: Any) -> bool:
     return type(None) in get_args(kind)
 
 
-def write_table(store: Store, name: str, records: Sequence[Any], kind: type) -> str:
-    """Write records of one kind as the table `name`. Returns its SHA-256."""
+def write_table(store: Store, name: str, records: Collection[Any], kind: Any) -> str:
+    """Write records of one kind as the table `name`. Returns its SHA-256.
+
+    `records` are iterated over twice. A table of many rows is made group by group, so that only a group of
+    them is in memory.
+    """
     import pyarrow
     from pyarrow import parquet
 
-    hints = get_type_hints(kind)
-    columns = {each: [getattr(record, each) for record in records] for each in hints}
-    # Tables of clips that an earlier version made stay as they are: a column without any value is left out.
-    for empty in [each for each in hints if _is_optional(hints[each]) and set(columns[each]) <= {None}]:
-        del columns[empty]
+    empty = _empty_columns(records, kind)
+    schema = pyarrow.schema([field for field in _arrow_schema(kind) if field.name not in empty])
     buffer = io.BytesIO()
-    schema = pyarrow.schema([field for field in _arrow_schema(kind) if field.name in columns])
-    table = pyarrow.table(columns, schema=schema)
-    parquet.write_table(table, buffer, write_page_checksum=True)
+    remaining = iter(records)
+    with parquet.ParquetWriter(buffer, schema, write_page_checksum=True) as writer:
+        rows = _next_table(remaining, schema, kind)
+        writer.write_table(rows)
+        while rows.num_rows == ROWS_PER_GROUP and (rows := _next_table(remaining, schema, kind)).num_rows:
+            writer.write_table(rows)
     content = buffer.getvalue()
     # A repair that changes nothing in a table leaves its file alone.
     if store.size_bytes(name) != len(content) or store.read(name, most_bytes=len(content)) != content:
         store.publish(name, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _empty_columns(records: Collection[Any], kind: Any) -> set[str]:
+    """Return the optional columns without any value, which are left out.
+
+    So tables of clips that an earlier version made stay as they are.
+    """
+    hints = get_type_hints(kind)
+    empty = {each for each in hints if _is_optional(hints[each])}
+    for record in records:
+        if not empty:
+            break
+        empty -= {each for each in empty if getattr(record, each) is not None}
+    return empty
+
+
+def _next_table(records: Iterator[Any], schema: Any, kind: Any) -> Any:
+    """Return the next rows, at most ROWS_PER_GROUP, as one chunk: the bytes of a table depend on chunks."""
+    import pyarrow
+
+    places = [kind._fields.index(name) for name in schema.names]
+    parts = [schema.empty_table()]
+    count = 0
+    while count < ROWS_PER_GROUP:
+        rows = list(itertools.islice(records, min(_ROWS_AT_ONCE, ROWS_PER_GROUP - count)))
+        if not rows:
+            break
+        columns = list(zip(*rows, strict=True))
+        parts.append(pyarrow.table([list(columns[place]) for place in places], schema=schema))
+        count += len(rows)
+    return pyarrow.concat_tables(parts).combine_chunks()
 
 
 def read_table(
@@ -200,12 +238,13 @@ def read_table(
         _check_types(file.schema_arrow, there, kind)
         rows = file.metadata.num_rows
         columns: dict[str, list[Any]] = {each: [] for each in there}
-        if rows:  # an empty table has no pages
-            table = file.read(columns=there, use_threads=False)
+        # Group by group: Arrow cannot read lists of texts as several chunks. An empty table has no pages.
+        hints = get_type_hints(kind)
+        for group in range(file.metadata.num_row_groups if rows else 0):
+            table = file.read_row_group(group, columns=there, use_threads=False)
             table.validate(full=True)
-            hints = get_type_hints(kind)
             for each in there:
-                columns[each] = _values(table.column(each), optional=_is_optional(hints[each]))
+                columns[each] += _values(table.column(each), optional=_is_optional(hints[each]))
         columns = {each: columns.get(each, [kind._field_defaults.get(each)] * rows) for each in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError, TableError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -223,5 +223,5 @@ def _make_shards(
         with contextlib.closing(made):
             for result in made:
                 output.record(result)
-                results.append(result)
+                results.append(result.packed())
     return results

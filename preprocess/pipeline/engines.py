@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 from ...errors import StgcmaError
@@ -154,9 +155,17 @@ def run_threads(
     # One thread for each decoding process: it waits, and writes the tar.
     threads = ThreadPoolExecutor(workers, thread_name_prefix="shard", initializer=enter)
     try:
-        futures = [threads.submit(lambda task: work(task, own.pool), task) for task in tasks]
-        for future in as_completed(futures):
-            yield future.result()
+        waiting = iter(tasks)
+        running: set[Future[Result]] = set()
+        while True:
+            # Results of a million clips would not fit into memory, so few shards are submitted at once.
+            for task in itertools.islice(waiting, 2 * workers - len(running)):
+                running.add(threads.submit(lambda task: work(task, own.pool), task))
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         for pool in pools:

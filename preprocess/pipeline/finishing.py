@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError, StgcmaError
@@ -24,6 +24,7 @@ from ...shards.schema import (
     QUARANTINE_FILE,
     SPLITS,
     AudioStatistics,
+    ClipRecord,
     DatasetInfo,
     PlannedRecord,
     place_of,
@@ -88,7 +89,7 @@ def finish(
     """
     kept = amendment.kept if amendment is not None else ()
     results = sorted((*kept, *made), key=lambda result: (SPLITS.index(result.split), result.index))
-    written = [record for result in results for record in result.written]
+    written = _Written(results)
     quarantined = [record for result in results for record in result.quarantined]
     files = {
         MANIFEST_FILE: write_manifest(output.location, written),
@@ -166,6 +167,22 @@ def _missing(where: str, places: Sequence[tuple[str, int]], description: Descrip
     more = ", …" if len(places) > _MOST_NAMED else ""
     again = ", ".join(f"{number}/{description.parts}" for number in parts)
     return f"{where} lacks {len(places)} shards ({names}{more}); make the parts {again}"
+
+
+class _Written(Collection[ClipRecord]):
+    """The rows of the manifest, unpacked while they are iterated over."""
+
+    def __init__(self, results: Sequence[ShardResult]) -> None:
+        self._results = results
+
+    def __iter__(self) -> Iterator[ClipRecord]:
+        return (record for result in self._results for record in result.written)
+
+    def __len__(self) -> int:
+        return sum(len(result.written) for result in self._results)
+
+    def __contains__(self, record: object) -> bool:
+        return any(record in result.written for result in self._results)
 
 
 def _with_results(

@@ -204,7 +204,7 @@ class OutputFolder:
             if result is None:
                 message(f"{self._store.where(name)} is damaged; its shard is made again")
             elif self._is_in_place(result):
-                results[result.split, result.index] = result
+                results[result.split, result.index] = result.packed()
         return results
 
     def _read_record(self, name: str) -> ShardResult | None:

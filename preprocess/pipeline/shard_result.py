@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...shards.schema import ClipRecord, QuarantineRecord, shard_name
 from ...shards.writer import end_of_archive
+from ..collections.packed import PackedRows
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ShardResult:
 
     split: str
     index: int
-    written: tuple[ClipRecord, ...]
+    written: Sequence[ClipRecord]
     quarantined: tuple[QuarantineRecord, ...]
     sums: dict[str, tuple[float, float, int]]
 
@@ -30,6 +32,12 @@ class ShardResult:
     def name(self) -> str:
         """File name of the shard."""
         return shard_name(self.split, self.index)
+
+    def packed(self) -> ShardResult:
+        """Return the same with rows that take little memory, for a million of them."""
+        if isinstance(self.written, PackedRows):
+            return self
+        return replace(self, written=PackedRows(self.written, make=ClipRecord._make))
 
     @property
     def bytes(self) -> int | None:

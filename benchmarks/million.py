@@ -1,0 +1,193 @@
+"""A million clips from plan to finished directory, with a stub in place of decoding.
+
+The clips of a run are a picture, an fbank and a label that are the same for all. The run is killed when half
+of its shards are made, and repeated; then the directory is verified. Each is a process of its own.
+
+    python benchmarks/million.py build CLIPS OUT [UNTIL]    # makes OUT, or kills itself after UNTIL shards
+    python benchmarks/million.py verify OUT                 # both print seconds and bytes as JSON
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from measurement import Figure, measured_apart, resident_bytes
+from PIL import Image
+
+if TYPE_CHECKING:
+    from stgcma.preprocess.collections.specification import ClipSpecification, Collection
+    from stgcma.preprocess.pipeline.shard_plan import ShardTask
+    from stgcma.preprocess.pipeline.shard_result import ShardResult
+    from stgcma.shards.schema import Sample
+
+FEW, MANY = 100_000, 1_000_000
+CLIPS_PER_SHARD = 512
+SPLITS = ("train",) * 8 + ("val", "test")
+
+
+def figures(scratch: Path, *, quick: bool) -> list[Figure]:
+    """Time a clip and memory of the coordinating process, and the time of a resumed run before it works."""
+    few, many = (2_000, 20_000) if quick else (FEW, MANY)
+    runs = {clips: _whole(scratch / str(clips), clips) for clips in (many, few)}
+    ours, theirs = runs[many], runs[few]
+    what, baseline = f"{many:,} clips without decoding", f"{few:,} clips"
+
+    def figure(name: str, unit: str, key: str, target: float | None = None, scale: float = 1.0) -> Figure:
+        sides = [scale * ours[key]], [scale * theirs[key]]
+        return Figure(f"{what}: {name}", unit, baseline, *sides, target)
+
+    return [
+        figure("time a clip", "ms", "clip_seconds", 1.2, 1e3),
+        figure("memory of the coordinating process", "MiB", "bytes", None, 2**-20),
+        figure("from the start of a repeated run to its first new clip", "s", "resume_seconds"),
+        figure("verification", "MB/s", "verified_megabytes_a_second"),
+    ]
+
+
+def _whole(out: Path, clips: int) -> dict[str, float]:
+    shards = clips // CLIPS_PER_SHARD
+    command = [sys.executable, __file__, "build", str(clips), str(out), str(shards // 2)]
+    killed = subprocess.run(command, capture_output=True, text=True)
+    if killed.returncode != -signal.SIGKILL:
+        raise RuntimeError(f"{' '.join(command)} ended with {killed.returncode}: {killed.stderr[-2000:]}")
+    half = json.loads(killed.stdout.splitlines()[-1])
+    run = measured_apart(__file__, "build", clips, out)
+    run["clip_seconds"] = (half["seconds"] + run["seconds"]) / clips
+    run |= measured_apart(__file__, "verify", out)
+    shutil.rmtree(out)
+    return run
+
+
+def _collection(clips: int) -> Collection:
+    from stgcma.preprocess.collections.clip_list import by_split
+    from stgcma.preprocess.collections.specification import ClipSpecification, Collection, Sampling
+
+    return Collection(
+        name="folder",
+        task="ave",
+        sampling=Sampling(1, "evenly", "crop", 1, 1.0),
+        classes=("Bell", "Background"),
+        clips=by_split(
+            ClipSpecification(
+                f"v{number * 7919 % 10**9:09d}-", SPLITS[number % 10], f"{number}.mp4", labels=(0,)
+            )
+            for number in range(clips)
+        ),
+    )
+
+
+@cache
+def _members() -> dict[str, bytes]:
+    picture, fbank, label = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (224, 224), (90, 120, 160)).save(picture, "JPEG")
+    np.save(fbank, np.ones((1, 2, 128), np.float16))
+    np.save(label, np.zeros(1, np.int16))
+    return {
+        "frame_00.jpg": picture.getvalue(),
+        "fbank_128.npy": fbank.getvalue(),
+        "label.npy": label.getvalue(),
+    }
+
+
+@dataclass
+class _Stub:
+    """Makes samples at once, and remembers when the first was asked for."""
+
+    first: float = 0.0
+
+    def __call__(self, clip: ClipSpecification) -> Sample:
+        from stgcma.shards.schema import Sample
+
+        self.first = self.first or time.monotonic()
+        sums = {"fbank_128": (256.0, 256.0, 256)}
+        return Sample(
+            clip.key, _members(), {"n": 1}, clip.source, 1.0, 25.0, True, "pyav", fbank_sums=sums
+        )  # fmt: skip
+
+
+@dataclass
+class _Engine:
+    """Makes shards in this process; kills it after `until` of them."""
+
+    until: int
+    ended: Callable[[], None]
+    made: int = field(default=0)
+
+    def __call__(
+        self, tasks: Sequence[ShardTask], make: Any, folder: str, *, on_clip: Any, **_: Any
+    ) -> Generator[ShardResult]:
+        from stgcma.preprocess.pipeline.engines import make_shard
+
+        for task in tasks:
+            yield make_shard(task, make, self, folder, on_clip)  # type: ignore[arg-type]
+            self.made += 1
+            if self.made == self.until:
+                self.ended()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def map(function: Any, items: Any) -> Iterator[tuple[Any, Any]]:
+        """Call `function` for each item here."""
+        return ((item, function(item)) for item in items)
+
+
+def _build(clips: int, out: Path, until: int) -> None:
+    from stgcma.preprocess.collections.specification import FeatureSettings
+    from stgcma.preprocess.pipeline.build import build
+    from stgcma.preprocess.pipeline.options import Options
+
+    began = time.monotonic()
+    stub = _Stub()
+
+    def tell() -> None:
+        content = {
+            "seconds": time.monotonic() - began,
+            "cpu_seconds": time.process_time(),
+            "resume_seconds": stub.first - began,
+            "bytes": resident_bytes("VmHWM"),
+        }
+        print(json.dumps(content), flush=True)
+
+    collection = _collection(clips)
+    features = FeatureSettings(collection.sampling, ("clip",)).to_json()
+    engine = _Engine(until, tell)
+    options = Options(features=("clip",))
+    build(collection, stub, features, out, options, engine=engine, clips_per_shard=CLIPS_PER_SHARD)
+    tell()
+
+
+def _verify(out: Path) -> None:
+    from stgcma.shards.verification import verify
+
+    began = time.monotonic()
+    result = verify(out)
+    seconds = time.monotonic() - began
+    if result.faults:
+        raise RuntimeError(str(result.faults[:3]))
+    content = {
+        "verify_seconds": seconds,
+        "verified_megabytes_a_second": result.bytes / seconds / 1e6,
+        "verify_bytes": resident_bytes("VmHWM"),
+        "directory_bytes": result.bytes,
+    }
+    print(json.dumps(content))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "build":
+        _build(int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 0)
+    elif sys.argv[1] == "verify":
+        _verify(Path(sys.argv[2]))
