@@ -16,8 +16,9 @@ from ..lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from .fbank import add_fbank
     from .output import Added, drop_column
+    from .tokens import add_tokens
 
-_MODULES = {"Added": ".output", "add_fbank": ".fbank", "drop_column": ".output"}
-__all__ = ["Added", "add_fbank", "drop_column"]
+_MODULES = {"Added": ".output", "add_fbank": ".fbank", "add_tokens": ".tokens", "drop_column": ".output"}
+__all__ = ["Added", "add_fbank", "add_tokens", "drop_column"]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULES)

@@ -75,7 +75,7 @@ def add_fbank(
 def _check_new(info: DatasetInfo, member: str, location: Location) -> None:
     if member not in FBANK_KINDS:
         known = ", ".join((*FBANK_ALIASES, *FBANK_KINDS))
-        raise InputError(f"column is {member!r}, must be tokens or an fbank: {known}")
+        raise InputError(f"column is {member!r}, must be an fbank: {known}")
     if any(f"fbank_{kind['mel_bins']}" == member for kind in info.features["fbanks"].values()):
         raise InputError(f"{location} has {member} in its shards; nothing is to be added")
     if info.name not in COLLECTIONS.names:

@@ -9,7 +9,21 @@ import typer
 from ..console import message, progress
 from ..errors import InputError, TooManyFailuresError
 from ..strict_json import strict_json
-from .options import Json, MaxFailed, Out, Workers, read_share
+from .options import (
+    AdapterChoice,
+    Backbone,
+    Device,
+    Json,
+    MaxFailed,
+    ModalityChoice,
+    NewWeights,
+    Out,
+    Preset,
+    Settings,
+    Workers,
+    model_settings,
+    read_share,
+)
 
 if TYPE_CHECKING:
     from ..columns import Added
@@ -20,6 +34,7 @@ Member = Annotated[str, typer.Argument(help="Name of the column, such as fbank_2
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`, the group `shards`."""
     app.command("add-column")(add_column)
+    app.command("add-tokens")(add_tokens)
     app.command("drop-column")(drop_column)
     app.command("subset")(subset)
 
@@ -59,6 +74,38 @@ def add_column(
         raise
     _show(added, out, as_json=json_)
     check_lost(added, out, allowed)
+
+
+def add_tokens(
+    out: Out,
+    preset: Preset,
+    backbone: Backbone = None,
+    modality: ModalityChoice = None,
+    adapter: AdapterChoice = "side",
+    weights: NewWeights = None,
+    set_: Settings = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Add the outputs of a frozen backbone, for an adapter beside it.
+
+    They are stored in OUT/columns/tokens as float16, and `stgcma train` with the same options and --set
+    data.tokens=true reads them in place of frames and sound. After an interruption, and after OUT has grown,
+    the same command makes what is missing.
+
+    Example: stgcma shards add-tokens shards --preset ave-demo
+    """
+    from ..columns import add_tokens as add
+    from ..train.config import load_preset
+
+    settings = list(set_ or [])
+    settings += model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
+    try:
+        added = add(out, load_preset(preset, settings), device=device)
+    except KeyboardInterrupt:
+        message("stgcma: interrupted; run the same command again to continue")
+        raise
+    _show(added, out, as_json=json_)
 
 
 def drop_column(out: Out, member: Member) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .allocator import compact_heap
 from .backbones import FAMILIES
 from .backbones.encoder import Encoder
 from .config import ModelConfig
+from .frozen_features import Layout, encoded_of
 from .heads import HEADS
 from .heads.base import TaskHead
 from .input_checks import check_explain, check_inputs
@@ -35,6 +37,7 @@ class STGCMA(nn.Module):
         self.backbone_source: dict[str, Any] = {}
         self.trained_on: TrainedOn | None = None
         self.full_precision: dict[str, Tensor] = {}  # float32 values of cast frozen weights, by name
+        self.feature_layout: Layout | None = None  # of the stored features that the model is given
         self.encoder = FAMILIES[config.backbone.family].encoder(config, device=backbone_device)  # type: ignore[assignment]  # by contract
         self.head = HEADS[config.task].module(config)  # type: ignore[assignment]  # by contract
         self.encoder.freeze()
@@ -48,6 +51,7 @@ class STGCMA(nn.Module):
         negative: Tensor | None = None,
         frame_mask: Tensor | None = None,
         owner: Tensor | None = None,
+        features: Tensor | None = None,
         explain: bool = False,
     ) -> dict[str, Tensor]:
         """Run the model on `B` clips.
@@ -61,6 +65,8 @@ class STGCMA(nn.Module):
                 by default. Outputs of padding frames mean nothing, all others do not depend on them.
             owner: `[Q]` int64, the clip of every question, when clips do not have one question each
                 (AVQA); `question` is then `[Q, 14]`. A clip is encoded once for all its questions.
+            features: `[B, V]` float16, what the backbone made of the frames and the sound, in their place
+                (`model/frozen_features.py`); their layout is in `feature_layout`.
             explain: also return where the head attended to (AVQA).
 
         Returns:
@@ -82,6 +88,11 @@ class STGCMA(nn.Module):
             FRAME_MASK: frame_mask,
         }
         check_explain(self.config, explain)
+        if features is not None:
+            if self.feature_layout is None or any(x is not None for x in given.values()):
+                raise InputError("features: taken alone, by a model with a feature_layout")
+            encoded = encoded_of(self.encoder, features, self.feature_layout)
+            return self.head.run(encoded, {}, self.encoder.encode_frozen, explain=explain)
         inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None}, owner)
         if owner is not None:
             inputs["owner"] = owner

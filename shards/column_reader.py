@@ -27,6 +27,7 @@ class ColumnReader:
         location: the shard directory, a path or a URL.
         member: name of the column.
         fingerprint: of the directory's data, for the cache of shards behind a URL.
+        command: that adds the column, for messages; by default that of an fbank.
         cache: as `data.cache`; `ahead_bytes`, when given, reads without a cache, as ClipReader.
 
     Attributes:
@@ -44,13 +45,13 @@ class ColumnReader:
         cache: str | None = None,
         cache_bytes: int | None = None,
         ahead_bytes: int = 0,
+        command: str | None = None,
     ) -> None:
         self.location, self.member = location, member
+        self._command = command or add_command(location, member)
         info = read_column(location, member)
         if info is None:
-            raise InputError(
-                f"{location} has no column {member}; add it with {add_command(location, member)}"
-            )
+            raise InputError(f"{location} has no column {member}; add it with {self._command}")
         self.info: ColumnInfo = info
         store = column_store(location, member)
         rows = read_column_records(store)
@@ -80,7 +81,7 @@ class ColumnReader:
             named = shards[0] if len(shards) == 1 else f"{shards[0]} and {len(shards) - 1} more"
             raise InputError(
                 f"{self.location}: the column {self.member} lacks {len(old)} clips, of {named}, "
-                f"which were made later; complete it with {add_command(self.location, self.member)}"
+                f"which were made later; complete it with {self._command}"
             )
         return [place.key in self._places for place in places]
 

@@ -234,6 +234,5 @@ def column_shards(
 
 
 def add_command(location: Location, member: str) -> str:
-    """Return the command that adds or completes a column, for messages."""
-    options = "--backbone NAME" if member == "tokens" else "--raw RAW"
-    return f"`stgcma shards add-column {location} {member} {options}`"
+    """Return the command that adds or completes the column of an fbank, for messages."""
+    return f"`stgcma shards add-column {location} {member} --raw RAW`"

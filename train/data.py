@@ -30,6 +30,7 @@ from .order import Item, item_rng
 from .sections import DataConfig
 from .tasks import task_of
 from .tasks.base import Task, Tensors
+from .tokens import TOKENS, check_tokens, layout_from, read_tokens
 
 # Purposes of a clip's random draws; each has a generator of its own.
 _AUGMENT, _MIXUP, _NEGATIVE = range(3)
@@ -83,6 +84,8 @@ class ClipDataset(TaskDataset):
         self.fbank = model.backbone.fbank
         self._column = self._open_column(model)
         self.without_column = 0 if self._column is None else self._leave_out(self._column)
+        self.tokens = self._open_tokens(model) if data.tokens else None
+        self.without_column += 0 if self.tokens is None else self._leave_out(self.tokens)
         self.places = list(compress(self._all_places, self._selected))
         self.usual_seconds = statistics.median(compress(seconds, self._selected))
         self.modalities = model.modalities
@@ -135,6 +138,18 @@ class ClipDataset(TaskDataset):
             ahead_bytes=self._ahead_bytes,
         )
 
+    def _open_tokens(self, model: ModelConfig) -> ColumnReader:
+        """Return the reader of the stored tokens, which are read in place of frames and sound."""
+        check_tokens(self.task, self.data, model)
+        return ColumnReader(
+            self.location,
+            TOKENS,
+            fingerprint=self.task.info.data_fingerprint,
+            cache=self.data.cache,
+            ahead_bytes=self._ahead_bytes,
+            command=f"`stgcma shards add-tokens {self.location} --preset NAME`",
+        )
+
     def _leave_out(self, column: ColumnReader) -> int:
         """Select only clips that the column has; return the number of the others among the selected."""
         there = column.has(self._all_places)
@@ -160,17 +175,21 @@ class ClipDataset(TaskDataset):
     @property
     def lacking(self) -> str:
         """A message about the clips that are left out."""
-        return f"{self.without_column} {self.split} clips are left out: the column {self.fbank} lacks them"
+        column = self.fbank if self.tokens is None else TOKENS
+        return f"{self.without_column} {self.split} clips are left out: the column {column} lacks them"
 
     def _joined(self, members: dict[str, bytes], key: str) -> dict[str, bytes]:
         """Return the members of a clip with those of the column, whose hash is checked with `data.verify`."""
+        if self.tokens is not None:
+            return members | self.tokens.read(key, check=self.data.verify)
         return members if self._column is None else members | self._column.read(key, check=self.data.verify)
 
     def close(self) -> None:
         """Close the shards that this process has open."""
         self._reader.close()
-        if self._column is not None:
-            self._column.close()
+        for column in (self._column, self.tokens):
+            if column is not None:
+                column.close()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -213,6 +232,10 @@ class ClipDataset(TaskDataset):
 
     def _tensors(self, members: dict[str, bytes], item: Item) -> ClipTensors:
         inputs: Tensors = {}
+        if self.tokens is not None:
+            inputs["features"] = read_tokens(members, layout_from(self.tokens.info.settings))
+            targets = self.task.targets(members, item.question)
+            return ClipTensors(self.places[item.clip].key, inputs, targets, item)
         if "video" in self.modalities:
             inputs["video"] = self._video(members, item)
         if "audio" in self.modalities:

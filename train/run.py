@@ -28,6 +28,7 @@ from .objective import DTYPES, set_tf32
 from .order import MicroBatches
 from .run_folder import SUMMARY, RunFolder
 from .tasks.base import Task
+from .tokens import fit_tokens
 from .trained import trained_on
 from .trainer import Trainer, TrainSummary, count_parameters
 
@@ -81,6 +82,8 @@ def train(
         cast_frozen(model, DTYPES[config.train.precision], keep=True)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
+        if training.tokens is not None:
+            fit_tokens(model, training.tokens, training.normalisation)
         model.trained_on = _trained_on(config, model, training)
         about = _data(shards, training, group, stream, initial) | _environment(model)
         about |= _selections(config, training, selection, group)
@@ -147,12 +150,17 @@ def _build_model(task: Task, config: RunConfig, group: ProcessGroup) -> STGCMA:
     """Return the model, drawn from the seed, on the device of `group`."""
     if group.is_main and config.model.get("weights") == "timm":
         message("the backbone's published weights, from timm's cache or the network")
-    torch.manual_seed(config.train.seed)
-    options = task.model_options() | {"checkpointing": config.train.checkpointing} | architecture(config)
-    model = build_model(config.preset, config.model.get("weights") or "random", **options)
+    model = new_model(task, config)
     with _memory_explained(config, model, group):
         model.to(group.device)
     return model
+
+
+def new_model(task: Task, config: RunConfig) -> STGCMA:
+    """Return the model of a training on a task's data, drawn from the seed, on the CPU."""
+    torch.manual_seed(config.train.seed)
+    options = task.model_options() | {"checkpointing": config.train.checkpointing} | architecture(config)
+    return build_model(config.preset, config.model.get("weights") or "random", **options)
 
 
 def _trained_on(config: RunConfig, model: STGCMA, training: ClipDataset) -> TrainedOn:

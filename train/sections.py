@@ -79,14 +79,16 @@ class DataConfig(Section):
     shuffle_buffer: int = Field(default=100, ge=1)
     # Compare every clip with the manifest's hash when a process first reads it; streamed, at every read.
     verify: bool = True
+    # Read the stored outputs of the frozen backbone in place of frames and sound; for adapter `side`.
+    tokens: bool = False
     # Folder for shards behind a URL; None: the user's cache folder.
     cache: str | None = None
     # Size of the folder beyond which shards are removed that were not read for longest; None: no limit.
     cache_bytes: int | None = Field(default=None, ge=1)
 
     def of_all_clips(self) -> DataConfig:
-        """Return the settings without `where`, for scoring a whole split."""
-        return self.model_copy(update={"where": None})
+        """Return the settings for scoring a whole split from its frames and sound."""
+        return self.model_copy(update={"where": None, "tokens": False})
 
 
 class OptimConfig(Section):

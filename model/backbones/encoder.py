@@ -79,7 +79,18 @@ class Encoder(nn.Module, ABC):
         side_pass = SidePass(self.side, device, inputs.get(FRAME_MASK))
         with torch.no_grad(), self.side.context(device):
             blocks = self.run_blocks(inputs, side_pass)
-        return _beside(self.side, side_pass.state, self.read_out(blocks))
+        return beside(self.side, side_pass.state, self.read_out(blocks))
+
+    def named_blocks(self, blocks: Any) -> dict[str, Tensor]:
+        """Return what `read_out` reads of the result of `run_blocks`, each tensor `[B, T, …]`, by name.
+
+        Families whose outputs can be stored implement it, and `blocks_from`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names no outputs that could be stored")
+
+    def blocks_from(self, named: Mapping[str, Tensor]) -> Any:
+        """Return the argument of `read_out` from the result of `named_blocks`."""
+        raise NotImplementedError(f"{type(self).__name__} names no outputs that could be stored")
 
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Return the tokens `[B, T, N, D]` of frames `[B, T, 3, H, W]` after the frozen backbone alone.
@@ -133,7 +144,7 @@ def _contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[No
     return nullcontext(), recomputation()
 
 
-def _beside(side: SideAdapter, state: Any, frozen: Encoded) -> Encoded:
+def beside(side: SideAdapter, state: Any, frozen: Encoded) -> Encoded:
     """Return the frozen encoder's output with what the side network adds."""
     B, T = next(iter(frozen.pooled.values())).shape[:2]
     maps = {f"stage{i}": x.view(B, T, -1, x.shape[-1]) for i, x in enumerate(frozen.stages)}

@@ -133,6 +133,17 @@ class FlatEncoder(Encoder):
             stages = [*stages[:-1], self._map(self._final(named["video"]))]
         return Encoded(pooled={m: self._pool(x) for m, x in named.items()}, tokens=tokens, stages=stages)
 
+    def named_blocks(self, blocks: tuple[list[Tensor], list[Tensor]]) -> dict[str, Tensor]:
+        parts, stages = blocks
+        B, T = parts[0].shape[:2]
+        named = {f"{m}.last": part for m, part in zip(self.config.modalities, parts, strict=True)}
+        return named | {f"stage{i}": x.view(B, T, *x.shape[1:]) for i, x in enumerate(stages[:-1])}
+
+    def blocks_from(self, named: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        parts = [named[f"{m}.last"] for m in self.config.modalities]
+        stages = [named[f"stage{i}"].flatten(0, 1) for i in range(MAPS - 1) if f"stage{i}" in named]
+        return parts, [*stages, *stages[-1:]]  # `read_out` makes the last one of the parts
+
     def _map(self, frames: Tensor) -> Tensor:
         """Return the patches of frames `[B, T, N, D]` as a map `[B·T, H, W, D]`."""
         side = self.config.backbone.image_size // self.config.backbone.patch

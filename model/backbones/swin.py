@@ -150,6 +150,22 @@ class SwinEncoder(Encoder):
             stages=[stage[:frames] for stage in (*stages[:-1], x)],
         )
 
+    def named_blocks(self, blocks: tuple[list[Tensor], int]) -> dict[str, Tensor]:
+        modalities, (stages, T) = self.config.modalities, blocks
+        wanted = stages if "stages" in self.config.head.needs else stages[-1:]
+        named = {}
+        for number, stage in enumerate(wanted, start=len(stages) - len(wanted)):
+            parts = stage.view(len(modalities), -1, T, *stage.shape[1:]).unbind(0)
+            read = modalities if number == len(stages) - 1 else ("video",)
+            named |= {f"{m}.stage{number}": x for m, x in zip(modalities, parts, strict=True) if m in read}
+        return named
+
+    def blocks_from(self, named: Mapping[str, Tensor]) -> tuple[list[Tensor], int]:
+        last = len(self.backbone.layers) - 1
+        maps = [named[f"video.stage{n}"].flatten(0, 1) for n in range(last) if f"video.stage{n}" in named]
+        parts = [named[f"{m}.stage{last}"] for m in self.config.modalities]
+        return [*maps, torch.cat([part.flatten(0, 1) for part in parts])], parts[0].shape[1]
+
     @torch.no_grad()
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Frames `[B, T, 3, H, W]` through the backbone alone → `[B, T, N, D]` after the final norm.

@@ -1,0 +1,154 @@
+"""Stored outputs of the frozen backbone: training on them is training on frames and sound."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from stgcma.columns import add_tokens
+from stgcma.errors import InputError
+from stgcma.model import build_model
+from stgcma.model.frozen_features import encoded_of, frozen_features, layout_of, pack
+from stgcma.shards.columns import read_column
+from stgcma.shards.verification import verify
+from stgcma.train.data import ClipDataset, open_task
+from stgcma.train.evaluation import evaluate
+from stgcma.train.inputs import Normalisation
+from stgcma.train.run import train
+from stgcma.train.run_folder import RunFolder
+from stgcma.train.run_records import STEPS
+from stgcma.train.tokens import fit_tokens, token_settings
+
+from ..train.stream_shards import FEW, write_shards
+
+
+def random_inputs(config, clips=2):
+    generator = torch.Generator().manual_seed(3)
+    shapes = config.input_shapes(clips)
+    return {name: torch.randn(shapes[name], generator=generator) for name in config.modalities}
+
+
+def new_model(task, small_config, **model):
+    config = small_config(task, **model)
+    options = {name: value for name, value in config.model.items() if name != "weights"}
+    torch.manual_seed(0)
+    return build_model(config.preset, "random", **options)
+
+
+@pytest.mark.parametrize(("task", "options"), [("ave", {}), ("ave", {"modality": "audio"}), ("avs", {})])
+def test_outputs_and_gradients_are_those_of_the_whole_model(small_config, task, options):
+    model = new_model(task, small_config, adapter="side", **options).eval()  # without dropout
+    with torch.no_grad():  # at first the network adds nothing, and has hardly a gradient
+        for parameter in model.encoder.side.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    inputs = random_inputs(model.config)
+    features = frozen_features(model.encoder, inputs)
+    packed = pack(features)
+    assert packed.dtype == torch.float16
+    model.feature_layout = layout_of(features)
+    results = []
+    for given in (inputs, {"features": packed}):
+        model.zero_grad()
+        outputs = model(**given)
+        sum(x.float().square().sum() for x in outputs.values()).backward()
+        gradients = {
+            n: p.grad for g in model.parameter_groups().values() for n, p in g.items() if p.grad is not None
+        }
+        results.append((outputs, gradients))
+    (whole, whole_gradients), (stored, stored_gradients) = results
+    assert stored.keys() == whole.keys()
+    assert stored_gradients.keys() == whole_gradients.keys()
+    for name, x in whole.items():
+        torch.testing.assert_close(stored[name], x, rtol=5e-3, atol=5e-3)
+    for name, x in whole_gradients.items():
+        error = (stored_gradients[name] - x).norm() / x.norm().clamp(min=1e-3)
+        assert error < 0.02, name
+
+
+def test_features_of_another_layout_are_refused(small_config):
+    model = new_model("ave", small_config, adapter="side")
+    features = frozen_features(model.encoder, random_inputs(model.config))
+    with pytest.raises(InputError, match="features: taken alone, by a model with a feature_layout"):
+        model(features=pack(features))
+    with pytest.raises(InputError, match=r"features: shape \[2, 7\], expected \[B, \d+\]"):
+        encoded_of(model.encoder, torch.zeros(2, 7, dtype=torch.float16), layout_of(features))
+
+
+def test_only_a_network_beside_the_backbone_reads_them(small_config):
+    model = new_model("ave", small_config)
+    with pytest.raises(InputError, match="adapter 'stg-cma' is inside of the backbone"):
+        frozen_features(model.encoder, random_inputs(model.config))
+
+
+@pytest.fixture
+def few(kept_shards, tmp_path):
+    write_shards(kept_shards("ave"), tmp_path / "few", FEW)
+    return tmp_path / "few"
+
+
+def settings(small_config, *more):
+    return small_config("ave", "optim.epochs=1", "data.workers=0", *more, adapter="side")
+
+
+@pytest.mark.slow
+def test_a_run_on_tokens_has_the_losses_of_one_on_frames(few, small_config, tmp_path, monkeypatch):
+    config = settings(small_config)
+    with pytest.raises(InputError, match="has no column tokens; add it with `stgcma shards add-tokens"):
+        train(few, tmp_path / "none", settings(small_config, "data.tokens=true"))
+    added = add_tokens(few, config, device="cpu")
+    assert (added.written, added.was_complete) == (12, False)
+    assert read_column(few, "tokens").settings["layers"]
+    assert verify(few).faults == ()
+    assert add_tokens(few, config, device="cpu").was_complete
+    scores = [train(few, tmp_path / "frames", config)]
+    with monkeypatch.context() as patched:
+        patched.setattr("stgcma.train.data.decode_frames", None)
+        patched.setattr("stgcma.train.data.read_fbank", None)
+        patched.setattr("stgcma.model.backbones.flat.FlatEncoder.run_blocks", None)
+        scores.append(train(few, tmp_path / "tokens", settings(small_config, "data.tokens=true")))
+    assert scores[1].best_score == pytest.approx(scores[0].best_score, abs=0.02)
+    losses = [
+        [row["loss"] for row in RunFolder(tmp_path / name).records.read(STEPS)]
+        for name in ("frames", "tokens")
+    ]
+    assert len(losses[0]) >= 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+    # A finished run is scored on frames and sound.
+    assert evaluate(tmp_path / "tokens", split="val").clips == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("data.augment=true", "data.augment changes the frames"),
+        ("data.mixup=0.5", "data.mixup changes the sound"),
+    ],
+)
+def test_settings_that_change_inputs_are_refused(few, small_config, setting, message):
+    config = settings(small_config, setting, "data.tokens=true")
+    task = open_task(few)
+    with pytest.raises(InputError, match=message):
+        ClipDataset(few, "train", task, config.data, new_model("ave", small_config, adapter="side").config)
+
+
+@pytest.mark.slow
+def test_tokens_of_another_backbone_are_refused(few, small_config, tmp_path):
+    add_tokens(few, settings(small_config), device="cpu")
+    other = settings(small_config, "data.tokens=true", "model.backbone_seed=7")
+    with pytest.raises(InputError, match="was made with another backbone, weights_sha256; drop it with"):
+        train(few, tmp_path / "run", other)
+
+
+@pytest.mark.parametrize(
+    "name", ["backbone", "weights_sha256", "layers", "modalities", "frames", "normalisation"]
+)
+def test_tokens_of_other_settings_are_refused(small_config, name):
+    model, normalisation = new_model("ave", small_config, adapter="side"), Normalisation(-4.0, 3.0)
+    there = token_settings(model, normalisation) | {"layout": [["audio.tap0", [2, 3]]]}
+    column = SimpleNamespace(location="OUT", member="tokens", info=SimpleNamespace(settings=there))
+    fit_tokens(model, column, normalisation)
+    assert model.feature_layout == (("audio.tap0", (2, 3)),)
+    there[name] = "another"
+    with pytest.raises(
+        InputError, match=f"OUT: the column tokens was made with another {name}; drop it with"
+    ):
+        fit_tokens(model, column, normalisation)
