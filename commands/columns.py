@@ -19,6 +19,7 @@ from .options import (
     NewWeights,
     Out,
     Preset,
+    RetryQuarantined,
     Settings,
     Workers,
     model_settings,
@@ -47,9 +48,7 @@ def add_column(
     ] = None,
     workers: Workers = 2,
     max_failed: MaxFailed = "5%",
-    retry_quarantined: Annotated[
-        bool, typer.Option("--retry-quarantined", help="Make shards of the column again that lack clips.")
-    ] = False,
+    retry_quarantined: RetryQuarantined = False,
     json_: Json = False,
 ) -> None:
     """Add an fbank to the clips of a finished directory.

@@ -25,6 +25,7 @@ from .options import (
     Out,
     Overwrite,
     Raw,
+    RetryQuarantined,
     Seed,
     Trim,
     Workers,
@@ -93,9 +94,7 @@ def preprocess(
     append: Annotated[
         bool, typer.Option("--append", help="Add the clips that OUT lacks, in new shards.")
     ] = False,
-    retry_quarantined: Annotated[
-        bool, typer.Option("--retry-quarantined", help="Rebuild shards with quarantined clips.")
-    ] = False,
+    retry_quarantined: RetryQuarantined = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
     ] = False,

@@ -80,6 +80,10 @@ MaxFailed = Annotated[
     typer.Option("--max-failed", help="Exit with 3 when a larger share of clips is quarantined."),
 ]
 
+RetryQuarantined = Annotated[
+    bool, typer.Option("--retry-quarantined", help="Rebuild shards with quarantined clips.")
+]
+
 # Training and evaluation.
 Preset = Annotated[str, typer.Option("--preset", help="A preset; `stgcma presets` lists them.")]
 Settings = Annotated[

@@ -1,4 +1,4 @@
-"""What a side network and a head read of a frozen backbone, as one tensor for each clip.
+"""Outputs of a frozen backbone for a network beside it, as one tensor for each clip.
 
 The backbone has no gradient, so its outputs for a clip without augmentation are the same in every epoch: they
 can be computed once and stored (`stgcma shards add-tokens`).

@@ -82,8 +82,7 @@ def train(
         cast_frozen(model, DTYPES[config.train.precision], keep=True)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
-        if training.tokens is not None:
-            fit_tokens(model, training.tokens, training.normalisation)
+        fit_tokens(model, training.tokens, training.normalisation)
         model.trained_on = _trained_on(config, model, training)
         about = _data(shards, training, group, stream, initial) | _environment(model)
         about |= _selections(config, training, selection, group)

@@ -53,8 +53,13 @@ def token_settings(model: STGCMA, normalisation: Normalisation) -> dict[str, Any
     }
 
 
-def fit_tokens(model: STGCMA, column: ColumnReader, normalisation: Normalisation) -> None:
-    """Make `model` take the tokens of a column. Raises InputError for tokens of other settings."""
+def fit_tokens(model: STGCMA, column: ColumnReader | None, normalisation: Normalisation) -> None:
+    """Make `model` take the tokens of a column, if there is one.
+
+    Raises InputError for tokens of other settings.
+    """
+    if column is None:
+        return
     there, wanted = column.info.settings, token_settings(model, normalisation)
     if differing := [name for name, value in wanted.items() if there.get(name) != value]:
         raise InputError(

@@ -153,7 +153,7 @@ class SwinEncoder(Encoder):
     def named_blocks(self, blocks: tuple[list[Tensor], int]) -> dict[str, Tensor]:
         modalities, (stages, T) = self.config.modalities, blocks
         wanted = stages if "stages" in self.config.head.needs else stages[-1:]
-        named = {}
+        named: dict[str, Tensor] = {}
         for number, stage in enumerate(wanted, start=len(stages) - len(wanted)):
             parts = stage.view(len(modalities), -1, T, *stage.shape[1:]).unbind(0)
             read = modalities if number == len(stages) - 1 else ("video",)
