@@ -146,6 +146,7 @@ class ClipDataset(TaskDataset):
             TOKENS,
             fingerprint=self.task.info.data_fingerprint,
             cache=self.data.cache,
+            cache_bytes=self.data.cache_bytes,
             ahead_bytes=self._ahead_bytes,
             command=f"`stgcma shards add-tokens {self.location} --preset NAME`",
         )
