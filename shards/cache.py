@@ -7,6 +7,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from .files import UnwritableError, named_errors
 from .storage import Location, ObjectStore, open_store
 
 _RESERVED = ".size"
+_FOLDER = re.compile(r"[0-9a-f]{20}")
+# A shard; a part of one under a temporary name, and the mark of that.
+_FILE = re.compile(rf"[a-z]+-[0-9]{{6}}\.tar|\.[a-z]+-[0-9]{{6}}\.tar\.\w+(?:{re.escape(_RESERVED)})?")
 
 
 @dataclass(frozen=True)
@@ -119,16 +123,20 @@ def _reserved(cache: ShardCache, place: Path, size: int) -> Iterator[None]:
 
 
 def _make_space(cache: ShardCache, size: int) -> int:
-    """Remove shards until `size` bytes are free, or all others are in use; return the size of these."""
+    """Remove shards until `size` bytes are free, or all others are in use; return the size of these.
+
+    What a killed process was fetching is removed first. Files that are not of a cache are never touched.
+    """
     copies: list[tuple[float, Path, int]] = []
     total = 0
-    for path in cache.root.rglob("*"):
+    for path in _own_files(cache.root):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            if not path.is_file():
-                continue
             if path.name.endswith(_RESERVED):
-                total += status.st_size if _is_locked(path) else 0
+                if _is_locked(path, remove=True):
+                    total += status.st_size
+                else:
+                    path.with_name(path.name.removesuffix(_RESERVED)).unlink(missing_ok=True)
             elif not path.name.startswith("."):  # one that is being fetched is reserved
                 copies.append((status.st_mtime, path, status.st_size))
                 total += status.st_size
@@ -138,6 +146,17 @@ def _make_space(cache: ShardCache, size: int) -> int:
         if not _is_locked(path, remove=True):
             total -= bytes_of
     return total
+
+
+def _own_files(root: Path) -> Iterator[Path]:
+    """Yield the copies, partial copies and marks of all caches in `root`, in no folder but theirs."""
+    for folder in root.iterdir():
+        if not _FOLDER.fullmatch(folder.name) or folder.is_symlink():
+            continue
+        for below, _, names in os.walk(folder):  # follows no links
+            for path in (Path(below, name) for name in names if _FILE.fullmatch(name)):
+                if path.is_file() and not path.is_symlink():
+                    yield path
 
 
 def _is_locked(path: Path, *, remove: bool = False) -> bool:

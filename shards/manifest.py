@@ -104,7 +104,9 @@ def read_columns(folder: Location, names: Sequence[str], *, split: str | None = 
 
     For many clips it is much faster than `read_manifest`. Raises InputError when the manifest is damaged.
     """
-    columns = read_table(open_store(folder), MANIFEST_FILE, ClipRecord, (*names, "split"))
+    columns = read_table(
+        open_store(folder), MANIFEST_FILE, ClipRecord, tuple(dict.fromkeys((*names, "split")))
+    )
     if split is None:
         return [list(columns[name]) for name in names]
     kept = [each == split for each in columns["split"]]

@@ -8,6 +8,7 @@ clip is selected where the whole condition is true.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import types
 from collections.abc import Mapping, Sequence
@@ -112,8 +113,8 @@ class Where:
             missing = [value is None for value in values[name]]
             if rows and all(missing):
                 raise InputError(
-                    f"{location} has no {name} of its clips: an earlier version of stgcma made it; "
-                    "preprocess the collection again to select by it"
+                    f"no clip of {location} has {name}: an earlier version of stgcma made them, or they are "
+                    "too short for it"
                 )
             unknown = [one or other for one, other in zip(unknown, missing, strict=True)]
         columns = {name: _arrow(values[name], COLUMNS[name]) for name in self.names}
@@ -212,7 +213,7 @@ class _Evaluation:
             raise self._fault(node, "is no column")
         if node.id not in COLUMNS:
             near = difflib.get_close_matches(node.id, COLUMNS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             columns = ", ".join(COLUMNS)
             raise self._fault(node, f"is no column of the manifest{hint} The columns: {columns}")
         return node.id
@@ -229,9 +230,13 @@ class _Evaluation:
         if kind is bool and isinstance(value, bool) and where is node:
             return value
         if kind is str and isinstance(value, str) and where is node:
+            if any("\ud800" <= each <= "\udfff" for each in value):
+                raise self._fault(where, "is no text: it has half of a surrogate pair")
             return value
         if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(sign * value)
+            with contextlib.suppress(OverflowError):
+                return float(sign * value)
+            raise self._fault(where, "is too large a number")
         wanted = {str: "a text in quotes", bool: "true or false"}.get(kind, "a number")
         raise self._fault(where, f"cannot be compared with {name}, whose values need {wanted}")
 

@@ -53,17 +53,25 @@ class ObjectLock:
         self._refresher.start()
 
     def check(self) -> None:
-        """Raise StgcmaError when another process holds the lock."""
+        """Raise StgcmaError when another process holds the lock, or may hold it."""
         if self._lost:
             raise StgcmaError(f"OUT {self._store} was taken over by another process; wait for it")
+        if not self._is_fresh():
+            raise StgcmaError(
+                f"the lock of OUT {self._store} could not be renewed for {STALE_SECONDS / 2:g} s: another "
+                "process may have taken it over; run the same command again"
+            )
 
     def release(self) -> None:
         """Remove the lock if this process owns it."""
         self._over.set()
         self._refresher.join()
         # One that was not rewritten for long may be another's by now.
-        if time.monotonic() - self._rewritten < STALE_SECONDS / 2 and self._is_own():
+        if self._is_fresh() and self._is_own():
             self._store.remove(self._name)
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._rewritten < STALE_SECONDS / 2
 
     def _is_own(self) -> bool:
         return _read_owner(self._store, self._name).get("token") == self._token
@@ -78,7 +86,7 @@ class ObjectLock:
                 self._beats += 1
                 self._store.publish(self._name, _owner_bytes(self._token, self._beats))
                 self._rewritten = time.monotonic()
-            except StgcmaError as error:
+            except (StgcmaError, OSError) as error:
                 message(f"{error}; trying again")  # to others the lock is stale only much later
 
 

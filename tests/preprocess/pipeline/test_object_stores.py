@@ -256,6 +256,33 @@ def test_a_lock_that_was_taken_over_stops_its_owner(change):
     assert store.names() == theirs[change]
 
 
+@pytest.mark.usefixtures("quick_locks")
+@pytest.mark.parametrize("error", [StgcmaError("it cannot be reached"), OSError("connection reset")])
+def test_a_lock_that_cannot_be_renewed_stops_its_owner_in_time(monkeypatch, error):
+    """Long before another process may take it over; after that it is renewed again."""
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    with exclusive(store) as lock:
+        with monkeypatch.context() as broken:
+
+            def fail(_):
+                raise error
+
+            broken.setattr(object_lock, "_generations", fail)
+            for _ in range(500):
+                if not lock._is_fresh():
+                    break
+                time.sleep(0.01)
+            with pytest.raises(StgcmaError, match=r"could not be renewed for 0\.15 s: another process may"):
+                lock.check()
+        for _ in range(500):
+            if lock._is_fresh():
+                break
+            time.sleep(0.01)
+        lock.check()
+        assert store.names() == [LOCK_FILE]
+    assert store.names() == []
+
+
 class Faults:
     """A WSGI application in front of the S3 stand-in: counts requests, and lets a share of them fail."""
 
