@@ -13,6 +13,7 @@ from ..errors import StgcmaError
 from ..shards.manifest import read_dataset
 from ..shards.storage import Location
 from ..train.results import EvaluationResult
+from ..train.unseen import unseen_by_run
 from .charts import Chart, Series, line_chart
 from .confusion import confusion_table
 from .published import PROTOCOL, published_scores
@@ -139,6 +140,8 @@ def _read_shards(run: RunAccount) -> ShardAccount:
         if found is not None:
             return found
         problems.append(problem)
+    if (unseen := unseen_by_run(run.folder)) is not None:
+        problems.append(unseen)
     raise StgcmaError("; ".join(problems))
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..console import message
 from ..errors import InputError
 from ..model import STGCMA
 from ..model.frozen_precision import cast_frozen
@@ -36,6 +37,7 @@ from ..train.objective import DTYPES, run_model, set_tf32
 from ..train.tasks import task_of
 from ..train.tasks.base import Task
 from ..train.trained import open_trained
+from ..train.unseen import unseen_by_run
 
 _MOST_WINDOW_SECONDS = 14_400  # four hours, the longest clip
 
@@ -127,6 +129,8 @@ def open_run(
     chosen = pick_device(device)
     trained = open_trained(path, preset=preset, shards=shards, weights=weights)
     config, info, model = trained.config, trained.info, trained.model
+    if trained.run is not None and (note := unseen_by_run(trained.run)) is not None:
+        message(note)
     if shards is not None and (trained.run is not None or model.trained_on is not None):
         raise InputError(
             f"shards are {str(shards)!r}, but {path} says itself what it was trained on; leave them out"

@@ -29,6 +29,7 @@ from .results import TOLERANCE, EvaluationResult, read_evaluation
 from .run_folder import RunFolder
 from .tasks.base import Meter, Task, Tensors
 from .trained import Trained, open_trained
+from .unseen import unseen_additions
 from .workers import lost_workers_named
 
 
@@ -110,6 +111,10 @@ def evaluate(
     for what in ("classes", "vocabulary"):
         if getattr(task.info, what) != getattr(trained.info, what):
             raise InputError(f"{folder} has other {what} than {path} was trained on, or in another order")
+    if trained.run is not None and is_main_process():
+        unseen = unseen_additions(trained.info, task.info)
+        if unseen is not None:
+            message(f"{path} has not seen {unseen} of its shards")
     result, info = _score_split(trained, task, folder, split)
     if trained.run is None:
         return result

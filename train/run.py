@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..console import message
-from ..errors import InputError
+from ..errors import InputError, OtherSettingsError
 from ..model import STGCMA, TrainedOn, build_model
 from ..model.frozen_precision import cast_frozen
 from ..shards.schema import DatasetInfo
@@ -31,6 +31,7 @@ from .tasks.base import Task
 from .tokens import fit_tokens
 from .trained import trained_on
 from .trainer import Trainer, TrainSummary, count_parameters
+from .unseen import unseen_by_run
 
 
 def train(
@@ -61,13 +62,13 @@ def train(
     task = open_task(shards)
     if task.name != config.task:
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
-    run, fingerprint = RunFolder(Path(run_path)), task.info.data_fingerprint
+    run = RunFolder(Path(run_path))
     with process_group() as group:
         config = resolve(config, group.device, recorded=run if resume else None)
         micro_batches = _micro_batches(config, group)
         stream = stream_shape(config.data, group)
         if resume:
-            group.run_on_main(lambda: run.check_resumable(config, fingerprint, stream=stream))
+            group.run_on_main(lambda: _check_resumable(run, config, task.info, stream))
         else:
             group.run_on_main(lambda: run.check_free(overwrite=overwrite))
         initial = initial_record(run, init_from, resume=resume)
@@ -103,6 +104,19 @@ def train(
                 stream_workers=None if stream is None else stream[LOADER_PROCESSES],
             )
             return trainer.fit()
+
+
+def _check_resumable(
+    run: RunFolder, config: RunConfig, info: DatasetInfo, stream: dict[str, int] | None
+) -> None:
+    """Check that a run can be resumed; name the additions to its shards that it has not seen."""
+    try:
+        run.check_resumable(config, info.data_fingerprint, stream=stream)
+    except OtherSettingsError as error:
+        unseen = unseen_by_run(run, info)
+        if unseen is None:
+            raise
+        raise OtherSettingsError(f"{error}; {unseen}") from None
 
 
 def _write_folder(
