@@ -35,7 +35,7 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..preprocess import Forecast, Outcome
+    from ..preprocess import Forecast, Options, Outcome
 
 
 _MOST_DIGITS = 20
@@ -46,6 +46,29 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     RAY = "ray"
+
+
+# Options of `preprocess`.
+Features = Annotated[str, typer.Option(help="Fbanks, comma-separated: clip (fbank_128), swin (fbank_224).")]
+Decoder = Annotated[str, typer.Option(help=f"Video decoder: {', '.join(decoder_choices())}.")]
+Limit = Annotated[int | None, typer.Option(help="Process at most this many clips.")]
+AllowLinks = Annotated[bool, typer.Option("--allow-links", help="Follow links that leave RAW.")]
+Append = Annotated[bool, typer.Option("--append", help="Add the clips that OUT lacks, in new shards.")]
+Repair = Annotated[
+    bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
+]
+ClipsPerShard = Annotated[
+    int | None, typer.Option(help="Clips in each shard; by default 32, more beyond 20,000 clips.")
+]
+PartOfAll = Annotated[
+    str | None,
+    typer.Option(help="Make part I of N, beside other processes; then `shards finish`.", metavar="I/N"),
+]
+EngineChoice = Annotated[Engine, typer.Option(help="Local processes, or a Ray cluster.")]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or a local Ray.")
+]
+PlanOnly = Annotated[bool, typer.Option("--plan", help="Only decode a few clips and forecast time and size.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,39 +102,24 @@ def preprocess(
     collection: Annotated[str, typer.Argument(help=f"The collection: {', '.join(COLLECTIONS)}.")],
     raw: Raw,
     out: Out,
-    features: Annotated[
-        str, typer.Option(help="Fbanks, comma-separated: clip (fbank_128), swin (fbank_224).")
-    ] = "clip,swin",
+    features: Features = "clip,swin",
     workers: Workers = 2,
-    decoder: Annotated[str, typer.Option(help=f"Video decoder: {', '.join(decoder_choices())}.")] = "auto",
+    decoder: Decoder = "auto",
     missing_audio: MissingAudioPolicy = MissingAudio.QUARANTINE,
     audio_stream: AudioStream = "default",
     trim: Trim = False,
-    limit: Annotated[int | None, typer.Option(help="Process at most this many clips.")] = None,
+    limit: Limit = None,
     max_failed: MaxFailed = "5%",
-    allow_links: Annotated[bool, typer.Option("--allow-links", help="Follow links that leave RAW.")] = False,
+    allow_links: AllowLinks = False,
     overwrite: Overwrite = False,
-    append: Annotated[
-        bool, typer.Option("--append", help="Add the clips that OUT lacks, in new shards.")
-    ] = False,
+    append: Append = False,
     retry_quarantined: RetryQuarantined = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
-    ] = False,
-    clips_per_shard: Annotated[
-        int | None, typer.Option(help="Clips in each shard; by default 32, more beyond 20,000 clips.")
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(help="Make part I of N, beside other processes; then `shards finish`.", metavar="I/N"),
-    ] = None,
-    engine: Annotated[Engine, typer.Option(help="Local processes, or a Ray cluster.")] = Engine.LOCAL,
-    ray_address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or a local Ray.")
-    ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Only decode a few clips and forecast time and size.")
-    ] = False,
+    repair: Repair = False,
+    clips_per_shard: ClipsPerShard = None,
+    part: PartOfAll = None,
+    engine: EngineChoice = Engine.LOCAL,
+    ray_address: RayAddress = None,
+    plan: PlanOnly = False,
     json_: Json = False,
 ) -> None:
     """Decode every clip of a collection into shards.
@@ -146,11 +154,7 @@ def preprocess(
         collection=collection_options(context),
     )
     if plan:
-        if part is not None:
-            raise InputError("--plan forecasts the whole run; leave out --part")
-        from ..preprocess import plan as forecast
-
-        show_forecast(forecast(collection, raw, out, options), out, as_json=json_)
+        _forecast(collection, raw, out, options, as_json=json_)
         return
     try:
         outcome = run(collection, raw, out, options)
@@ -162,6 +166,14 @@ def preprocess(
         check_failures(outcome, out, allowed)
     elif not outcome.was_complete:
         message(f"part {part} is made; after all parts: stgcma shards finish {out}")
+
+
+def _forecast(collection: str, raw: str, out: str, options: Options, *, as_json: bool) -> None:
+    from ..preprocess import plan
+
+    if options.part is not None:
+        raise InputError("--plan forecasts the whole run; leave out --part")
+    show_forecast(plan(collection, raw, out, options), out, as_json=as_json)
 
 
 def _read_part(text: str | None) -> tuple[int, int] | None:

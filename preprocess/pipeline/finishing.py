@@ -164,9 +164,9 @@ def _missing(where: str, places: Sequence[tuple[str, int]], description: Descrip
     ends = shard_ends([addition.shards for addition in description.info.additions])
     parts = sorted({part_number(*place, ends, description.parts) for place in places})
     names = ", ".join(shard_name(*place) for place in places[:_MOST_NAMED])
-    more = ", …" if len(places) > _MOST_NAMED else ""
+    names += ", …" if len(places) > _MOST_NAMED else ""
     again = ", ".join(f"{number}/{description.parts}" for number in parts)
-    return f"{where} lacks {len(places)} shards ({names}{more}); make the parts {again}"
+    return f"{where} lacks {len(places)} shards ({names}); make the parts {again}"
 
 
 class _Written(Collection[ClipRecord]):
