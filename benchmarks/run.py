@@ -26,7 +26,18 @@ from page import compared, page
 from stgcma.versions import package_versions
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("preprocess", "loading", "streaming", "scale", "training_step", "forward", "small", "growth")
+NAMES = (
+    "preprocess",
+    "planning",
+    "million",
+    "loading",
+    "streaming",
+    "scale",
+    "training_step",
+    "forward",
+    "small",
+    "growth",
+)
 PACKAGES = ("torch", "torchaudio", "torchvision", "timm", "av", "pyarrow", "webdataset")
 
 

@@ -7,6 +7,8 @@ shards. OUT and RAW must be reachable from every node: shared folders, or URLs.
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +29,14 @@ from .shard_result import ShardResult
 # with many shards and few workers it runs for long.
 _TRIES_AGAIN_PER_SHARD = 3
 _RESTARTS_WITHOUT_END = -1
+_TRIES_AGAIN_PER_WORKER = 100
+_PAUSE_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
 _REMINDER_SECONDS = 60.0
+
+
+class _LostActorError(Exception):
+    """An actor whose node or process was lost, more often than Ray repeats a call."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,8 @@ def _dispatch(
 
     While no actor has started, a message states the reason for waiting.
     """
-    waiting = iter(tasks)
+    waiting = deque(tasks)
+    lost: Counter[str] = Counter()
     running: dict[Any, tuple[Any, ShardTask | None]] = {
         actor.ready.remote(): (actor, None) for actor in actors
     }
@@ -137,11 +146,25 @@ def _dispatch(
             patience = _REMINDER_SECONDS
             continue
         actor, task = running.pop(done[0])
-        answer = _answer(ray, done[0], task)
+        try:
+            answer = _answer(ray, done[0], task)
+        except _LostActorError as error:
+            what = "a worker" if task is None else task.name
+            lost[what] += 1
+            if lost[what] > (_TRIES_AGAIN_PER_WORKER if task is None else _TRIES_AGAIN_PER_SHARD):
+                raise StgcmaError(str(error)) from error
+            if task is not None:
+                waiting.appendleft(task)
+            time.sleep(_PAUSE_SECONDS)  # the actor is started again, on another node
+            running[actor.ready.remote()] = (actor, None)
+            continue
         if task is None:
             _check_versions(answer)
-        if (following := next(waiting, None)) is not None:
+        if waiting:
+            following = waiting.popleft()
             running[actor.make_shard.remote(following)] = (actor, following)
+        else:
+            ray.kill(actor)  # its CPU may be the only one left for an actor whose node was lost
         if task is None:
             continue
         left -= 1
@@ -178,6 +201,9 @@ def _answer(ray: Any, reference: Any, task: ShardTask | None) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
+    except ray.exceptions.RayActorError as error:
+        what = f"shard {task.index} of {task.split}" if task is not None else "a worker"
+        raise _LostActorError(f"Ray lost {what}: {' '.join(str(error).split())}") from error
     except ray.exceptions.RayError as error:
         what = f"shard {task.index} of {task.split}" if task is not None else "a worker"
         raise StgcmaError(f"Ray lost {what}: {' '.join(str(error).split())}") from error

@@ -19,7 +19,11 @@ class RayTaskError(RayError):
         self.cause = cause
 
 
-exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+class RayActorError(RayError):
+    """A lost actor."""
+
+
+exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, RayActorError=RayActorError)
 
 
 class Actor:
@@ -65,4 +69,5 @@ def get(reference):
 
 
 def kill(actor):
-    actor.inside._pool.close()
+    if actor.inside._pool is not None:
+        actor.inside._pool.close()

@@ -11,6 +11,7 @@ from stgcma.preprocess import preprocess
 from stgcma.preprocess.pipeline import ray_engine
 from stgcma.preprocess.pipeline.shard_plan import ShardTask, plan_shards
 
+from . import local_ray
 from .stand_in import CLIPS_PER_SHARD, build, contents
 from .stand_in import make_collection as made_up_clips
 from .whole_runs import REAL
@@ -56,8 +57,11 @@ def test_a_busy_cluster_is_waited_for_with_a_message(tmp_path, raw, capsys, monk
 class WaitingRay:
     """A cluster in which an actor finds a place at the third look."""
 
+    exceptions = local_ray.exceptions
+
     def __init__(self):
         self.waits = []
+        self.killed = []
 
     def wait(self, references, *, num_returns, timeout):
         assert num_returns == 1
@@ -72,6 +76,9 @@ class WaitingRay:
             if reference == "ready"
             else (f"result {reference}", [])
         )
+
+    def kill(self, actor):
+        self.killed.append(actor)
 
     def available_resources(self):
         return {"memory": 1.0}
@@ -88,8 +95,10 @@ class PlacedActor:
 def test_who_waits_for_a_cpu_is_told_and_reminded(capsys):
     ray = WaitingRay()
     tasks = [ShardTask("train", index, ()) for index in range(2)]
-    made = list(ray_engine._dispatch(ray, [PlacedActor()], tasks, lambda *_: None))
+    actor = PlacedActor()
+    made = list(ray_engine._dispatch(ray, [actor], tasks, lambda *_: None))
     assert made == ["result 0", "result 1"]
+    assert ray.killed == [actor]  # so that another one, whose node was lost, finds a CPU
     assert ray.waits == [10.0, 60.0, 60.0, None, None]
     line = (
         "waiting for the Ray cluster: a worker needs a CPU, 0 of its 8 are free; end other work there or add "
@@ -168,6 +177,7 @@ class FakeRay:
 
     exceptions = SimpleNamespace(RayTaskError=type("RayTaskError", (Exception,), {"cause": None}))
     exceptions.RayError = type("RayError", (Exception,), {})
+    exceptions.RayActorError = type("RayActorError", (exceptions.RayError,), {})
 
     def __init__(self, answer):
         self.answer = answer
@@ -188,6 +198,38 @@ def test_what_a_lost_cluster_and_a_failed_task_come_to():
     failed.cause = StgcmaError("the disk is full")
     with pytest.raises(StgcmaError, match=r"^the disk is full$"):
         ray_engine._answer(FakeRay(failed), None, None)
+
+
+class LosingRay(WaitingRay):
+    """A cluster that loses the actor at its first shard, as often as `times`."""
+
+    exceptions = FakeRay.exceptions
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def wait(self, references, *, num_returns, timeout):
+        assert (num_returns, timeout is None or timeout > 0) == (1, True)
+        return references[:1], references[1:]
+
+    def get(self, reference):
+        if reference == 0 and self.times:
+            self.times -= 1
+            raise self.exceptions.RayActorError("its node died")
+        return super().get(reference)
+
+
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_a_shard_of_a_lost_node_is_given_again(monkeypatch, times):
+    monkeypatch.setattr(ray_engine, "_PAUSE_SECONDS", 0.0)
+    tasks = [ShardTask("train", index, ()) for index in range(3)]
+    made = ray_engine._dispatch(LosingRay(times), [PlacedActor()], tasks, lambda *_: None)
+    if times > 3:
+        with pytest.raises(StgcmaError, match="Ray lost shard 0 of train: its node died"):
+            list(made)
+    else:
+        assert sorted(made) == ["result 0", "result 1", "result 2"]
 
 
 def test_a_node_with_other_tools_is_refused(monkeypatch):
