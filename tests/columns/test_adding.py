@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,26 @@ def test_an_unfinished_column_is_no_column(out, monkeypatch):
     add(out, made=made)
     assert made == []
     assert verify(out).faults == ()
+
+
+def test_an_object_store_gets_the_same_bytes(out):
+    store = open_store(f"memory://columns-{uuid.uuid4().hex}/out")
+    for name, content in contents(out).items():
+        store.publish(name, content)
+    bad = ("train-1", "val_0")
+    for location in (out, store.location):
+        add(location, bad=bad)
+    wanted = contents(out)
+    assert {name: store.read(name, most_bytes=1 << 30) for name in store.names()} == wanted
+    reader = ColumnReader(store.location, "fbank_8", ahead_bytes=1 << 16)
+    assert read_array(reader.read("train-0", check=True)["fbank_8.npy"], "fbank_8.npy").shape == (2, 5, 8)
+    reader.close()
+    assert verify(store.location).faults == ()
+    made = []
+    assert add(store.location, made=made, retry_quarantined=True).failures == {}
+    assert made == ["train-000000.tar", "val-000000.tar"]
+    drop_column(store.location, "fbank_8")
+    assert not [name for name in store.names() if name.startswith("columns/")]
 
 
 def test_one_process_writes_at_a_time(out):
