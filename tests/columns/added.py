@@ -1,7 +1,7 @@
 """Columns whose members are made up: fast enough to be killed hundreds of times.
 
 Also a program that kills them, since a process without torch is forked in a quarter of the time:
-    added.py FOLDER KILLS SEED [--every]
+    added.py FOLDER KILLS SEED [--every] [--completing]
 """
 
 import argparse
@@ -78,8 +78,11 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def check_kills(folder, kills, seed, *, every):
-    """Kill additions before operations on files, and at random; return the kills that left other bytes."""
+def check_kills(folder, kills, seed, *, every, completing):
+    """Kill additions before operations on files, and at random; return the kills that left other bytes.
+
+    With `completing`, they begin with a complete column of which a shard is gone.
+    """
     sys.path.insert(0, str(Path(__file__).parent.parent / "preprocess" / "pipeline"))
     import stand_in
 
@@ -88,7 +91,10 @@ def check_kills(folder, kills, seed, *, every):
     shutil.copytree(folder / "plain", folder / "whole")
     options = {"bad": ("clip-3", "clip-19")}
     add(folder / "whole", **options)
-    wanted, out = contents(folder / "whole"), folder / "out"
+    wanted, out, begin = contents(folder / "whole"), folder / "out", folder / "plain"
+    if completing:
+        begin = shutil.copytree(folder / "whole", folder / "cut")
+        (begin / "columns" / "fbank_8" / "train-000001.tar").unlink()
     different = []
 
     def compare(kill, **killed):
@@ -99,19 +105,19 @@ def check_kills(folder, kills, seed, *, every):
         shutil.rmtree(out)
         return died
 
-    shutil.copytree(folder / "plain", out)
+    shutil.copytree(begin, out)
     operations = operations_of(stand_in, out, lambda: add(out, **options))
     shutil.rmtree(out)
     first = {kind: number for number, kind in reversed(list(enumerate(operations, 1)))}
     numbers = range(1, len(operations) + 1) if every else sorted(first.values())
     for number in numbers:
-        shutil.copytree(folder / "plain", out)
+        shutil.copytree(begin, out)
         hooked = killed_before(stand_in, out, number, lambda: add(out, **options))
         compare(f"operation {number}", died=lambda hooked=hooked: stand_in.died(hooked))
     rng, at_random = random.Random(seed), 0
     while at_random < kills:
         if not out.exists():
-            shutil.copytree(folder / "plain", out)
+            shutil.copytree(begin, out)
         at_random += killed_after(rng.uniform(0, 0.15), lambda: add(out, seconds=0.005, **options))
         if rng.random() < 0.3:
             compare(f"random {at_random}", died=lambda: None)
@@ -179,8 +185,10 @@ def main():
     parser.add_argument("kills", type=int)
     parser.add_argument("seed", type=int)
     parser.add_argument("--every", action="store_true")
+    parser.add_argument("--completing", action="store_true")
     options = parser.parse_args()
-    found = check_kills(options.folder, options.kills, options.seed, every=options.every)
+    modes = {"every": options.every, "completing": options.completing}
+    found = check_kills(options.folder, options.kills, options.seed, **modes)
     sys.stdout.write(json.dumps(found))
 
 

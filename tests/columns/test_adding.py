@@ -35,8 +35,12 @@ def out(directory):  # noqa: F811
 
 @pytest.mark.parametrize(
     ("kills", "more"),
-    [(10, ()), pytest.param(100, ("--every",), marks=(pytest.mark.slow, pytest.mark.timeout(900)))],
-    ids=["few", "many"],
+    [
+        (10, ()),
+        pytest.param(100, ("--every",), marks=(pytest.mark.slow, pytest.mark.timeout(900))),
+        pytest.param(100, ("--every", "--completing"), marks=(pytest.mark.slow, pytest.mark.timeout(900))),
+    ],
+    ids=["few", "many", "completing"],
 )
 def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, kills, more):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
