@@ -17,7 +17,7 @@ from stgcma.shards.reader import iterate_clips
 from stgcma.shards.schema import ClipRecord, content_sha256
 
 from . import real_clips, stand_in
-from .killing import before_operations, check_kills
+from .killing import check_kills
 from .stand_in import build, contents, faults, make_collection
 from .test_output_repair import files, flip
 from .whole_runs import REAL
@@ -451,10 +451,11 @@ def test_nothing_is_added_to_a_directory_of_format_1(tmp_path, raw, earlier_shar
         build(tmp_path / "out", raw, clips=range(12, 17), append=True, features=info.features)
 
 
-@before_operations
-def test_killed_anywhere_while_appending(finish, tmp_path, raw, every):
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_anywhere_while_appending(finish, tmp_path, raw):
     build(tmp_path / "before", raw, clips=7)
-    check_kills(finish, tmp_path, raw, every, "--append", operations=50)
+    check_kills(finish, tmp_path, raw, True, "--append", operations=50)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from stgcma.shards.manifest import read_dataset, read_quarantine
 from stgcma.shards.storage import LocalStore
 
 from . import stand_in
-from .killing import before_operations, check_kills, check_random_kills, random_kills
+from .killing import check_kills, check_random_kills, random_kills
 from .stand_in import StandIn, build, contents, faults
 
 LARGE = {"clips_per_shard": 20, "clips": 20}
@@ -184,9 +184,10 @@ def test_a_size_below_one_is_refused():
         Options(clips_per_shard=0)
 
 
-@before_operations
-def test_killed_anywhere_within_a_shard(finish, tmp_path, raw, every):
-    check_kills(finish, tmp_path, raw, every, "--clips-per-shard", 20, "--chunk", 2, operations=40)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_anywhere_within_a_shard(finish, tmp_path, raw):
+    check_kills(finish, tmp_path, raw, True, "--clips-per-shard", 20, "--chunk", 2, operations=40)
 
 
 @random_kills
