@@ -64,7 +64,7 @@ class ObjectStore(Store):
 
     @property
     def lists_names(self) -> bool:
-        """Whether the names in a folder are known: a web server need not tell them."""
+        """True where the names in a folder can be listed, which a web server need not allow."""
         protocol = self.filesystem.protocol
         return not READ_ONLY & ({protocol} if isinstance(protocol, str) else set(protocol))
 
