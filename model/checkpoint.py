@@ -104,7 +104,10 @@ def _keep_backbone(model: STGCMA, folder: Path, backbone_folder: str | Path | No
             return kept
         if backbone_folder is not None:
             raise InputError(f"backbone_folder: {kept} keeps another backbone (sha256 {existing})")
-    write_tensors(kept, _on_cpu(model.backbone_tensors()), {"sha256": sha256})
+    backbone = model.backbone_tensors()
+    if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in backbone.values()):
+        raise ValueError("the frozen weights were cast, and their float32 values were not kept")
+    write_tensors(kept, _on_cpu(backbone), {"sha256": sha256})
     return kept
 
 

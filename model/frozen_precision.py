@@ -7,6 +7,7 @@ the backward pass. It remembers casts only of weights that are trained. Frozen o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ def cast_frozen(model: STGCMA, dtype: torch.dtype, *, keep: bool) -> None:
     """
     if dtype == torch.float32:
         return
+    side: Any = model.encoder.side
+    if side is not None and side.computes_in_bf16(next(model.encoder.parameters()).device):
+        dtype = torch.bfloat16
     for name, weight in _cast_weights(model):
         if keep:
             model.full_precision[name] = weight.detach().cpu()

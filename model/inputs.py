@@ -118,9 +118,11 @@ def normalise_frames(frames: Tensor, mean: Sequence[float], std: Sequence[float]
 
     `mean` and `std` are `image_mean` and `image_std` of the backbone's record.
     """
-    shape = (3, 1, 1)
-    means = torch.tensor(mean, device=frames.device).view(shape)
-    stds = torch.tensor(std, device=frames.device).view(shape)
+    # Filled on the device: a copy of a list would make the host wait for a GPU.
+    means, stds = (
+        torch.cat([torch.full((1, 1, 1), value, device=frames.device) for value in values])
+        for values in (mean, std)
+    )
     pixels = frames.to(torch.float32, memory_format=torch.contiguous_format)
     return pixels.div_(255).sub_(means).div_(stds)
 

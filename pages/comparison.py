@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def write_comparison(comparison: Comparison, page: Path) -> Path:
         sections=_SECTIONS,
         comparison=comparison,
         score_label=comparison.score_name,
-        best=max(model.mean for model in comparison.models),
+        best=max((m.mean for m in comparison.models if math.isfinite(m.mean)), default=math.nan),
         plots=plots(comparison),
     )
     return write_page(page, content)
@@ -38,10 +39,13 @@ def plots(comparison: Comparison) -> list[Scatter]:
         "memory": ("MiB of training on one clip", lambda model: model.clip_memory_bytes / 2**20),
         "time": ("seconds a step", lambda model: model.step_seconds),
     }
+    scored = [model for model in comparison.models if math.isfinite(model.mean)]
+    if not scored:  # the split has nothing to score
+        return []
     return [
         scatter_plot(
             f"{label} over {what}",
-            [Point(one.label, cost(one), one.mean, one.std or 0.0) for one in comparison.models],
+            [Point(one.label, cost(one), one.mean, one.std or 0.0) for one in scored],
             cost=axis,
         )
         for what, (axis, cost) in costs.items()

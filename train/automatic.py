@@ -3,54 +3,104 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+import time
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 
 from .config import RunConfig, replaced
+from .distributed import ProcessGroup
 from .run_folder import RunFolder
 
 _MOST_WORKERS = 16  # beyond that the disk or the GPU decides, and each takes memory
 _LONG_WAIT = 0.1
 
 
-def resolve(config: RunConfig, device: torch.device, *, recorded: RunFolder | None = None) -> RunConfig:
-    """Return `config` with a value for each setting that is left to the machine.
+def resolve(config: RunConfig, group: ProcessGroup, *, recorded: RunFolder | None = None) -> RunConfig:
+    """Return `config` with a value for each setting that is left to the machine, equal on all ranks.
 
     Args:
         config: as given.
-        device: to compute on.
+        group: the processes that train, and their device.
         recorded: folder of the run that is resumed, whose values are taken if it holds one.
     """
     before = recorded.read_config() if recorded is not None and recorded.holds_run() else None
     workers, precision = config.data.workers, config.train.precision
-    if workers is None:
-        workers = before.data.workers if before else loader_processes(device)
+    if workers is None and config.data.read == "streamed":
+        workers = before.data.workers if before else 1  # the order of the clips depends on it
+    elif workers is None:
+        workers = loader_processes(group.device)
     if precision == "auto":
-        precision = before.train.precision if before else _precision(device)
+        precision = before.train.precision if before else _precision(group)
     return replaced(replaced(config, "data", workers=workers), "train", precision=precision)
 
 
 def loader_processes(device: torch.device) -> int:
-    """Return the number of loader processes: 1 on a CPU, which computes as well; else one a core."""
+    """Return the number of loader processes: 1 on a CPU, which computes as well; else the cores less one."""
     if device.type == "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 1), _MOST_WORKERS)
+    return min(max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 1), _MOST_WORKERS)
 
 
-def _precision(device: torch.device) -> Literal["fp32", "bf16"]:
-    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
-        return "fp32"
-    return "bf16"
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def waiting_note(waited_seconds: float, seconds: float, workers: int) -> str | None:
-    """Return advice where a GPU waited for clips for a large part of an epoch; None where it did not."""
-    share = waited_seconds / max(seconds, 1e-9)
+def _precision(group: ProcessGroup) -> Literal["fp32", "bf16"]:
+    """Return bf16 where all processes have a GPU that computes in it."""
+    able = group.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if group.gather([float(able)]).all() else "fp32"
+
+
+class IdleTime:
+    """The time in which a GPU had nothing to do between two steps, measured on its own clock.
+
+    event: makes an event of the device's queue.
+    """
+
+    def __init__(self, event: Callable[[], Any]) -> None:
+        self._event = event
+        self._end: Any = None
+        self._gaps: list[tuple[Any, Any]] = []
+        self._began = time.monotonic()
+
+    def begin_step(self) -> None:
+        """Call this before a step is queued."""
+        if self._end is not None:
+            self._gaps.append((self._end, self._recorded()))
+
+    def end_step(self) -> None:
+        """Call this after a step was queued."""
+        self._end = self._recorded()
+
+    def share(self) -> float:
+        """Wait for the queue; return the share of the time since this object was made."""
+        if not self._gaps:
+            return 0.0
+        self._gaps[-1][1].synchronize()
+        idle = sum(end.elapsed_time(begin) for end, begin in self._gaps) / 1000
+        return float(idle) / max(time.monotonic() - self._began, 1e-9)
+
+    def _recorded(self) -> Any:
+        event = self._event()
+        event.record()
+        return event
+
+
+def idle_time(device: torch.device) -> IdleTime | None:
+    """Return the clock of a GPU's idle time; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    return IdleTime(lambda: torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+
+
+def waiting_note(share: float, workers: int) -> str | None:
+    """Return advice where a GPU was idle for a large share of an epoch; None where it was not."""
     if share < _LONG_WAIT:
         return None
     return (
-        f"the GPU waited for clips for {100 * share:.0f} % of the first epoch, with {workers} loader "
-        "processes; set data.workers to more, or keep the shards on a faster disk"
+        f"the GPU was idle between steps for {100 * share:.0f} % of the first epoch, with {workers} loader "
+        "processes; more of them (data.workers) or a faster disk may help"
     )

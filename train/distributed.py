@@ -54,7 +54,7 @@ class ProcessGroup:
         return totals
 
     def sum_tensor(self, values: Tensor) -> Tensor:
-        """Return the sums of `values` over all ranks, added in the order of the ranks; no process waits."""
+        """Return the sums of `values` over all ranks, added in the order of the ranks."""
         if not self.is_distributed:
             return values
         rows = [torch.empty_like(values) for _ in range(self.size)]

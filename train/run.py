@@ -14,6 +14,7 @@ from ..console import message
 from ..errors import InputError, OtherSettingsError
 from ..model import STGCMA, TrainedOn, build_model
 from ..model.frozen_precision import cast_frozen
+from ..model.weights import KEPT_KINDS
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
@@ -64,7 +65,7 @@ def train(
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
     run = RunFolder(Path(run_path))
     with process_group() as group:
-        config = resolve(config, group.device, recorded=run if resume else None)
+        config = resolve(config, group, recorded=run if resume else None)
         micro_batches = _micro_batches(config, group)
         stream = stream_shape(config.data, group)
         if resume:
@@ -80,7 +81,8 @@ def train(
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
         load_initial(model, run, initial, resume=resume)
-        cast_frozen(model, DTYPES[config.train.precision], keep=True)
+        keep = group.is_main and model.backbone_source["kind"] in KEPT_KINDS
+        cast_frozen(model, DTYPES[config.train.precision], keep=keep)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
         fit_tokens(model, training.tokens, training.normalisation)

@@ -84,7 +84,7 @@ class PendingStep:
         self._copied: Any = None
         self._result: StepResult | None = None
         if numbers.device.type == "cuda":
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             self._copied.record()
 
     def result(self) -> StepResult:

@@ -15,9 +15,8 @@ from ..shards.manifest import read_dataset
 from ..shards.reader import split_places
 from ..shards.schema import AudioStatistics, DatasetInfo
 from ..shards.storage import Location
-from .automatic import resolve
+from .automatic import usable_cores
 from .config import RunConfig, load_preset, replaced
-from .distributed import pick_device
 from .inputs import Normalisation
 from .run_folder import RunFolder
 
@@ -73,7 +72,7 @@ def open_trained(
     return Trained(
         path=path,
         run=run,
-        config=run.read_config(),
+        config=_for_this_machine(run.read_config()),
         info=run.read_dataset(),
         model=load_model(run.best, weights),
         clip_seconds=about.get("clip_seconds"),
@@ -96,13 +95,20 @@ def _open_checkpoint(
     if config.task != model.config.task:
         raise InputError(f"preset {config.preset} is for {config.task}, {path} for {model.config.task}")
     if known is None:
+        config = replaced(config, "train", precision="fp32")
         info, seconds = read_dataset(shards or ""), _usual_seconds(shards or "")
     else:
         config = replaced(config, "data", fbank_mean=known.fbank_mean, fbank_std=known.fbank_std)
         config = replaced(config, "train", precision=known.precision, tf32=known.tf32)
         info, seconds = _info_of(known, config.task), known.clip_seconds
-    config = resolve(config, pick_device())
+    config = _for_this_machine(config)
     return Trained(path, None, config, info, model, seconds, file_sha256(path / ADAPTERS))
+
+
+def _for_this_machine(config: RunConfig) -> RunConfig:
+    """Return `config` with no more loader processes than cores, for a run of another machine too."""
+    workers = config.data.workers
+    return replaced(config, "data", workers=1 if workers is None else min(workers, usable_cores()))
 
 
 def _usual_seconds(shards: Location) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rich.progress import TaskID
@@ -12,7 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from ..console import message, progress
 from ..figures import percent
 from ..model import STGCMA, save_checkpoint
-from .automatic import waiting_note
+from .automatic import IdleTime, idle_time, waiting_note
 from .batch import Batch, batches
 from .config import RunConfig
 from .data import ClipDataset
@@ -132,7 +131,6 @@ class Trainer:
             state_path=run.state,
         )
         self._signals = StopSignals()
-        self._waited = 0.0  # for the loader, in the current epoch
         self._unread: _StepRecord | None = None  # of the last step, on a GPU
         self.progress = Progress()
 
@@ -185,12 +183,17 @@ class Trainer:
         self._model.train()
         self._order.start_at(self.progress.epoch, self.progress.batch)
         before = time.monotonic()
+        idle = idle_time(self.group.device)
         micro_batches: list[Batch] = []
-        for batch in self._timed(batches(self._loader)):
+        for batch in batches(self._loader):
             micro_batches.append(batch)
             if len(micro_batches) < self._micro_batches.count:
                 continue
+            if idle is not None:
+                idle.begin_step()
             signal = self._step(micro_batches, row)
+            if idle is not None:
+                idle.end_step()
             micro_batches = []
             if signal or self.progress.step % self._config.train.save_every_steps == 0:
                 self._read_step()
@@ -201,25 +204,14 @@ class Trainer:
                 self._stop(signal)
         self._read_step()
         self.progress.training_seconds += time.monotonic() - before
-        self._note_waiting()
+        self._note_idle(idle)
 
-    def _timed(self, loaded: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield what `loaded` yields, and add the seconds that it took to those of the epoch."""
-        self._waited = 0.0
-        while True:
-            before = time.monotonic()
-            batch = next(loaded, None)
-            self._waited += time.monotonic() - before
-            if batch is None:
-                return
-            yield batch
-
-    def _note_waiting(self) -> None:
-        """After the first epoch on a GPU, tell when loading is what takes the time."""
-        if self.progress.epoch == 0 and self.group.is_main and self.group.device.type == "cuda":
-            workers = self._config.data.workers or 0
-            if note := waiting_note(self._waited, self.progress.training_seconds, workers):
-                message(note)
+    def _note_idle(self, idle: IdleTime | None) -> None:
+        """After the first epoch, advise where the GPU waited for clips."""
+        if idle is None or self.progress.epoch > 0 or not self.group.is_main:
+            return
+        if note := waiting_note(idle.share(), self._config.data.workers or 0):
+            message(note)
 
     def _step(self, micro_batches: list[Batch], row: TaskID) -> int:
         """Do one optimiser step. Return the signal to stop for, or 0."""

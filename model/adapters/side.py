@@ -35,8 +35,8 @@ class SideConfig(AdapterConfig):
     Attributes:
         side_tokens: K, the learnt vectors of each modality.
         side_width: w, their width; None chooses 96, or 128 for large backbones.
-        backbone_precision: of the frozen backbone: `fp32`, `bf16`, or `auto`, which is bf16 on GPUs that
-            compute in it.
+        backbone_precision: of the frozen backbone: `bf16`; `fp32`, which is that of training; or `auto`,
+            which is bf16 on GPUs that compute in it.
     """
 
     method = "side"
@@ -176,13 +176,17 @@ class SideNetwork(SideAdapter):
 
     def context(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context for the backbone's precision."""
-        return torch.autocast(device.type, dtype=torch.bfloat16) if self._in_bf16(device) else nullcontext()
+        if not self.computes_in_bf16(device):
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
-    def _in_bf16(self, device: torch.device) -> bool:
+    def computes_in_bf16(self, device: torch.device) -> bool:
+        """Tell whether the backbone computes in bf16 on `device`, whatever training computes in."""
         if not has_autocast(device.type):
             return False
-        on_gpu = self._precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return on_gpu or self._precision == "bf16"
+        if self._precision == "auto" and device.type == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return self._precision == "bf16"
 
     def read(
         self, tap: int, x: Sequence[Tensor], state: list[Tensor] | None, frame_mask: Tensor | None
@@ -212,7 +216,7 @@ class SideNetwork(SideAdapter):
     def _dtype(self, x: Tensor) -> torch.dtype:
         """Return the number format of the products with a block's output."""
         device = x.device
-        if self._in_bf16(device):
+        if self.computes_in_bf16(device):
             return torch.bfloat16
         if has_autocast(device.type) and torch.is_autocast_enabled(device.type):
             return torch.get_autocast_dtype(device.type)

@@ -26,6 +26,8 @@ aten = torch.ops.aten
 READS = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten._unique2}
 INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 TO_PYTHON = {torch.Tensor.tolist, torch.Tensor.numpy}
+# Copies to the device, for which the host waits as well.
+FROM_PYTHON = {torch.tensor, torch.as_tensor}
 
 
 class DeviceReads(TorchDispatchMode):
@@ -46,14 +48,14 @@ class DeviceReads(TorchDispatchMode):
 
 
 class PythonReads(TorchFunctionMode):
-    """Lists the conversions of tensors to Python's numbers."""
+    """Lists the conversions of tensors to Python's numbers, and of these to tensors on a device."""
 
     def __init__(self):
         super().__init__()
         self.found = []
 
     def __torch_function__(self, func, _types, args=(), kwargs=None):
-        if func in TO_PYTHON:
+        if func in TO_PYTHON or (func in FROM_PYTHON and (kwargs or {}).get("device") is not None):
             self.found.append(func.__name__)
         return func(*args, **(kwargs or {}))
 
