@@ -46,6 +46,7 @@ def add_fbank(
     raw: Location,
     workers: int = 1,
     retry_quarantined: bool = False,
+    repair: bool = False,
     limits: Limits | None = None,
 ) -> Added:
     """Add an fbank to all clips of a finished directory, with the bytes that `preprocess` would have written.
@@ -59,6 +60,7 @@ def add_fbank(
         raw: the collection that the directory was made of, a folder or a URL.
         workers: number of decoding processes.
         retry_quarantined: make the shards again that lack a clip.
+        repair: compare every shard with its hashes, and make those again that are missing or damaged.
         limits: time and memory for each clip.
 
     Raises:
@@ -66,16 +68,28 @@ def add_fbank(
         StgcmaError: when the directory cannot be written.
     """
     info = read_dataset(location)
-    member = FBANK_ALIASES.get(member, member)
+    member = fbank_member(member)
     _check_new(info, member, location)
     with open_column(location, member) as output:
-        return _add(output, info, member, raw, _options(info, member, workers, limits), retry_quarantined)
+        settings, versions = _settings(output, info, member)
+        kept = output.begin(settings, versions, retry_quarantined=retry_quarantined, repair=repair)
+        options = _options(info, member, workers, limits)
+        return output.complete(kept, lambda missing: _made(output, info, raw, options, missing))
+
+
+def fbank_member(name: str) -> str:
+    """Return the member of an fbank by its name or alias. Raises InputError for another name."""
+    member = FBANK_ALIASES.get(name, name)
+    if member not in FBANK_KINDS:
+        known = ", ".join((*FBANK_ALIASES, *FBANK_KINDS))
+        raise InputError(
+            f"column is {name!r}, must be an fbank: {known}; tokens of a backbone are added with "
+            "`stgcma shards add-tokens`"
+        )
+    return member
 
 
 def _check_new(info: DatasetInfo, member: str, location: Location) -> None:
-    if member not in FBANK_KINDS:
-        known = ", ".join((*FBANK_ALIASES, *FBANK_KINDS))
-        raise InputError(f"column is {member!r}, must be an fbank: {known}")
     if any(f"fbank_{kind['mel_bins']}" == member for kind in info.features["fbanks"].values()):
         raise InputError(f"{location} has {member} in its shards; nothing is to be added")
     if info.name not in COLLECTIONS.names:
@@ -97,14 +111,8 @@ def _options(info: DatasetInfo, member: str, workers: int, limits: Limits | None
     )
 
 
-def _add(
-    output: ColumnOutput,
-    info: DatasetInfo,
-    member: str,
-    raw: Location,
-    options: Options,
-    retry_quarantined: bool,
-) -> Added:
+def _settings(output: ColumnOutput, info: DatasetInfo, member: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings and the versions of the tools that decide the column's bytes."""
     settings = {
         "kind": "fbank",
         "fbank": FBANK_KINDS[member].to_json(),
@@ -112,9 +120,7 @@ def _add(
     }
     decoders = {clip.decoder for clips in output.clips.values() for clip in clips}
     versions = deciding_versions(tool_versions(), decoders)
-    versions = {name: version for name, version in versions.items() if name not in _IDLE_TOOLS}
-    kept = output.begin(settings, versions, retry_quarantined=retry_quarantined)
-    return output.complete(kept, lambda missing: _made(output, info, raw, options, missing))
+    return settings, {name: version for name, version in versions.items() if name not in _IDLE_TOOLS}
 
 
 def _made(
@@ -126,6 +132,7 @@ def _made(
 ) -> list[ColumnShard]:
     """Make the shards `missing`, and record each when it is finished."""
     with opened_raw(raw, info.name) as (folder, url):
+        COLLECTIONS[info.name].check_raw(url, info.name)
         planned = _planned(info, folder, options)
         if not any(clip.source_files for clips in missing.values() for clip in clips):
             message(f"{output.location} records no hashes of source files: changed files are not detected")

@@ -6,6 +6,7 @@ interruption the same command continues.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,9 @@ from typing import Any
 from ..bounded import parse_object
 from ..console import message
 from ..errors import InputError, OtherSettingsError
+from ..preprocess.collections.specification import FBANK_ALIASES
 from ..preprocess.pipeline.locking import Lock, exclusive
+from ..shards.column_checks import column_shard_faults
 from ..shards.columns import (
     COLUMN_FILE,
     COLUMN_TABLE,
@@ -25,6 +28,7 @@ from ..shards.columns import (
     ColumnInfo,
     ColumnRecord,
     ColumnShard,
+    ColumnVersionError,
     column_folder,
     column_shards,
     read_column,
@@ -32,7 +36,7 @@ from ..shards.columns import (
     read_column_records,
 )
 from ..shards.files import PARTIAL_SUFFIX
-from ..shards.manifest import read_dataset, read_manifest, write_table
+from ..shards.manifest import MOST_TABLE_BYTES, read_dataset, read_manifest, write_table
 from ..shards.schema import (
     QUARANTINE_FILE,
     SPLITS,
@@ -41,7 +45,7 @@ from ..shards.schema import (
     QuarantineRecord,
     canonical_json,
 )
-from ..shards.storage import Location, Store, open_store
+from ..shards.storage import Location, ObjectStore, Store, open_store
 from ..shards.writer import end_of_archive
 
 _PLAN = f"{PROGRESS_FOLDER}/{PLAN_FILE}"
@@ -89,26 +93,33 @@ class ColumnOutput:
         self._plan: dict[str, Any] = {}
 
     def begin(
-        self, settings: dict[str, Any], versions: dict[str, str], *, retry_quarantined: bool = False
+        self,
+        settings: dict[str, Any],
+        versions: dict[str, str],
+        *,
+        retry_quarantined: bool = False,
+        repair: bool = False,
     ) -> list[ColumnShard]:
         """Start or continue adding the column; return the shards that are kept.
 
         Shards whose clips were made again since, or that are cut, are left out; with `retry_quarantined` also
-        those that lack a clip.
+        those that lack a clip, with `repair` those that fail a hash.
 
-        Raises OtherSettingsError when the folder holds a column of other settings or versions of the tools.
+        Raises InputError for a column of another version of this package, OtherSettingsError for one of other
+        settings or versions of the tools.
         """
         self._plan = {"settings": settings, "versions": versions}
+        flags = {"retry_quarantined": retry_quarantined, "repair": repair}
         info = self._complete()
         if info is not None:
             self._check_same({"settings": info.settings, "versions": info.versions})
-            kept = self._kept(self._recorded(), retry_quarantined=retry_quarantined)
+            kept = self._kept(self._recorded(info), **flags)
             if len(kept) < len(self.clips):
                 self._reopen(kept)
             return kept
         if self.store.exists(_PLAN):
             self._check_same(parse_object(self.store.read(_PLAN), where=self.store.where(_PLAN)))
-            return self._kept(self._finished(), retry_quarantined=retry_quarantined)
+            return self._kept(self._finished(), **flags)
         self._clear()
         self.store.publish(_PLAN, canonical_json(self._plan))
         return []
@@ -184,15 +195,24 @@ class ColumnOutput:
     def _complete(self) -> ColumnInfo | None:
         try:
             return read_column(self.location, self.member)
+        except ColumnVersionError:
+            raise
         except InputError as error:
             message(f"{error}; its shards are made again")
             self.store.remove(COLUMN_FILE)
             return None
 
-    def _recorded(self) -> list[ColumnShard]:
-        """Return the shards of a complete column."""
+    def _recorded(self, info: ColumnInfo) -> list[ColumnShard]:
+        """Return the shards of a complete column; none when a table is damaged."""
         try:
+            for name, wanted in info.files.items():
+                content = self.store.read(name, most_bytes=MOST_TABLE_BYTES)
+                if hashlib.sha256(content).hexdigest() != wanted:
+                    raise InputError(f"{self.store.where(name)} is damaged: {COLUMN_FILE} has another hash")
             rows = read_column_records(self.store), read_column_quarantine(self.store)
+        except FileNotFoundError:
+            message(f"{self.store} lacks a table; the shards of {self.member} are made again")
+            return []
         except InputError as error:
             message(f"{error}; the shards of {self.member} are made again")
             return []
@@ -214,14 +234,18 @@ class ColumnOutput:
                 message(f"{self.store.where(name)} is damaged; its shard is made again")
         return found
 
-    def _kept(self, shards: Iterable[ColumnShard], *, retry_quarantined: bool) -> list[ColumnShard]:
+    def _kept(
+        self, shards: Iterable[ColumnShard], *, retry_quarantined: bool, repair: bool
+    ) -> list[ColumnShard]:
         sizes = self.store.sizes()
         kept = []
         for shard in shards:
             end = sum(row.bytes for row in shard.written)
             whole = sizes.get(shard.shard) == (end + len(end_of_archive(end)) if shard.written else None)
             fits = shard.shard in self.clips and shard.fits(self.clips[shard.shard])
-            if whole and fits and not (retry_quarantined and shard.quarantined):
+            if not (whole and fits) or (retry_quarantined and shard.quarantined):
+                continue
+            if not (repair and shard.written and any(column_shard_faults(self.store, self.member, shard))):
                 kept.append(shard)
         return kept
 
@@ -257,18 +281,29 @@ class ColumnOutput:
 def open_column(location: Location, member: str) -> Iterator[ColumnOutput]:
     """Open a column of a finished directory for writing; one process at a time writes to a directory.
 
-    Raises InputError when the directory is not finished, or another process is writing to it.
+    Raises InputError when the directory is not finished, cannot be written safely, or another process is
+    writing to it.
     """
-    read_dataset(location)
-    store = open_store(location)
+    store = _writable(location)
     with exclusive(store) as lock:
         yield ColumnOutput(location, member, store.folder(column_folder(member)), lock)
 
 
-def drop_column(location: Location, member: str) -> None:
-    """Remove a column, complete or not. Raises InputError when the directory has none of that name."""
+def _writable(location: Location) -> Store:
+    """Return the store of a finished directory that can be written."""
     read_dataset(location)
     store = open_store(location)
+    if isinstance(store, ObjectStore):
+        store.check_writable()
+    return store
+
+
+def drop_column(location: Location, member: str) -> None:
+    """Remove a column, complete or not; `member` can be the alias of an fbank.
+
+    Raises InputError when the directory has none of that name, or cannot be written.
+    """
+    store, member = _writable(location), FBANK_ALIASES.get(member, member)
     folder = column_folder(member)
     with exclusive(store):
         if not any(name.startswith(f"{folder}/") for name in store.names()):

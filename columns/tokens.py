@@ -31,7 +31,7 @@ from .output import Added, ColumnOutput, open_column
 _NO_SUMS = (0.0, 0.0, 0)
 
 
-def add_tokens(location: Location, config: RunConfig, *, device: str = "auto") -> Added:
+def add_tokens(location: Location, config: RunConfig, *, device: str = "auto", repair: bool = False) -> Added:
     """Add the outputs of the frozen backbone of `config`, which an adapter beside it reads, to all clips.
 
     They are computed without augmentation, and stored as float16. An interrupted call continues when it is
@@ -41,6 +41,7 @@ def add_tokens(location: Location, config: RunConfig, *, device: str = "auto") -
         location: the directory, a path or a URL.
         config: of the training that is to read them, with adapter `side`.
         device: `auto`, `cpu` or `cuda`.
+        repair: compare every shard with its hashes, and make those again that are missing or damaged.
 
     Raises:
         InputError: for a configuration that does not fit, or a clip that takes more than 64 MB.
@@ -61,7 +62,7 @@ def add_tokens(location: Location, config: RunConfig, *, device: str = "auto") -
             "layout": [[name, list(shape)] for name, shape in layout_of(maker.features(first, [0]))],
             "precision": maker.precision,
         }
-        kept = output.begin(settings, package_versions("torch", "timm"))
+        kept = output.begin(settings, package_versions("torch", "timm"), repair=repair)
         try:
             return output.complete(kept, maker)
         finally:

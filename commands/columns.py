@@ -19,6 +19,7 @@ from .options import (
     NewWeights,
     Out,
     Preset,
+    Repair,
     RetryQuarantined,
     Settings,
     Workers,
@@ -49,6 +50,7 @@ def add_column(
     workers: Workers = 2,
     max_failed: MaxFailed = "5%",
     retry_quarantined: RetryQuarantined = False,
+    repair: Repair = False,
     json_: Json = False,
 ) -> None:
     """Add an fbank to the clips of a finished directory.
@@ -59,15 +61,18 @@ def add_column(
     Example: stgcma shards add-column shards fbank_224 --raw RAW --workers 8
     """
     from ..columns import add_fbank
+    from ..columns.fbank import fbank_member
 
-    allowed = read_share(max_failed)
+    member, allowed = fbank_member(member), read_share(max_failed)
     if raw is None:
         raise InputError(
             f"--raw is missing: {member} is made from the sound; give the folder or URL of the collection "
             f"that {out} was made of"
         )
     try:
-        added = add_fbank(out, member, raw=raw, workers=workers, retry_quarantined=retry_quarantined)
+        added = add_fbank(
+            out, member, raw=raw, workers=workers, retry_quarantined=retry_quarantined, repair=repair
+        )
     except KeyboardInterrupt:
         message("stgcma: interrupted; run the same command again to continue")
         raise
@@ -84,6 +89,7 @@ def add_tokens(
     weights: NewWeights = None,
     set_: Settings = None,
     device: Device = "auto",
+    repair: Repair = False,
     json_: Json = False,
 ) -> None:
     """Add the outputs of a frozen backbone, for an adapter beside it.
@@ -100,7 +106,7 @@ def add_tokens(
     settings = list(set_ or [])
     settings += model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
     try:
-        added = add(out, load_preset(preset, settings), device=device)
+        added = add(out, load_preset(preset, settings), device=device, repair=repair)
     except KeyboardInterrupt:
         message("stgcma: interrupted; run the same command again to continue")
         raise
@@ -122,7 +128,13 @@ def subset(
     out: Out,
     new: Annotated[str, typer.Argument(help="The directory to write, a path or a URL.", metavar="NEW")],
     where: Annotated[
-        str, typer.Option("--where", help="Condition on the manifest's columns.", metavar="CONDITION")
+        str,
+        typer.Option(
+            "--where",
+            help="Condition on the manifest's columns (any other name lists them), with == != < <= > >=, in, "
+            "is null, and, or, not; such as 'motion > 0.02 and not mute'.",
+            metavar="CONDITION",
+        ),
     ],
     json_: Json = False,
 ) -> None:

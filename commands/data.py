@@ -25,6 +25,7 @@ from .options import (
     Out,
     Overwrite,
     Raw,
+    Repair,
     RetryQuarantined,
     Seed,
     Trim,
@@ -54,9 +55,6 @@ Decoder = Annotated[str, typer.Option(help=f"Video decoder: {', '.join(decoder_c
 Limit = Annotated[int | None, typer.Option(help="Process at most this many clips.")]
 AllowLinks = Annotated[bool, typer.Option("--allow-links", help="Follow links that leave RAW.")]
 Append = Annotated[bool, typer.Option("--append", help="Add the clips that OUT lacks, in new shards.")]
-Repair = Annotated[
-    bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
-]
 ClipsPerShard = Annotated[
     int | None, typer.Option(help="Clips in each shard; by default 32, more beyond 20,000 clips.")
 ]

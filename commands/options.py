@@ -83,6 +83,9 @@ MaxFailed = Annotated[
 RetryQuarantined = Annotated[
     bool, typer.Option("--retry-quarantined", help="Rebuild shards with quarantined clips.")
 ]
+Repair = Annotated[
+    bool, typer.Option("--repair", help="Rebuild only shards that are missing or fail their hash.")
+]
 
 # Training and evaluation.
 Preset = Annotated[str, typer.Option("--preset", help="A preset; `stgcma presets` lists them.")]

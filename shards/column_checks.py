@@ -15,6 +15,7 @@ from .columns import (
     ColumnRecord,
     ColumnShard,
     column_shards,
+    is_column_file,
     is_member,
     read_column,
     read_column_quarantine,
@@ -29,6 +30,7 @@ from .tar_members import TarMemberError, extent_members
 from .writer import end_of_archive
 
 _UNFINISHED = "is left by an add-column that has not ended; give its command again"
+_REPAIR = "give its command again with --repair"
 
 
 def column_faults(
@@ -50,7 +52,7 @@ def column_faults(
     for member in members:
         files = {parts[1] for parts in below if len(parts) == 2 and parts[0] == member}
         folder = f"{COLUMN_FOLDER}/{member}"
-        if not files or not is_member(member):
+        if not is_member(member) or not any(is_column_file(f"{folder}/{name}") for name in files):
             yield Fault(folder, "is extra")
             continue
         if COLUMN_FILE not in files:
@@ -98,14 +100,17 @@ def _column(
             yield Fault(shard, f"does not hold the clips of shards/{shard}; complete it with add-column")
     made = {row.shard for row in written}
     for name in sorted(files - made - {COLUMN_FILE, COLUMN_TABLE, QUARANTINE_FILE}):
-        yield Fault(
-            name, _UNFINISHED if not is_shard_name(name) else f"is extra, {COLUMN_TABLE} does not name it"
-        )
+        if is_shard_name(name):
+            yield Fault(name, f"is extra, {COLUMN_TABLE} does not name it")
+        else:
+            ours = is_column_file(f"{COLUMN_FOLDER}/{member}/{name}")
+            yield Fault(name, _UNFINISHED if ours else "is extra")
     for name in sorted(made):
         if name not in files:
-            yield Fault(name, f"is missing, {COLUMN_TABLE} names it")
-        else:
-            yield from _shard(store, member, shards.get(name), on_bytes)
+            yield Fault(name, f"is missing, {COLUMN_TABLE} names it; {_REPAIR}")
+        elif name in shards:
+            for fault in column_shard_faults(store, member, shards[name], on_bytes):
+                yield Fault(fault.file, f"{fault.what}; {_REPAIR}")
 
 
 def _table(
@@ -116,19 +121,18 @@ def _table(
         found = hashlib.sha256(store.read(name, most_bytes=MOST_TABLE_BYTES)).hexdigest()
         if found == info.files.get(name):
             return read(store)
-        faults.append(Fault(name, f"is damaged, its hash is not the one in {COLUMN_FILE}"))
+        faults.append(Fault(name, f"is damaged, its hash is not the one in {COLUMN_FILE}; {_REPAIR}"))
     except FileNotFoundError:
-        faults.append(Fault(name, "is missing"))
+        faults.append(Fault(name, f"is missing; {_REPAIR}"))
     except InputError as error:
         faults.append(Fault(name, f"is damaged: {error}"))
     return None
 
 
-def _shard(
-    store: Store, member: str, shard: ColumnShard | None, on_bytes: Callable[[int], None]
+def column_shard_faults(
+    store: Store, member: str, shard: ColumnShard, on_bytes: Callable[[int], None] = lambda _: None
 ) -> Iterator[Fault]:
-    if shard is None:
-        return
+    """Yield the faults of an existing shard of a column, which is in the folder `store`."""
     name, rows = shard.shard, shard.written
     closing = end_of_archive(sum(row.bytes for row in rows))
     with store.open(name) as stream:

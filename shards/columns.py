@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, Self
 from ..bounded import parse_object
 from ..errors import InputError
 from .files import PARTIAL_SUFFIX
+from .info_checks import fbank_fault
 from .manifest import read_table
 from .schema import (
     CONTENT_HASH,
+    MOST_CLIP_BYTES,
     QUARANTINE_FILE,
     AudioStatistics,
     ClipRecord,
@@ -35,8 +37,12 @@ COLUMN_VERSION = 1
 # While a column is being added.
 PROGRESS_FOLDER = ".progress"
 PLAN_FILE = "plan.json"
-MOST_ROW_BYTES = 1 << 30
 _MEMBER = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_TABLES = (COLUMN_TABLE, QUARANTINE_FILE)
+
+
+class ColumnVersionError(InputError):
+    """A column of another version of this package, which is not damaged."""
 
 
 class ColumnRecord(NamedTuple):
@@ -79,19 +85,29 @@ class ColumnInfo:
     files: dict[str, str]
     column_version: int = COLUMN_VERSION
 
+    @property
+    def sha256(self) -> str:
+        """Hash of the content, and so of all that the column holds."""
+        return content_sha256(dataclasses.asdict(self))
+
     def to_bytes(self) -> bytes:
         """Return the content of `column.json`."""
-        content = dataclasses.asdict(self)
-        content |= {CONTENT_HASH: content_sha256(content)}
+        content = dataclasses.asdict(self) | {CONTENT_HASH: self.sha256}
         return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
     def from_bytes(cls, text: bytes, *, where: str) -> Self:
-        """Read the output of `to_bytes`. Raises InputError naming `where` for anything else."""
+        """Read the output of `to_bytes`.
+
+        Raises InputError naming `where` for anything else, ColumnVersionError for another version.
+        """
         content = parse_object(text, where=where)
         version = content.get("column_version")
-        if version != COLUMN_VERSION:
-            raise InputError(f"{where}: column_version is {version!r}, this stgcma reads {COLUMN_VERSION}")
+        if type(version) is int and version != COLUMN_VERSION:
+            raise ColumnVersionError(
+                f"{where}: column_version is {version}, this stgcma reads {COLUMN_VERSION}; use the version "
+                "of stgcma that added the column, or drop it with `stgcma shards drop-column`"
+            )
         fault = _fault(content)
         if fault is None and content.pop(CONTENT_HASH, None) != content_sha256(content):
             fault = f"its content is not what {CONTENT_HASH} says"
@@ -105,12 +121,20 @@ def _fault(content: Mapping[str, Any]) -> str | None:
     known = {field.name for field in dataclasses.fields(ColumnInfo)} | {CONTENT_HASH}
     if content.keys() != known:
         return f"it has the fields {', '.join(sorted(content))[:200]}"
+    if content["column_version"] != COLUMN_VERSION:
+        return f"column_version is {str(content['column_version'])[:40]!r}"
     if not isinstance(content["member"], str) or not is_member(content["member"]):
         return f"member is {str(content['member'])[:40]!r}"
     for name, kind in (("settings", object), ("versions", str), ("counts", int), ("files", str)):
         values = content[name]
         if not isinstance(values, dict) or not all(isinstance(value, kind) for value in values.values()):
             return f"{name} is {str(values)[:40]!r}"
+    for name, wanted in (("counts", {"written", "quarantined"}), ("files", set(_TABLES))):
+        if content[name].keys() != wanted:
+            return f"{name} is of {', '.join(content[name])[:80] or 'nothing'}"
+    settings = content["settings"]
+    if settings.get("kind") == "fbank" and (wrong := fbank_fault("settings.fbank", settings.get("fbank"))):
+        return wrong
     audio = content["audio"]
     if audio is None:
         return None
@@ -186,7 +210,7 @@ def read_column_records(store: Store) -> list[ColumnRecord]:
     records = list(map(ColumnRecord._make, zip(*columns.values(), strict=True)))
     where = store.where(COLUMN_TABLE)
     for record in records:
-        if not is_shard_name(record.shard) or not 0 < record.bytes <= MOST_ROW_BYTES:
+        if not is_shard_name(record.shard) or not 0 < record.bytes <= MOST_CLIP_BYTES:
             raise InputError(
                 f"{where} has {record.key[:80]!r} with {record.bytes} bytes in {record.shard[:80]!r}"
             )

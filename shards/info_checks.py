@@ -79,10 +79,17 @@ def _features_fault(features: Any) -> str | None:
         if not _is_count(sampling.get(name), 1, _MOST_FRAMES):
             return _expected(f"features.sampling.{name}", sampling.get(name), f"1 to {_MOST_FRAMES}")
     for kind, fbank in fbanks.items():
-        for name in ("mel_bins", "target_frames"):
-            value = fbank.get(name) if isinstance(fbank, dict) else None
-            if not _is_count(value, 1, _MOST_BINS):
-                return _expected(f"features.fbanks.{kind}.{name}", value, f"1 to {_MOST_BINS}")
+        if fault := fbank_fault(f"features.fbanks.{kind}", fbank):
+            return fault
+    return None
+
+
+def fbank_fault(where: str, fbank: Any) -> str | None:
+    """Return the fault in the description `fbank` of a kind of fbank; None when there is none."""
+    for name in ("mel_bins", "target_frames"):
+        value = fbank.get(name) if isinstance(fbank, dict) else None
+        if not _is_count(value, 1, _MOST_BINS):
+            return _expected(f"{where}.{name}", value, f"1 to {_MOST_BINS}")
     return None
 
 

@@ -335,6 +335,13 @@ class CollectionEntry:
         """All tasks that the labels can serve."""
         return (self.task, *self.other_tasks)
 
+    def check_raw(self, url: str | None, name: str) -> None:
+        """Raise InputError when RAW of the collection `name` is at `url` and must be a folder."""
+        if self.needs_folder and url is not None:
+            raise InputError(
+                f"RAW {url} is a URL; {name} reads the lengths of recordings first: give a folder"
+            )
+
     def parse_options(self, values: Mapping[str, Any]) -> CollectionOptions | None:
         """Return the collection's options. Raises InputError for one that it does not have."""
         if self.options is not None:

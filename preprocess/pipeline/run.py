@@ -101,10 +101,7 @@ def _prepared(name: str, raw: Location, options: Options) -> Iterator[_Request]:
     chosen = entry.parse_options(options.collection)
     recorded = None if chosen is None else chosen.to_json()
     with opened_raw(raw, name) as (folder, url):
-        if entry.needs_folder and url is not None:
-            raise InputError(
-                f"RAW {url} is a URL; {name} reads the lengths of recordings first: give a folder"
-            )
+        entry.check_raw(url, name)
         folder = folder.absolute() if options.engine == "ray" else folder
         more = {} if chosen is None else {"options": chosen}
         collection = whole = entry.read(folder, allow_links=options.allow_links, **more)

@@ -1,5 +1,6 @@
 """Columns that are added, killed, completed and dropped; their members are made up."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stgcma.columns import drop_column
+from stgcma.columns import add_fbank, drop_column
 from stgcma.errors import InputError
 from stgcma.preprocess.pipeline.locking import exclusive
 from stgcma.shards.column_reader import ColumnReader
@@ -18,7 +19,7 @@ from stgcma.shards.columns import column_names, read_column
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.members import read_array
 from stgcma.shards.reader import clip_places
-from stgcma.shards.schema import SHARD_FOLDER
+from stgcma.shards.schema import SHARD_FOLDER, content_sha256
 from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
 
@@ -219,3 +220,121 @@ def test_names_cannot_lead_elsewhere(out, member):
 def test_what_is_not_there_is_not_dropped(out):
     with pytest.raises(InputError, match="has no column fbank_8"):
         drop_column(out, "fbank_8")
+
+
+def rewritten(path, **fields):
+    """Change fields of `column.json`, with a hash that fits."""
+    content = json.loads(path.read_text()) | fields
+    del content["content_sha256"]
+    path.write_text(json.dumps(content | {"content_sha256": content_sha256(content)}))
+
+
+def test_a_column_of_a_later_version_is_left_alone(out):
+    add(out)
+    rewritten(out / "columns" / "fbank_8" / "column.json", column_version=2)
+    before = contents(out)
+    with pytest.raises(InputError, match="column_version is 2, this stgcma reads 1; use the version"):
+        add(out)
+    assert contents(out) == before
+    drop_column(out, "fbank_8")
+
+
+def test_a_damaged_description_is_made_again(out):
+    add(out)
+    wanted = contents(out)
+    path = out / "columns" / "fbank_8" / "column.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not add(out).was_complete
+    assert contents(out) == wanted
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"settings": {"kind": "fbank"}}, "settings.fbank.mel_bins is NoneType"),
+        (
+            {"settings": {"kind": "fbank", "fbank": {"mel_bins": 8, "target_frames": "6"}}},
+            "target_frames is str",
+        ),
+        ({"files": {"quarantine.parquet": "0"}}, r"files is of quarantine\.parquet"),
+        ({"counts": {}}, "counts is of nothing"),
+        ({"column_version": "1"}, "column_version is '1'"),
+    ],
+)
+def test_a_description_with_other_fields_is_refused(out, fields, message):
+    add(out)
+    rewritten(out / "columns" / "fbank_8" / "column.json", **fields)
+    with pytest.raises(InputError, match=rf"column\.json is damaged: .*{message}"):
+        ColumnReader(out, "fbank_8")
+
+
+def test_repair_makes_only_damaged_shards_again(out):
+    add(out, bad=("val_0",))
+    wanted = contents(out)
+    shard = out / "columns" / "fbank_8" / "train-000000.tar"
+    content = bytearray(shard.read_bytes())
+    content[700] ^= 1
+    shard.write_bytes(content)
+    made = []
+    assert add(out, made=made, bad=("val_0",)).was_complete
+    (fault,) = verify(out).faults
+    assert str(fault).endswith("give its command again with --repair")
+    assert not add(out, made=made, bad=("val_0",), repair=True).was_complete
+    assert made == ["train-000000.tar"]
+    assert contents(out) == wanted
+    assert add(out, made=made, bad=("val_0",), repair=True).was_complete
+
+
+def test_a_table_that_was_exchanged_is_not_used(out, directory):  # noqa: F811
+    other = directory(name="other")
+    add(out)
+    wanted = contents(out)
+    add(other, bad=("train-1",))
+    for name in ("clips.parquet", "quarantine.parquet"):
+        shutil.copy(other / "columns" / "fbank_8" / name, out / "columns" / "fbank_8")
+    shutil.copy(other / "columns" / "fbank_8" / "train-000000.tar", out / "columns" / "fbank_8")
+    assert not add(out).was_complete
+    assert contents(out) == wanted
+
+
+def test_files_that_are_not_of_a_column_are_extra(out):
+    add(out)
+    for name in ("x/y", "notes.txt"):
+        path = out / "columns" / "fbank_8" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    assert sorted(map(str, verify(out).faults)) == [
+        "columns/fbank_8/notes.txt: is extra",
+        "columns/fbank_8/x/y: is extra",
+    ]
+
+
+def test_a_store_that_shows_partial_files_is_not_written(out, monkeypatch):
+    store = open_store(f"memory://columns-{uuid.uuid4().hex}/out")
+    for name, content in contents(out).items():
+        store.publish(name, content)
+    monkeypatch.setattr("stgcma.shards.object_store.REAL_FOLDERS", {"memory"})
+    with pytest.raises(InputError, match="over memory a file is seen before it is whole"):
+        add(store.location)
+    with pytest.raises(InputError, match="over memory a file is seen before it is whole"):
+        drop_column(store.location, "fbank_8")
+
+
+def test_an_alias_is_dropped(out):
+    add(out, member="fbank_224")
+    drop_column(out, "swin")
+    assert column_names(out) == []
+
+
+def test_a_column_clip_has_the_bound_of_a_clip(out, monkeypatch):
+    monkeypatch.setattr("stgcma.shards.column_writer.MOST_CLIP_BYTES", 1000)
+    with pytest.raises(InputError, match="takes 1024 bytes, at most 1000 are read"):
+        add(out)
+
+
+def test_a_collection_that_opens_recordings_needs_a_folder(directory, monkeypatch, tmp_path):  # noqa: F811
+    out = directory(collection="events")
+    opened = contextlib.nullcontext((tmp_path, "memory://raw"))
+    monkeypatch.setattr("stgcma.columns.fbank.opened_raw", lambda *_: opened)
+    with pytest.raises(InputError, match=r"RAW memory://raw is a URL; events reads the lengths"):
+        add_fbank(out, "fbank_128", raw="memory://raw")

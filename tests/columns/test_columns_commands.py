@@ -15,7 +15,7 @@ from .added import add, contents
 def test_what_a_directory_has_is_not_added(directory, stgcma):  # noqa: F811
     out = directory()
     for member, message in (
-        ("fbank_4", "column is 'fbank_4', must be an fbank: clip, swin, fbank_128, fbank_224"),
+        ("fbank_4", "column is 'fbank_4', must be an fbank: clip, swin, fbank_128, fbank_224; tokens"),
         ("fbank_128", "is of the collection 'small', whose annotations cannot be read again"),
     ):
         result = stgcma("shards", "add-column", out, member, "--raw", out)
