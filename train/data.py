@@ -174,6 +174,12 @@ class ClipDataset(TaskDataset):
         return replace(info, features=info.features | {"fbanks": fbanks}, audio=info.audio | audio)
 
     @property
+    def columns(self) -> dict[str, str]:
+        """Hashes of the columns that are read, by name."""
+        opened = (column for column in (self._column, self.tokens) if column is not None)
+        return {column.member: column.info.sha256 for column in opened}
+
+    @property
     def lacking(self) -> str:
         """A message about the clips that are left out."""
         column = self.fbank if self.tokens is None else TOKENS

@@ -15,6 +15,7 @@ from ..errors import InputError, OtherSettingsError
 from ..model import STGCMA, TrainedOn, build_model
 from ..model.frozen_precision import cast_frozen
 from ..model.weights import KEPT_KINDS
+from ..shards.columns import read_column
 from ..shards.schema import DatasetInfo
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
@@ -60,16 +61,15 @@ def train(
     Raises InputError for shards, settings or a run folder that do not fit; StgcmaError when the loss is not
     finite or memory runs out; KeyboardInterrupt or SystemExit after a signal, with the state saved.
     """
-    task = open_task(shards)
+    task, run = open_task(shards), RunFolder(Path(run_path))
     if task.name != config.task:
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
-    run = RunFolder(Path(run_path))
     with process_group() as group:
         config = resolve(config, group, recorded=run if resume else None)
         micro_batches = _micro_batches(config, group)
         stream = stream_shape(config.data, group)
         if resume:
-            group.run_on_main(lambda: _check_resumable(run, config, task.info, stream))
+            group.run_on_main(lambda: _check_resumable(run, config, shards, task.info, stream))
         else:
             group.run_on_main(lambda: run.check_free(overwrite=overwrite))
         initial = initial_record(run, init_from, resume=resume)
@@ -109,11 +109,17 @@ def train(
 
 
 def _check_resumable(
-    run: RunFolder, config: RunConfig, info: DatasetInfo, stream: dict[str, int] | None
+    run: RunFolder, config: RunConfig, shards: Location, info: DatasetInfo, stream: dict[str, int] | None
 ) -> None:
     """Check that a run can be resumed; name the additions to its shards that it has not seen."""
+    finished = (run.path / SUMMARY).is_file()  # reads no column, which may be gone
+    columns: dict[str, str | None] = {}
+    for name, before in run.columns().items():
+        column = read_column(shards, name)
+        gone = before if finished else None
+        columns[name] = gone if column is None else column.sha256
     try:
-        run.check_resumable(config, info.data_fingerprint, stream=stream)
+        run.check_resumable(config, info.data_fingerprint, stream=stream, columns=columns)
     except OtherSettingsError as error:
         unseen = unseen_by_run(run, info)
         if unseen is None:
@@ -211,7 +217,7 @@ def _data(
         "clip_seconds": training.usual_seconds,
         "processes": group.size,
     }
-    further = {"stream": stream, "init_from": initial}
+    further = {"stream": stream, "init_from": initial, "columns": training.columns or None}
     return data | {name: value for name, value in further.items() if value is not None}
 
 

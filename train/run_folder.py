@@ -16,7 +16,7 @@ RUN/report.html          the page of this run; `comparison.html` of this and oth
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,12 @@ class RunFolder:
             )
 
     def check_resumable(
-        self, config: RunConfig, fingerprint: str, *, stream: dict[str, int] | None = None
+        self,
+        config: RunConfig,
+        fingerprint: str,
+        *,
+        stream: dict[str, int] | None = None,
+        columns: Mapping[str, str | None] | None = None,
     ) -> None:
         """Raise OtherSettingsError naming the settings or data that differ from those of the run.
 
@@ -130,6 +135,7 @@ class RunFolder:
             config: the configuration to resume with.
             fingerprint: of the data.
             stream: the numbers of `stream_shape`; None where clips are not streamed.
+            columns: hashes of those in `columns()`, as they are now; None for one that is gone.
         """
         if not self.holds_run():
             return
@@ -143,10 +149,20 @@ class RunFolder:
         if (self.path / "run.json").is_file():
             about = self.read_json("run.json", texts=("data_fingerprint",))
             differing += _data_differences(about, fingerprint, stream)
+            differing += _column_differences(self.columns(), columns or {})
         if differing:
             raise OtherSettingsError(
                 f"RUN {self.path} cannot be resumed: {'; '.join(differing)}; the option overwrite starts anew"
             )
+
+    def columns(self) -> dict[str, str]:
+        """Return the hashes of the columns of the shards that the run reads; none for an earlier version."""
+        if not (self.path / "run.json").is_file():
+            return {}
+        columns = self.read_json("run.json").get("columns", {})
+        if not isinstance(columns, dict) or not all(isinstance(each, str) for each in columns.values()):
+            raise InputError(f"{self.path / 'run.json'} has columns that are no hashes; it is damaged")
+        return columns
 
     def write_config(self, config: RunConfig) -> None:
         """Write the resolved configuration."""
@@ -216,6 +232,14 @@ def _data_differences(about: dict[str, Any], fingerprint: str, stream: dict[str,
             if streamed.get(name) != number
         ]
     return differing
+
+
+def _column_differences(before: Mapping[str, str], now: Mapping[str, str | None]) -> list[str]:
+    return [
+        f"the column {name} was {sha256[:12]}, is {(now.get(name) or 'gone')[:12]}"
+        for name, sha256 in before.items()
+        if now.get(name) != sha256
+    ]
 
 
 def _flattened(config: RunConfig) -> dict[str, Any]:

@@ -2,19 +2,24 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from stgcma.columns import drop_column
 from stgcma.errors import InputError
 from stgcma.model import preset_config
+from stgcma.shards.columns import read_column
 from stgcma.shards.manifest import read_dataset, read_manifest, write_dataset, write_manifest
 from stgcma.shards.members import read_array
 from stgcma.shards.reader import ClipReader, clip_places
 from stgcma.shards.schema import Sample
 from stgcma.shards.writer import write_shard
+from stgcma.train import run as running
 from stgcma.train.evaluation import evaluate
 from stgcma.train.run import train
+from stgcma.train.run_folder import RunFolder
 
 from ..columns.added import add
 from .conftest import item, load
@@ -134,3 +139,30 @@ def test_a_run_on_a_column_has_the_score_of_one_on_both(narrow, both, small_conf
         found.append((summary.best_score, evaluate(tmp_path / name, split="val").score))
     assert found[0] == found[1]
     assert (tmp_path / "one" / "evaluation-val.json").exists()
+
+
+def test_a_run_is_resumed_with_its_column_only(dataset, narrow, both, small_config, tmp_path):
+    add_swin(narrow, both, bad=("clip-01",))
+    clips = dataset(narrow, model=MODEL)
+    run, config, info = RunFolder(tmp_path / "run"), small_config("ave"), read_dataset(narrow)
+    assert clips.columns == {"fbank_224": read_column(narrow, "fbank_224").sha256}
+    assert dataset(narrow).columns == {}
+    about = running._data(narrow, clips, SimpleNamespace(size=1), None, None)
+    assert about["columns"] == clips.columns
+    running._write_folder(run, config, info, about, resume=False, overwrite=False)
+    running._check_resumable(run, config, narrow, info, None)
+    add_swin(narrow, both, retry_quarantined=True)
+    with pytest.raises(InputError, match=r"cannot be resumed: the column fbank_224 was \w{12}, is \w{12};"):
+        running._check_resumable(run, config, narrow, info, None)
+    drop_column(narrow, "fbank_224")
+    with pytest.raises(InputError, match=r"the column fbank_224 was \w{12}, is gone; the option overwrite"):
+        running._check_resumable(run, config, narrow, info, None)
+    run.write_json("summary.json", {})
+    running._check_resumable(run, config, narrow, info, None)
+    del about["columns"]  # as earlier versions wrote it
+    run.write_json("run.json", about)
+    (run.path / "summary.json").unlink()
+    running._check_resumable(run, config, narrow, info, None)
+    run.write_json("run.json", about | {"columns": ["fbank_224"]})
+    with pytest.raises(InputError, match=r"run\.json has columns that are no hashes"):
+        running._check_resumable(run, config, narrow, info, None)

@@ -67,13 +67,13 @@ def test_shards_that_are_not_there_are_no_error(run, tmp_path):
 
 def test_resuming_names_the_additions(run, shards, small_config):
     config = small_config("ave")
-    training._check_resumable(run, config, shards, None)
+    training._check_resumable(run, config, "", shards, None)
     with pytest.raises(
         InputError, match=r"the shards were .*; .* has not seen addition 2 \(3 train\) of its"
     ):
-        training._check_resumable(run, config, grown(shards, "a"), None)
+        training._check_resumable(run, config, "", grown(shards, "a"), None)
     with pytest.raises(InputError, match=r"the shards were [^;]*; the option overwrite starts anew$"):
-        training._check_resumable(run, config, dataclasses.replace(shards, plan_sha256="other"), None)
+        training._check_resumable(run, config, "", dataclasses.replace(shards, plan_sha256="other"), None)
 
 
 def test_a_report_names_the_additions(run, shards):
