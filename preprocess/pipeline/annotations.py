@@ -26,7 +26,7 @@ def changed_annotations(former: Former, clips: Sequence[ClipSpecification], *, l
     listed: dict[str, ClipSpecification] = {}
     for clip in clips:
         listed.setdefault(clip.key, clip)
-    manifest = former.manifest
+    manifest = former.trusted_manifest
     changed = [row.key for row in manifest if row.key in listed and row.source != listed[row.key].source]
     if changed or not labels:
         return changed[:_MOST_NAMED]

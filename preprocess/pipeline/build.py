@@ -71,7 +71,7 @@ def build(
             layout = _layout(output, former, collection, features, options, clips_per_shard)
             if options.append and former is not None and sources is not None:
                 listed = {clip.key for clip in collection.clips}
-                for note in sources(record for record in former.manifest if record.key in listed):
+                for note in sources(record for record in former.trusted_manifest if record.key in listed):
                     message(note)
             with output.beginning():
                 if output.state() == state:  # else another part has begun meanwhile

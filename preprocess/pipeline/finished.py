@@ -14,7 +14,6 @@ from ...shards.manifest import (
     MOST_TABLE_BYTES,
     is_as_written,
     read_columns,
-    read_dataset,
     read_manifest,
     read_quarantine,
 )
@@ -27,6 +26,7 @@ from ...shards.schema import (
     QUARANTINE_FILE,
     SHARD_FOLDER,
     ClipRecord,
+    DatasetInfo,
     QuarantineRecord,
     shard_name,
 )
@@ -83,11 +83,14 @@ def kept_shards(
     return [result for result in map(_Summed(location), kept) if result is not None]
 
 
-def damaged_tables(store: Store) -> tuple[str, ...]:
-    """Return the files beside the shards that are missing or fail their hash."""
-    content = store.read(DATASET_FILE)
-    fields = parse_object(content, where=store.where(DATASET_FILE))
-    info = read_dataset(store.location)
+def damaged_tables(store: Store, description: str = DATASET_FILE) -> tuple[str, ...]:
+    """Return the files beside the shards that are missing or fail their hash.
+
+    `description` is the file with the content of `dataset.json`, which may be set aside.
+    """
+    content = store.read(description)
+    fields = parse_object(content, where=store.where(description))
+    info = DatasetInfo.from_json(fields, where=store.where(description))
     hashes, damaged = info.files, []
     if is_as_written(content, fields) is False:
         # Its hashes of the tables are not used either; the tables have checksums of their own.

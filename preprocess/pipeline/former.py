@@ -91,8 +91,12 @@ class Former:
     def damaged(self) -> tuple[str, ...]:
         """Names of the files beside the shards that are missing or damaged."""
         if not self.begun:
-            return damaged_tables(self.store)
-        return tuple(name for name in TABLES if not self.store.exists(f"{PROGRESS_FOLDER}/{name}"))
+            begins = not self.store.exists(DATASET_FILE)
+            return damaged_tables(self.store, SET_ASIDE_FILE if begins else DATASET_FILE)
+        # The hash of `planned.parquet` is of the former additions alone.
+        failed = {*damaged_tables(self.store.folder(PROGRESS_FOLDER))} - {DATASET_FILE, PLANNED_FILE}
+        lost = (name for name in TABLES if not self.store.exists(f"{PROGRESS_FOLDER}/{name}"))
+        return tuple(sorted(failed.union(lost), key=TABLES.index))
 
     @cached_property
     def manifest(self) -> list[ClipRecord]:
@@ -103,6 +107,11 @@ class Former:
     def quarantine(self) -> list[QuarantineRecord]:
         """Rows of the quarantine."""
         return read_quarantine(self._location)
+
+    @property
+    def trusted_manifest(self) -> list[ClipRecord]:
+        """Rows of the manifest; none when it is missing or damaged."""
+        return [] if MANIFEST_FILE in self.damaged else self.manifest
 
     def planned(self) -> list[PlannedRecord] | None:
         """Return the planned clips of all additions, those that are being made included; None if unknown."""
@@ -130,7 +139,7 @@ class Former:
 
     def decoders(self) -> set[str]:
         """Return the `decoder` of the written clips."""
-        return {record.decoder for record in self.manifest}
+        return {record.decoder for record in self.trusted_manifest}
 
     def shards(self) -> FormerShards:
         """Return what is done to the former shards, once work has begun."""

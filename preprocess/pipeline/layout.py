@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...console import message
-from ...errors import OtherSettingsError
+from ...errors import InputError, OtherSettingsError
 from ...shards.additions import Addition, ShardRange, planned_ranges
-from ...shards.schema import SPLITS, DatasetInfo, PlannedRecord
+from ...shards.schema import (
+    MANIFEST_FILE,
+    PLANNED_FILE,
+    QUARANTINE_FILE,
+    SPLITS,
+    DatasetInfo,
+    PlannedRecord,
+)
 from ...shards.task_members import TASK_MEMBERS
 from ..collections.specification import ClipSpecification, plan_hash
 from .annotations import changed_annotations
@@ -188,6 +195,7 @@ def _matched(former: Former, clips: Sequence[ClipSpecification]) -> Matched:
     additions = former.info.all_additions
     rows = former.planned()
     if rows is None:
+        _check_tables(former)
         rows = rows_of_tables(additions, former.manifest, former.quarantine, where=str(former.store))
     matched = match(clips, rows, additions)
     if None not in matched.clips:
@@ -201,6 +209,23 @@ def _matched(former: Former, clips: Sequence[ClipSpecification]) -> Matched:
             f"addition changes no clip; {_ANEW}"
         )
     return matched
+
+
+def _check_tables(former: Former) -> None:
+    """Raise InputError unless both tables are whole, which tell the planned clips of each addition."""
+    bad = next((name for name in (MANIFEST_FILE, QUARANTINE_FILE) if name in former.damaged), None)
+    if bad is None:
+        return
+    where = former.store.where(bad)
+    if not former.info.additions:
+        raise InputError(
+            f"{where} is missing or damaged, and clips are added to whole tables only: first repeat with the "
+            "option repair, without append, and with the list of clips that was written"
+        )
+    raise InputError(
+        f"{where} and {PLANNED_FILE} are both missing or damaged: nothing says which clips were planned; "
+        f"restore one of them from a copy, {_ANEW.replace('choose', 'or choose')}"
+    )
 
 
 def _report(former: Former, matched: Matched, *, append: bool) -> None:

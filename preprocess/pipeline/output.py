@@ -20,6 +20,7 @@ from ...shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
 from ...shards.manifest import dataset_bytes, matches_own_hash, read_dataset, read_manifest
 from ...shards.schema import (
     DATASET_FILE,
+    MANIFEST_FILE,
     PLANNED_FILE,
     SHARD_FOLDER,
     SPLITS,
@@ -29,6 +30,7 @@ from ...shards.schema import (
 )
 from ...shards.storage import LocalStore, Location, ObjectStore, Store, open_store
 from .description import DESCRIPTION_FILE, Description
+from .finished import damaged_tables
 from .former import FORMER_FILE, PLAN_FILE, PROGRESS_FOLDER, SET_ASIDE_FILE, TABLES, Former
 from .locking import KernelLock, Lock, exclusive, is_lock
 from .parts import OURS, PARTS_FOLDER, Part, beginning, check_no_parts, locked_part
@@ -116,14 +118,17 @@ class OutputFolder:
         return recorded if isinstance(recorded, int) and recorded > 0 else None
 
     def former_rows(self, former: Former | None) -> list[ClipRecord]:
-        """Return the manifest's rows of the shards that are there, as far as it can be read.
+        """Return the manifest's rows of the shards that are there; none of a manifest that fails its hash.
 
         former: the content that is added to, if any.
         """
         if former is None and not self._store.exists(SET_ASIDE_FILE):
             return []
         try:
-            return read_manifest(self.location) if former is None else former.manifest
+            if former is not None:
+                return former.trusted_manifest
+            damaged = damaged_tables(self._store, SET_ASIDE_FILE)
+            return [] if MANIFEST_FILE in damaged else read_manifest(self.location)
         except InputError:
             return []
 

@@ -174,6 +174,7 @@ def build(
     features=FEATURES,
     clips_per_shard=CLIPS_PER_SHARD,
     chunk=shard_chunks.CHUNK_CLIPS,
+    sources=None,
     **options,
 ):
     """A whole run, with versions that need no decoder to be asked."""
@@ -188,6 +189,7 @@ def build(
             Options(features=("clip",), workers=workers, **options),
             engine=run_serial if serial else None,
             clips_per_shard=clips_per_shard,
+            sources=sources,
         )
 
 

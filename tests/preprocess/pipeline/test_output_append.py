@@ -337,6 +337,30 @@ def test_a_lost_table_of_several_additions_is_repaired(out, raw, name):
     assert contents(out) == whole
 
 
+@pytest.mark.parametrize("name", ["manifest.parquet", "quarantine.parquet"])
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+def test_append_and_repair_of_a_lost_table(out, raw, name, harm):
+    def damage():
+        (out / name).unlink() if harm == "missing" else flip(out / name, byte=200)
+
+    options = {"append": True, "repair": True, "sources": lambda _: []}
+    whole = contents(out)
+    damage()
+    with pytest.raises(InputError, match=rf"{name} is missing or damaged, .*first repeat .* without append"):
+        build(out, raw, clips=17, **options)
+    build(out, raw, clips=12, **options)
+    assert contents(out) == whole
+    build(out, raw, clips=17, **options)
+    whole = contents(out)
+    damage()
+    build(out, raw, clips=17, **options)
+    assert contents(out) == whole
+    damage()
+    (out / "planned.parquet").unlink()
+    with pytest.raises(InputError, match=rf"{name} and planned\.parquet are both missing or damaged"):
+        build(out, raw, clips=17, repair=True)
+
+
 def test_a_description_of_several_additions_that_cannot_be_read_is_not_guessed(out, raw):
     build(out, raw, clips=17, append=True)
     (out / "dataset.json").write_text("{")

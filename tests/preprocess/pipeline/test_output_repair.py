@@ -1,11 +1,14 @@
 """A finished directory that lost something: noticed at the next start, and made again without the rest."""
 
 import json
+from unittest import mock
 
 import pytest
 from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess import Options
+from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline.output import PROGRESS_FOLDER
+from stgcma.shards.manifest import read_manifest, write_manifest
 from stgcma.shards.schema import CONTENT_HASH, content_sha256
 
 from .killing import before_operations, check_kills
@@ -113,6 +116,39 @@ def test_a_lost_table_is_named_and_repaired(out, raw, name, harm, capsys):
     if name == "quarantine.parquet":  # of the shards, those that lack a clip were tried again
         changed = {name for name, file in files(out).items() if file != before[name]}
         assert changed == {name, "shards/train-000000.tar", "shards/train-000006.tar"}
+
+
+def forge_manifest(out):
+    """Rewrite the manifest with another frame rate: a table that can be read and fails its hash."""
+    write_manifest(out, [row._replace(fps=99.0) for row in read_manifest(out)])
+
+
+def stop_before_shards(out, raw, monkeypatch, **options):
+    """Begin a repair that is interrupted before its first shard."""
+    monkeypatch.setattr(building, "_make_shards", mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        build(out, raw, repair=True, **options)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_rows_of_a_manifest_that_fails_its_hash_are_not_used(out, raw, stopped, monkeypatch):
+    whole = contents(out)
+    forge_manifest(out)
+    if stopped:
+        stop_before_shards(out, raw, monkeypatch)
+    build(out, raw, repair=True)
+    assert contents(out) == whole
+
+
+def test_rows_of_a_set_aside_manifest_that_fails_its_hash_are_not_used(out, raw, monkeypatch):
+    build(out, raw, clips=50, append=True)
+    whole = contents(out)
+    (out / MISSING).unlink()
+    stop_before_shards(out, raw, monkeypatch, clips=50)
+    forge_manifest(out / PROGRESS_FOLDER)
+    build(out, raw, clips=50, repair=True)
+    assert contents(out) == whole
 
 
 def test_a_description_that_does_not_fit_its_hash_is_repaired(out, raw):
