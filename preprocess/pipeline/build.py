@@ -28,6 +28,7 @@ from .output import OutputFolder, open_output
 from .parts import shard_ends
 from .plan import make_plan
 from .ray_engine import RayEngine
+from .shard_chunks import has_chunks
 from .shard_plan import ShardTask, default_clips_per_shard
 from .shard_result import ShardResult
 from .source_changes import SourceNotes
@@ -174,7 +175,8 @@ def _with_former(
     for record in output.former_rows(former) if remaining else ():
         if record.shard in remaining:
             rows[record.shard].append(record)
-    for result in output.finished(remaining).values() if remaining else ():  # tried again
+    # Tried again; the new file may be in place already.
+    for result in output.finished(remaining, replaced=True).values() if remaining else ():
         rows[result.name] = list(result.written)
     retry = options.retry_quarantined
     return [dataclasses.replace(task, former=tuple(rows.get(task.name, ())), retry=retry) for task in tasks]
@@ -206,6 +208,7 @@ def _make_shards(
     results = list(work.done)
     places = {result.name for result in results}
     remaining = [task for task in work.tasks if task.name not in places]
+    chunked = {task.name for task in remaining if has_chunks(task)}
     failures: Counter[str] = Counter()
     with progress("clips") as bar:
         total = sum(len(task.clips) for task in work.tasks)
@@ -223,5 +226,7 @@ def _make_shards(
         with contextlib.closing(made):
             for result in made:
                 output.record(result)
+                if result.name in chunked:
+                    output.remove_chunks(result.name)
                 results.append(result.packed())
     return results

@@ -68,8 +68,8 @@ def make_shard(
 ) -> ShardResult:
     """Make one shard of the directory `folder`: decode the clips of `task` in `pool`, write the made ones.
 
-    Clips that are made already are not made again (`shard_chunks`). An unexpected exception gets a note that
-    names the clip.
+    Clips that are made already are not made again (`shard_chunks`); their chunks stay until the shard is
+    recorded. An unexpected exception gets a note that names the clip.
     """
     store = open_store(folder)
     chunks = ShardChunks(store, task)
@@ -95,6 +95,8 @@ def make_shard(
             on_clip(clip, None)
             add_sums(sums, made.sums)
             yield made.record, made.extent
+        if task.former:
+            chunks.flush()  # the file of the former clips is replaced before the shard is recorded
 
     try:
         written = write_extents(store.folder(SHARD_FOLDER).location, task.name, extents())
@@ -103,7 +105,6 @@ def make_shard(
     except Exception as error:
         error.add_note(f"This happened at clip {at} of {task.name}.")
         raise
-    chunks.remove()
     return ShardResult(task.split, task.index, tuple(written), tuple(quarantined), sums)
 
 

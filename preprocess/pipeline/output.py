@@ -40,6 +40,7 @@ from .plan import (
     make_plan,
     without_own_version,
 )
+from .shard_chunks import CHUNKS_FOLDER
 from .shard_result import ShardResult
 
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
@@ -193,11 +194,14 @@ class OutputFolder:
         self._store.move(SET_ASIDE_FILE, DATASET_FILE)
         return True
 
-    def finished(self, wanted: Container[str] | None = None) -> dict[tuple[str, int], ShardResult]:
+    def finished(
+        self, wanted: Container[str] | None = None, *, replaced: bool = False
+    ) -> dict[tuple[str, int], ShardResult]:
         """Return the results of finished shards whose files exist, by split and index.
 
-        `wanted` holds the names of the shards; None for all. A shard whose record is empty, cut or that of
-        another shard is named on stderr and left out.
+        `wanted` holds the names of the shards; None for all. With `replaced`, also shards whose file has
+        another size than recorded. A shard whose record is empty, cut or that of another shard is named on
+        stderr and left out.
         """
         results = {}
         for name in self._store.names():
@@ -208,7 +212,7 @@ class OutputFolder:
             result = self._read_record(name)
             if result is None:
                 message(f"{self._store.where(name)} is damaged; its shard is made again")
-            elif self._is_in_place(result):
+            elif replaced or self._is_in_place(result):
                 results[result.split, result.index] = result.packed()
         return results
 
@@ -221,7 +225,7 @@ class OutputFolder:
 
     def record(self, result: ShardResult) -> None:
         """Record that a shard is finished. Raises StgcmaError when its tar is not in place."""
-        self._lock.check()
+        self.check_lock()
         if result.bytes is None:
             self._store.remove(f"{SHARD_FOLDER}/{result.name}")  # from an earlier try
         elif not self._is_in_place(result):
@@ -231,6 +235,14 @@ class OutputFolder:
             )
         name = f"{PROGRESS_FOLDER}/{result.name}.json"
         self._store.publish(name, canonical_json(result.to_json()))
+
+    def remove_chunks(self, shard: str) -> None:
+        """Remove the chunks of a shard, which are needed until it is recorded."""
+        self._store.remove_folder(f"{CHUNKS_FOLDER}/{shard}")
+
+    def check_lock(self) -> None:
+        """Raise StgcmaError when another process took the lock over."""
+        self._lock.check()
 
     def end(self) -> None:
         """Remove the temporary files of the run, if there are any."""

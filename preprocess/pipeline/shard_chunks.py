@@ -2,16 +2,18 @@
 
 While a shard is made, its clips are also written to `OUT/.progress/chunks/SHARD/` in chunks: a line of JSON,
 then the clips' bytes as they are in the shard. A shard that is made again also takes the intact clips of its
-file.
+file, and keeps the others in a chunk until it is recorded.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from tarfile import BLOCKSIZE
+from typing import Any, BinaryIO
 
 from ...bounded import parse_object
 from ...errors import InputError, StgcmaError
@@ -19,7 +21,7 @@ from ...shards.additions import Sums
 from ...shards.members import read_array
 from ...shards.schema import MOST_CLIP_BYTES, SHARD_FOLDER, ClipRecord, QuarantineRecord, canonical_json
 from ...shards.storage import Store
-from ...shards.tar_members import TarMemberError, extent_members
+from ...shards.tar_members import TarMemberError, extent_members, parse_header
 from ..samples.sample import fbank_sums
 from .shard_plan import ShardTask
 from .shard_result import clip_record
@@ -49,10 +51,15 @@ class _Stored:
     sums: Mapping[str, Sums]
 
 
+def has_chunks(task: ShardTask) -> bool:
+    """Tell whether clips of a shard may be in chunks until it is recorded."""
+    return len(task.clips) > CHUNK_CLIPS or bool(task.former)
+
+
 class ShardChunks:
     """Clips of the shard of `task` in the directory `store` that are made, and those that are added.
 
-    A shard that is not larger than one chunk has no chunks.
+    A shard that is not larger than one chunk has no chunks, except one that is made again.
     """
 
     def __init__(self, store: Store, task: ShardTask) -> None:
@@ -62,7 +69,7 @@ class ShardChunks:
         self._chunked = len(task.clips) > CHUNK_CLIPS
         self._waiting: dict[int, MadeClip | QuarantineRecord] = {}
         self._since = time.monotonic()
-        self._names = self._chunk_names() if self._chunked else []
+        self._names = self._chunk_names() if has_chunks(task) else []
         self._stored: dict[int, _Stored] = {}
         self._failed: dict[int, QuarantineRecord] = {}
         for name in self._names:
@@ -88,16 +95,17 @@ class ShardChunks:
 
     def add(self, position: int, made: MadeClip | QuarantineRecord) -> None:
         """Add a clip that was just made; write a chunk when it is full, or after a minute."""
-        if not self._chunked:
+        if not has_chunks(self._task):
             return
         self._waiting[position] = made
-        if len(self._waiting) >= CHUNK_CLIPS or time.monotonic() - self._since >= CHUNK_SECONDS:
+        due = len(self._waiting) >= CHUNK_CLIPS or time.monotonic() - self._since >= CHUNK_SECONDS
+        if self._chunked and due:
             self._write_chunk()
 
-    def remove(self) -> None:
-        """Remove the chunks, once the shard is in place."""
-        if self._names:
-            self._store.remove_folder(self._folder)
+    def flush(self) -> None:
+        """Write the clips that are in no chunk yet."""
+        if self._waiting:
+            self._write_chunk()
 
     def _chunk_names(self) -> list[str]:
         names = self._store.folder(self._folder).names()
@@ -150,19 +158,67 @@ class ShardChunks:
         for position, clip in enumerate(self._task.clips):
             if clip.problem is None:
                 positions.setdefault(clip.key, position)
+        wanted = {
+            record.key: record
+            for record in self._task.former
+            if record.key in positions and positions[record.key] not in self
+        }
         name = f"{SHARD_FOLDER}/{self._task.name}"
-        try:
-            with self._store.open(name) as stream:
-                offset = 0
-                for record in self._task.former:
-                    extent = stream.read(record.bytes)
-                    at = positions.get(record.key)
-                    intact = hashlib.sha256(extent).hexdigest() == record.sha256
-                    if intact and at is not None and at not in self:
+        for find in (_extents_by_rows, _extents_by_headers):
+            try:
+                with self._store.open(name) as stream:
+                    for offset, record, extent in find(stream, self._task.former, dict(wanted)):
+                        at = positions[record.key]
                         self._stored[at] = _Stored(name, offset, record, _sums_of(extent, offset))
-                    offset += record.bytes
-        except (FileNotFoundError, StgcmaError, TarMemberError):
+                        del wanted[record.key]
+            except (FileNotFoundError, StgcmaError, TarMemberError):
+                continue
+            if not wanted:
+                return
+
+
+_Extents = Iterator[tuple[int, ClipRecord, bytes]]
+
+
+def _is_intact(extent: bytes, record: ClipRecord) -> bool:
+    return hashlib.sha256(extent).hexdigest() == record.sha256
+
+
+def _extents_by_rows(
+    stream: BinaryIO, rows: Sequence[ClipRecord], wanted: Mapping[str, ClipRecord]
+) -> _Extents:
+    """Yield offset, row and bytes of the intact clips in `wanted`, at the places that the `rows` give."""
+    offset = 0
+    for record in rows:
+        extent = stream.read(record.bytes)
+        if record.key in wanted and _is_intact(extent, record):
+            yield offset, record, extent
+        offset += record.bytes
+
+
+def _extents_by_headers(
+    stream: BinaryIO, _: Sequence[ClipRecord], wanted: Mapping[str, ClipRecord]
+) -> _Extents:
+    """Yield the same of a file that was replaced since, where the tar headers name the clips.
+
+    Raises TarMemberError at a damaged header.
+    """
+    end = stream.seek(0, io.SEEK_END)
+    offset = 0
+    while offset < end:
+        stream.seek(offset)
+        block = stream.read(BLOCKSIZE)
+        if block == bytes(BLOCKSIZE):
             return
+        header = parse_header(block, at=offset, end=end)
+        record = wanted.get(header.name.partition(".")[0])
+        if record is not None:
+            extent = block + stream.read(record.bytes - len(block))
+            if _is_intact(extent, record):
+                yield offset, record, extent
+                offset += record.bytes
+                continue
+        offset = header.end
 
 
 def _sums(content: Mapping[str, Any]) -> dict[str, Sums]:

@@ -4,7 +4,9 @@ import pytest
 from stgcma.errors import InputError, OtherSettingsError
 from stgcma.preprocess import Options
 from stgcma.preprocess.collections.specification import FeatureSettings, Sampling
+from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline import shard_chunks
+from stgcma.preprocess.pipeline.output import OutputFolder
 from stgcma.preprocess.pipeline.shard_plan import default_clips_per_shard
 from stgcma.shards.manifest import read_dataset, read_quarantine
 from stgcma.shards.storage import LocalStore
@@ -18,6 +20,10 @@ LARGE = {"clips_per_shard": 20, "clips": 20}
 
 class StoppedError(Exception):
     pass
+
+
+def stop(*_, **__):
+    raise StoppedError
 
 
 @pytest.fixture
@@ -124,6 +130,36 @@ def test_a_damaged_chunk_is_not_used(tmp_path, raw, made, harm):
     build(out, raw, chunk=4, **LARGE)
     assert contents(out) == contents(tmp_path / "whole")
     assert ("clip-0" in made) == (harm != "cut")
+
+
+@pytest.mark.parametrize("chunk", [4, 32])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_retry_that_is_killed_before_its_record_loses_no_clip(tmp_path, raw, monkeypatch, chunk, finished):
+    """The new file is in place, then all sources disappear."""
+    options = {"clips": 42, "chunk": chunk, "clips_per_shard": 26}
+    out = tmp_path / "out"
+    build(out, raw, **options)
+    if not finished:
+        monkeypatch.setattr(building, "finish", stop)
+        (out / "shards" / "val-000000.tar").unlink()
+        with pytest.raises(StoppedError):
+            build(out, raw, **options)
+        monkeypatch.undo()
+    (raw / "clip-5.bad").unlink()
+    build(tmp_path / "whole", raw, **options)
+    record = OutputFolder.record
+    monkeypatch.setattr(
+        OutputFolder,
+        "record",
+        lambda output, result: stop() if result.split == "train" else record(output, result),
+    )
+    with pytest.raises(StoppedError):
+        build(out, raw, retry_quarantined=True, **options)
+    monkeypatch.undo()
+    for number in range(42):
+        (raw / f"clip-{number}.bad").touch()
+    build(out, raw, **options)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_parts_and_additions_have_chunks_too(tmp_path, raw, made):
