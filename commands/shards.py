@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ..shards.statistics import SplitStatistics, Statistics
 
 shards_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Verify, summarise or show a shard directory."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Verify, summarise or show a shard directory; finish its parts, add or drop columns, write a subset.",
 )
 
 

@@ -5,8 +5,9 @@ A directory that was made at once has one addition and no record of it: counts a
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,25 @@ class Addition:
     def planned(self, split: str) -> int:
         """Return the number of planned clips of a split."""
         return sum(self.counts.get(split, {}).values())
+
+
+def shard_numbers(additions: Sequence[Addition]) -> Callable[[str], int | None]:
+    """Return a function from a shard's file name to the number of its addition; None for a shard of none."""
+    ranges: dict[str, list[tuple[int, int, int]]] = {}
+    for number, addition in enumerate(additions):
+        for split, each in addition.shards.items():
+            if each.count:
+                ranges.setdefault(split, []).append((each.first, each.end, number))
+    for found in ranges.values():
+        found.sort()
+
+    def number_of(name: str) -> int | None:
+        split, _, digits = name.removesuffix(".tar").partition("-")
+        found, index = ranges.get(split, []), int(digits)
+        place = bisect.bisect_right(found, index, key=lambda each: each[0]) - 1
+        return found[place][2] if place >= 0 and index < found[place][1] else None
+
+    return number_of
 
 
 def planned_ranges(

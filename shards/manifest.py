@@ -35,6 +35,7 @@ ROWS_PER_GROUP = 1 << 18
 _ROWS_AT_ONCE = 10_000
 # Encoded, a hash of 64 hexadecimal digits takes at least 32 bytes, a key a few.
 _LEAST_ROW_BYTES = {MANIFEST_FILE: 32, QUARANTINE_FILE: 4, PLANNED_FILE: 2, "clips.parquet": 32}
+_SOURCES = ("source_files", "source_bytes", "source_sha256")
 _NUMBERS = tuple(name for name, kind in get_type_hints(ClipRecord).items() if kind in (float, float | None))
 
 
@@ -304,6 +305,10 @@ def _check_rows(columns: dict[str, list[Any]], where: str) -> None:
     for size in columns.get("bytes", ()):
         if not 0 < size <= MOST_CLIP_BYTES:
             raise InputError(f"{where} has a clip of {size} bytes, expected 1 to {MOST_CLIP_BYTES}")
+    lists = [columns[name] for name in _SOURCES if name in columns]
+    for row in zip(*lists, strict=True):
+        if len(set(map(len, row))) > 1:
+            raise InputError(f"{where} has a clip whose {', '.join(_SOURCES)} differ in length")
     for name in _NUMBERS:
         if not all(value is None or math.isfinite(value) for value in columns.get(name, ())):
             raise InputError(f"{where} has {name} that is not a finite number")

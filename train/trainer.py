@@ -308,7 +308,7 @@ class Trainer:
         if self.group.is_main:
             message(
                 f"stgcma: stopped at step {self.progress.step}, everything is saved; "
-                "train again with the option resume to continue"
+                "the same command continues it; `train` and `run` need the option resume"
             )
         self.group.barrier()
         self._signals.leave(signal)

@@ -13,8 +13,8 @@ from typing import Any
 
 from ...console import message
 from ...errors import StgcmaError
-from ...shards.additions import Addition, Sums
-from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER, ClipRecord, shard_name
+from ...shards.additions import Addition, Sums, shard_numbers
+from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER, ClipRecord, place_of
 from ...shards.verification import shard_faults
 from .finished import Tables, failed_clips, fbank_sums_of, sorted_out, wrong_sizes
 from .former import Former, FormerShards
@@ -61,7 +61,7 @@ def amend(
     """
     former.check_whole(repair=repair)
     before = former.shards() if former.begun else FormerShards()
-    additions = former.info.all_additions
+    number_of = shard_numbers(former.info.all_additions)
     sealed = [n for n, tasks in enumerate(layout.tasks[: layout.finished]) if tasks is None]
     old = [task for tasks in layout.tasks[: layout.finished] for task in tasks or ()]
     new = [task for tasks in layout.tasks[layout.finished :] for task in tasks or ()]
@@ -76,7 +76,7 @@ def amend(
         return None
     needed = _needed_sums(former, tables, again)
     sums, lost = _read_sums(former, needed, before.sums)
-    _check_sealed([name for name in lost if _number(name, additions) in sealed], former)
+    _check_sealed([name for name in lost if number_of(name) in sealed], former)
     failed = before.failed if former.begun else _failed(old, tables)
     shards = FormerShards(frozenset(again | lost), sums, failed)
     if not former.begun:
@@ -128,13 +128,11 @@ def _recorded(additions: Sequence[Addition], again: frozenset[str] | set[str]) -
 def _needed_sums(former: Former, tables: Tables, again: set[str]) -> list[ClipRecord]:
     """Return the rows of the kept training shards whose sums are not part of recorded ones."""
     additions = former.info.all_additions
-    recorded = _recorded(additions, again)
+    number_of, recorded = shard_numbers(additions), _recorded(additions, again)
     return [
         record
         for record in tables.manifest or ()
-        if record.split == "train"
-        and record.shard not in again
-        and _number(record.shard, additions) not in recorded
+        if record.split == "train" and record.shard not in again and number_of(record.shard) not in recorded
     ]
 
 
@@ -158,17 +156,23 @@ def _kept_results(former: Former, shards: FormerShards) -> Iterator[ShardResult]
     rows = tables.quarantine or []
     where = str(former.store)
     failed = quarantined_by_addition(additions, rows, where=where) if tables.quarantine is not None else {}
+    # Ranges in a damaged file may be of any size; shards without a row have no result.
+    number_of = shard_numbers(additions)
+    shards_of: dict[tuple[int | None, str], list[tuple[int, str]]] = defaultdict(list)
+    for name in written.keys() | shards.failed.keys():
+        split, index = place_of(name)
+        shards_of[number_of(name), split].append((index, name))
     for number, addition in enumerate(additions):
         touched = any(map(addition.holds_shard, shards.again))
         for split, planned in addition.shards.items():
             own = failed.get((number, split), ())
-            names = [shard_name(split, index) for index in range(planned.first, planned.end)]
+            places = sorted(shards_of[number, split])
             if not touched:
-                clips = tuple(record for name in names for record in written.get(name, ()))
+                clips = tuple(record for _, name in places for record in written.get(name, ()))
                 yield ShardResult(split, planned.first, clips, tuple(own), {})
                 continue
             begin = 0
-            for index, name in enumerate(names, planned.first):
+            for index, name in places:
                 end = begin + shards.failed.get(name, 0)
                 if name not in shards.again:
                     yield ShardResult(split, index, tuple(written.get(name, ())), tuple(own[begin:end]), {})
@@ -205,9 +209,10 @@ def _check_sealed_additions(
             f"{former.store.where(former.damaged[0])} is damaged, and the list lacks clips of it; give "
             "a RAW that has all of them"
         )
-    bad = [shard for shard in cut if _number(shard, additions) in numbers]
+    number_of = shard_numbers(additions)
+    bad = [shard for shard in cut if number_of(shard) in numbers]
     if repair:
-        bad += _damaged(former, [row for row in tables.manifest if _number(row.shard, additions) in numbers])
+        bad += _damaged(former, [row for row in tables.manifest if number_of(row.shard) in numbers])
     _check_sealed(bad, former)
     if retry_quarantined and any(
         count["quarantined"] for number in numbers for count in additions[number].counts.values()
@@ -232,11 +237,6 @@ def _check_sealed(shards: Iterable[str], former: Former) -> None:
             f"{former.store.where(f'{SHARD_FOLDER}/{shard}')} is missing or damaged, and cannot be made "
             "again: the list lacks clips that were planned with it; give a RAW that has all of them"
         )
-
-
-def _number(shard: str, additions: Sequence[Addition]) -> int | None:
-    """Return the number of the addition to which a shard belongs."""
-    return next((number for number, each in enumerate(additions) if each.holds_shard(shard)), None)
 
 
 def _has_training_shard(addition: Addition, shards: Iterable[str]) -> bool:

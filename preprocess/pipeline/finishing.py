@@ -86,7 +86,10 @@ def finish(
         made: results of the shards that this run made or found made.
         planned: the planned clips, for a directory of several additions.
         amendment: the former shards, for a directory that was finished before.
+
+    Raises StgcmaError when another process took the directory over.
     """
+    output.check_lock()
     kept = amendment.kept if amendment is not None else ()
     results = sorted((*kept, *made), key=lambda result: (SPLITS.index(result.split), result.index))
     written = _Written(results)
@@ -113,6 +116,7 @@ def finish(
         files=files,
         versions=deciding_versions(info.versions, (record.decoder for record in written)),
     )
+    output.check_lock()  # writing the tables of a million clips takes minutes
     if not output.restore(info):
         write_dataset(output.location, info)
     output.end()

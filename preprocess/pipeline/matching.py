@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ...shards.additions import Addition
+from ...shards.additions import Addition, shard_numbers
 from ...shards.schema import SPLITS, ClipRecord, PlannedRecord, QuarantineRecord, canonical_json
 from ..collections.clip_list import by_split
 from ..collections.specification import ClipSpecification, plan_hash
@@ -59,9 +59,10 @@ def rows_of_tables(
     Raises InputError naming `where` when the tables do not fit the counts of the additions.
     """
     failed = quarantined_by_addition(additions, quarantine, where=where)
+    number_of = shard_numbers(additions)
     written: dict[tuple[int, str], list[str]] = defaultdict(list)
     for record in manifest:
-        number = next((n for n, each in enumerate(additions) if each.holds_shard(record.shard)), None)
+        number = number_of(record.shard)
         if number is None:
             raise InputError(f"{where}: {record.shard} is in the manifest, but in no addition")
         written[number, record.split].append(record.key)

@@ -162,6 +162,7 @@ def test_damaged_tables_raise_nothing_but_input_errors(directory):
         ({"bytes": 12 << 30}, f"has a clip of {12 << 30} bytes, expected 1 to"),
         ({"bytes": -1}, "has a clip of -1 bytes"),
         ({"seconds": float("nan")}, "has seconds that is not a finite number"),
+        ({"source_files": ("a.mp4", "b.mp4")}, "source_files, source_bytes, source_sha256 differ in length"),
     ],
 )
 def test_a_row_that_names_no_extent_of_a_shard_is_refused(directory, changed, message):

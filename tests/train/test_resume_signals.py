@@ -34,7 +34,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
         train(four_clips, tmp_path / "run", config)
     assert signal.getsignal(number) is handlers
     said = capsys.readouterr().err
-    assert "stopped at step 1, everything is saved; train again with the option resume" in said
+    assert "stopped at step 1, everything is saved; the same command continues it" in said
     monkeypatch.setattr(training.Trainer, "_step", step)
     train(four_clips, tmp_path / "run", config, resume=True)
     assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
@@ -95,5 +95,5 @@ def test_sigterm_to_the_whole_group_saves(forks, four_clips, tmp_path):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 128 + signal.SIGTERM, said
-    assert "everything is saved; train again with the option resume" in said
+    assert "everything is saved; the same command continues it" in said
     assert "Traceback" not in said

@@ -10,11 +10,15 @@ import pytest
 from stgcma.errors import InputError, OtherSettingsError, StgcmaError
 from stgcma.preprocess import Options, preprocess
 from stgcma.preprocess.pipeline import finishing
+from stgcma.preprocess.pipeline.amendment import amendment_of
+from stgcma.preprocess.pipeline.former import Former, FormerShards
 from stgcma.preprocess.pipeline.source_changes import source_notes
-from stgcma.shards.manifest import read_dataset, read_manifest, read_planned, read_quarantine
+from stgcma.shards.additions import Addition, ShardRange, shard_numbers
+from stgcma.shards.manifest import dataset_bytes, read_dataset, read_manifest, read_planned, read_quarantine
 from stgcma.shards.members import read_array
 from stgcma.shards.reader import iterate_clips
 from stgcma.shards.schema import ClipRecord, content_sha256
+from stgcma.shards.storage import open_store
 
 from . import real_clips, stand_in
 from .killing import check_kills
@@ -511,6 +515,28 @@ def test_records_of_additions_are_checked(out, raw, change, message):
     (out / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         read_dataset(out)
+
+
+@pytest.mark.timeout(60)
+def test_numbers_of_shards_without_clips_take_no_memory(out, raw):
+    build(out, raw, clips=17, append=True)
+    content = json.loads((out / "dataset.json").read_text())
+    content["additions"][1]["shards"]["test"]["count"] = 1 << 39
+    content["content_sha256"] = content_sha256(content)
+    (out / "dataset.json").write_bytes(dataset_bytes(content))
+    former = Former(open_store(out), begun=False)
+    amendment = amendment_of(former, FormerShards())
+    assert sum(len(result.written) for result in amendment.kept) == 16
+
+
+def test_the_addition_of_a_shard():
+    def addition(first, count):
+        return Addition("", 4, {"train": ShardRange(first, count), "val": ShardRange(first // 2, 1)})
+
+    number_of = shard_numbers([addition(0, 2), addition(2, 3), addition(8, 1)])
+    numbers = [number_of(f"train-{index:06d}.tar") for index in range(10)]
+    assert numbers == [0, 0, 1, 1, 1, None, None, None, 2, None]
+    assert [number_of(f"{split}-000001.tar") for split in ("val", "test")] == [1, None]
 
 
 def test_append_and_overwrite_exclude_each_other():

@@ -2,6 +2,7 @@
 
 import pytest
 from stgcma.errors import StgcmaError
+from stgcma.preprocess.pipeline.finishing import finish
 from stgcma.preprocess.pipeline.locking import Lock
 from stgcma.preprocess.pipeline.output import OutputFolder, open_output
 from stgcma.preprocess.pipeline.shard_result import ShardResult
@@ -28,6 +29,15 @@ def test_who_lost_the_lock_records_no_shard(tmp_path):
     with pytest.raises(StgcmaError, match="taken over by another process"):
         output.record(whole)
     assert list(contents(tmp_path)) == ["shards", "shards/train-000000.tar"]
+
+
+def test_who_lost_the_lock_writes_no_table(tmp_path, raw):
+    info = build(tmp_path / "made", raw).info
+    (tmp_path / "out").mkdir()
+    output = OutputFolder(LocalStore(tmp_path / "out"), LostLock())
+    with pytest.raises(StgcmaError, match="taken over by another process"):
+        finish(output, info, ())
+    assert contents(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("written", [None, 1, 10241], ids=["missing", "cut", "grown"])
