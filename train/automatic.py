@@ -25,6 +25,8 @@ def resolve(config: RunConfig, group: ProcessGroup, *, recorded: RunFolder | Non
         group: the processes that train, and their device.
         recorded: folder of the run that is resumed, whose values are taken if it holds one.
     """
+    # Asked by every rank, whatever it finds in the folder, which may not be shared.
+    bf16 = bool(group.gather([float(_computes_in_bf16(group.device))]).all())
     before = recorded.read_config() if recorded is not None and recorded.holds_run() else None
     workers, precision = config.data.workers, config.train.precision
     if workers is None and config.data.read == "streamed":
@@ -32,7 +34,8 @@ def resolve(config: RunConfig, group: ProcessGroup, *, recorded: RunFolder | Non
     elif workers is None:
         workers = loader_processes(group.device)
     if precision == "auto":
-        precision = before.train.precision if before else _precision(group)
+        automatic: Literal["fp32", "bf16"] = "bf16" if bf16 else "fp32"  # where one cannot, none does
+        precision = before.train.precision if before else automatic
     return replaced(replaced(config, "data", workers=workers), "train", precision=precision)
 
 
@@ -48,10 +51,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _precision(group: ProcessGroup) -> Literal["fp32", "bf16"]:
-    """Return bf16 where all processes have a GPU that computes in it."""
-    able = group.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if group.gather([float(able)]).all() else "fp32"
+def _computes_in_bf16(device: torch.device) -> bool:
+    return device.type == "cuda" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 class IdleTime:

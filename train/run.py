@@ -65,8 +65,8 @@ def train(
     if task.name != config.task:
         raise InputError(f"{shards} is made for {task.name}, preset {config.preset} trains {config.task}")
     with process_group() as group:
-        config = resolve(config, group, recorded=run if resume else None)
         micro_batches = _micro_batches(config, group)
+        config = resolve(config, group, recorded=run if resume else None)
         stream = stream_shape(config.data, group)
         if resume:
             group.run_on_main(lambda: _check_resumable(run, config, shards, task.info, stream))
