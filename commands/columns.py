@@ -92,7 +92,7 @@ def add_tokens(
     repair: Repair = False,
     json_: Json = False,
 ) -> None:
-    """Add the outputs of a frozen backbone, for an adapter beside it.
+    """Add outputs of a frozen backbone for a side network.
 
     They are stored in OUT/columns/tokens as float16, and `stgcma train` with the same options and --set
     data.tokens=true reads them in place of frames and sound. After an interruption, and after OUT has grown,

@@ -50,21 +50,27 @@ class Engine(StrEnum):
 
 
 # Options of `preprocess`.
-Features = Annotated[str, typer.Option(help="Fbanks, comma-separated: clip (fbank_128), swin (fbank_224).")]
-Decoder = Annotated[str, typer.Option(help=f"Video decoder: {', '.join(decoder_choices())}.")]
-Limit = Annotated[int | None, typer.Option(help="Process at most this many clips.")]
+Features = Annotated[
+    str, typer.Option("--features", help="Fbanks, comma-separated: clip (fbank_128), swin (fbank_224).")
+]
+Decoder = Annotated[str, typer.Option("--decoder", help=f"Video decoder: {', '.join(decoder_choices())}.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Process at most this many clips.")]
 AllowLinks = Annotated[bool, typer.Option("--allow-links", help="Follow links that leave RAW.")]
 Append = Annotated[bool, typer.Option("--append", help="Add the clips that OUT lacks, in new shards.")]
 ClipsPerShard = Annotated[
-    int | None, typer.Option(help="Clips in each shard; by default 32, more beyond 20,000 clips.")
+    int | None,
+    typer.Option("--clips-per-shard", help="Clips in each shard; by default 32, more beyond 20,000 clips."),
 ]
 PartOfAll = Annotated[
     str | None,
-    typer.Option(help="Make part I of N, beside other processes; then `shards finish`.", metavar="I/N"),
+    typer.Option(
+        "--part", help="Make part I of N, beside other processes; then `shards finish`.", metavar="I/N"
+    ),
 ]
-EngineChoice = Annotated[Engine, typer.Option(help="Local processes, or a Ray cluster.")]
+EngineChoice = Annotated[Engine, typer.Option("--engine", help="Local processes, or a Ray cluster.")]
 RayAddress = Annotated[
-    str | None, typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or a local Ray.")
+    str | None,
+    typer.Option("--ray-address", help="Address of the Ray cluster; by default RAY_ADDRESS, or a local Ray."),
 ]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Only decode a few clips and forecast time and size.")]
 

@@ -107,7 +107,7 @@ def write_samples(out: Location, clip_filter: ClipFilter | None = None, *, page:
         title=f"{account.info.name} · {Path(str(out)).resolve().name}",
         sections={"data": "Data", "clips": "Clips"},
         data=account,
-        histograms={
+        histogram_svgs={
             name: histogram(each.counts, f"Histogram of {name}") for name, each in account.measured.items()
         },
         clip_filter=clip_filter,

@@ -135,7 +135,7 @@ def test_an_unknown_name_is_refused(forks, tmp_path):
     command = [sys.executable, BENCHMARKS / "run.py", "--out", tmp_path / "out", "speed"]
     done = forks.run(command)
     assert done.returncode == 2
-    assert "speed: not known, choose from preprocess, loading" in done.stderr
+    assert "speed: not known, choose from preprocess, planning, million, loading" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -23,7 +23,7 @@ PACKAGES = (
 ONLY_IN = {
     "Image.open": {"preprocess/media/pictures.py"},
     "json.load": set(),
-    "json.loads": {"bounded.py"},
+    "json.loads": {"bounded.py", "preprocess/pipeline/annotations.py"},  # of JSON that it has just written
     "yaml.load": set(),
     "yaml.safe_load": {"bounded.py", "train/config.py", "train/preset_files.py"},  # of presets and --set
     "np.load": set(),
@@ -36,7 +36,12 @@ ONLY_IN = {
     "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py"},
     "h5py.File": {"preprocess/collections/ave_order.py"},
     "pickle.load": set(),
-    "pickle.loads": {"preprocess/media/child_process.py", "train/workers.py"},  # of the parent, or of a child
+    # Of the parent, of a child, and of the process itself.
+    "pickle.loads": {
+        "preprocess/media/child_process.py",
+        "train/workers.py",
+        "preprocess/collections/packed.py",
+    },
 }
 # Names that are called alone.
 NAMES = {"safe_open": {"model/tensor_files.py"}, "load_file": set()}
