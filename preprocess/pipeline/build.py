@@ -69,7 +69,7 @@ def build(
         while True:
             state = output.state()
             former = None if options.overwrite else output.former()
-            layout = _layout(output, former, collection, features, options, clips_per_shard)
+            layout = planned_layout(output, former, collection, features, options, clips_per_shard)
             if options.append and former is not None and sources is not None:
                 listed = {clip.key for clip in collection.clips}
                 for note in sources(record for record in former.trusted_manifest if record.key in listed):
@@ -91,7 +91,7 @@ def build(
         return finish(output, layout.info, results, layout.planned, work.amendment)
 
 
-def _layout(
+def planned_layout(
     output: OutputFolder,
     former: Former | None,
     collection: Collection,
@@ -99,6 +99,7 @@ def _layout(
     options: Options,
     wanted_per_shard: int | None,
 ) -> Layout:
+    """Return the layout that a run with these arguments makes; see `build` and `make_layout`."""
     recorded = None if options.overwrite else output.recorded_clips_per_shard(former)
     # In an addition, `wanted_per_shard` is for its clips alone.
     clips_per_shard = recorded if options.append and former is not None else wanted_per_shard or recorded

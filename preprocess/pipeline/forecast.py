@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import time
@@ -11,17 +12,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...errors import InputError, StgcmaError
-from ...shards.manifest import read_columns, read_dataset, read_quarantine
-from ...shards.schema import DATASET_FILE
-from ...shards.storage import Location, Store, open_store
+from ...shards.manifest import read_columns, read_quarantine
+from ...shards.storage import Location, open_store
 from ...shards.writer import clip_bytes
-from ..collections.specification import ClipSpecification, Collection, FeatureSettings
+from ..collections.specification import ClipSpecification, Collection
 from ..media.reasons import ClipError
+from .amendment import amendment_of
+from .build import planned_layout
 from .engines import MakeSample, open_pool
+from .former import Former, FormerShards
+from .layout import Layout
 from .locking import KernelLock
 from .options import Options
 from .output import OutputFolder
-from .shard_plan import ShardTask, default_clips_per_shard, plan_shards
 
 SAMPLED_CLIPS = 8
 
@@ -91,19 +94,27 @@ def _cpu_seconds() -> float:
 
 
 def forecast(
-    collection: Collection, make: MakeSample, out: Location, options: Options, *, sampled: int = SAMPLED_CLIPS
+    collection: Collection,
+    make: MakeSample,
+    features: dict[str, Any],
+    out: Location,
+    options: Options,
+    *,
+    sampled: int = SAMPLED_CLIPS,
 ) -> Forecast:
     """Decode some clips, spread evenly over the list, and return what the whole run is expected to cost.
 
-    The clips are decoded in a separate process with the limits of the run. Raises InputError for a collection
-    without clips.
+    The clips are decoded in a separate process with the limits of the run; see `build` for the arguments.
+    Raises InputError for a collection without clips, and for one that does not fit the content of `out`.
     """
     if not collection.clips:
         raise InputError(f"{collection.name} holds no clips")
-    tasks = plan_shards(collection.clips, _clips_per_shard(out, collection, options))
-    shards, clips = _finished(out, tasks, overwrite=options.overwrite)
+    output = OutputFolder(open_store(out), KernelLock())
+    former, layout = _layout(output, collection, features, options)
+    shards, clips = _finished(output, former, layout, overwrite=options.overwrite)
     costs, failed = _decode(_spread(collection.clips, sampled), make, options)
-    count, left = len(collection.clips), len(collection.clips) - clips
+    count = len(layout.planned) or len(collection.clips)
+    left = count - clips
     workers = options.workers
     if options.engine == "local":
         workers = min(workers, os.cpu_count() or workers)
@@ -113,7 +124,7 @@ def forecast(
     size = _mean([cost.bytes for cost in costs], made)
     return Forecast(
         clips=count,
-        shards=len(tasks),
+        shards=sum(each.count for addition in layout.additions for each in addition.shards.values()),
         seconds=_mean([cost.media_seconds for cost in costs], made),
         bytes=None if size is None else round(size),
         finished_shards=shards,
@@ -152,29 +163,46 @@ def _decode(
     return costs, [outcome for outcome in outcomes if isinstance(outcome, ClipError)]
 
 
-def _clips_per_shard(out: Location, collection: Collection, options: Options) -> int:
-    if open_store(out).exists(DATASET_FILE) and not options.overwrite:
-        return read_dataset(out).all_additions[0].clips_per_shard
-    features = FeatureSettings(collection.sampling, options.features).to_json()
-    return options.clips_per_shard or default_clips_per_shard(len(collection.clips), features)
+def _layout(
+    output: OutputFolder, collection: Collection, features: dict[str, Any], options: Options
+) -> tuple[Former | None, Layout]:
+    """Return the finished content of the directory, if any, and the layout that the run makes."""
+    if not _is_there(output.location):
+        options = dataclasses.replace(options, overwrite=True, append=False)
+    former = None if options.overwrite else output.former()
+    wanted = options.clips_per_shard
+    return former, planned_layout(output, former, collection, features, options, wanted)
 
 
-def _finished(out: Location, tasks: Sequence[ShardTask], *, overwrite: bool) -> tuple[int, int]:
-    """Return the numbers of shards and of clips that `out` has, those of the plan alone."""
-    store = open_store(out)
-    if overwrite or not _is_there(store):
+def _finished(
+    output: OutputFolder, former: Former | None, layout: Layout, *, overwrite: bool
+) -> tuple[int, int]:
+    """Return the numbers of shards and of clips of `layout` that the directory has."""
+    if overwrite or not _is_there(output.location):
         return 0, 0
-    if store.exists(DATASET_FILE):
-        (keys, shards) = read_columns(out, ("key", "shard"))
-        there = {*keys, *(record.key for record in read_quarantine(out))}
-        return len(set(shards)), sum(clip.key in there for task in tasks for clip in task.clips)
-    done = OutputFolder(store, KernelLock()).finished()
-    made = [task for task in tasks if (task.split, task.index) in done]
-    return len(made), sum(len(task.clips) for task in made)
+    shards, clips = 0, 0
+    again: frozenset[str] = frozenset()
+    if former is not None and layout.finished:
+        work = former.shards() if former.begun else FormerShards()
+        again = work.again
+        kept = amendment_of(former, work).kept
+        shards = len({row.shard for result in kept for row in result.written})
+        clips = sum(len(result.written) + len(result.quarantined) for result in kept)
+    elif output.is_complete():
+        (keys, names) = read_columns(output.location, ("key", "shard"))
+        there = {*keys, *(record.key for record in read_quarantine(output.location))}
+        return len(set(names)), sum(
+            clip.key in there for task in layout.tasks[0] or () for clip in task.clips
+        )
+    new = [task for tasks in layout.tasks[layout.finished :] for task in tasks or ()]
+    old = [task for tasks in layout.tasks[: layout.finished] for task in tasks or () if task.name in again]
+    done = output.finished() if former is None or former.begun else {}
+    made = [task for task in (*old, *new) if (task.split, task.index) in done]
+    return shards + len(made), clips + sum(len(task.clips) for task in made)
 
 
-def _is_there(store: Store) -> bool:
+def _is_there(out: Location) -> bool:
     try:
-        return bool(store.names())
+        return bool(open_store(out).names())
     except StgcmaError:
         return False

@@ -91,7 +91,9 @@ def plan(
     `sampled` clips, spread over the list, are decoded. Raises InputError as `preprocess`.
     """
     with _prepared(name, raw, options or Options()) as request:
-        return forecast(request.collection, request.make, out, request.options, sampled=sampled)
+        return forecast(
+            request.collection, request.make, request.features, out, request.options, sampled=sampled
+        )
 
 
 @contextmanager

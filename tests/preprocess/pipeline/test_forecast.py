@@ -3,28 +3,38 @@
 from unittest import mock
 
 import pytest
+from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline import engines
-from stgcma.preprocess.pipeline import forecast as forecasting
 from stgcma.preprocess.pipeline.forecast import forecast
 from stgcma.preprocess.pipeline.options import Options
-from stgcma.preprocess.pipeline.output import open_output
+from stgcma.preprocess.pipeline.output import OutputFolder, open_output
 from stgcma.preprocess.pipeline.raw_storage import ClipMaker
 from stgcma.preprocess.pipeline.shard_plan import plan_shards
 
-from .stand_in import CLIPS_PER_SHARD, StandIn, build, contents, make_collection, run_serial
+from .stand_in import (
+    CLIPS_PER_SHARD,
+    FEATURES,
+    VERSIONS,
+    StandIn,
+    build,
+    contents,
+    make_collection,
+    run_serial,
+)
 
 
 @pytest.fixture
 def expected(raw):
     """`expected(OUT, …)` is the forecast of the stand-in's run with 43 clips."""
 
-    def expected(out, *, seconds=0.02, **options):
+    def expected(out, *, clips=43, seconds=0.02, clips_per_shard=CLIPS_PER_SHARD, **options):
         make = ClipMaker(StandIn(raw, seconds))
+        options = Options(clips_per_shard=clips_per_shard, features=("clip",), **options)
         with (
             mock.patch.object(engines, "IMPORTS", ()),
-            mock.patch.object(forecasting, "CLIPS_PER_SHARD", CLIPS_PER_SHARD),
+            mock.patch.object(building, "tool_versions", return_value=VERSIONS),
         ):
-            return forecast(make_collection(43), make, out, Options(**options), sampled=3)
+            return forecast(make_collection(clips), make, FEATURES, out, options, sampled=3)
 
     return expected
 
@@ -61,12 +71,46 @@ def test_shards_of_an_unfinished_run_are_counted(raw, tmp_path, expected):
     with open_output(out) as output:
         output.begin({"plan": 1}, overwrite=False)
         with mock.patch.object(engines, "IMPORTS", ()):
-            for result in run_serial(tasks[:3], StandIn(raw), output.shards, on_clip=lambda *_: None):
+            for result in run_serial(tasks[:3], StandIn(raw), output.location, on_clip=lambda *_: None):
                 output.record(result)
     before = contents(out)
     made = expected(out)
     assert (made.finished_shards, made.finished_clips, made.clips_left) == (3, 12, 31)
     assert contents(out) == before
+
+
+def test_the_size_of_shards_is_that_of_the_run(raw, tmp_path, expected):
+    assert expected(tmp_path / "out", clips_per_shard=None).shards == 3  # 27, 8 and 8 clips, 32 in a shard
+    assert expected(tmp_path / "out", clips_per_shard=5).shards == 6 + 2 + 2
+    build(tmp_path / "out", raw, clips_per_shard=8)
+    assert expected(tmp_path / "out", clips_per_shard=None).shards == 4 + 1 + 1
+
+
+def test_additions_are_counted(raw, tmp_path, expected, monkeypatch):
+    """Of 12 clips, 8 are of train, 2 of val and 2 of test; of 5 more, 3, 1 and 1."""
+    out = tmp_path / "out"
+    build(out, raw, clips=12)
+    made = expected(out, clips=17, append=True)
+    assert (made.clips, made.shards) == (17, 4 + 3)
+    assert (made.finished_shards, made.finished_clips, made.clips_left) == (4, 12, 5)
+    made = expected(out, clips=range(12, 17), append=True)
+    assert (made.clips, made.shards, made.finished_clips, made.clips_left) == (17, 7, 12, 5)
+    record = OutputFolder.record
+
+    def stop(output, result):
+        record(output, result)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OutputFolder, "record", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(out, raw, clips=17, append=True)
+    made = expected(out, clips=17, append=True)
+    assert (made.clips, made.shards) == (17, 7)
+    assert (made.finished_shards, made.finished_clips, made.clips_left) == (4 + 1, 12 + 3, 2)
+    monkeypatch.undo()
+    build(out, raw, clips=17, append=True)
+    made = expected(out, clips=17)
+    assert (made.shards, made.finished_shards, made.finished_clips, made.clips_left) == (7, 7, 17, 0)
 
 
 def test_clips_of_the_sample_that_fail_are_reported(raw, tmp_path, expected):
