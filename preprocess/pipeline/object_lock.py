@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,41 @@ def object_lock(store: ObjectStore) -> Iterator[ObjectLock]:
         lock.release()
 
 
+def first_held(stores: Iterable[ObjectStore]) -> ObjectStore | None:
+    """Return a store whose lock is held; None when there is none.
+
+    Locks of other machines are watched together. Locks whose owners are gone are removed.
+    """
+    gone: list[tuple[ObjectStore, list[str]]] = []
+    watched: list[tuple[ObjectStore, list[str], dict[str, Any]]] = []
+    for store in stores:
+        names = _generations(store)
+        owner = _read_owner(store, names[-1]) if names else {}
+        if owner and owner.get("machine") != _machine():
+            watched.append((store, names, owner))
+        elif owner and _is_running(owner):
+            return store
+        else:
+            gone.append((store, names))
+    if watched:
+        where = watched[0][0].where(watched[0][1][-1])
+        _say_waiting(f"{where} and {len(watched) - 1} others are" if watched[1:] else f"{where} is")
+    began = time.monotonic()
+    while watched and time.monotonic() - began < STALE_SECONDS:
+        time.sleep(POLL_SECONDS)
+        for each in list(watched):
+            store, names, owner = each
+            now = _read_owner(store, names[-1])
+            if now != owner:
+                if now or _generations(store):
+                    return store
+                watched.remove(each)  # it was released
+    for store, names in [*gone, *((store, names) for store, names, _ in watched)]:
+        for name in names:
+            store.remove(name)
+    return None
+
+
 def _take(store: ObjectStore) -> ObjectLock:
     for _ in range(_TRIES):
         names = _generations(store)
@@ -140,12 +175,8 @@ def _stale_token(store: ObjectStore, name: str) -> str | None:
         return _DAMAGED if store.exists(name) else ""
     token = str(owner.get("token", _DAMAGED))
     if owner.get("machine") == _machine():
-        pid = owner.get("pid")
-        return token if not isinstance(pid, int) or _started(pid) != owner.get("started") else None
-    message(
-        f"{store.where(name)} is of another machine; waiting for at most {STALE_SECONDS:g} s to see whether "
-        "its process is at work"
-    )
+        return None if _is_running(owner) else token
+    _say_waiting(f"{store.where(name)} is")
     began = time.monotonic()
     while time.monotonic() - began < STALE_SECONDS:
         time.sleep(POLL_SECONDS)
@@ -155,6 +186,19 @@ def _stale_token(store: ObjectStore, name: str) -> str | None:
         if now != owner:
             return None
     return token
+
+
+def _say_waiting(locks_are: str) -> None:
+    message(
+        f"{locks_are} of another machine; waiting for at most {STALE_SECONDS:g} s to see whether "
+        "its process is at work"
+    )
+
+
+def _is_running(owner: dict[str, Any]) -> bool:
+    """Tell whether the owner of a lock, a process of this machine, is running."""
+    pid = owner.get("pid")
+    return isinstance(pid, int) and _started(pid) == owner.get("started")
 
 
 def busy(location: str) -> InputError:

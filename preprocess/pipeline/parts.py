@@ -18,9 +18,9 @@ from ...errors import InputError
 from ...shards.additions import ShardRange
 from ...shards.files import named_errors
 from ...shards.schema import SPLITS
-from ...shards.storage import LocalStore, Store
+from ...shards.storage import LocalStore, ObjectStore, Store
 from .locking import Lock, exclusive
-from .object_lock import LOCK_NAME
+from .object_lock import LOCK_NAME, first_held
 from .shard_plan import ShardTask
 
 PARTS_FOLDER = ".parts"
@@ -101,9 +101,9 @@ def beginning(store: Store, part: Part) -> Iterator[None]:
             with _locked(store, f"{PARTS_FOLDER}/{_BEGINNING}"):
                 with exclusive(store):
                     pass
-                if others := _live(store, other_than=part.of):
+                if other := _live(store, other_than=part.of):
                     raise InputError(
-                        f"part {others[0]} of {store} is being made, and this is part {part}: the shares of "
+                        f"part {other} of {store} is being made, and this is part {part}: the shares of "
                         "different divisions overlap; wait for it"
                     )
                 yield
@@ -115,7 +115,7 @@ def beginning(store: Store, part: Part) -> Iterator[None]:
 def check_no_parts(store: Store) -> None:
     """Raise InputError when a part is being made."""
     if live := _live(store):
-        raise InputError(f"part {live[0]} of {store} is being made by another process; wait for it")
+        raise InputError(f"part {live} of {store} is being made by another process; wait for it")
 
 
 class _BusyError(InputError):
@@ -145,21 +145,22 @@ def _remove_empty(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def _live(store: Store, *, other_than: int = 0) -> list[Part]:
-    """Return the parts that are being made, except those of the number of parts `other_than`.
+def _live(store: Store, *, other_than: int = 0) -> Part | None:
+    """Return a part that is being made, except those of the number of parts `other_than`; None without any.
 
     The locks of parts that were killed are removed.
     """
-    parts = []
-    for name in store.names():
-        if (match := _NAME.fullmatch(name)) is None:
-            continue
-        part = Part(int(match[1]), int(match[2]))
-        if part.of == other_than:
-            continue
+    found = filter(None, map(_NAME.fullmatch, store.names()))
+    parts = dict.fromkeys(Part(int(match[1]), int(match[2])) for match in found)
+    others = [part for part in parts if part.of != other_than]
+    if isinstance(store, ObjectStore):
+        folders = {part: store.folder(part.folder) for part in others}
+        held = first_held(folders.values())
+        return next((part for part in others if folders[part] is held), None)
+    for part in others:
         try:
             with _locked(store, part.folder):
                 pass
         except _BusyError:
-            parts.append(part)
-    return parts
+            return part
+    return None

@@ -13,6 +13,7 @@ import time
 import uuid
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import s3fs
@@ -21,6 +22,7 @@ from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess import preprocess
 from stgcma.preprocess.pipeline import object_lock
 from stgcma.preprocess.pipeline.locking import LOCK_FILE, exclusive
+from stgcma.preprocess.pipeline.parts import check_no_parts
 from stgcma.shards import retries
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.reader import iterate_clips
@@ -140,6 +142,32 @@ def quick_locks(monkeypatch):
     """Locks are stale soon."""
     for name, seconds in (("REFRESH", 0.01), ("STALE", 0.3), ("POLL", 0.02)):
         monkeypatch.setattr(object_lock, f"{name}_SECONDS", seconds)
+
+
+def test_locks_of_dead_parts_are_watched_together(monkeypatch, capsys):
+    """On a clock that only sleeping moves, five dead parts cost one watch; one at work ends it at once."""
+    now, beats = [0.0], []
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+
+    def sleep(seconds):
+        now[0] += seconds
+        if beats:
+            put_lock(store, f".parts/00003-of-00005/{LOCK_FILE}", machine="elsewhere", beats=beats.pop())
+
+    clock = mock.Mock(sleep=sleep, monotonic=lambda: now[0])
+    monkeypatch.setattr(object_lock, "time", clock)
+    names = [f".parts/{number:05d}-of-00005/{LOCK_FILE}" for number in range(1, 6)]
+    for name in names:
+        put_lock(store, name, machine="elsewhere")
+    beats.append(1)
+    with pytest.raises(InputError, match=r"part 3/5 of .* is being made by another process"):
+        check_no_parts(store)
+    assert now == [object_lock.POLL_SECONDS]
+    assert store.names() == names
+    check_no_parts(store)
+    assert now[0] <= object_lock.STALE_SECONDS + 2 * object_lock.POLL_SECONDS
+    assert store.names() == []
+    assert ".lock and 4 others are of another machine" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick_locks")
