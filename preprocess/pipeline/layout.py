@@ -18,6 +18,7 @@ from ...shards.schema import (
     DatasetInfo,
     PlannedRecord,
 )
+from ...shards.table_checks import DUPLICATE_KEY
 from ...shards.task_members import TASK_MEMBERS
 from ..collections.specification import ClipSpecification, plan_hash
 from .annotations import changed_annotations
@@ -95,7 +96,7 @@ def make_layout(
     if former.begun:
         return _continued(former, request, clips)
     former.check_whole(repair=repair)
-    matched = _matched(former, clips)
+    matched = _matched(former, _as_planned(former, clips, report=True))
     if matched.new and not append:
         raise OtherSettingsError(
             f"{former.store} holds shards of another kind: {len(matched.new)} clips were not planned for it "
@@ -151,7 +152,7 @@ def _continued(former: Former, request: DatasetInfo, clips: Sequence[ClipSpecifi
     """Return the layout of an addition, a retry or a repair that has not ended."""
     additions, planned = former.additions(), former.planned() or []
     finished = len(former.info.all_additions)
-    matched = match(clips, planned, additions)
+    matched = match(_as_planned(former, clips), planned, additions)
     if matched.new or matched.changed or None in matched.clips[finished:]:
         added = sum(row.addition >= finished for row in planned)
         what = f"an addition of {added} clips" if added else "a retry or repair"
@@ -189,6 +190,30 @@ def _first_difference(old: Sequence[str], new: Sequence[str]) -> str:
         if there != here:
             return f"{there!r} there, {here!r} here"
     return f"{len(old)} names there, {len(new)} here"
+
+
+def _as_planned(
+    former: Former, clips: Sequence[ClipSpecification], *, report: bool = False
+) -> Sequence[ClipSpecification]:
+    """Return `clips` with the planned sources of those that were not written.
+
+    The name of a file that was missing may have been guessed, so another one now is no change of a clip. With
+    `report`, such clips are named on stderr.
+    """
+    if {MANIFEST_FILE, QUARANTINE_FILE}.intersection(former.damaged) or not former.quarantine:
+        return clips
+    sources = {row.key: row.source for row in former.quarantine if row.reason != DUPLICATE_KEY}
+    for row in former.manifest:
+        sources.pop(row.key, None)
+    others = [clip.key for clip in clips if sources.get(clip.key, clip.source) != clip.source]
+    if not others:
+        return clips
+    if report:
+        message(
+            f"{_named(others)} are in quarantine and have files of other names now; they stay there unless "
+            f"the files are named as planned ({sources[others[0]]}, …)"
+        )
+    return [dataclasses.replace(clip, source=sources.get(clip.key, clip.source)) for clip in clips]
 
 
 def _matched(former: Former, clips: Sequence[ClipSpecification]) -> Matched:

@@ -189,6 +189,28 @@ def test_a_clip_with_other_annotations_is_named(out, raw, collection, times, cha
     assert files(out) == before
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_quarantined_clip_whose_file_has_another_name_is_no_change(
+    out, raw, collection, monkeypatch, times, capsys
+):
+    """clip-5 is in quarantine."""
+    for number in range(1, times):
+        build(out, raw, clips=12 + number, append=True)
+    shutil.copytree(out, out.with_name("same"))
+    build(out.with_name("same"), raw, clips=17, append=True)
+    capsys.readouterr()
+
+    def rename(made):
+        clips = [dataclasses.replace(c, source="5.mkv") if c.key == "clip-5" else c for c in made.clips]
+        return dataclasses.replace(made, clips=tuple(clips))
+
+    collection(rename)
+    stopped(out, raw, monkeypatch, clips=17)
+    assert "1 clips (clip-5) are in quarantine and have files of other names" in capsys.readouterr().err
+    build(out, raw, clips=17, append=True)
+    assert contents(out) == contents(out.with_name("same"))
+
+
 def test_clips_in_another_order_are_refused(out, raw):
     with pytest.raises(OtherSettingsError, match="the order of the clips changed since they were written"):
         build(out, raw, clips=[1, 0, *range(2, 17)], append=True)
