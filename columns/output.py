@@ -18,7 +18,6 @@ from ..bounded import parse_object
 from ..console import message
 from ..errors import InputError, OtherSettingsError
 from ..preprocess.collections.specification import FBANK_ALIASES
-from ..preprocess.pipeline.locking import Lock, exclusive
 from ..shards.column_checks import column_shard_faults
 from ..shards.columns import (
     COLUMN_FILE,
@@ -36,6 +35,7 @@ from ..shards.columns import (
     read_column_records,
 )
 from ..shards.files import PARTIAL_SUFFIX
+from ..shards.locking import Lock, exclusive
 from ..shards.manifest import MOST_TABLE_BYTES, read_dataset, read_manifest, write_table
 from ..shards.schema import (
     QUARANTINE_FILE,

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..bounded import parse_object
 from ..errors import InputError
-from .files import PARTIAL_SUFFIX
+from .files import PARTIAL_SUFFIX, named_errors
+from .locking import exclusive, is_lock
 from .manifest import read_dataset, read_manifest, write_dataset, write_manifest, write_quarantine
 from .members import read_array
 from .reader import ClipPlace, ClipReader, clip_places
@@ -27,7 +28,7 @@ from .schema import (
     canonical_json,
     fingerprint,
 )
-from .storage import Location, Store, open_store
+from .storage import LocalStore, Location, ObjectStore, Store, open_store
 from .tar_members import extent_members
 from .where import Where
 from .writer import end_of_archive
@@ -35,6 +36,7 @@ from .writer import end_of_archive
 _PLAN = ".progress/subset.json"
 
 _Sums = dict[str, tuple[float, float, int]]
+_Clip = tuple[ClipRecord, ClipPlace]
 OnClip = Callable[[], None]
 
 
@@ -81,28 +83,51 @@ def write_subset(
         on_clip: called for every clip that is copied.
 
     Raises:
-        InputError: for a wrong condition, one that selects nothing, and a `target` with other content.
+        InputError: for a wrong condition, one that selects nothing, and a `target` with other content, to
+            which another process is writing, or which cannot be written safely.
         StgcmaError: when a clip is damaged, or `target` cannot be written.
     """
     where, info, records = Where(condition), read_dataset(source), read_manifest(source)
-    selection = where.select(source)
+    selection = where.select(source, keys=[record.key for record in records])
     chosen = list(itertools.compress(zip(records, clip_places(records), strict=True), selection.selected))
     if not chosen:
         raise InputError(
             f"where is {condition!r}, which selects none of the {len(records)} clips of {source}"
         )
     subset = {"of": info.data_fingerprint, "where": condition}
-    store = open_store(target)
     made = replace(
         info,
         features=info.features | {"subset": subset},
         plan_sha256=fingerprint({"plan": info.plan_sha256, "subset": subset}),
         additions=(),
     )
-    if _begin(store, made, subset):
-        return Subset(read_dataset(target), len(records), selection.unknown, was_complete=True)
-    on_total(len(chosen))
-    sums = []
+    with exclusive(_created(target)):
+        there = _begin(open_store(target), made, subset)
+        if there is None:
+            on_total(len(chosen))
+            written = _write(source, target, made, chosen, on_clip)
+    return Subset(there or written, len(records), selection.unknown, was_complete=there is not None)
+
+
+def _created(target: Location) -> Store:
+    """Return the store of NEW, whose folder is created."""
+    store = open_store(target)
+    if isinstance(store, ObjectStore):
+        store.check_writable()
+    if isinstance(store, LocalStore):
+        with named_errors(store.path):
+            try:
+                store.path.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                raise InputError(f"NEW {store} is a file, a folder is needed") from None
+    return store
+
+
+def _write(
+    source: Location, target: Location, made: DatasetInfo, chosen: Sequence[_Clip], on_clip: OnClip
+) -> DatasetInfo:
+    """Write the shards, the tables and `dataset.json`; return its content."""
+    store, sums = open_store(target), []
     with closing(ClipReader(source, ahead_bytes=1 << 23)) as reader:
         for _, group in itertools.groupby(chosen, key=lambda clip: clip[0].shard):
             sums.append(_copy_shard(reader, store, list(group), on_clip))
@@ -118,25 +143,25 @@ def write_subset(
     made = replace(made, counts=counts, audio=_audio(sums), files=files)
     write_dataset(target, made)
     _end(store)
-    return Subset(made, len(records), selection.unknown, was_complete=False)
+    return made
 
 
-def _begin(store: Store, made: DatasetInfo, subset: dict[str, Any]) -> bool:
-    """Prepare the directory; return True when it holds the whole subset already."""
-    names = store.names()
+def _begin(store: Store, made: DatasetInfo, subset: dict[str, Any]) -> DatasetInfo | None:
+    """Prepare the directory; return its `dataset.json` when it holds the whole subset already."""
+    names = [name for name in store.names() if not is_lock(name)]
     if DATASET_FILE in names:
         there = read_dataset(store.location)
         if there.fingerprint != made.fingerprint:
             raise InputError(f"NEW {store} holds another shard directory; choose another folder")
         _end(store)
-        return True
+        return there
     if _PLAN not in names:
         if any(not name.endswith(f"{PARTIAL_SUFFIX}") for name in names):
             raise InputError(f"NEW {store} holds other files ({names[0]}, …); choose an empty or new folder")
         store.publish(_PLAN, canonical_json(subset))
     elif parse_object(store.read(_PLAN), where=store.where(_PLAN)) != subset:
         raise InputError(f"NEW {store} holds an unfinished subset of other clips; choose another folder")
-    return False
+    return None
 
 
 def _end(store: Store) -> None:
@@ -147,9 +172,7 @@ def _end(store: Store) -> None:
     store.remove_folder(_PLAN.partition("/")[0])
 
 
-def _copy_shard(
-    reader: ClipReader, store: Store, clips: Sequence[tuple[ClipRecord, ClipPlace]], on_clip: OnClip
-) -> _Sums:
+def _copy_shard(reader: ClipReader, store: Store, clips: Sequence[_Clip], on_clip: OnClip) -> _Sums:
     """Copy the clips of one shard; return the sums over the values of the fbanks of training clips."""
     size = sum(record.bytes for record, _ in clips)
     name = f"{SHARD_FOLDER}/{clips[0][0].shard}"

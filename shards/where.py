@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, get_args, get_type_hints
 
-from ..errors import InputError
+from ..errors import InputError, StgcmaError
 from .manifest import read_columns
 from .schema import ClipRecord
 from .storage import Location
@@ -99,14 +99,21 @@ class Where:
         except RecursionError:
             raise InputError(f"where is {self.text[:60]!r}…, which is nested too deeply") from None
 
-    def select(self, location: Location, *, split: str | None = None) -> Selection:
+    def select(
+        self, location: Location, *, split: str | None = None, keys: Sequence[str] | None = None
+    ) -> Selection:
         """Apply the condition to the manifest of a shard directory, to one `split` or all clips.
 
-        Raises InputError for a column that no clip has a value in, and for a damaged manifest.
+        `keys` are those of the clips, where the manifest was read before.
+
+        Raises InputError for a column that no clip has a value in, and for a damaged manifest; StgcmaError
+        when its clips are no longer those of `keys`.
         """
         names = (*self.names, "key")
         values = dict(zip(names, read_columns(location, names, split=split), strict=True))
         rows = len(values["key"])
+        if keys is not None and list(keys) != list(values["key"]):
+            raise StgcmaError(f"{location}: the manifest was written while it was read; try again")
         null_tests = _null_tests(self._tree)
         unknown = [False] * rows
         for name in set(self.names) - null_tests:

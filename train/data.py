@@ -109,7 +109,9 @@ class ClipDataset(TaskDataset):
         self._was_read = bytearray()
 
     def _select(self, where: str) -> dict[str, int]:
-        found = Where(where).select(self.location, split=self.split)
+        found = Where(where).select(
+            self.location, split=self.split, keys=[place.key for place in self._all_places]
+        )
         self._selected = found.selected
         clips = {"selected": sum(found.selected), "clips": len(found.selected), "unknown": found.unknown}
         if not clips["selected"]:

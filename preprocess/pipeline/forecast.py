@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...errors import InputError, StgcmaError
+from ...shards.locking import KernelLock
 from ...shards.manifest import read_columns, read_quarantine
 from ...shards.storage import Location, open_store
 from ...shards.writer import clip_bytes
@@ -22,7 +23,6 @@ from .build import planned_layout
 from .engines import MakeSample, open_pool
 from .former import Former, FormerShards
 from .layout import Layout
-from .locking import KernelLock
 from .options import Options
 from .output import OutputFolder
 

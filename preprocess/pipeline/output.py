@@ -17,6 +17,7 @@ from ...console import message
 from ...errors import InputError, StgcmaError
 from ...shards.columns import COLUMN_FOLDER, is_column_file
 from ...shards.files import PARTIAL_SUFFIX, UnwritableError, named_errors
+from ...shards.locking import KernelLock, Lock, exclusive, is_lock
 from ...shards.manifest import dataset_bytes, matches_own_hash, read_dataset, read_manifest
 from ...shards.schema import (
     DATASET_FILE,
@@ -32,7 +33,6 @@ from ...shards.storage import LocalStore, Location, ObjectStore, Store, open_sto
 from .description import DESCRIPTION_FILE, Description
 from .finished import damaged_tables
 from .former import FORMER_FILE, PLAN_FILE, PROGRESS_FOLDER, SET_ASIDE_FILE, TABLES, Former
-from .locking import KernelLock, Lock, exclusive, is_lock
 from .parts import OURS, PARTS_FOLDER, Part, beginning, check_no_parts, locked_part
 from .plan import (
     FORMAT,

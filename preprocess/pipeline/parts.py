@@ -17,10 +17,10 @@ from pathlib import Path
 from ...errors import InputError
 from ...shards.additions import ShardRange
 from ...shards.files import named_errors
+from ...shards.locking import Lock, exclusive
+from ...shards.object_lock import LOCK_NAME, first_held
 from ...shards.schema import SPLITS
 from ...shards.storage import LocalStore, ObjectStore, Store
-from .locking import Lock, exclusive
-from .object_lock import LOCK_NAME, first_held
 from .shard_plan import ShardTask
 
 PARTS_FOLDER = ".parts"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from stgcma.columns import add_fbank, drop_column
 from stgcma.errors import InputError
-from stgcma.preprocess.pipeline.locking import exclusive
 from stgcma.shards.column_reader import ColumnReader
 from stgcma.shards.columns import column_names, read_column
+from stgcma.shards.locking import exclusive
 from stgcma.shards.manifest import read_manifest
 from stgcma.shards.members import read_array
 from stgcma.shards.reader import clip_places

@@ -1,14 +1,19 @@
 """Directories with the clips of another that meet a condition."""
 
+import uuid
+
 import numpy as np
 import pytest
 from stgcma.errors import InputError, StgcmaError
+from stgcma.shards.locking import exclusive
 from stgcma.shards.manifest import read_dataset, read_manifest
 from stgcma.shards.members import read_array
 from stgcma.shards.reader import iterate_clips
-from stgcma.shards.storage import LocalStore
+from stgcma.shards.storage import LocalStore, open_store
 from stgcma.shards.subset import write_subset
 from stgcma.shards.verification import verify
+
+from .conftest import make_sample
 
 SOME = "key in ('train-0', 'train-2', 'val_0')"
 
@@ -112,3 +117,37 @@ def test_the_command_says_what_it_selected(directory, tmp_path, stgcma):
         "was complete already"
         in stgcma("shards", "subset", out, tmp_path / "new", "--where", "split != 'train'").stderr
     )
+
+
+def test_one_process_writes_a_subset(directory, tmp_path):
+    out, new = directory(), tmp_path / "new"
+    new.mkdir()
+    with exclusive(LocalStore(new)), pytest.raises(InputError, match="new"):
+        write_subset(out, new, SOME)
+    assert list(new.iterdir()) == []
+    write_subset(out, new, SOME)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="is a file, a folder is needed"):
+        write_subset(out, tmp_path / "file", SOME)
+
+
+def test_a_store_that_shows_partial_files_is_not_written(directory, monkeypatch):
+    out, store = directory(), open_store(f"memory://subsets-{uuid.uuid4().hex}/new")
+    with monkeypatch.context() as patched:
+        patched.setattr("stgcma.shards.object_store.REAL_FOLDERS", {"memory"})
+        with pytest.raises(InputError, match="over memory a file is seen before it is whole"):
+            write_subset(out, store.location, SOME)
+    assert store.names() == []
+    assert write_subset(out, store.location, SOME).written == 3
+    assert write_subset(out, store.location, SOME).was_complete
+    assert verify(store.location).faults == ()
+
+
+def test_a_manifest_that_changes_meanwhile_is_an_error(directory, tmp_path, monkeypatch):
+    out, grown = directory(), directory({("train", 0): [make_sample("other")]}, name="grown")
+    read = read_manifest(out)
+    monkeypatch.setattr("stgcma.shards.subset.read_manifest", lambda _: read)
+    (grown / "manifest.parquet").replace(out / "manifest.parquet")
+    with pytest.raises(StgcmaError, match="the manifest was written while it was read; try again"):
+        write_subset(out, tmp_path / "new", "key != 'x'")
+    assert not (tmp_path / "new").exists()

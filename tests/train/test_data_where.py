@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from stgcma.errors import InputError
+from stgcma.errors import InputError, StgcmaError
 from stgcma.shards.manifest import read_manifest
+from stgcma.shards.reader import split_places
 from stgcma.train.config import load_preset
 
 from .conftest import item, load
@@ -44,3 +45,11 @@ def test_a_wrong_condition_is_a_wrong_setting():
     with pytest.raises(InputError, match="moton is no column of the manifest; did you mean motion"):
         load_preset("ave-demo", ["data.where=moton > 0.1"])
     assert load_preset("ave-demo", ["data.where=motion > 0.1"]).data.of_all_clips().where is None
+
+
+def test_a_manifest_that_changes_meanwhile_is_an_error(dataset, many, monkeypatch):
+    monkeypatch.setattr(
+        "stgcma.train.data.split_places", lambda *found: [each[1:] for each in split_places(*found)]
+    )
+    with pytest.raises(StgcmaError, match="the manifest was written while it was read; try again"):
+        dataset(many, where=SOME)

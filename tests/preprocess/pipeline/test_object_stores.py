@@ -20,10 +20,9 @@ import s3fs
 from stgcma.cli import main
 from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess import preprocess
-from stgcma.preprocess.pipeline import object_lock
-from stgcma.preprocess.pipeline.locking import LOCK_FILE, exclusive
 from stgcma.preprocess.pipeline.parts import check_no_parts
-from stgcma.shards import retries
+from stgcma.shards import object_lock, retries
+from stgcma.shards.locking import LOCK_FILE, exclusive
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.reader import iterate_clips
 from stgcma.shards.storage import ObjectStore, open_store

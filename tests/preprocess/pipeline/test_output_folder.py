@@ -8,8 +8,8 @@ from unittest.mock import ANY
 import pytest
 from stgcma.errors import InputError
 from stgcma.preprocess import Limits
-from stgcma.preprocess.pipeline import locking
-from stgcma.preprocess.pipeline.locking import exclusive
+from stgcma.shards import locking
+from stgcma.shards.locking import exclusive
 from stgcma.shards.manifest import read_quarantine
 from stgcma.shards.storage import open_store
 

@@ -3,9 +3,9 @@
 import pytest
 from stgcma.errors import StgcmaError
 from stgcma.preprocess.pipeline.finishing import finish
-from stgcma.preprocess.pipeline.locking import Lock
 from stgcma.preprocess.pipeline.output import OutputFolder, open_output
 from stgcma.preprocess.pipeline.shard_result import ShardResult
+from stgcma.shards.locking import Lock
 from stgcma.shards.schema import ClipRecord
 from stgcma.shards.storage import LocalStore
 

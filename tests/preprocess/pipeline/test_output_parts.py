@@ -8,9 +8,9 @@ import pytest
 from stgcma.commands.data import _read_part
 from stgcma.errors import InputError, OtherSettingsError, StgcmaError
 from stgcma.preprocess import Options, finish_parts
-from stgcma.preprocess.pipeline.locking import exclusive
 from stgcma.preprocess.pipeline.output import open_output
 from stgcma.preprocess.pipeline.parts import Part, part_number
+from stgcma.shards.locking import exclusive
 from stgcma.shards.manifest import read_manifest, read_quarantine
 from stgcma.shards.storage import open_store
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from ...errors import StgcmaError
-from ...shards.files import named_errors
-from ...shards.storage import LocalStore, ObjectStore, Store
+from ..errors import StgcmaError
+from .files import named_errors
 from .object_lock import LOCK_FILE, LOCK_NAME, busy, object_lock
+from .storage import LocalStore, ObjectStore, Store
 
 __all__ = ["LOCK_FILE", "KernelLock", "Lock", "exclusive", "is_lock"]
 

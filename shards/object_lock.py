@@ -24,10 +24,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...bounded import parse_object
-from ...console import message
-from ...errors import InputError, StgcmaError
-from ...shards.storage import ObjectStore
+from ..bounded import parse_object
+from ..console import message
+from ..errors import InputError, StgcmaError
+from .storage import ObjectStore
 
 LOCK_FILE = ".lock"
 LOCK_NAME = re.compile(rf"{re.escape(LOCK_FILE)}(?:-([0-9]{{6}}))?")
