@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 shards_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Verify, summarise, show or finish a shard directory, add or drop columns, write a subset.",
+    help="Verify, show, finish, extend or select from shards.",
 )
 
 

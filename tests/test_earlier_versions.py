@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_task_gives_the_same_outputs(preset, tmp_path):
 
 @pytest.mark.parametrize("preset", LATER["presets"])
 def test_settings_and_architectures_of_presets_are_read_and_the_same(preset):
-    """Where a preset leaves a setting to the machine now, a CPU resolves it as it was."""
+    """On a CPU, settings that presets now leave to the machine are as they were."""
     settings = parse(with_earlier_defaults(LATER["presets"][preset]), where="config.yaml")
     assert settings == resolve(load_preset(preset), ProcessGroup(0, 1, torch.device("cpu")))
     assert ModelConfig.from_dict(LATER["architectures"][preset]) == preset_config(preset)

@@ -24,6 +24,7 @@ def test_killed_before_any_operation_on_files(finish, tmp_path, raw, every):
     check_kills(finish, tmp_path, raw, every, operations=50)
 
 
+@pytest.mark.slow
 @before_operations
 def test_killed_anywhere_while_overwriting(finish, tmp_path, raw, every):
     build(tmp_path / "before", raw, clips=14, features={"another": "kind"})

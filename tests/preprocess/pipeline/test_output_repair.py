@@ -188,6 +188,7 @@ def test_a_directory_of_a_newer_format_is_not_repaired(out, raw):
     assert json.loads(path.read_text()) == content
 
 
+@pytest.mark.slow
 @before_operations
 def test_killed_anywhere_while_repairing(finish, tmp_path, raw, every):
     build(tmp_path / "before", raw, clips=12)
