@@ -37,7 +37,7 @@ def out(directory):  # noqa: F811
 @pytest.mark.parametrize(
     ("kills", "more"),
     [
-        (10, ()),
+        (4, ()),
         pytest.param(100, ("--every",), marks=(pytest.mark.slow, pytest.mark.timeout(900))),
         pytest.param(100, ("--every", "--completing"), marks=(pytest.mark.slow, pytest.mark.timeout(900))),
     ],

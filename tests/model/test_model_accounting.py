@@ -38,7 +38,8 @@ def test_every_preset_survives_json():
 NO_STEPS = {"temporal": False, "spatial": False, "global_": False}  # an account follows every operation
 
 
-@pytest.mark.parametrize("task", [pytest.param("avs", marks=pytest.mark.slow), "avqa"])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["avs", "avqa"])
 def test_other_tasks_are_described(helpers, task):
     fields = helpers.swin_fields(task=task, depths=(1, 1, 1, 1), **NO_STEPS)
     summary = describe(ModelConfig.from_dict(fields))

@@ -98,6 +98,7 @@ def test_a_layer_has_an_edge_within_its_mask():
     assert shown[0] == 0 < shown[1] < shown[2]
 
 
+@pytest.mark.slow
 def test_a_turned_video_is_overlaid_upright(stgcma, run_of, encoded, tmp_path):
     plain = encoded("plain.mp4", *picture(seconds=2.2, rate="30000/1001"), *tone(seconds=2.2), *H264)
     turned = encoded("turned.mp4", "-display_rotation", 90, "-i", plain, "-c", "copy")

@@ -27,6 +27,7 @@ def test_several_seeds_have_a_mean_and_a_deviation(stgcma, four_clips, tmp_path)
     assert again["mean"] == kept["mean"]
 
 
+@pytest.mark.slow
 def test_the_ablation_trains_five_models(stgcma, four_clips, tmp_path):
     run = tmp_path / "ablation"
     result = stgcma(

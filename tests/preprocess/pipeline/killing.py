@@ -31,7 +31,7 @@ def check_kills(finish, folder, raw, every, *options, operations):
 
 # Some kills; the slow tests a hundred.
 random_kills = pytest.mark.parametrize(
-    "kills", [10, pytest.param(100, marks=(pytest.mark.slow, pytest.mark.timeout(900)))]
+    "kills", [4, pytest.param(100, marks=(pytest.mark.slow, pytest.mark.timeout(900)))]
 )
 
 

@@ -31,6 +31,7 @@ def test_killed_anywhere_while_overwriting(finish, tmp_path, raw, every):
     check_kills(finish, tmp_path, raw, every, "--overwrite", operations=50)
 
 
+@pytest.mark.slow
 @before_operations
 def test_killed_anywhere_while_retrying(finish, tmp_path, raw, every):
     build(tmp_path / "before", raw, clips=12)

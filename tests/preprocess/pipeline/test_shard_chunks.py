@@ -80,7 +80,7 @@ def test_what_failed_in_a_chunk_is_tried_again_on_request(tmp_path, raw, made):
     assert contents(out) == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 11, 12, 32])
+@pytest.mark.parametrize("chunk", [5, 32, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 11, 12))])
 def test_the_size_of_chunks_changes_no_byte(tmp_path, raw, chunk):
     build(tmp_path / "whole", raw, **LARGE)
     build(tmp_path / "out", raw, chunk=chunk, workers=2, serial=False, **LARGE)
