@@ -114,6 +114,7 @@ def test_s3_is_written_by_one_at_a_time(s3, tmp_path, raw):
     assert names_and_contents(f"{s3}/out") == names_and_contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_killed_while_writing_to_s3(s3, start, tmp_path, raw):
     build(tmp_path / "whole", raw)
     for delay in (0.05, 0.4, 0.9):
