@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .errors import shortened
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 def message(text: str) -> None:
     """Write one or several lines to stderr, each shortened to 500 characters."""
     sys.stderr.write("\n".join(map(shortened, text.split("\n"))) + "\n")
+
+
+@contextlib.contextmanager
+def continued_by_repeating() -> Iterator[None]:
+    """After an interruption, tell that the same command continues its work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message("stgcma: interrupted; run the same command again to continue")
+        raise
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -7,7 +7,6 @@ interruption the same command continues.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ..bounded import parse_object
 from ..console import message
 from ..errors import InputError, OtherSettingsError
 from ..preprocess.collections.specification import FBANK_ALIASES
+from ..shards.additions import Sums
 from ..shards.column_checks import column_shard_faults
 from ..shards.columns import (
     COLUMN_FILE,
@@ -34,6 +34,7 @@ from ..shards.columns import (
     read_column_quarantine,
     read_column_records,
 )
+from ..shards.fbank_sums import add_sums, audio_statistics, total_sums
 from ..shards.files import PARTIAL_SUFFIX
 from ..shards.locking import Lock, exclusive
 from ..shards.manifest import MOST_TABLE_BYTES, read_dataset, read_manifest, write_table
@@ -313,17 +314,12 @@ def drop_column(location: Location, member: str) -> None:
 
 
 def _audio_statistics(shards: Sequence[ColumnShard]) -> AudioStatistics | None:
-    """Return mean and standard deviation over the training clips, summed as `preprocess` sums them."""
+    """Return mean and standard deviation over the training clips; None without values."""
     parts = []
     for shard in shards:
-        rows = [row for row in shard.written if row.split == SPLITS[0]]
-        if rows and any(row.values for row in rows):
-            total = squares = 0.0
-            for row in rows:
-                total, squares = total + row.total, squares + row.squares
-            parts.append((total, squares, sum(row.values for row in rows)))
-    if not parts:
-        return None
-    total, squares, count = (math.fsum(column) for column in zip(*parts, strict=True))
-    mean = total / count
-    return AudioStatistics(mean, math.sqrt(max(squares / count - mean * mean, 0.0)))
+        sums: dict[str, Sums] = {}
+        for row in shard.written:
+            if row.split == SPLITS[0]:
+                add_sums(sums, {"values": (row.total, row.squares, row.values)})
+        parts.append(sums)
+    return audio_statistics(total_sums(parts)).get("values")

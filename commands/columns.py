@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import message, progress
+from ..console import continued_by_repeating, message, progress
 from ..errors import InputError, TooManyFailuresError
 from ..strict_json import strict_json
 from .options import (
@@ -69,13 +69,10 @@ def add_column(
             f"--raw is missing: {member} is made from the sound; give the folder or URL of the collection "
             f"that {out} was made of"
         )
-    try:
+    with continued_by_repeating():
         added = add_fbank(
             out, member, raw=raw, workers=workers, retry_quarantined=retry_quarantined, repair=repair
         )
-    except KeyboardInterrupt:
-        message("stgcma: interrupted; run the same command again to continue")
-        raise
     _show(added, out, as_json=json_)
     check_lost(added, out, allowed)
 
@@ -105,11 +102,8 @@ def add_tokens(
 
     settings = list(set_ or [])
     settings += model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
-    try:
+    with continued_by_repeating():
         added = add(out, load_preset(preset, settings), device=device, repair=repair)
-    except KeyboardInterrupt:
-        message("stgcma: interrupted; run the same command again to continue")
-        raise
     _show(added, out, as_json=json_)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import message
+from ..console import continued_by_repeating, message
 from ..errors import InputError, StgcmaError, TooManyFailuresError
+from ..figures import duration, mebibytes
 from ..preprocess.collections import COLLECTIONS
 from ..preprocess.media.video import decoder_choices
 from ..preprocess.synthesis import SYNTHESIZERS
@@ -160,11 +161,8 @@ def preprocess(
     if plan:
         _forecast(collection, raw, out, options, as_json=json_)
         return
-    try:
+    with continued_by_repeating():
         outcome = run(collection, raw, out, options)
-    except KeyboardInterrupt:
-        message("stgcma: interrupted; run the same command again to continue")
-        raise
     show_outcome(outcome, out, as_json=json_)
     if part is None:
         check_failures(outcome, out, allowed)
@@ -205,15 +203,15 @@ def show_forecast(forecast: Forecast, out: str, *, as_json: bool) -> None:
 def _forecast_lines(forecast: Forecast, out: str) -> Iterator[str]:
     yield f"{forecast.clips:,} clips in {forecast.shards:,} shards"
     if forecast.seconds is not None and forecast.bytes is not None:
-        yield f"{forecast.seconds / 3600:,.2f} hours of media, {forecast.bytes / 1e9:,.2f} GB of shards"
+        yield f"{duration(forecast.seconds)} of media, {mebibytes(forecast.bytes)} of shards"
     yield (
         f"{out} has {forecast.finished_clips:,} clips in {forecast.finished_shards:,} shards; "
         f"{forecast.clips_left:,} clips are left"
     )
     if forecast.cpu_hours is not None and forecast.hours is not None:
         yield (
-            f"{forecast.cpu_hours:,.2f} CPU-hours for these, {forecast.hours:,.2f} hours with "
-            f"{forecast.workers} workers"
+            f"{duration(3600 * forecast.cpu_hours)} of CPU time for these, {duration(3600 * forecast.hours)} "
+            f"with {forecast.workers} workers"
         )
     failures = ", ".join(f"{count} {reason}" for reason, count in sorted(forecast.failures.items()))
     failed = f", {sum(forecast.failures.values())} of which cannot be made: {failures}" if failures else ""

@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Iterable, Mapping
 
 from ..errors import InputError
+from .additions import Sums
 from .columns import ColumnRecord
 from .schema import MOST_CLIP_BYTES, ClipRecord
 from .storage import Location, open_store
 from .writer import end_of_archive, tar_members
 
-ColumnClip = tuple[ClipRecord, Mapping[str, bytes], tuple[float, float, int]]
+ColumnClip = tuple[ClipRecord, Mapping[str, bytes], Sums]
 """A clip of the directory, its members in the column, and the sum, the sum of squares and the number of their
 values; zeros where these are not needed."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .additions import Addition, planned_ranges
+from .additions import Addition, Sums, planned_ranges
 from .info_checks import info_fault
 
 # Version 1 differs only in the bytes of fbanks: they were torchaudio's, which depend on the processor.
@@ -135,7 +135,7 @@ class Sample:
     has_audio: bool
     decoder: str
     warnings: tuple[str, ...] = ()
-    fbank_sums: dict[str, tuple[float, float, int]] = dataclasses.field(default_factory=dict)
+    fbank_sums: dict[str, Sums] = dataclasses.field(default_factory=dict)
     source_files: tuple[SourceFile, ...] = ()
     statistics: ClipStatistics = _NOT_MEASURED
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,10 +10,11 @@ from typing import Any
 
 from ..bounded import parse_object
 from ..errors import InputError
+from .additions import Sums
+from .fbank_sums import add_sums, audio_statistics, sums_of_members, total_sums
 from .files import PARTIAL_SUFFIX, named_errors
 from .locking import exclusive, is_lock
 from .manifest import read_dataset, read_manifest, write_dataset, write_manifest, write_quarantine
-from .members import read_array
 from .reader import ClipPlace, ClipReader, clip_places
 from .schema import (
     DATASET_FILE,
@@ -22,7 +22,6 @@ from .schema import (
     QUARANTINE_FILE,
     SHARD_FOLDER,
     SPLITS,
-    AudioStatistics,
     ClipRecord,
     DatasetInfo,
     canonical_json,
@@ -35,7 +34,6 @@ from .writer import end_of_archive
 
 _PLAN = ".progress/subset.json"
 
-_Sums = dict[str, tuple[float, float, int]]
 _Clip = tuple[ClipRecord, ClipPlace]
 OnClip = Callable[[], None]
 
@@ -140,7 +138,7 @@ def _write(
         MANIFEST_FILE: write_manifest(target, written),
         QUARANTINE_FILE: write_quarantine(target, []),
     }
-    made = replace(made, counts=counts, audio=_audio(sums), files=files)
+    made = replace(made, counts=counts, audio=audio_statistics(total_sums(sums)), files=files)
     write_dataset(target, made)
     _end(store)
     return made
@@ -172,17 +170,20 @@ def _end(store: Store) -> None:
     store.remove_folder(_PLAN.partition("/")[0])
 
 
-def _copy_shard(reader: ClipReader, store: Store, clips: Sequence[_Clip], on_clip: OnClip) -> _Sums:
+def _copy_shard(reader: ClipReader, store: Store, clips: Sequence[_Clip], on_clip: OnClip) -> dict[str, Sums]:
     """Copy the clips of one shard; return the sums over the values of the fbanks of training clips."""
     size = sum(record.bytes for record, _ in clips)
     name = f"{SHARD_FOLDER}/{clips[0][0].shard}"
-    total: _Sums = {}
+    total: dict[str, Sums] = {}
 
     def extents() -> Iterator[bytes]:
         for record, place in clips:
             extent = reader.read_extent(place)
             if record.split == SPLITS[0]:
-                _add_sums(total, extent)
+                members = extent_members(extent)
+                add_sums(
+                    total, sums_of_members((name.partition(".")[2], content) for name, content in members)
+                )
             on_clip()
             yield extent
 
@@ -196,31 +197,3 @@ def _copy_shard(reader: ClipReader, store: Store, clips: Sequence[_Clip], on_cli
             stream.write(extent)
         stream.write(closing_bytes)
     return total
-
-
-def _add_sums(total: _Sums, extent: bytes) -> None:
-    """Add the sums of a clip's fbanks, in the order of the shard, on which floating-point sums depend."""
-    import numpy as np
-
-    for name, content in extent_members(extent):
-        suffix = name.partition(".")[2]
-        if suffix.startswith("fbank_"):
-            values = read_array(content, suffix).astype(np.float64)
-            member = suffix.removesuffix(".npy")
-            one, squares, count = total.get(member, (0.0, 0.0, 0))
-            total[member] = (
-                one + float(values.sum()),
-                squares + float((values * values).sum()),
-                count + values.size,
-            )
-
-
-def _audio(sums: Sequence[_Sums]) -> dict[str, AudioStatistics]:
-    """Return mean and standard deviation of each fbank, summed as `preprocess` sums them."""
-    found = {}
-    for name in sorted({name for one in sums for name in one}):
-        parts = [one[name] for one in sums if name in one]
-        total, squares, count = (math.fsum(column) for column in zip(*parts, strict=True))
-        mean = total / count
-        found[name] = AudioStatistics(mean, math.sqrt(max(squares / count - mean * mean, 0.0)))
-    return found

@@ -207,9 +207,7 @@ def compare(
         for variant in variants
         for name, config in seeded(variant.config, seeds).items()
     }
-    memory = _clip_memory(shards, variants)
-    runs = train_each(shards, path, configs, overwrite=overwrite, resume=not overwrite, split=split)
-    return _write_comparison(path, variants, runs, memory, split)
+    return _compared(shards, path, variants, configs, overwrite=overwrite, resume=not overwrite, split=split)
 
 
 def compare_ablation(
@@ -230,9 +228,7 @@ def compare_ablation(
         Variant(name, {"steps": name}, replaced(config, "model", **steps)) for name, steps in ABLATION.items()
     ]
     configs = {variant.name: variant.config for variant in variants}
-    memory = _clip_memory(shards, variants)
-    runs = train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
-    result = _write_comparison(path, variants, runs, memory, split)
+    result = _compared(shards, path, variants, configs, overwrite=overwrite, resume=resume, split=split)
     write_runs(path / "ablation.json", result.scored_runs())
     return result
 
@@ -249,6 +245,22 @@ def ablate(
     """Train the paper's five variants, and return their scores; files and errors as `compare_ablation`."""
     result = compare_ablation(shards, path, config, overwrite=overwrite, resume=resume, split=split)
     return result.scored_runs()
+
+
+def _compared(
+    shards: Location,
+    path: Path,
+    variants: Sequence[Variant],
+    configs: dict[str, RunConfig],
+    *,
+    overwrite: bool,
+    resume: bool,
+    split: str,
+) -> Comparison:
+    """Train and score the runs of `configs`, by their folders in `path`, and write the comparison."""
+    memory = _clip_memory(shards, variants)
+    runs = train_each(shards, path, configs, overwrite=overwrite, resume=resume, split=split)
+    return _write_comparison(path, variants, runs, memory, split)
 
 
 def _clip_memory(shards: Location, variants: Sequence[Variant]) -> list[int]:

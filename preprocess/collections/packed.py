@@ -65,7 +65,7 @@ class PackedRows(Sequence[Row], Generic[Row]):
             return self._open
         at, values = self._last
         if at != number:
-            # The bytes are this object's, and never leave the process
+            # The bytes were packed by this process.
             values = pickle.loads(zlib.decompress(self._blocks[number]))  # noqa: S301
             self._last = (number, values)
         return values
@@ -109,14 +109,14 @@ class PackedRows(Sequence[Row], Generic[Row]):
             start, stop, step = index.indices(len(self))
             if step != 1:
                 return [self[each] for each in range(start, stop, step)]
-            return Part(self, start, max(start, stop))
+            return PackedSlice(self, start, max(start, stop))
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         return self._make(next(self.values(place, place + 1)))
 
 
-class Part(Sequence[Row], Generic[Row]):
+class PackedSlice(Sequence[Row], Generic[Row]):
     """The rows `[start, stop)` of a packed sequence; pickled as a tuple of these rows alone."""
 
     def __init__(self, rows: PackedRows[Row], start: int, stop: int) -> None:

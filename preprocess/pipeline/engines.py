@@ -10,13 +10,13 @@ from typing import Protocol, TypeVar
 
 from ...errors import StgcmaError
 from ...shards.additions import Sums
+from ...shards.fbank_sums import add_sums
 from ...shards.schema import SHARD_FOLDER, ClipRecord, QuarantineRecord, Sample
 from ...shards.storage import open_store
 from ...shards.writer import made_extent, write_extents
 from ..collections.specification import ClipSpecification
 from ..media.isolation import IsolatedPool
 from ..media.reasons import ClipError
-from ..samples.sample import add_sums
 from .options import Limits
 from .shard_chunks import MadeClip, ShardChunks
 from .shard_plan import ShardTask

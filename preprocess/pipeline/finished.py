@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ...bounded import parse_object
 from ...console import message
 from ...errors import InputError, StgcmaError
+from ...shards.additions import Sums
+from ...shards.fbank_sums import add_sums, sums_of_members
 from ...shards.manifest import (
     MOST_TABLE_BYTES,
     is_as_written,
@@ -17,7 +19,6 @@ from ...shards.manifest import (
     read_manifest,
     read_quarantine,
 )
-from ...shards.members import read_array
 from ...shards.reader import ClipReader, clip_places
 from ...shards.schema import (
     DATASET_FILE,
@@ -34,7 +35,6 @@ from ...shards.storage import Location, Store, open_store
 from ...shards.table_checks import DUPLICATE_KEY
 from ...shards.verification import shard_faults
 from ...shards.writer import end_of_archive
-from ..samples.sample import add_sums, fbank_sums
 from .shard_plan import ShardTask
 from .shard_result import ShardResult
 
@@ -201,15 +201,13 @@ class _Summed:
         return ShardResult(result.split, result.index, result.written, result.quarantined, sums)
 
 
-def fbank_sums_of(location: Location, records: Sequence[ClipRecord]) -> dict[str, tuple[float, float, int]]:
+def fbank_sums_of(location: Location, records: Sequence[ClipRecord]) -> dict[str, Sums]:
     """Return the sums, added in the order in which the shard was made."""
-    sums: dict[str, tuple[float, float, int]] = {}
+    sums: dict[str, Sums] = {}
     reader = ClipReader(location)
     try:
         for place in clip_places(records):
-            for name, content in reader.read(place, check=True).items():
-                if name.startswith("fbank_"):
-                    add_sums(sums, {name.removesuffix(".npy"): fbank_sums(read_array(content, name))})
+            add_sums(sums, sums_of_members(reader.read(place, check=True).items()))
     finally:
         reader.close()
     return sums

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError, StgcmaError
 from ...shards.additions import Addition, Sums
+from ...shards.fbank_sums import audio_statistics, total_sums
 from ...shards.manifest import (
     read_dataset,
     read_quarantine,
@@ -23,7 +23,6 @@ from ...shards.schema import (
     PLANNED_FILE,
     QUARANTINE_FILE,
     SPLITS,
-    AudioStatistics,
     ClipRecord,
     DatasetInfo,
     PlannedRecord,
@@ -104,10 +103,10 @@ def finish(
             _with_results(addition, results, made, amendment, number)
             for number, addition in enumerate(info.additions)
         )
-        audio = _statistics(total_sums(addition.sums for addition in additions))
+        audio = audio_statistics(total_sums(addition.sums for addition in additions))
     else:
         additions = ()
-        audio = _statistics(total_sums(_training_sums(made, amendment)))
+        audio = audio_statistics(total_sums(_training_sums(made, amendment)))
     info = dataclasses.replace(
         info,
         additions=additions,
@@ -227,23 +226,3 @@ def _counts(results: Sequence[ShardResult], splits: Iterable[str]) -> dict[str, 
         }
         for split in splits
     }
-
-
-def total_sums(parts: Iterable[Mapping[str, Sums]]) -> dict[str, Sums]:
-    """Return the sums of all `parts` by fbank. They do not depend on the order: they are rounded once."""
-    present = list(parts)
-    totals: dict[str, Sums] = {}
-    for name in sorted({name for sums in present for name in sums}):
-        columns = zip(*(sums[name] for sums in present if name in sums), strict=True)
-        total, squares, count = map(math.fsum, columns)
-        totals[name] = (total, squares, int(count))
-    return totals
-
-
-def _statistics(sums: Mapping[str, Sums]) -> dict[str, AudioStatistics]:
-    """Return mean and standard deviation of each fbank's values over the training clips."""
-    statistics = {}
-    for name, (total, squares, count) in sums.items():
-        mean = total / count
-        statistics[name] = AudioStatistics(mean, math.sqrt(max(squares / count - mean * mean, 0.0)))
-    return statistics

@@ -126,17 +126,19 @@ def _layout(
     """Return the layout of a directory with several additions, or with one to which nothing is added."""
     clips_of = (*matched.clips, matched.new) if matched.new else matched.clips
     planned = [*matched.planned, *planned_rows(matched.new, finished)] if matched.new else matched.planned
+    keys_of: list[list[str]] = [[] for _ in additions]
+    for row in planned:
+        keys_of[row.addition].append(row.key)
     tasks: list[tuple[ShardTask, ...] | None] = []
-    keys: list[str] = []
-    for addition, clips in zip(additions, clips_of, strict=True):
+    keys: list[str] = []  # of the additions before
+    for addition, clips, own_keys in zip(additions, clips_of, keys_of, strict=True):
         first = {split: each.first for split, each in addition.shards.items()}
-        number = len(tasks)
         tasks.append(
             None
             if clips is None
             else tuple(plan_shards(clips, addition.clips_per_shard, first=first, planned=keys))
         )
-        keys += [row.key for row in planned if row.addition == number]
+        keys += own_keys
     if len(additions) == 1:
         return Layout(
             dataclasses.replace(request, plan_sha256=additions[0].plan_sha256),

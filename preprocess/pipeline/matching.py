@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError
 from ...shards.additions import Addition, shard_numbers
-from ...shards.schema import SPLITS, ClipRecord, PlannedRecord, QuarantineRecord, canonical_json
+from ...shards.schema import PLANNED_FILE, SPLITS, ClipRecord, PlannedRecord, QuarantineRecord, canonical_json
 from ..collections.clip_list import by_split
 from ..collections.specification import ClipSpecification, plan_hash
 
@@ -94,12 +94,18 @@ def match(
 ) -> Matched:
     """Assign `clips` to the additions that planned them, each key's uses in the order of planning.
 
-    A clip in another split than planned is taken with the planned one, in which it was written.
+    A clip in another split than planned is taken with the planned one, in which it was written. Raises
+    InputError for a planned clip of an addition that does not exist.
     """
     waiting: dict[str, deque[int]] = defaultdict(deque)
+    positions_of: list[list[int]] = [[] for _ in additions]
     for position, row in enumerate(planned):
+        if not 0 <= row.addition < len(additions):
+            raise InputError(f"{PLANNED_FILE} has clips of addition {row.addition + 1}, which does not exist")
         waiting[row.key].append(position)
-    found: dict[int, ClipSpecification] = {}  # in the order of the list
+        positions_of[row.addition].append(position)
+    found: dict[int, ClipSpecification] = {}
+    listed_of: list[list[ClipSpecification]] = [[] for _ in additions]  # in the order of the list
     new, moved, changed = [], [], []
     for clip in clips:
         positions = waiting.get(clip.key)
@@ -114,14 +120,19 @@ def match(
         if row.clip_sha256 and clip_hash(clip) != row.clip_sha256:
             changed.append(clip.key)
         found[position] = clip
+        listed_of[row.addition].append(clip)
     rows: list[PlannedRecord] = []
     assigned: list[tuple[ClipSpecification, ...] | None] = []
     for number, addition in enumerate(additions):
-        positions_of = [position for position, row in enumerate(planned) if row.addition == number]
-        ordered = _in_order(positions_of, planned, found, addition.plan_sha256)
+        places = positions_of[number]
+        as_planned = [found[place] for place in places if place in found]
+        known = all(planned[place].clip_sha256 for place in places)
+        whole = len(as_planned) == len(places)
+        orders = iter([as_planned]) if known else _orders(listed_of[number])
+        ordered = _in_order(orders, addition.plan_sha256) if whole else None
         assigned.append(ordered)
         if ordered is None:
-            rows += [planned[position] for position in positions_of]
+            rows += [planned[place] for place in places]
         else:
             rows += planned_rows(ordered, number)
     missing = [row.key for position, row in enumerate(planned) if position not in found]
@@ -129,23 +140,10 @@ def match(
 
 
 def _in_order(
-    positions: Sequence[int],
-    planned: Sequence[PlannedRecord],
-    found: dict[int, ClipSpecification],
-    plan_sha256: str,
+    orders: Iterable[Sequence[ClipSpecification]], plan_sha256: str
 ) -> tuple[ClipSpecification, ...] | None:
-    """Return the clips of an addition in the order in which they give its hash; None when none does."""
-    if any(position not in found for position in positions):
-        return None
-    wanted = set(positions)
-    listed = [clip for position, clip in found.items() if position in wanted]
-    orders = _orders(listed)
-    if all(planned[position].clip_sha256 for position in positions):
-        orders = iter([[found[position] for position in positions]])
-    for order in orders:
-        if plan_hash(order) == plan_sha256:
-            return tuple(order)
-    return None
+    """Return the first of the orders of an addition's clips that gives its hash; None when none does."""
+    return next((tuple(order) for order in orders if plan_hash(order) == plan_sha256), None)
 
 
 def _orders(clips: list[ClipSpecification]) -> Iterator[list[ClipSpecification]]:

@@ -36,7 +36,7 @@ _TRIES = 20
 class Part:
     """Part `number`, from 1, `of` as many.
 
-    Raises InputError for numbers that are none of a part.
+    Raises InputError for a number outside 1 to `of`.
     """
 
     number: int

@@ -18,11 +18,10 @@ from typing import Any, BinaryIO
 from ...bounded import parse_object
 from ...errors import InputError, StgcmaError
 from ...shards.additions import Sums
-from ...shards.members import read_array
+from ...shards.fbank_sums import sums_of_members
 from ...shards.schema import MOST_CLIP_BYTES, SHARD_FOLDER, ClipRecord, QuarantineRecord, canonical_json
 from ...shards.storage import Store
 from ...shards.tar_members import TarMemberError, extent_members, parse_header
-from ..samples.sample import fbank_sums
 from .shard_plan import ShardTask
 from .shard_result import clip_record
 
@@ -227,9 +226,5 @@ def _sums(content: Mapping[str, Any]) -> dict[str, Sums]:
 
 def _sums_of(extent: bytes, offset: int) -> dict[str, Sums]:
     """Return the sums of the fbanks in a clip's bytes, which begin at byte `offset` of a shard."""
-    sums = {}
-    for name, content in extent_members(extent, offset=offset):
-        suffix = name.partition(".")[2]
-        if suffix.startswith("fbank_"):
-            sums[suffix.removesuffix(".npy")] = fbank_sums(read_array(content, suffix))
-    return sums
+    members = extent_members(extent, offset=offset)
+    return sums_of_members((name.partition(".")[2], content) for name, content in members)

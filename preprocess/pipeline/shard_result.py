@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...shards.additions import Sums
 from ...shards.schema import ClipRecord, QuarantineRecord, shard_name
 from ...shards.writer import end_of_archive
 from ..collections.packed import PackedRows
@@ -26,7 +27,7 @@ class ShardResult:
     index: int
     written: Sequence[ClipRecord]
     quarantined: tuple[QuarantineRecord, ...]
-    sums: dict[str, tuple[float, float, int]]
+    sums: dict[str, Sums]
 
     @property
     def name(self) -> str:

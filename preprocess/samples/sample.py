@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ...shards.additions import Sums
+from ...shards.fbank_sums import fbank_sums
 from ...shards.schema import Sample
 from ..collections.arrays import npy_bytes
 from ..collections.paths import resolve_source
@@ -317,7 +318,7 @@ def silence(seconds: float) -> npt.NDArray[np.float32]:
 
 def fbank_members(
     waveform: npt.NDArray[np.float32], settings: FeatureSettings, *, padded: bool = False
-) -> tuple[dict[str, bytes], dict[str, tuple[float, float, int]]]:
+) -> tuple[dict[str, bytes], dict[str, Sums]]:
     """Return each fbank of a mono waveform `[n]` as a member, and (sum, sum of squares, count) by name.
 
     `padded` fills a waveform with zeros that is shorter than a second for each frame. That is always done
@@ -367,16 +368,3 @@ def fit(image: Any, resize: str) -> Any:
     if resize == "crop":
         return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
     return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def add_sums(total: dict[str, tuple[float, float, int]], new: Mapping[str, tuple[float, float, int]]) -> None:
-    """Add a clip's sums to those of its shard, in the shard's order, on which floating-point sums depend."""
-    for name, one in new.items():
-        old = total.get(name, (0.0, 0.0, 0))
-        total[name] = (old[0] + one[0], old[1] + one[1], old[2] + one[2])
-
-
-def fbank_sums(features: npt.NDArray[np.float16]) -> tuple[float, float, int]:
-    """Return (sum, sum of squares, count) of an fbank member's values, for the audio statistics."""
-    values = features.astype(np.float64)
-    return float(values.sum()), float((values * values).sum()), values.size

@@ -11,7 +11,7 @@ import pytest
 from stgcma.preprocess import preprocess
 from stgcma.preprocess.pipeline import ray_engine
 
-from . import local_ray
+from . import local_ray, stand_in
 from .real_clips import make_collection
 from .whole_runs import REAL
 
@@ -127,3 +127,21 @@ def s3(s3_server):  # noqa: ARG001 (its environment)
     fsspec.filesystem("s3").mkdir(bucket)
     yield f"s3://{bucket}"
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture
+def out(tmp_path, raw):
+    """A finished directory of 12 clips of the stand-in."""
+    stand_in.build(tmp_path / "out", raw, clips=12)
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def collection(monkeypatch):
+    """`collection(change)` changes the collections that the stand-in makes."""
+    make = stand_in.make_collection
+
+    def replace(change):
+        monkeypatch.setattr(stand_in, "make_collection", lambda clips: change(make(clips)))
+
+    return replace

@@ -45,7 +45,7 @@ from stgcma.preprocess.pipeline.output import open_output
 from stgcma.preprocess.pipeline.plan import make_plan
 from stgcma.preprocess.pipeline.raw_storage import ClipMaker
 from stgcma.preprocess.pipeline.shard_plan import plan_shards
-from stgcma.preprocess.samples.sample import fbank_sums
+from stgcma.shards.fbank_sums import fbank_sums
 from stgcma.shards.manifest import read_dataset
 from stgcma.shards.schema import Sample
 from stgcma.shards.storage import open_store
