@@ -2,7 +2,8 @@
 
 The processes are pebble's: the parent kills processes even when they hold the GIL, and replaces those that
 died. Added here: deadlines on a clock that does not jump, a memory limit, death with the parent, retries,
-results in order, and a separate error for a process that cannot start. `child_process` runs in the children.
+results in order, and a separate error for a process that cannot start. `child_process` runs in the children,
+`worker_pool` finds the tasks of those that died.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ class IsolatedPool:
                 task.future.cancel()
 
     def _submit(self, function: Callable[[Item], Outcome], item: Item) -> tuple[Future[Answer], ProcessPool]:
-        from pebble import ProcessPool
+        from .worker_pool import WorkerPool
 
         # As bytes: an object that a child cannot load would end it before it reports its task.
         payload = bytes(ForkingPickler.dumps((function, item)))
@@ -162,7 +163,7 @@ class IsolatedPool:
             if self._pool is not None and not self._pool.active:
                 self._stop()  # its pipes broke; start over
             if self._pool is None:
-                self._pool = ProcessPool(
+                self._pool = WorkerPool(
                     max_workers=self.workers,
                     initializer=enter_child,
                     initargs=(self.memory_bytes, self.imports),

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pebble.pool.process import WorkerManager
 from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess.media.isolation import IsolatedPool
 from stgcma.preprocess.media.probe import ClipError
@@ -67,6 +68,29 @@ def test_a_child_may_abort_eat_memory_or_raise():
     assert messages[0] == "its process was ended by SIGABRT, 3 times"
     assert messages[1] == "needed more memory than it may have, 2 times"
     assert re.match(r"ValueError: .* \(child_process\.py, line \d+\)", messages[2])
+
+
+def test_a_child_that_ends_itself_without_an_error_is_reported_at_once():
+    with pool(timeout_seconds=600, tries=1) as isolated:
+        pairs = list(isolated.map(operator.call, [functools.partial(os._exit, 0), number(-1)]))
+    assert reasons(pairs) == ["crashed", 1]
+    assert pairs[0][1].message == "its process ended with status 0, 1 times"
+
+
+def test_a_death_that_is_seen_before_its_task_was_known_is_reported(monkeypatch):
+    """The parent reads each message 0.4 s late, and looks at its processes every 0.1 s."""
+    receive = WorkerManager.receive
+
+    def receive_late(manager, timeout):
+        if manager.pool_channel.poll(timeout):
+            time.sleep(0.4)
+        return receive(manager, 0)
+
+    monkeypatch.setattr(WorkerManager, "receive", receive_late)
+    with pool(timeout_seconds=20, tries=2) as isolated:
+        pairs = list(isolated.map(operator.call, [functools.partial(time.sleep, 2), ABORT]))
+    assert reasons(pairs) == [None, "crashed"]
+    assert pairs[1][1].message == "its process was ended by SIGABRT, 2 times"
 
 
 def test_the_number_of_tries_is_kept():
