@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 import os
 import shutil
 import subprocess
@@ -34,6 +35,13 @@ if ROOT not in sys.path:
 def pytest_xdist_auto_num_workers() -> int:
     """For `-n auto`, one worker more than cores: a test that waits for a disk leaves a core idle."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Leave the libraries and the thousands of collected tests out of garbage collection: 6 % of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @dataclass(frozen=True)
