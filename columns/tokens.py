@@ -14,6 +14,7 @@ from ..model import STGCMA
 from ..model.frozen_features import frozen_features, layout_of, pack, side_of
 from ..model.inputs import normalise_frames
 from ..model.noise import BatchSlice
+from ..model.records import FRAME_MASK
 from ..shards.column_writer import ColumnClip, write_column_shard
 from ..shards.columns import ColumnShard
 from ..shards.schema import MOST_CLIP_BYTES, SPLITS, ClipRecord, QuarantineRecord
@@ -24,7 +25,7 @@ from ..train.data import ClipDataset, open_task
 from ..train.distributed import pick_device
 from ..train.order import ALL_QUESTIONS, Item
 from ..train.run import new_model
-from ..train.tokens import TOKENS, token_settings
+from ..train.tokens import STORED_VIDEO, TOKENS, token_settings
 from ..versions import package_versions
 from .output import Added, ColumnOutput, open_column
 
@@ -59,9 +60,11 @@ def add_tokens(location: Location, config: RunConfig, *, device: str = "auto", r
         first = datasets[next(split for split in SPLITS if split in datasets)]
         maker = _Maker(output, model, datasets, config.optim.batch_size)
         settings = token_settings(model, first.normalisation) | {
-            "layout": [[name, list(shape)] for name, shape in layout_of(maker.features(first, [0]))],
+            "layout": [[name, list(shape)] for name, shape in layout_of(maker.features(first, [0])[0])],
             "precision": maker.precision,
         }
+        if task.needs_negatives:
+            settings[STORED_VIDEO] = model.encoder.stored_video
         kept = output.begin(settings, package_versions("torch", "timm"), repair=repair)
         try:
             return output.complete(kept, maker)
@@ -114,8 +117,10 @@ class _Maker:
         for first in range(0, len(clips), self._batch):
             part = clips[first : first + self._batch]
             index = self._index[part[0].split]
-            packed = pack(self.features(self._datasets[part[0].split], [index[clip.key] for clip in part]))
-            for clip, values in zip(part, packed.cpu().numpy(), strict=True):
+            found, steps = self.features(self._datasets[part[0].split], [index[clip.key] for clip in part])
+            for number, clip in enumerate(part):
+                kept = {name: x[number : number + 1, : steps[number]] for name, x in found.items()}
+                values = pack(kept)[0].cpu().numpy()
                 if not np.isfinite(values).all():
                     raise StgcmaError(f"{clip.key}: the backbone's outputs are beyond the range of float16")
                 buffer = io.BytesIO()
@@ -124,13 +129,17 @@ class _Maker:
                 if len(content) > MOST_CLIP_BYTES:
                     raise InputError(
                         f"tokens of a clip take {len(content) >> 20} MB, at most {MOST_CLIP_BYTES >> 20} MB "
-                        "are read; choose a smaller backbone"
+                        "are read; choose fewer layers or a smaller backbone"
                     )
                 yield clip, {f"{TOKENS}.npy": content}, _NO_SUMS
 
-    def features(self, dataset: ClipDataset, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Return the features of clips of a split by their indices: `[B, …]` by name."""
+    def features(
+        self, dataset: ClipDataset, indices: Sequence[int]
+    ) -> tuple[dict[str, torch.Tensor], list[int]]:
+        """Return the features of clips of a split by their indices, `[B, T, …]` by name, and their frames."""
         batch = _batch_of(dataset, indices)
+        mask = batch.inputs.get(FRAME_MASK)
+        steps = [self._model.config.frames] * len(indices) if mask is None else mask.sum(1).tolist()
         device = next(self._model.parameters()).device
         record = self._model.config.backbone
         inputs = {
@@ -138,7 +147,7 @@ class _Maker:
             for name, x in batch.to(device).inputs.items()
             if name in self._model.config.modalities
         }
-        return frozen_features(self._model.encoder, inputs)
+        return frozen_features(self._model.encoder, inputs), steps
 
 
 def _batch_of(dataset: ClipDataset, indices: Sequence[int]) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +85,14 @@ def add_tokens(
     modality: ModalityChoice = None,
     adapter: AdapterChoice = "side",
     weights: NewWeights = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Blocks whose outputs are stored, from 0, such as 2,5,8,11; training then needs "
+            "--set model.side_layers=[2,5,8,11]. By default those that the adapter reads anyway.",
+            metavar="N,…",
+        ),
+    ] = None,
     set_: Settings = None,
     device: Device = "auto",
     repair: Repair = False,
@@ -102,9 +111,17 @@ def add_tokens(
 
     settings = list(set_ or [])
     settings += model_settings(modality=modality, backbone=backbone, adapter=adapter, weights=weights)
+    if layers is not None:
+        settings.append(f"model.side_layers=[{_layers(layers)}]")
     with continued_by_repeating():
         added = add(out, load_preset(preset, settings), device=device, repair=repair)
     _show(added, out, as_json=json_)
+
+
+def _layers(text: str) -> str:
+    if re.fullmatch(r"\d{1,4}(,\d{1,4})*", text.replace(" ", "")) is None:
+        raise InputError(f"--layers is {text!r}, must be indices of blocks from 0, such as 2,5,8,11")
+    return text
 
 
 def drop_column(out: Out, member: Member) -> None:

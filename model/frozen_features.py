@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..errors import InputError
 from .adapters.base import FrozenBlock, SideAdapter, SidePass
@@ -82,13 +83,50 @@ def pack(features: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([x.flatten(1).to(torch.float16) for x in features.values()], dim=1)
 
 
+def steps_of(layout: Layout) -> int:
+    """Return T. Raises InputError for a layout without tensors, or of several T."""
+    steps = {shape[0] for _, shape in layout if shape}
+    if len(steps) != 1 or not all(shape for _, shape in layout):
+        raise InputError(f"layout: first dimensions {sorted(steps)}, expected one number of steps")
+    return steps.pop()
+
+
+def pad_steps(packed: Tensor, layout: Layout, steps: int) -> Tensor:
+    """Return features `[V]` of those of a clip of `steps` steps, `[V · steps / T]`, with zeros for others."""
+    sizes = [(steps * math.prod(shape[1:]), math.prod(shape)) for _, shape in layout]
+    parts = torch.split(packed, [stored for stored, _ in sizes])
+    return torch.cat(
+        [functional.pad(part, (0, size - stored)) for part, (stored, size) in zip(parts, sizes, strict=True)]
+    )
+
+
+def span_of(layout: Layout, name: str, step: int) -> tuple[int, int]:
+    """Return the values `[begin, end)` of one step of the tensor `name` in a clip's features `[V]`."""
+    begin = 0
+    for each, shape in layout:
+        if each == name:
+            size = math.prod(shape[1:])
+            return begin + step * size, begin + (step + 1) * size
+        begin += math.prod(shape)
+    raise InputError(f"layout: it has no {name}")
+
+
+def shape_of(layout: Layout, name: str) -> tuple[int, ...]:
+    """Return the shape of a tensor, without B. Raises InputError when the layout has none of that name."""
+    if name not in dict(layout):
+        raise InputError(f"layout: it has no {name}")
+    return dict(layout)[name]
+
+
 def values_of(layout: Layout) -> int:
     """Return V, the number of values of a clip."""
     return sum(math.prod(shape) for _, shape in layout)
 
 
-def encoded_of(encoder: Encoder, packed: Tensor, layout: Layout) -> Encoded:
+def encoded_of(encoder: Encoder, packed: Tensor, layout: Layout, frame_mask: Tensor | None = None) -> Encoded:
     """Return the encoder's output for stored features `[B, V]`, as for the clips that they were made of.
+
+    `frame_mask` as for `Encoder.forward`.
 
     Raises InputError when V is not that of the layout.
     """
@@ -103,5 +141,5 @@ def encoded_of(encoder: Encoder, packed: Tensor, layout: Layout) -> Encoded:
     modalities = encoder.config.modalities
     state: Any = None
     for number in range(len(side.tapped)):
-        state = side.read(number, [found[f"{m}.tap{number}"] for m in modalities], state, None)
+        state = side.read(number, [found[f"{m}.tap{number}"] for m in modalities], state, frame_mask)
     return beside(side, state, encoder.read_out(encoder.blocks_from(found)))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .config import ModelConfig
+from .frozen_features import Layout, shape_of, values_of
 from .records import FRAME_MASK, InputSpec
 
 # The dtypes that autocast works with. Float64 is refused: it is more likely a forgotten conversion.
@@ -22,7 +23,12 @@ def check_explain(config: ModelConfig, explain: bool) -> None:
 
 
 def check_inputs(
-    config: ModelConfig, given: Mapping[str, Tensor], owner: Tensor | None = None
+    config: ModelConfig,
+    given: Mapping[str, Tensor],
+    owner: Tensor | None = None,
+    *,
+    stored: Layout | None = None,
+    frames: str = "",
 ) -> dict[str, Tensor]:
     """Return `given`. Raises InputError for an input that is missing, unknown, or of a wrong shape or dtype.
 
@@ -30,8 +36,14 @@ def check_inputs(
         config: of the model.
         given: the inputs by name, as in `config.input_shapes()`.
         owner: int64 `[Q]`, the clip of each row of the inputs that are per question.
+        stored: the layout of `features`, which are then taken in place of video and audio.
+        frames: name of the stored tensor that is taken in place of frames of other clips.
     """
     shapes, specs = config.input_shapes(), config.head_inputs
+    if stored is not None:
+        specs = config.head.inputs(shape_of(stored, frames)) if specs else {}
+        shapes = {"features": ("B", values_of(stored))}
+        shapes |= {name: ("B", *spec.shape) for name, spec in specs.items()}
     for name, tensor in {**given, "owner": owner}.items():
         if tensor is not None and not isinstance(tensor, Tensor):
             raise InputError(f"{name}: {type(tensor).__name__}, expected a tensor")

@@ -66,7 +66,8 @@ class STGCMA(nn.Module):
             owner: `[Q]` int64, the clip of every question, when clips do not have one question each
                 (AVQA); `question` is then `[Q, 14]`. A clip is encoded once for all its questions.
             features: `[B, V]` float16, what the backbone made of the frames and the sound, in their place
-                (`model/frozen_features.py`); their layout is in `feature_layout`.
+                (`model/frozen_features.py`); their layout is in `feature_layout`. `negative` is then the
+                tensor of it that `encoder.stored_video` names, of other clips' frames.
             explain: also return where the head attended to (AVQA).
 
         Returns:
@@ -80,23 +81,27 @@ class STGCMA(nn.Module):
             InputError: an input, or `explain`, is missing, not taken by this model, or of the wrong shape or
                 dtype; on the CPU also a word id or an owner that does not exist.
         """
-        given = {
+        every = {
             "video": video,
             "audio": audio,
             "question": question,
             "negative": negative,
             FRAME_MASK: frame_mask,
+            "features": features,
         }
+        given = {name: x for name, x in every.items() if x is not None}
         check_explain(self.config, explain)
-        if features is not None:
-            if self.feature_layout is None or any(x is not None for x in given.values()):
-                raise InputError("features: taken alone, by a model with a feature_layout")
-            encoded = encoded_of(self.encoder, features, self.feature_layout)
-            return self.head.run(encoded, {}, self.encoder.encode_frozen, explain=explain)
-        inputs = check_inputs(self.config, {name: x for name, x in given.items() if x is not None}, owner)
+        layout = None if features is None else self.feature_layout
+        if features is not None and (layout is None or video is not None or audio is not None):
+            raise InputError("features: taken in place of video and audio, by a model with a feature_layout")
+        frames = "" if layout is None else self.encoder.stored_video
+        inputs = check_inputs(self.config, given, owner, stored=layout, frames=frames)
         if owner is not None:
             inputs["owner"] = owner
-        return self.head.run(self.encoder(inputs), inputs, self.encoder.encode_frozen, explain=explain)
+        if features is None or layout is None:
+            return self.head.run(self.encoder(inputs), inputs, self.encoder.encode_frozen, explain=explain)
+        encoded = encoded_of(self.encoder, features, layout, frame_mask)
+        return self.head.run(encoded, inputs, self.encoder.stored_tokens, explain=explain)
 
     def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
         """Return the trained parameters: `head` is the task head, `adapter` all others; names are stable."""

@@ -93,6 +93,13 @@ class ColumnReader:
         """Return the members of a clip: suffix to bytes. Raises as `ClipReader.read`."""
         return self._reader.read(self._places[key], check=check)
 
+    def read_end(self, key: str, suffix: str, span: tuple[int, int]) -> bytes:
+        """Return the bytes `[begin, end)` of a member, counted back from its end; no hash is compared.
+
+        Raises as `ClipReader.read_member`.
+        """
+        return self._reader.read_member(self._places[key], suffix, span)
+
     def close(self) -> None:
         """Close the open shard."""
         self._reader.close()

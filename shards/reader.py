@@ -144,27 +144,34 @@ class ClipReader:
             raise StgcmaError(f"{where} is not a readable shard: {fault}") from None
         return members
 
-    def read_member(self, place: ClipPlace, suffix: str) -> bytes:
+    def read_member(self, place: ClipPlace, suffix: str, span: tuple[int, int] | None = None) -> bytes:
         """Return one member of the clip at `place`, e.g. `frame_00.jpg`; of others only headers are read.
+
+        Of a member with `span`, the bytes `[begin, end)` counted back from its end, both at most 0, are read.
 
         No hash is compared, since the manifest has that of the whole clip. Raises StgcmaError as `read` does,
         and when the clip has no such member.
         """
         try:
-            return self._read_member(place, suffix)
+            return self._read_member(place, suffix, span)
         except StgcmaError:
             if not self._renew(place.shard):
                 raise
-        return self._read_member(place, suffix)
+        return self._read_member(place, suffix, span)
 
-    def _read_member(self, place: ClipPlace, suffix: str) -> bytes:
+    def _read_member(self, place: ClipPlace, suffix: str, span: tuple[int, int] | None) -> bytes:
         where, wanted = self._where(place.shard), f"{place.key}.{suffix}"
         at, end = place.offset_bytes, place.offset_bytes + place.size_bytes
         try:
             while at < end:
                 header = parse_header(self._read_bytes(place, at, tarfile.BLOCKSIZE), at=at, end=end)
                 if header.name == wanted:
-                    return self._read_bytes(place, header.begin, header.size_bytes)
+                    begin, end = span or (-header.size_bytes, 0)
+                    if not -header.size_bytes <= begin <= end <= 0:
+                        raise StgcmaError(
+                            f"{where}: {wanted} has {header.size_bytes} bytes, expected {-begin} or more"
+                        )
+                    return self._read_bytes(place, header.begin + header.size_bytes + begin, end - begin)
                 at = header.end
         except TarMemberError as fault:
             raise StgcmaError(f"{where} is not a readable shard: {fault}") from None

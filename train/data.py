@@ -9,11 +9,13 @@ from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from ..errors import InputError, StgcmaError
 from ..model import ModelConfig
 from ..model.inputs import pad_clip
+from ..model.records import FRAME_MASK
 from ..shards.cache import cache_folder
 from ..shards.column_reader import ColumnReader
 from ..shards.columns import add_command, read_column
@@ -30,7 +32,7 @@ from .order import Item, item_rng
 from .sections import DataConfig
 from .tasks import task_of
 from .tasks.base import Task, Tensors
-from .tokens import TOKENS, check_tokens, layout_from, read_tokens
+from .tokens import TOKENS, StoredTokens, check_tokens
 
 # Purposes of a clip's random draws; each has a generator of its own.
 _AUGMENT, _MIXUP, _NEGATIVE = range(3)
@@ -85,7 +87,10 @@ class ClipDataset(TaskDataset):
         self._column = self._open_column(model)
         self.without_column = 0 if self._column is None else self._leave_out(self._column)
         self.tokens = self._open_tokens(model) if data.tokens else None
-        self.without_column += 0 if self.tokens is None else self._leave_out(self.tokens)
+        self._stored = None
+        if self.tokens is not None:
+            self.without_column += self._leave_out(self.tokens)
+            self._stored = StoredTokens(self.tokens, padded=FRAME_MASK in model.head_inputs)
         self.places = list(compress(self._all_places, self._selected))
         self.usual_seconds = statistics.median(compress(seconds, self._selected))
         self.modalities = model.modalities
@@ -241,8 +246,10 @@ class ClipDataset(TaskDataset):
 
     def _tensors(self, members: dict[str, bytes], item: Item) -> ClipTensors:
         inputs: Tensors = {}
-        if self.tokens is not None:
-            inputs["features"] = read_tokens(members, layout_from(self.tokens.info.settings))
+        if self._stored is not None:
+            inputs |= self._stored.inputs(members)
+            if self._negatives:
+                inputs["negative"] = self._negative_tokens(self._stored, item)
             targets = self.task.targets(members, item.question)
             return ClipTensors(self.places[item.clip].key, inputs, targets, item)
         if "video" in self.modalities:
@@ -278,13 +285,34 @@ class ClipDataset(TaskDataset):
         if self.data.negatives == "clip":
             other = self.members(self._other(rng, item.clip))
             return {name: other[name] for name in frame_names(other)}
-        drawn = [(self._other(rng, item.clip), int(rng.integers(self._frames))) for _ in range(self._frames)]
-        return {frame_name(index): self._frame(*frame) for index, frame in enumerate(drawn)}
+        return {frame_name(index): self._frame(*frame) for index, frame in enumerate(self._drawn(rng, item))}
+
+    def _drawn(self, rng: np.random.Generator, item: Item) -> list[tuple[int, int]]:
+        return [(self._other(rng, item.clip), int(rng.integers(self._frames))) for _ in range(self._frames)]
+
+    def _negative_tokens(self, stored: StoredTokens, item: Item) -> Tensor:
+        """Return the stored outputs of the same frames as `_negative`, `[T, …]` float16."""
+        rng = item_rng(self.seed or 0, item, _NEGATIVE)
+        if self.data.negatives == "clip":
+            other = self._other(rng, item.clip)
+            drawn = [(other, number) for number in range(self._frames)]
+        else:
+            drawn = self._drawn(rng, item)
+        return torch.stack([self._stored_frame(stored, *frame) for frame in drawn])
+
+    def _stored_frame(self, stored: StoredTokens, clip: int, number: int) -> Tensor:
+        """Return the stored output for one frame; reads only that when the clip's hash has been checked."""
+        if self._is_unchecked(clip):
+            return stored.frame_of(self.members(clip), number)
+        return stored.read_frame(self.places[clip].key, number)
+
+    def _is_unchecked(self, clip: int) -> bool:
+        return self.data.verify and not (self._read_by == os.getpid() and self._was_read[clip])
 
     def _frame(self, clip: int, number: int) -> bytes:
         """Return one frame of a clip; reads only that and headers when the clip's hash has been checked."""
         name = frame_name(number)
-        if self.data.verify and not (self._read_by == os.getpid() and self._was_read[clip]):
+        if self._is_unchecked(clip):
             return member(self.members(clip), name)
         return self._reader.read_member(self.places[clip], name)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import webdataset
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..errors import StgcmaError
@@ -22,6 +23,7 @@ from .batch import Batch, Collate, UnreadableClip
 from .data import ClipDataset
 from .order import Item
 from .stream_plan import ClipIndex, EpochPlan, StreamOrder
+from .tokens import StoredTokens
 from .workers import enter_worker, to_send
 
 # Clips ahead from which the other clip of a mixture and negative frames are drawn.
@@ -59,6 +61,9 @@ class StreamedClips(ClipDataset):
 
     def _frame(self, clip: int, number: int) -> bytes:
         return member(self.members(clip), frame_name(number))
+
+    def _stored_frame(self, stored: StoredTokens, clip: int, number: int) -> Tensor:
+        return stored.frame_of(self.members(clip), number)
 
     def _other(self, rng: Any, clip: int) -> int:
         """Draw one of the clips ahead other than `clip`; of the split when there is none."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError, StgcmaError
 from ..model import STGCMA, ModelConfig
-from ..model.frozen_features import Layout, side_of, values_of
+from ..model.frozen_features import Layout, pad_steps, shape_of, side_of, span_of, steps_of, values_of
 from ..model.records import FRAME_MASK
 from ..shards.column_reader import ColumnReader
 from ..shards.members import member, read_array
@@ -20,6 +20,8 @@ from .sections import DataConfig
 from .tasks.base import Task
 
 TOKENS = "tokens"
+STORED_VIDEO = "video"
+"""The setting of the column that names the tensor which stands for frames of other clips."""
 _MEMBER = f"{TOKENS}.npy"
 
 
@@ -28,8 +30,10 @@ def check_tokens(task: Task, data: DataConfig, model: ModelConfig) -> None:
     for wrong, what in (
         (data.augment, "data.augment changes the frames of a clip in every epoch"),
         (data.mixup > 0, "data.mixup changes the sound of a clip in every epoch"),
-        (task.needs_negatives, f"task {task.name} trains on frames of other clips"),
-        (FRAME_MASK in model.head_inputs, f"task {task.name} has clips of several lengths"),
+        (
+            task.needs_negatives and FRAME_MASK in model.head_inputs,
+            f"task {task.name} trains on frames of other clips of several lengths",
+        ),
     ):
         if wrong:
             raise InputError(f"data.tokens reads no frames and no sound, but {what}")
@@ -62,10 +66,12 @@ def fit_tokens(model: STGCMA, column: ColumnReader | None, normalisation: Normal
         return
     there, wanted = column.info.settings, token_settings(model, normalisation)
     if differing := [name for name, value in wanted.items() if there.get(name) != value]:
+        stored = there.get("layers") if "layers" in differing else None
+        hint = f"; its layers are read with --set model.side_layers={stored}" if stored else ""
         raise InputError(
             f"{column.location}: the column {column.member} was made with another {', '.join(differing)}; "
             f"drop it with `stgcma shards drop-column {column.location} {column.member}`, and add it with "
-            "the preset, the backbone and the settings of this training"
+            f"the preset, the backbone and the settings of this training{hint}"
         )
     model.feature_layout = layout_from(there)
 
@@ -73,20 +79,80 @@ def fit_tokens(model: STGCMA, column: ColumnReader | None, normalisation: Normal
 def layout_from(settings: Mapping[str, Any]) -> Layout:
     """Return the layout that the settings of a column hold. Raises InputError when it is damaged."""
     try:
-        return tuple((str(name), tuple(map(int, shape))) for name, shape in settings["layout"])
-    except (KeyError, TypeError, ValueError):
+        layout = tuple((str(name), tuple(map(int, shape))) for name, shape in settings["layout"])
+        steps_of(layout)
+        return layout
+    except (KeyError, TypeError, ValueError, InputError):
         raise InputError(
             "column.json of the tokens is damaged: it has no layout; add the column anew"
         ) from None
 
 
-def read_tokens(members: Mapping[str, bytes], layout: Layout) -> Tensor:
-    """Return the tokens of a clip, float16 `[V]`. Raises StgcmaError for another shape."""
+def read_tokens(members: Mapping[str, bytes], layout: Layout, *, padded: bool = False) -> dict[str, Tensor]:
+    """Return the stored tokens of a clip as inputs of the model: `features`, float16 `[V]`.
+
+    With `padded`, a clip can have fewer than T frames: zeros stand for the others, which `frame_mask` `[T]`
+    marks. Raises StgcmaError for another shape.
+    """
     array = read_array(member(dict(members), _MEMBER), _MEMBER)
-    if str(array.dtype) != "float16" or array.shape != (values_of(layout),):
-        wanted = f"float16 [{values_of(layout)}]"
+    values, steps = values_of(layout), steps_of(layout)
+    count, rest = divmod(array.size * steps, values)
+    fits = 1 <= count <= steps and not rest if padded else count == steps and not rest
+    if str(array.dtype) != "float16" or array.ndim != 1 or not fits:
+        wanted = f"float16 [{values}]" + (f" or as much as some of {steps} frames take" if padded else "")
         raise StgcmaError(f"{_MEMBER} is {array.dtype} {list(array.shape)}, expected {wanted}")
-    return torch.from_numpy(array)
+    tokens = torch.from_numpy(array)
+    if not padded:
+        return {"features": tokens}
+    return {"features": pad_steps(tokens, layout, count), FRAME_MASK: torch.arange(steps) < count}
+
+
+class StoredTokens:
+    """The stored tokens of clips, as inputs of the model.
+
+    Args:
+        column: of the tokens.
+        padded: clips can have fewer than T frames.
+
+    Raises InputError when `column.json` has no layout.
+    """
+
+    def __init__(self, column: ColumnReader, *, padded: bool = False) -> None:
+        self._column, self._padded = column, padded
+        self._layout = layout_from(column.info.settings)
+
+    def inputs(self, members: Mapping[str, bytes]) -> dict[str, Tensor]:
+        """Return the inputs of a clip. Raises StgcmaError for tokens of another shape."""
+        return read_tokens(members, self._layout, padded=self._padded)
+
+    def frame_of(self, members: Mapping[str, bytes], step: int) -> Tensor:
+        """Return the backbone's last output for one frame, float16, without the dimension T."""
+        begin, end = self._span(step)
+        content = member(dict(members), _MEMBER)
+        return self._frame(content[len(content) + begin : len(content) + end])
+
+    def read_frame(self, key: str, step: int) -> Tensor:
+        """Return the same as `frame_of`, of which nothing else is read and no hash compared."""
+        return self._frame(self._column.read_end(key, _MEMBER, self._span(step)))
+
+    def _frame(self, content: bytes) -> Tensor:
+        shape = shape_of(self._layout, self._video)[1:]
+        return torch.frombuffer(bytearray(content), dtype=torch.float16).view(shape)
+
+    @property
+    def _video(self) -> str:
+        name = self._column.info.settings.get(STORED_VIDEO)
+        if name not in dict(self._layout):
+            raise InputError(
+                f"{self._column.location}: the column {TOKENS} holds no outputs for frames of other clips; "
+                f"drop it with `stgcma shards drop-column {self._column.location} {TOKENS}`, and add it anew"
+            )
+        return str(name)
+
+    def _span(self, step: int) -> tuple[int, int]:
+        """Return the bytes `[begin, end)` of a frame in the member, counted back from its end."""
+        begin, end = span_of(self._layout, self._video, step)
+        return 2 * (begin - values_of(self._layout)), 2 * (end - values_of(self._layout))
 
 
 def _plain(value: Any) -> Any:

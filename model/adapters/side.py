@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checks import check_choice, check_integer
+from ...errors import InputError
+from ..checks import check_choice, check_integer, is_integer
 from ..config import ModelConfig
 from ..records import AdapterConfig, AdapterMethod, BackboneConfig
 from .base import SideAdapter, has_autocast, temporal_bias
@@ -35,6 +36,8 @@ class SideConfig(AdapterConfig):
     Attributes:
         side_tokens: K, the learnt vectors of each modality.
         side_width: w, their width; None chooses 96, or 128 for large backbones.
+        side_layers: the blocks that it reads, indices among all blocks from 0; None for every other block, or
+            all blocks of a plain backbone with fewer than 24.
         backbone_precision: of the frozen backbone: `bf16`; `fp32`, which is that of training; or `auto`,
             which is bf16 on GPUs that compute in it.
     """
@@ -43,12 +46,15 @@ class SideConfig(AdapterConfig):
 
     side_tokens: int = 8
     side_width: int | None = None
+    side_layers: tuple[int, ...] | None = None
     backbone_precision: str = "auto"
 
     def __post_init__(self) -> None:
         check_integer("side_tokens", self.side_tokens, most=_MOST_TOKENS)
         if self.side_width is not None:
             check_integer("side_width", self.side_width, most=_MOST_WIDTH)
+        if self.side_layers is not None:
+            object.__setattr__(self, "side_layers", _layers(self.side_layers))
         check_choice("backbone_precision", self.backbone_precision, _PRECISIONS)
 
     @classmethod
@@ -56,11 +62,23 @@ class SideConfig(AdapterConfig):
         return _LEARNING_RATE
 
     def fitted(self, backbone: BackboneConfig) -> SideConfig:
-        """Return the record with the width for the backbone."""
+        """Return the record with the width for the backbone. Raises InputError for a block that it lacks."""
+        blocks = sum(backbone.depths)
+        if self.side_layers is not None and self.side_layers[-1] >= blocks:
+            raise InputError(f"side_layers: {self.side_layers[-1]}, expected 0 to {blocks - 1}")
         if self.side_width is not None:
             return self
         is_large = backbone.width >= (1024 if backbone.stages == 1 else 192)
         return dataclasses.replace(self, side_width=128 if is_large else 96)
+
+
+def _layers(value: Any) -> tuple[int, ...]:
+    items = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not items or not all(is_integer(item) and item >= 0 for item in items):
+        raise InputError(f"side_layers: {value!r}, expected indices of blocks, from 0")
+    if len(set(items)) < len(items):
+        raise InputError(f"side_layers: {value!r}, expected each block once")
+    return tuple(sorted(items))
 
 
 class Tap(nn.Module):
@@ -228,7 +246,7 @@ def build_side(config: ModelConfig) -> SideNetwork:
     adapter: Any = config.adapter
     backbone = config.backbone
     widths = [D for D, depth in zip(backbone.widths, backbone.depths, strict=True) for _ in range(depth)]
-    taps = odd_blocks(backbone)
+    taps = odd_blocks(backbone) if adapter.side_layers is None else adapter.side_layers
     return SideNetwork(
         config.modalities,
         [widths[block] for block in taps],

@@ -92,6 +92,18 @@ class Encoder(nn.Module, ABC):
         """Return the argument of `read_out` from the result of `named_blocks`."""
         raise NotImplementedError(f"{type(self).__name__} names no outputs that could be stored")
 
+    @property
+    def stored_video(self) -> str:
+        """Name of the tensor of `named_blocks` that `stored_tokens` takes."""
+        raise NotImplementedError(f"{type(self).__name__} names no outputs that could be stored")
+
+    def stored_tokens(self, blocks: Tensor) -> Tensor:
+        """Return what `encode_frozen` returns for the frames that `blocks`, `stored_video`, were made of.
+
+        Without DropPath. Families that implement `encode_frozen` and `named_blocks` implement it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names no outputs that could be stored")
+
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Return the tokens `[B, T, N, D]` of frames `[B, T, 3, H, W]` after the frozen backbone alone.
 

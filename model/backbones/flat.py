@@ -144,6 +144,15 @@ class FlatEncoder(Encoder):
         stages = [named[f"stage{i}"].flatten(0, 1) for i in range(MAPS - 1) if f"stage{i}" in named]
         return parts, [*stages, *stages[-1:]]  # `read_out` makes the last one of the parts
 
+    @property
+    def stored_video(self) -> str:
+        return "video.last"
+
+    @torch.no_grad()
+    def stored_tokens(self, blocks: Tensor) -> Tensor:
+        """Last outputs `[B, T, prefix + N, D]` → patches `[B, T, N, D]` after the final norm."""
+        return self._final(blocks.float())[:, :, self.prefix :]
+
     def _map(self, frames: Tensor) -> Tensor:
         """Return the patches of frames `[B, T, N, D]` as a map `[B·T, H, W, D]`."""
         side = self.config.backbone.image_size // self.config.backbone.patch

@@ -166,6 +166,16 @@ class SwinEncoder(Encoder):
         parts = [named[f"{m}.stage{last}"] for m in self.config.modalities]
         return [*maps, torch.cat([part.flatten(0, 1) for part in parts])], parts[0].shape[1]
 
+    @property
+    def stored_video(self) -> str:
+        return f"video.stage{len(self.backbone.layers) - 1}"
+
+    @torch.no_grad()
+    def stored_tokens(self, blocks: Tensor) -> Tensor:
+        """Maps of the last stage `[B, T, H, W, D]` → `[B, T, N, D]` after the final norm."""
+        normed: Tensor = self.backbone.norm(blocks.float())
+        return normed.flatten(2, 3)
+
     @torch.no_grad()
     def encode_frozen(self, video: Tensor) -> Tensor:
         """Frames `[B, T, 3, H, W]` through the backbone alone → `[B, T, N, D]` after the final norm.

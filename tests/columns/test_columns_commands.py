@@ -24,6 +24,16 @@ def test_what_a_directory_has_is_not_added(directory, stgcma):  # noqa: F811
     assert (result.status, "--raw is missing: fbank_128 is made from the sound" in result.stderr) == (2, True)
 
 
+def test_layers_are_indices_of_blocks(directory, stgcma):  # noqa: F811
+    out = directory()
+    for layers, message in (
+        ("last", "--layers is 'last', must be indices of blocks from 0, such as 2,5,8,11"),
+        ("2,2", "side_layers: [2, 2], expected each block once"),
+    ):
+        result = stgcma("shards", "add-tokens", out, "--preset", "ave-demo", "--layers", layers)
+        assert (result.status, message in result.stderr) == (2, True), result.stderr
+
+
 def test_columns_are_listed_and_shown(directory, stgcma):  # noqa: F811
     out = directory()
     add(out, bad=("test-0",))

@@ -1,5 +1,11 @@
 """Stored outputs of the frozen backbone: training on them is training on frames and sound."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +14,15 @@ from stgcma.columns import add_tokens
 from stgcma.errors import InputError
 from stgcma.model import build_model
 from stgcma.model.frozen_features import encoded_of, frozen_features, layout_of, pack
-from stgcma.shards.columns import read_column
+from stgcma.model.inputs import normalise_frames
+from stgcma.model.noise import BatchSlice
+from stgcma.shards.columns import column_store, read_column, read_column_records
+from stgcma.shards.manifest import read_manifest
 from stgcma.shards.verification import verify
 from stgcma.train.data import ClipDataset, open_task
 from stgcma.train.evaluation import evaluate
 from stgcma.train.inputs import Normalisation
+from stgcma.train.order import Item
 from stgcma.train.run import train
 from stgcma.train.run_folder import RunFolder
 from stgcma.train.run_records import STEPS
@@ -27,16 +37,37 @@ def random_inputs(config, clips=2):
     return {name: torch.randn(shapes[name], generator=generator) for name in config.modalities}
 
 
-def new_model(task, small_config, **model):
-    config = small_config(task, **model)
+def further_inputs(model, task):
+    """The inputs of the head besides those of the encoder, for two clips."""
+    if task == "avqa":
+        words = torch.arange(3 * 14).view(3, 14) % model.config.head.vocabulary
+        return {"question": words, "owner": torch.tensor([0, 1, 1]), "negative": None}
+    if task == "avss":
+        return {"frame_mask": torch.tensor([[True, False], [True, True]])}
+    return {}
+
+
+def new_model(task, small_config, *settings, **model):
+    config = small_config(task, *settings, **model)
     options = {name: value for name, value in config.model.items() if name != "weights"}
     torch.manual_seed(0)
     return build_model(config.preset, "random", **options)
 
 
-@pytest.mark.parametrize(("task", "options"), [("ave", {}), ("ave", {"modality": "audio"}), ("avs", {})])
-def test_outputs_and_gradients_are_those_of_the_whole_model(small_config, task, options):
-    model = new_model(task, small_config, adapter="side", **options).eval()  # without dropout
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("ave", ()),
+        ("ave", ("modality=audio",)),
+        ("avs", ("frames=2",)),
+        ("avqa", ("frames=2",)),
+        ("avss", ("frames=2",)),
+        ("ave", ("depths=[3]", "side_layers=[1,2]")),
+    ],
+)
+def test_outputs_and_gradients_are_those_of_the_whole_model(small_config, task, settings):
+    settings = [f"model.{setting}" for setting in settings]
+    model = new_model(task, small_config, *settings, adapter="side").eval()  # without dropout
     with torch.no_grad():  # at first the network adds nothing, and has hardly a gradient
         for parameter in model.encoder.side.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
@@ -45,11 +76,21 @@ def test_outputs_and_gradients_are_those_of_the_whole_model(small_config, task, 
     packed = pack(features)
     assert packed.dtype == torch.float16
     model.feature_layout = layout_of(features)
+    more = further_inputs(model, task)
+    frames = more.get("frame_mask", torch.ones(2, model.config.frames, dtype=torch.bool))
+    if "negative" in more:
+        more, negative = more, random_inputs(model.config)["video"].flip(0)
+        stored = frozen_features(model.encoder, {**inputs, "video": negative})[model.encoder.stored_video]
+        both = [{**more, "negative": negative}, {**more, "negative": stored.half()}]
+    else:
+        both = [more, more]
     results = []
-    for given in (inputs, {"features": packed}):
+    for given in (inputs | both[0], {"features": packed} | both[1]):
         model.zero_grad()
         outputs = model(**given)
-        sum(x.float().square().sum() for x in outputs.values()).backward()
+        seen = {n: x[frames] if x.dim() > 2 else x for n, x in outputs.items()}
+        sum(x.float().square().sum() for x in seen.values()).backward()
+        outputs = seen
         gradients = {
             n: p.grad for g in model.parameter_groups().values() for n, p in g.items() if p.grad is not None
         }
@@ -67,7 +108,7 @@ def test_outputs_and_gradients_are_those_of_the_whole_model(small_config, task, 
 def test_features_of_another_layout_are_refused(small_config):
     model = new_model("ave", small_config, adapter="side")
     features = frozen_features(model.encoder, random_inputs(model.config))
-    with pytest.raises(InputError, match="features: taken alone, by a model with a feature_layout"):
+    with pytest.raises(InputError, match="features: taken in place of video and audio, by a model with"):
         model(features=pack(features))
     with pytest.raises(InputError, match=r"features: shape \[2, 7\], expected \[B, \d+\]"):
         encoded_of(model.encoder, torch.zeros(2, 7, dtype=torch.float16), layout_of(features))
@@ -114,6 +155,79 @@ def test_a_run_on_tokens_has_the_losses_of_one_on_frames(few, small_config, tmp_
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
     # A finished run is scored on frames and sound.
     assert evaluate(tmp_path / "tokens", split="val").clips == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_random_it_ends_with_the_same_bytes(few, tmp_path):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OMP_NUM_THREADS": "1",
+    }
+    program = Path(__file__).with_name("token_kills.py")
+    command = [sys.executable, program, few, tmp_path, "100", "7"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout) == {"kills": 100, "different": []}
+
+
+def check_negatives(out, config, on_tokens):
+    """The stored outputs for frames of other clips are those of the frames that a run on frames draws."""
+    model = build_model(config.preset, "random", **{k: v for k, v in config.model.items() if k != "weights"})
+    task = open_task(out)
+    found = []
+    for each in (config, on_tokens):
+        dataset = ClipDataset(out, "train", task, each.data, model.config, seed=0)
+        items = [Item(clip, 0, 1, 0, BatchSlice(0, 1, 1), True) for clip in (0, 1, 0)]
+        found.append([dataset[item].inputs["negative"] for item in items])
+        dataset.close()
+    record = model.config.backbone
+    for pixels, stored in zip(*found, strict=True):
+        frames = normalise_frames(pixels, record.image_mean, record.image_std)[None]
+        inputs = {**random_inputs(model.config, 1), "video": frames}
+        features = frozen_features(model.eval().encoder, inputs)[model.encoder.stored_video][0]
+        assert stored.dtype == torch.float16
+        torch.testing.assert_close(stored.float(), features, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [
+        ("avqa", ()),
+        ("avqa", ("data.negatives=clip", "data.verify=false")),
+        ("avqa", ("data.read=streamed",)),
+        ("avss", ()),
+    ],
+)
+def test_tokens_stand_for_frames_of_other_clips_and_for_shorter_clips(
+    kept_shards, small_config, tmp_path, task, more
+):
+    out = tmp_path / "out"
+    if task == "avqa":
+        write_shards(kept_shards(task), out, FEW)
+    else:  # clips of 5 and of 10 frames
+        shutil.copytree(kept_shards(task), out)
+    # While training, frames of other clips pass DropPath, which stored outputs cannot.
+    more = ("optim.epochs=1", "model.drop_path=0.0", "model.side_layers=[0,2,3]", *more)
+    config = small_config(task, *more, adapter="side")
+    assert add_tokens(out, config, device="cpu").written == len(read_manifest(out))
+    assert verify(out).faults == ()
+    assert read_column(out, "tokens").settings["layers"] == [0, 2, 3]
+    sizes = {row.bytes for row in read_column_records(column_store(out, "tokens"))}
+    assert (len(sizes) > 1) == (task == "avss")
+    on_tokens = small_config(task, *more, "data.tokens=true", adapter="side")
+    if task == "avqa":
+        check_negatives(out, config, on_tokens)
+    train(out, tmp_path / "frames", config)
+    train(out, tmp_path / "tokens", on_tokens)
+    losses = [
+        [row["loss"] for row in RunFolder(tmp_path / name).records.read(STEPS)]
+        for name in ("frames", "tokens")
+    ]
+    assert len(losses[0]) >= 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
 
 
 @pytest.mark.parametrize(
