@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .model import build_model, load_model, prepare_inputs
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # read by pyproject.toml too
 __all__ = ["__version__", "build_model", "load_model", "prepare_inputs"]
 
 

@@ -54,6 +54,11 @@ def main() -> None:
     # Waiting threads should sleep: on two busy cores, spinning slowed an epoch of the demo from 36 s to over
     # 120 s. torch reads this when it is first imported; a setting by the user is kept.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform == "win32":
+        message(
+            "stgcma: Windows is not supported, it has no fcntl and no fork; use WSL 2 or the container image"
+        )
+        sys.exit(2)
     try:
         # Commands return None; --version, --help and Ctrl-C return a status.
         sys.exit(app(standalone_mode=False) or 0)

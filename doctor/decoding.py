@@ -13,7 +13,7 @@ from ..preprocess.media.video import DECODERS
 from . import clips
 from .clips import CLIPS, Clip
 from .findings import Finding, Level
-from .requirements import reinstall
+from .requirements import reinstall, required
 from .tools import replace_ffmpeg
 
 if TYPE_CHECKING:
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 SOUND = "sound"
 _NEEDED = {"pyav", SOUND}
 PICTURE_DECODERS = tuple(sorted(DECODERS, key=lambda name: name not in _NEEDED))
-# Packages of a decoder; by default the one of its name.
-_PACKAGES = {"pyav": ("av",), SOUND: ("av", "torchaudio"), "ffmpeg": ("imageio-ffmpeg",)}
+# Packages of a decoder, of which those are meant that this machine requires; by default the one of its name.
+_PACKAGES = {
+    "pyav": ("av",),
+    SOUND: ("av", "torchaudio"),
+    "ffmpeg": ("imageio-ffmpeg",),
+    "decord": ("decord", "decord2"),
+}
 # Half a second of 64×64 takes milliseconds; the rest is for starting a process on a busy machine.
 TIMEOUT_SECONDS = 60.0
 _MEMORY_BYTES = 8 << 30  # torch, whose fbank is compared, reserves much that it never touches
@@ -156,7 +161,8 @@ def _said(outcome: str | ClipError | None) -> str:
 
 
 def _remedy(decoder: str) -> str:
-    packages = _PACKAGES.get(decoder, (decoder,))
+    names = {line.name for line in required()}
+    packages = tuple(name for name in _PACKAGES.get(decoder, (decoder,)) if name in names)
     if packages == ("imageio-ffmpeg",):
         return replace_ffmpeg("all decoders")
     return f"{reinstall(*packages)}{'' if decoder in _NEEDED else f'; avoid --decoder {decoder}'}"

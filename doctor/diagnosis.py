@@ -9,14 +9,14 @@ from .decoding import check_decoding
 from .findings import Finding, Level
 from .gpu import check_gpu
 from .machine import check_cores, check_disk, check_memory, check_shared_memory
-from .packages import check_extras, check_loading, check_pins, check_python
+from .packages import check_extras, check_itself, check_loading, check_pins, check_python
 from .tools import check_encoding, check_ffmpeg
 from .weights import check_weights
 
 Check = Callable[[], Iterator[Finding]]
 
 CHECKS: Mapping[str, Sequence[Check]] = {
-    "packages": (check_python, check_pins, check_loading),
+    "packages": (check_python, check_itself, check_pins, check_loading),
     "optional packages": (check_extras,),
     "ffmpeg": (check_ffmpeg, check_encoding),
     "decoding built-in clips": (check_decoding,),

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from .. import __version__
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.reasons import ClipError
 from .findings import Finding, Level
@@ -26,6 +27,7 @@ MODULES = {
     "webdataset": "webdataset",
     "av": "av",
     "decord": "decord",
+    "decord2": "decord",
     "pillow": "PIL.Image",
     "pyarrow": "pyarrow.parquet",
     "h5py": "h5py",
@@ -34,7 +36,7 @@ MODULES = {
     "tensorboard": "torch.utils.tensorboard",
 }
 # Only the decoder of that name needs it.
-_DISPENSABLE = {"decord"}
+_DISPENSABLE = {"decord", "decord2"}
 _LOADING_SECONDS = 180.0
 _LOADING_BYTES = 1 << 40  # CUDA's libraries reserve large address ranges
 
@@ -59,12 +61,40 @@ def check_python() -> Iterator[Finding]:
     yield Finding("python", Level.OK, f"{platform.python_version()} on {system}")
 
 
+def check_itself(version_of: VersionOf = version_of) -> Iterator[Finding]:
+    """Compare the version of the code with that of the installation, which a checkout can be ahead of."""
+    found = version_of("stgcma")
+    if found in (None, __version__):
+        yield Finding("stgcma", Level.OK, __version__)
+    else:
+        text = f"{__version__}, installed when it was {found}; dependencies may have changed since"
+        yield Finding("stgcma", Level.NOTE, text, "pip install -e .")
+
+
 def check_pins(version_of: VersionOf = version_of) -> Iterator[Finding]:
-    """Check that every declared dependency is installed in the pinned version."""
+    """Check that every declared dependency is installed in the pinned version.
+
+    Packages that are older than their pins get one more finding with the command that updates all of them:
+    the environment was made for an earlier release.
+    """
+    older = []
     for line in required():
-        yield _against_pin(line, version_of(line.name)) or Finding(
+        found = version_of(line.name)
+        yield _against_pin(line, found) or Finding(
             line.name, Level.PROBLEM, "not installed", install(line.name)
         )
+        if found is not None and _is_older(found, line):
+            older.append(line.name)
+    if older:
+        text = f"stgcma {__version__} pins newer versions of {', '.join(older)} than are installed"
+        yield Finding("pins", Level.WARNING, text, install(*older))
+
+
+def _is_older(found: str, line: Requirement) -> bool:
+    from packaging.version import Version
+
+    pins = [Version(pin.version.removesuffix(".*")) for pin in line.specifier if pin.operator == "=="]
+    return any(Version(found) < pin for pin in pins)
 
 
 def check_extras(version_of: VersionOf = version_of) -> Iterator[Finding]:
@@ -91,9 +121,15 @@ def load(module: str) -> None:
 
 
 def check_loading(
-    packages: Sequence[str] = tuple(MODULES), *, load: Callable[[str], None] = load
+    packages: Sequence[str] | None = None, *, load: Callable[[str], None] = load
 ) -> Iterator[Finding]:
-    """Yield a finding for every package with compiled code that does not load, and one for all that do."""
+    """Yield a finding for every package with compiled code that does not load, and one for all that do.
+
+    packages: keys of `MODULES`; by default those that this machine requires.
+    """
+    if packages is None:
+        names = {line.name for line in required()}
+        packages = [name for name in MODULES if name in names]
     loaded = 0
     with IsolatedPool(1, timeout_seconds=_LOADING_SECONDS, memory_bytes=_LOADING_BYTES, tries=1) as pool:
         modules = [MODULES[name] for name in packages]

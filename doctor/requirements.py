@@ -28,10 +28,17 @@ def declared() -> tuple[Requirement, ...]:
         project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]
         lines = list(project["dependencies"])
         for extra, of_extra in project["optional-dependencies"].items():
-            lines += [f"{line} ; extra == '{extra}'" for line in of_extra]
+            lines += [_of_extra(line, extra) for line in of_extra]
     else:
         lines = importlib.metadata.requires("stgcma") or []
     return tuple(Requirement(line) for line in lines)
+
+
+def _of_extra(line: str, extra: str) -> str:
+    """Return a requirement of an extra as the metadata of an installation has it."""
+    requirement, _, marker = line.partition(";")
+    condition = f"extra == '{extra}'"
+    return f"{requirement} ; ({marker}) and {condition}" if marker else f"{requirement} ; {condition}"
 
 
 def required(extra: str = "") -> tuple[Requirement, ...]:

@@ -59,6 +59,14 @@ def test_the_version_is_shown(stgcma):
     assert (result.status, result.stdout) == (0, f"stgcma {__version__}\n")
 
 
+def test_windows_is_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("stgcma: Windows is not supported")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example(stgcma, command):
     result = stgcma(*command.split(), "--help")

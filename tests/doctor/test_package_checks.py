@@ -3,9 +3,10 @@
 import sys
 
 import pytest
+from stgcma import __version__
 from stgcma.doctor.findings import Level
-from stgcma.doctor.packages import check_extras, check_loading, check_pins, version_of
-from stgcma.doctor.requirements import install, required
+from stgcma.doctor.packages import check_extras, check_itself, check_loading, check_pins, version_of
+from stgcma.doctor.requirements import declared, install, required
 from stgcma.doctor.weights import check_weights, find_cached
 
 
@@ -30,6 +31,35 @@ def test_a_missing_package_is_a_problem_and_another_version_a_warning():
     assert found["timm"].level is Level.WARNING
     assert found["timm"].text.startswith("0.9.0 is installed, tested is ==")
     assert found["torch"].level is Level.OK  # built for another platform, but that version
+
+
+def test_an_environment_of_an_earlier_release_gets_one_command_that_updates_it():
+    versions = {"timm": "0.9.0", "av": "15.1.0", "torch": "2.11.3", "pyyaml": "7.0"}
+    found = by_name(check_pins(lambda name: versions.get(name, version_of(name))))
+    assert found["pins"].level is Level.WARNING
+    assert found["pins"].text == f"stgcma {__version__} pins newer versions of timm, av than are installed"
+    assert found["pins"].remedy == install("timm", "av")
+    assert found["pyyaml"].level is Level.WARNING  # newer than its pin
+    assert "pins" not in by_name(check_pins())
+
+
+def test_an_installation_of_an_earlier_checkout_is_noted():
+    (same,) = check_itself(lambda _: __version__)
+    (other,) = check_itself(lambda _: "0.0.9")
+    assert (same.level, other.level) == (Level.OK, Level.NOTE)
+    assert "installed when it was 0.0.9" in other.text
+
+
+SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64"))
+
+
+def test_each_system_gets_the_decord_that_has_wheels_for_it():
+    lines = [line for line in declared() if line.name.startswith("decord")]
+    names = {}
+    for system, machine in SYSTEMS:
+        there = {"sys_platform": system, "platform_machine": machine, "extra": ""}
+        names[system, machine] = [line.name for line in lines if line.marker.evaluate(there)]
+    assert list(names.values()) == [["decord"], ["decord2"], ["decord2"], ["decord2"]]
 
 
 def test_optional_packages_are_only_noted():

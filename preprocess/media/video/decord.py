@@ -1,9 +1,14 @@
-"""Decoding with decord 0.6. It is wrong, often silently, for more kinds of clip than it is right for."""
+"""Decoding with decord. It is wrong, often silently, for more kinds of clip than it is right for.
+
+The module `decord` comes from one of two distributions: decord 0.6, the last release, and decord2, which has
+wheels for further systems. For the clips that `objection` admits, both give the same bytes.
+"""
 
 from __future__ import annotations
 
 import logging
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "decord"
+DISTRIBUTIONS = ("decord", "decord2")
 
 _CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4")
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -68,7 +74,7 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     timeline = read_timeline(info)
     refused = objection(info, timeline)
     if refused is not None:
-        raise ClipError("unsupported", f"decord 0.6 is wrong for {refused}; use --decoder auto")
+        raise ClipError("unsupported", f"decord is wrong for {refused}; use --decoder auto")
     times = timeline.times_seconds
     indices = chosen_indices(choose, times)
     check_bytes(len(indices), *info.video.square_size)
@@ -84,7 +90,18 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     return Frames(shown_pictures(np.ascontiguousarray(images), info.video), times[indices], NAME)
 
 
-DECODER = Decoder(read=read_frames, version=lambda: version("decord"), order=3)
+def installed_version() -> str:
+    """Return the version of the distribution that the module comes from.
+
+    Raises PackageNotFoundError when there is none.
+    """
+    for name in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    raise PackageNotFoundError(NAME)
+
+
+DECODER = Decoder(read=read_frames, version=installed_version, order=3)
 
 
 def _images(reader: Any, indices: NDArray[np.intp], *, seek: bool) -> NDArray[np.uint8]:

@@ -138,9 +138,7 @@ def test_auto_does_not_fall_back_to_decord_where_it_is_wrong(clip, name, monkeyp
     frames = read_frames(clip(name), lambda times: evenly(times, 3))
     assert (asked, frames.decoder) == (["pyav"], "ffmpeg")
     replace_reader(monkeypatch, ffmpeg, fails("ffmpeg"))
-    with pytest.raises(
-        ClipError, match=r"pyav is broken; ffmpeg is broken; decord 0\.6 is wrong for"
-    ) as caught:
+    with pytest.raises(ClipError, match=r"pyav is broken; ffmpeg is broken; decord is wrong for") as caught:
         read_frames(clip(name), lambda times: evenly(times, 3))
     assert caught.value.reason == "unreadable"
 

@@ -77,7 +77,7 @@ def test_all_eight_orientations_are_shown_upright(made, quadrants, suffix, how, 
         assert images.shape[1:3] == ((80, 60) if turned else (60, 80))
     assert probe(path).video.square_size == ((60, 80) if turned else (80, 60))
     if how != (0, False):
-        with pytest.raises(ClipError, match=r"decord 0\.6 is wrong for turned or mirrored pictures"):
+        with pytest.raises(ClipError, match=r"decord is wrong for turned or mirrored pictures"):
             frames(path, "decord")
 
 
@@ -181,7 +181,7 @@ def test_of_several_video_streams_the_default_or_the_largest_is_used(made, name,
         image = frames(path, decoder)[0]
         assert f"{image.shape[1]}x{image.shape[0]}" == sizes[number]
         assert (image[0, 0, 2] > 127) == (chosen == "blue")
-    with pytest.raises(ClipError, match=r"decord 0\.6 is wrong for several video streams"):
+    with pytest.raises(ClipError, match=r"decord is wrong for several video streams"):
         frames(path, "decord")
 
 
@@ -229,7 +229,7 @@ def test_untagged_pictures_have_the_matrix_of_their_size(made, size, matrix, war
         apart = np.abs(frames(path, decoder).astype(int) - (0x20, 0xA0, 0x40)).max()
         assert apart <= 4, decoder
     if warnings:
-        with pytest.raises(ClipError, match=r"decord 0\.6 is wrong for pictures that do not name"):
+        with pytest.raises(ClipError, match=r"decord is wrong for pictures that do not name"):
             frames(path, "decord")
 
 
