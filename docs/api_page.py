@@ -22,6 +22,7 @@ PACKAGES = (
     "stgcma.model",
     "stgcma.train",
     "stgcma.predict",
+    "stgcma.export",
 )
 _LINE_LENGTH = 100
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):$")

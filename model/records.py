@@ -213,6 +213,10 @@ class HeadConfig:
         """Return the inputs besides frames `[B, *frame_shape]` and sound, by name."""
         return {}
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of each output of the model in evaluation, by name, for files without code."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:

@@ -21,9 +21,9 @@ from ..preprocess.media.probe import MediaInfo
 from ..preprocess.media.reasons import ClipError
 from ..preprocess.media.sound_choice import check_choice, probe_with_sound
 from ..preprocess.samples.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
+from ..shards.staging import check_folder, put_in_place, staged
 from ..shards.storage import Location
 from ..strict_json import strict_json
-from .outputs import check_folder, put_in_place, staged
 from .predictor import PREDICTORS, Predictor, VideoInput
 from .questions import EncodedQuestion
 from .results import Failure, Prediction, Predictions

@@ -19,6 +19,7 @@ PACKAGES = (
     "predict",
     "doctor",
     "columns",
+    "export",
 )
 # commands → predict, pages → train → model; commands → preprocess → shards ← train; and
 # commands → columns → preprocess, train.
@@ -32,9 +33,11 @@ MAY_IMPORT = {
     "predict": {"figures", "shards", "model", "preprocess", "train"},
     "doctor": {"figures", "preprocess", "model"},
     "columns": {"figures", "preprocess", "shards", "model", "train"},
+    "export": {"shards", "model", "train"},
     "commands": {
         "columns",
         "doctor",
+        "export",
         "figures",
         "model",
         "pages",

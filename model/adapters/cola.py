@@ -75,7 +75,7 @@ class Core(nn.Module):
     def forward(self, v: Tensor) -> Tensor:
         """`[F, d_o]` → `[F, r, r]`."""
         u = self.fc2(self.norm_inner(functional.gelu(self.fc1(v))))
-        return self.norm(u.view(len(v), *self.norm.normalized_shape))  # type: ignore[no-any-return]
+        return self.norm(u.view(v.shape[0], *self.norm.normalized_shape))  # type: ignore[no-any-return]
 
 
 class CrossLowRank(nn.Module):
@@ -163,7 +163,7 @@ class ColaBlock(BlockAdapter):
             vectors = [frozen.summary(part.flatten(1, -2)) for part in parts][::-1]
         added = []
         for change, part, vector in zip(changes, parts, vectors, strict=True):
-            frames = part.reshape(len(vector), -1, part.shape[-1])
+            frames = part.reshape(vector.shape[0], -1, part.shape[-1])
             changed = change(frames, vector)
             added.append(changed.view(*part.shape[:-1], changed.shape[-1]))
         return y + layer.join(added)

@@ -114,7 +114,7 @@ class LavishAdapter(nn.Module):
             keep: `[F]` bool, False for the frames that batch statistics leave out; None for all frames.
         """
         if self.latents is not None and self.exchange_gate is not None and other is not None:
-            latents = self.latents.to(x.dtype).expand(len(x), -1, -1)
+            latents = self.latents.to(x.dtype).expand(x.shape[0], -1, -1)
             latents = latents + cross_attend(latents, other)
             x = torch.addcmul(x, self.exchange_gate.to(x.dtype), cross_attend(x, latents))
         n = self.norm_before(x)

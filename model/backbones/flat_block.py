@@ -188,7 +188,7 @@ class FlatBlock(FrozenBlock):
 
     def to_time(self, n: Tensor) -> tuple[Tensor, list[int]]:
         columns = [part.transpose(1, 2).flatten(0, 1) for part in self.split(n)]
-        return torch.cat(columns), [len(column) for column in columns]
+        return torch.cat(columns), [column.shape[0] for column in columns]
 
     def from_time(self, columns: Sequence[Tensor]) -> Tensor:
         parts = []

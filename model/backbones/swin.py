@@ -143,7 +143,7 @@ class SwinEncoder(Encoder):
         modalities, (stages, T) = self.config.modalities, blocks
         x = self.backbone.norm(stages[-1])
         maps = x.view(len(modalities), -1, T, x.shape[1] * x.shape[2], x.shape[-1]).unbind(0)
-        frames = len(x) // len(modalities)
+        frames = x.shape[0] // len(modalities)
         return Encoded(
             pooled={m: tokens.mean(2) for m, tokens in zip(modalities, maps, strict=True)},
             tokens=dict(zip(modalities, maps, strict=True)),
@@ -236,7 +236,7 @@ class SwinBlock(FrozenBlock):
         (h, w), shift = self.block.window_size, self.block.shift_size
         if any(shift):
             n = torch.roll(n, shifts=(-shift[0], -shift[1]), dims=(1, 2))
-        return n.view(-1, H // h, h, W // w, w, D).permute(0, 2, 4, 1, 3, 5).reshape(len(n), h * w, -1, D)
+        return n.view(-1, H // h, h, W // w, w, D).permute(0, 2, 4, 1, 3, 5).reshape(n.shape[0], h * w, -1, D)
 
     def core(self, qkv: Tensor) -> Attended:
         """`[M·B·T, window area, windows, 3·D]` → the same with D.
@@ -262,11 +262,12 @@ class SwinBlock(FrozenBlock):
 
     def _joined_heads(self, y: Tensor, windows: int) -> Attended:
         """`[M·B·T, windows·heads, area, D/heads]` → the attention layout."""
-        y = y.transpose(1, 2).reshape(len(y), y.shape[2], windows, -1)
+        y = y.transpose(1, 2).reshape(y.shape[0], y.shape[2], windows, -1)
         return Attended(y, self.parts(y))
 
     def parts(self, grouped: Tensor) -> list[Tensor]:
-        return list(grouped.chunk(self.modalities))
+        # `chunk` would have to prove the number of parts of a symbolic number of clips.
+        return list(torch.split(grouped, [grouped.shape[0] // self.modalities] * self.modalities))
 
     def grouped(self, u: Tensor) -> Tensor:
         return u.transpose(1, 2)
@@ -297,9 +298,9 @@ class SwinBlock(FrozenBlock):
         return x + total.view(x.shape)
 
     def to_time(self, n: Tensor) -> tuple[Tensor, list[int]]:
-        clips = len(n) // self.steps
+        clips = n.shape[0] // self.steps
         columns = n.view(clips, self.steps, self.tokens[0], -1).transpose(1, 2).flatten(0, 1)
-        return columns, [len(columns) // self.modalities] * self.modalities
+        return columns, [columns.shape[0] // self.modalities] * self.modalities
 
     def from_time(self, columns: Sequence[Tensor]) -> Tensor:
         residual = torch.cat(list(columns)).view(-1, self.tokens[0], self.steps, self.shape[-1])

@@ -37,6 +37,11 @@ class AvcConfig(HeadConfig):
         check_integer("classes", self.classes, most=_MOST_CLASSES)
         check_choice("labels_per_clip", self.labels_per_clip, LABELS_PER_CLIP)
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of `logits`, by the number of labels of a clip."""
+        shares = "softmax over the last dimension" if self.labels_per_clip == "one" else "sigmoid"
+        return {"logits": f"class scores of the clip; {shares}"}
+
 
 class AvcHead(TaskHead):
     """The mean over time of each modality, concatenated → LayerNorm → Linear."""

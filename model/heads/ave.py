@@ -32,6 +32,10 @@ class AveConfig(HeadConfig):
     def __post_init__(self) -> None:
         check_integer("classes", self.classes, most=_MOST_CLASSES)
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of `logits`."""
+        return {"logits": "class scores of every second; softmax over the last dimension"}
+
 
 class AveHead(TaskHead):
     """`concat(audio, video)` → `Linear(2D, 512)` → Dropout → `Linear(512, C)`; no activation between.

@@ -76,6 +76,10 @@ class AvqaConfig(HeadConfig):
             "negative": InputSpec(frame_shape, optional=True),
         }
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of `answer_logits`."""
+        return {"answer_logits": "scores of vocabulary.answers; softmax over the last dimension"}
+
 
 class AvqaHead(TaskHead):
     """Grounds the sound in every frame, attends over time from the question, and answers.
@@ -202,7 +206,9 @@ class QuestionEncoder(nn.Module):
         )
         with whole:
             _, (hidden, cell) = self.lstm(torch.tanh(self.embedding(question)))
-            q: Tensor = self.project(torch.tanh(torch.cat([hidden[0], cell[0]], dim=-1)))
+            # Not `hidden[0]`: while torch.export traces, torch's LSTM has one leading dimension more.
+            last = torch.cat([hidden.flatten(0, -2), cell.flatten(0, -2)], dim=-1)
+            q: Tensor = self.project(torch.tanh(last))
             return q
 
 
@@ -227,7 +233,7 @@ class QuestionAttention(nn.Module):
     def _attend(self, q: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the module's attention, with dropout that draws alike for parts of a batch."""
         weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
-        query = functional.linear(q, weight[:WIDTH], bias[:WIDTH]).view(len(q), HEADS, 1, -1)
+        query = functional.linear(q, weight[:WIDTH], bias[:WIDTH]).view(q.shape[0], HEADS, 1, -1)
         both = functional.linear(steps, weight[WIDTH:], bias[WIDTH:])
         keys, values = both.view(*steps.shape[:2], 2, HEADS, -1).permute(2, 0, 3, 1, 4).unbind(0)
         weights = (query * query.shape[-1] ** -0.5 @ keys.transpose(-2, -1)).softmax(-1)

@@ -51,6 +51,10 @@ class AvsConfig(HeadConfig):
         if self.mask_channels % 8:
             raise InputError(f"mask_channels: {self.mask_channels}, expected a multiple of 8")
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of `mask_logits`."""
+        return {"mask_logits": "scores of pixels, above 0 where a pixel makes the sound; sigmoid"}
+
 
 class AvsHead(TaskHead):
     """The four stages of the frames, each combined with the sound by TPAVI, fused from coarse to fine."""

@@ -30,6 +30,10 @@ class AvssConfig(AvsConfig):
         """Return the mask of the frames: clips have T frames or fewer."""
         return {FRAME_MASK: InputSpec(frame_shape[:1], booleans=True, optional=True)}
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of `mask_logits`."""
+        return {"mask_logits": "class scores of every pixel of the frames; softmax over dimension 2"}
+
 
 class AvssHead(AvsHead):
     """The AVS head with a channel for each class: `mask_logits` `[B, T, classes, 224, 224]`."""

@@ -41,6 +41,15 @@ class AvvpConfig(HeadConfig):
         check_integer("classes", self.classes, most=_MOST_CLASSES)
         check_flag("normalised_pooling", self.normalised_pooling)
 
+    def outputs(self) -> dict[str, str]:
+        """Return the meaning of the logits and of the pooled probabilities."""
+        return {
+            "logits": "class scores of every second, audible (0) and visible (1); sigmoid",
+            "audio": "probabilities that the classes are audible in the clip",
+            "visual": "probabilities that the classes are visible in the clip",
+            "clip": "probabilities that the classes are audible or visible in the clip; they may exceed 1",
+        }
+
 
 @dataclass(frozen=True)
 class Pooled:

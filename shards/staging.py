@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
-from ..shards.files import PARTIAL_SUFFIX, named_errors, sync_folder
+from .files import PARTIAL_SUFFIX, named_errors, sync_folder
 
 
 def check_folder(out: Path) -> None:

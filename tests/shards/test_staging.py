@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from stgcma.errors import InputError
 from stgcma.predict import service
-from stgcma.predict.outputs import check_folder, put_in_place, staged
+from stgcma.shards.staging import check_folder, put_in_place, staged
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
