@@ -29,9 +29,9 @@ def export(
     weights: FoundWeights = None,
     json_: Json = False,
 ) -> None:
-    """Write a trained model to a file that runs without stgcma.
+    """Write a trained model as an ONNX or torch file.
 
-    The file takes frames (uint8), log-mel energies and questions as they are in shards, for any number of
+    It runs without stgcma, and takes frames (uint8), log-mel energies and questions as they are in shards, for any number of
     clips; normalisation is part of it, and a description is stored in it. It is run with two numbers of clips
     and compared with the model before it is left in its place.
 

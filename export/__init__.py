@@ -1,11 +1,11 @@
 """A trained model as one file that runs without `stgcma`: `torch.export` and ONNX.
 
->>> from stgcma.export import export
->>> exported = export("run", "model.onnx")
->>> exported.largest_difference
-3.1e-07
+`export` writes it. `FORMATS` has the formats by the ending of the file; a module of this package that assigns
+`FORMAT` adds one.
 
-`FORMATS` has the formats by the ending of the file; a module of this package that assigns `FORMAT` adds one.
+>>> from stgcma.export import FORMATS
+>>> FORMATS.names
+('onnx', 'pt2')
 """
 
 from __future__ import annotations

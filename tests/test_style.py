@@ -16,6 +16,7 @@ pytestmark = pytest.mark.xdist_group("style")  # one process parses the files, o
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "columns",
+    "export",
     "commands",
     "doctor",
     "figures",
