@@ -31,9 +31,9 @@ def export(
 ) -> None:
     """Write a trained model as an ONNX or torch file.
 
-    It runs without stgcma, and takes frames (uint8), log-mel energies and questions as they are in shards, for any number of
-    clips; normalisation is part of it, and a description is stored in it. It is run with two numbers of clips
-    and compared with the model before it is left in its place.
+    The file runs without stgcma. It takes frames (uint8), log-mel energies and questions as they are in
+    shards, for any number of clips; normalisation is part of it, and a description is stored in it. It is run
+    with two numbers of clips and compared with the model before it is left in its place.
 
     --shards and --preset are for a checkpoint that does not record its training data.
 
