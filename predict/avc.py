@@ -14,7 +14,7 @@ from ..train.tasks.avc import AvcTask
 from .avc_labels import LABELS_FILE, labels_table
 from .avc_picture import draw_labels
 from .avc_result import AvcPrediction, LabelledSecond, Ranked, merge_parts
-from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .predictor import Predictor, ShownFile, VideoInput, open_frame, rank_classes
 from .subtitles import Cue, webvtt
 from .timeline import seconds_strip
 from .trained import TrainedRun
@@ -29,6 +29,11 @@ class AvcPredictor(Predictor[AvcPrediction]):
     shares of the windows that cover it. The video has the mean shares of its seconds or, where clips have
     several labels, the highest ones.
     """
+
+    shown = (
+        ShownFile(".labels.png", "Frames, spectrogram, labels over time, and the likeliest classes"),
+        ShownFile(".vtt", "Predicted labels"),
+    )
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, ClassVar
 
 from ..figures import clock, percent
-from .results import Prediction
+from .results import Prediction, listed
 
 Ranked = tuple[tuple[str, float], ...]
 """Classes with their shares, the likeliest first."""
@@ -85,6 +85,9 @@ class AvcPrediction(Prediction):
 
     def rows(self) -> Sequence[tuple[str, ...]]:
         return [(clock(one.start), clock(one.end), one.text or "no label") for one in self.parts]
+
+    def headline(self) -> str:
+        return listed([f"{name} ({percent(share)})" for name, share in self.labels]) or "No label"
 
 
 def _classes(ranked: Ranked) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from ..preprocess.collections.windows import MergedSecond, SecondsMerger
 from .ave_picture import draw_timeline
 from .ave_result import AvePrediction, Second, merge_events, subtitles
 from .event_export import ExportedEvent, write_events
-from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .predictor import Predictor, ShownFile, VideoInput, open_frame, rank_classes
 from .timeline import seconds_strip
 from .trained import TrainedRun
 
@@ -22,6 +22,11 @@ class AvePredictor(Predictor[AvePrediction]):
     Writes `NAME.timeline.png`, subtitles (`NAME.vtt`), and the events to correct: `NAME.events.csv` and
     `NAME.labels.txt`.
     """
+
+    shown = (
+        ShownFile(".timeline.png", "Frames, spectrogram and predicted event of every second"),
+        ShownFile(".vtt", "Predicted events"),
+    )
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, ClassVar
 
 from ..figures import clock, percent
-from .results import Prediction
+from .results import Prediction, listed
 from .subtitles import Cue, webvtt
 
 
@@ -84,6 +84,11 @@ class AvePrediction(Prediction):
     def rows(self) -> Sequence[tuple[str, ...]]:
         found = [(clock(one.start), clock(one.end), one.name, percent(one.confidence)) for one in self.events]
         return found or [(clock(0), clock(self.length_seconds), "no event", "")]
+
+    def headline(self) -> str:
+        return (
+            listed([f"{one.name} {clock(one.start)}–{clock(one.end)}" for one in self.events]) or "No event"
+        )
 
 
 def merge_events(seconds: Sequence[Second]) -> Iterator[Event]:

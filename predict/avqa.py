@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..preprocess.collections.questions import question_line
 from .avqa_picture import ShownWindow, draw_answers, shown_windows
 from .avqa_result import Answer, AvqaPrediction, Step
-from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .predictor import Predictor, ShownFile, VideoInput, open_frame, rank_classes
 from .questions import EncodedQuestion, encode_questions
 from .trained import TrainedRun
 
@@ -48,6 +48,8 @@ class AvqaPredictor(Predictor[AvqaPrediction]):
     Writes `NAME.answers.png`, and `NAME.questions.jsonl` in the format of the collection `questions`.
     """
 
+    shown = (ShownFile(".answers.png", "The answers, and the attended seconds and pixels of the video"),)
+
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)
         self._names: Sequence[str] = run.task.info.vocabulary["answers"]
@@ -63,6 +65,10 @@ class AvqaPredictor(Predictor[AvqaPrediction]):
             )
         words = run.task.info.vocabulary["words"]
         return encode_questions(texts, {word: index for index, word in enumerate(words)})
+
+    @classmethod
+    def question_words(cls, run: TrainedRun) -> tuple[str, ...]:
+        return tuple(sorted(word for word in run.task.info.vocabulary["words"] if word.isalpha()))
 
     def add(self, members: dict[str, bytes]) -> None:
         outputs = self.run(members, self._ids)

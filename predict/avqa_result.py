@@ -89,6 +89,9 @@ class AvqaPrediction(Prediction):
             "grounding": self.grounding,
         }
 
+    def headline(self) -> str:
+        return "; ".join(f"{one.answer} ({percent(one.confidence)})" for one in self.answers)
+
     def rows(self) -> Sequence[tuple[str, ...]]:
         return [
             (one.question, one.answer, percent(one.confidence))

@@ -17,7 +17,7 @@ from .annotations import annotation_folder, write_annotation
 from .avs_picture import draw_masks, full_mask, mask_layer, masks_strip, overlay_layer
 from .avs_result import AvsPrediction, MaskedSecond
 from .overlay import overlay_size, write_overlay
-from .predictor import P, Predictor, VideoInput, open_frame
+from .predictor import P, Predictor, ShownFile, VideoInput, open_frame
 from .trained import TrainedRun
 
 
@@ -30,6 +30,10 @@ class MaskPredictor(Predictor[P]):
     """
 
     writes_video = True
+    shown = (
+        ShownFile(".overlay.mp4", "The video with its sounding pixels highlighted"),
+        ShownFile(".strip.png", "Frames with their sounding pixels highlighted, and the spectrogram"),
+    )
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)

@@ -54,3 +54,7 @@ class AvsPrediction(Prediction):
         shares = [one.share for one in self.seconds]
         summary = (sum(shares) / len(shares), min(shares), max(shares))
         return [(str(len(shares)), *map(percent, summary))]
+
+    def headline(self) -> str:
+        count = sum(one.share > 0 for one in self.seconds)
+        return f"Sounding pixels in {count} of {len(self.seconds)} seconds" if count else "No sounding pixels"

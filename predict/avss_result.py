@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from ..figures import percent
-from .results import Prediction
+from .results import Prediction, listed
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,6 @@ class AvssPrediction(Prediction):
             (name, str(len(shares)), percent(sum(shares) / len(shares)), percent(max(shares)))
             for name, shares in self.by_class().items()
         ] or [("nothing", str(len(self.seconds)), percent(0), percent(0))]
+
+    def headline(self) -> str:
+        return listed(list(self.by_class())) or "No sounding pixels"

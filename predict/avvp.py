@@ -14,7 +14,7 @@ from ..train.metrics.event_parsing import THRESHOLD
 from .avvp_picture import draw_parsing
 from .avvp_result import AvvpPrediction, Named, ParsedSecond, find_events, subtitles
 from .event_export import ExportedEvent, write_events
-from .predictor import Predictor, VideoInput, open_frame, rank_classes
+from .predictor import Predictor, ShownFile, VideoInput, open_frame, rank_classes
 from .timeline import seconds_strip
 from .trained import TrainedRun
 
@@ -28,6 +28,11 @@ class AvvpPredictor(Predictor[AvvpPrediction]):
     A class counts in a second when its probability there, and that of its window, is at least 0.5. Where
     windows overlap, both are means.
     """
+
+    shown = (
+        ShownFile(".timeline.png", "Frames, spectrogram, and the audible and visible events of every second"),
+        ShownFile(".vtt", "Audible and visible events"),
+    )
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         super().__init__(run, video)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, ClassVar
 
 from ..figures import clock, percent
-from .results import Prediction
+from .results import Prediction, listed
 from .subtitles import Cue, webvtt
 
 MODALITIES = ("audible", "visible")
@@ -65,13 +65,13 @@ class AvvpPrediction(Prediction):
     header: ClassVar = ("from", "to", "modality", "event", "confidence")
 
     def findings(self) -> dict[str, Any]:
-        def listed(named: Named) -> list[dict[str, Any]]:
+        def classes(named: Named) -> list[dict[str, Any]]:
             return [{"class": name, "confidence": value} for name, value in named]
 
         return {
             "seconds": [
                 {"start": one.start, "end": one.end}
-                | {modality: listed(one.of(modality)) for modality in MODALITIES}
+                | {modality: classes(one.of(modality)) for modality in MODALITIES}
                 for one in self.seconds
             ],
             "events": [
@@ -92,6 +92,11 @@ class AvvpPrediction(Prediction):
             for one in self.events
         ]
         return found or [(clock(0), clock(self.length_seconds), "", "no event", "")]
+
+    def headline(self) -> str:
+        found = {mode: [one.name for one in self.events if one.modality == mode] for mode in MODALITIES}
+        text = "; ".join(f"{mode}: {listed(names)}" for mode, names in found.items() if names)
+        return text[:1].upper() + text[1:] or "No event"
 
 
 def find_events(seconds: Sequence[ParsedSecond]) -> list[ParsedEvent]:
@@ -126,6 +131,6 @@ def _cues(seconds: Sequence[ParsedSecond]) -> Iterator[Cue]:
     for shown, group in groupby(seconds, key=names):
         joined = list(group)
         titled = zip(MODALITIES, shown, strict=True)
-        lines = [f"{title}: {', '.join(listed)}" for title, listed in titled if listed]
+        lines = [f"{title}: {', '.join(named)}" for title, named in titled if named]
         if lines:
             yield Cue(joined[0].start, joined[-1].end, "\n".join(lines))

@@ -47,6 +47,19 @@ class VideoInput:
     filename: str = ""
 
 
+@dataclass(frozen=True)
+class ShownFile:
+    """A result file that pages show: a picture, a video, or subtitles of the given video.
+
+    Attributes:
+        ending: of its name, after the name of the results, such as `.timeline.png`.
+        title: a description in words, also for people who cannot see it.
+    """
+
+    ending: str
+    title: str
+
+
 class Predictor(ABC, Generic[P]):
     """Make the result of one video from its windows: `add` each in order, then `finish`.
 
@@ -54,11 +67,13 @@ class Predictor(ABC, Generic[P]):
 
     Attributes:
         writes_video: `write` encodes a video and reports its progress.
+        shown: the result files that pages show, the most important first.
         run: the trained run.
         video: the decoded video.
     """
 
     writes_video: ClassVar[bool] = False
+    shown: ClassVar[tuple[ShownFile, ...]] = ()
 
     def __init__(self, run: TrainedRun, video: VideoInput) -> None:
         self.run, self.video = run, video
@@ -71,6 +86,11 @@ class Predictor(ABC, Generic[P]):
                 f"questions are given, but RUN {run.path} is for {run.task.name}, which takes none"
             )
         return ()
+
+    @classmethod
+    def question_words(cls, run: TrainedRun) -> tuple[str, ...] | None:  # noqa: ARG003
+        """Return the words of questions that the run's model knows; None when it takes no questions."""
+        return None
 
     @abstractmethod
     def add(self, members: dict[str, bytes]) -> None:

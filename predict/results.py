@@ -48,6 +48,10 @@ class Prediction(ABC):
     def rows(self) -> Sequence[tuple[str, ...]]:
         """Return a summary for people, as rows of a table under `header`."""
 
+    def headline(self) -> str:
+        """Return the result in a few words; by default the first of `rows`."""
+        return " · ".join(filter(None, self.rows()[0]))
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -113,6 +117,17 @@ class Predictions:
                 for one in self.failures
             ],
         }
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first `most` of `names` without repetitions as text, and the number of the others.
+
+    >>> listed(["dog", "cat", "dog", "bell", "train"])
+    'dog, cat, bell and 1 more'
+    """
+    different = list(dict.fromkeys(names))
+    rest = len(different) - most
+    return ", ".join(different[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _rounded(content: Any) -> Any:

@@ -20,6 +20,7 @@ PACKAGES = (
     "doctor",
     "columns",
     "export",
+    "app",
 )
 # commands → predict, pages → train → model; commands → preprocess → shards ← train; and
 # commands → columns → preprocess, train.
@@ -34,7 +35,9 @@ MAY_IMPORT = {
     "doctor": {"figures", "preprocess", "model"},
     "columns": {"figures", "preprocess", "shards", "model", "train"},
     "export": {"shards", "model", "train"},
+    "app": {"figures", "shards", "model", "preprocess", "train", "predict", "pages"},
     "commands": {
+        "app",
         "columns",
         "doctor",
         "export",

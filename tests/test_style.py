@@ -15,6 +15,7 @@ pytestmark = pytest.mark.xdist_group("style")  # one process parses the files, o
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
+    "app",
     "columns",
     "export",
     "commands",

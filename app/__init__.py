@@ -1,0 +1,15 @@
+"""A web page that predicts uploaded videos with trained runs.
+
+`serve` runs it on this machine, `build` returns it as an ASGI application, for example for a container. The
+extra `stgcma[app]` installs what it needs.
+
+>>> from stgcma.app import build
+>>> app = build(["run"])  # uvicorn module:app
+"""
+
+from __future__ import annotations
+
+from .limits import AppLimits
+from .server import build, serve
+
+__all__ = ["AppLimits", "build", "serve"]

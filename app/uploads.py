@@ -1,0 +1,55 @@
+"""Uploads: received in parts into a file, with limits on size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from ..errors import one_line
+from ..figures import mebibytes
+from .limits import AppLimits
+
+_MOST_NAME_CHARACTERS = 100
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+
+
+def display_name(name: str) -> str:
+    """Return the name of an uploaded file without folders, for results.
+
+    >>> display_name("C:\\\\clips\\\\bell.mp4"), display_name("../../etc"), display_name("..")
+    ('bell.mp4', 'etc', 'video')
+    """
+    plain = one_line(re.split(r"[/\\]", name)[-1], _MOST_NAME_CHARACTERS).strip()
+    return "video" if plain.strip(".") == "" else plain
+
+
+async def receive_file(request: Request, folder: Path, name: str, limits: AppLimits) -> Path:
+    """Write the body of a request into a new file in `folder`.
+
+    Only the suffix of `name` is used. Raises HTTPException: 413 for too many bytes, 408 for a slow upload,
+    400 for an empty one.
+    """
+    too_large = HTTPException(413, f"The file is larger than the {mebibytes(limits.upload_bytes)} allowed.")
+    claimed = request.headers.get("content-length", "0")
+    if claimed.isdecimal() and int(claimed) > limits.upload_bytes:
+        raise too_large
+    suffix = Path(name).suffix
+    path = folder / f"upload{suffix if _SUFFIX.fullmatch(suffix) else ''}"
+    size = 0
+    try:
+        with path.open("wb") as stream:
+            async with asyncio.timeout(limits.upload_seconds):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limits.upload_bytes:
+                        raise too_large
+                    stream.write(part)
+    except TimeoutError:
+        raise HTTPException(408, f"The upload took longer than {limits.upload_seconds:g} seconds.") from None
+    if size == 0:
+        raise HTTPException(400, "The file is empty.")
+    return path
