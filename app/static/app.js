@@ -55,8 +55,9 @@ function choose(video, url) {
   }
 }
 
+// Returns false for a file that cannot be used; the earlier choice stays.
 function chooseFile(file) {
-  if (!file) return;
+  if (!file) return false;
   if (file.size > settings.largest) {
     one("file").value = "";
     showError(`${file.name} is larger than the ${settings.largestText} allowed. Choose a smaller file.`);
@@ -66,7 +67,9 @@ function chooseFile(file) {
   } else {
     choose({ file, name: file.name }, URL.createObjectURL(file));
     announce(`Chosen: ${file.name}`);
+    return true;
   }
+  return false;
 }
 
 one("player").addEventListener("error", () => {
@@ -133,9 +136,10 @@ async function startRecording() {
     button.textContent = "Record a video";
     const name = type === "video/mp4" ? "recording.mp4" : "recording.webm";
     one("file").value = "";
-    chooseFile(new File(parts, name, { type }));
+    if (!chooseFile(new File(parts, name, { type }))) one("preview").hidden = true;
   });
   const player = one("player");
+  chosen = null;
   player.removeAttribute("src");
   player.replaceChildren();
   player.hidden = false;

@@ -5,18 +5,10 @@ import shutil
 import pytest
 
 from .browser import LOW_CONTRAST, OUTLINE, OVERFLOW
+from .chromium import CHROMIUM_FLAGS, chromium_path
 from .comparisons import made_comparison
 
 pytest.importorskip("playwright", reason="playwright is not installed; it comes with the extra `dev`")
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SHORT = ["report-ave", "several", "inspect", "comparison"]
 LONG = ["report-avs", "report-avqa", "inspect-avs", "inspect-avqa"]
 PAGES = [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
@@ -26,12 +18,9 @@ PAGES = [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
 def browser():
     from playwright.sync_api import sync_playwright
 
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
+    found = chromium_path()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=_FLAGS)
+        chromium = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
 
