@@ -1,10 +1,12 @@
 """The server: its address, its token, refused requests, and names of runs."""
 
+import runpy
 import socket
 import sys
 
 import pytest
-from stgcma.app import AppLimits
+import yaml
+from stgcma.app import AppLimits, space_files
 from stgcma.app import server as server_module
 from stgcma.app.examples import find_examples
 from stgcma.app.served_run import run_names
@@ -151,3 +153,32 @@ def test_a_folder_without_examples_is_refused(tmp_path, name, expected):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=expected):
         find_examples(tmp_path / name)
+
+
+def test_a_space_serves_its_runs(tmp_path, monkeypatch):
+    from starlette.testclient import TestClient
+
+    opened = []
+    monkeypatch.setattr(
+        server_module, "open_runs", lambda runs, **_: [opened.append(runs) or StubRun(runs[0].name)]
+    )
+    files = space_files(["run-av"], title='Events: "all"', requirement="./stgcma.whl[app]")
+    names = runpy.run_path(str(written(tmp_path, files) / "app.py"))
+    assert opened == [[tmp_path / "run-av"]]
+    with TestClient(names["app"], base_url="https://org-events.hf.space") as client:
+        page = client.get("/")
+        assert "run-av" in page.text
+        assert page.headers["content-security-policy"].endswith("frame-ancestors https://huggingface.co")
+        headers = {"origin": "https://org-events.hf.space"}
+        assert client.post("/api/jobs?run=0", content=b"video", headers=headers).status_code == 201
+    _, card, _ = files["README.md"].split("---\n")
+    expected = {"title": 'Events: "all"', "sdk": "docker", "app_port": 7860}
+    assert expected.items() <= yaml.safe_load(card).items()
+    assert "./stgcma.whl[app]" in files["requirements.txt"].splitlines()
+    assert '"--port", "7860"' in files["Dockerfile"]
+
+
+def written(folder, files):
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    return folder
