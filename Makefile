@@ -8,7 +8,10 @@ READY_TO_TEST := $(VENV)/.ready-to-test
 # every process would else compile all modules anew.
 IN_TESTS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-.PHONY: help demo test test-slow mutants bench bench-gpu docs lint format docker-lock docker-verify clean
+# Every link and heading is checked. The variable silences advice on another program.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: help demo test test-slow mutants bench bench-gpu docs site tutorial lint format docker-lock docker-verify clean
 
 help:
 	@echo "make demo           create .venv (5 GB) and run the demo: a test score and a report"
@@ -18,6 +21,7 @@ help:
 	@echo "make bench-gpu      check and measure on the GPU of this machine, eight minutes (benchmarks/gpu.md)"
 	@echo "make lint format    check style and types; reformat the files"
 	@echo "make docs           write the generated parts of the documentation"
+	@echo "make site           write the documentation site to build/site; make tutorial: run the notebook anew"
 	@echo "make docker-lock docker-verify    lock the packages of the image; build it and check that it is reproducible"
 	@echo "make clean          remove the files that these targets created"
 
@@ -43,12 +47,20 @@ bench-gpu: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 
+site: $(READY_TO_TEST)
+	$(MKDOCS)
+	@echo "open build/site/index.html; the search needs a server: $(BIN)/python -m http.server -d build/site"
+
+tutorial: $(READY_TO_TEST)
+	$(BIN)/python docs/run_tutorial.py
+
 lint: $(READY_TO_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@# The type checker wants the folder to carry the package's name, whatever the clone is called.
 	@mkdir -p $(VENV)/typing && ln -sfn $(CURDIR) $(VENV)/typing/stgcma
 	cd $(VENV)/typing && MYPYPATH=. ../bin/mypy --config-file $(CURDIR)/pyproject.toml
+	$(MKDOCS)
 
 format: $(READY_TO_TEST)
 	$(BIN)/ruff check --fix .
