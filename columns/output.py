@@ -33,6 +33,8 @@ from ..shards.columns import (
     read_column,
     read_column_quarantine,
     read_column_records,
+    read_index,
+    update_index,
 )
 from ..shards.fbank_sums import add_sums, audio_statistics, total_sums
 from ..shards.files import PARTIAL_SUFFIX
@@ -110,6 +112,7 @@ class ColumnOutput:
         settings or versions of the tools.
         """
         self._plan = {"settings": settings, "versions": versions}
+        update_index(open_store(self.location), adding=self.member)
         flags = {"retry_quarantined": retry_quarantined, "repair": repair}
         info = self._complete()
         if info is not None:
@@ -307,10 +310,20 @@ def drop_column(location: Location, member: str) -> None:
     store, member = _writable(location), FBANK_ALIASES.get(member, member)
     folder = column_folder(member)
     with exclusive(store):
-        if not any(name.startswith(f"{folder}/") for name in store.names()):
+        if store.folder(folder).names():
+            store.remove(f"{folder}/{COLUMN_FILE}")  # first: without it the column is unfinished
+            store.remove_folder(folder)
+        elif member not in _indexed(store):
             raise InputError(f"{store} has no column {member}")
-        store.remove(f"{folder}/{COLUMN_FILE}")  # first: without it the column is unfinished
-        store.remove_folder(folder)
+        update_index(store)
+
+
+def _indexed(store: Store) -> list[str]:
+    """Return the names in the index of columns; none where it is damaged, since it is written again."""
+    try:
+        return read_index(store)
+    except InputError:
+        return []
 
 
 def _audio_statistics(shards: Sequence[ColumnShard]) -> AudioStatistics | None:

@@ -11,6 +11,7 @@ from .columns import (
     COLUMN_FILE,
     COLUMN_FOLDER,
     COLUMN_TABLE,
+    INDEX_FILE,
     ColumnInfo,
     ColumnRecord,
     ColumnShard,
@@ -20,6 +21,7 @@ from .columns import (
     read_column,
     read_column_quarantine,
     read_column_records,
+    read_index,
 )
 from .manifest import MOST_TABLE_BYTES
 from .members import read_array
@@ -48,10 +50,16 @@ def column_faults(
         on_bytes: called with the number of bytes of each part that was read.
     """
     below = [name.split("/", 2)[1:] for name in sizes if name.startswith(f"{COLUMN_FOLDER}/")]
+    if [INDEX_FILE] in below:
+        below.remove([INDEX_FILE])
+        yield from _index_faults(store, {parts[0] for parts in below if parts[1:] == [COLUMN_FILE]})
     members = sorted({parts[0] for parts in below})
     for member in members:
         files = {parts[1] for parts in below if len(parts) == 2 and parts[0] == member}
         folder = f"{COLUMN_FOLDER}/{member}"
+        if not files:
+            yield Fault(folder, _UNFINISHED if is_column_file(folder) else "is extra")
+            continue
         if not is_member(member) or not any(is_column_file(f"{folder}/{name}") for name in files):
             yield Fault(folder, "is extra")
             continue
@@ -60,6 +68,17 @@ def column_faults(
             continue
         for what in _column(store, member, files, manifest, on_bytes):
             yield Fault(f"{folder}/{what.file}", what.what)
+
+
+def _index_faults(store: Store, complete: set[str]) -> Iterator[Fault]:
+    try:
+        lacking = sorted(complete - set(read_index(store)))
+    except InputError as error:
+        yield Fault(f"{COLUMN_FOLDER}/{INDEX_FILE}", f"is damaged: {error}")
+        return
+    if lacking:
+        what = f"lacks {lacking[0]}; give the command that added it again"
+        yield Fault(f"{COLUMN_FOLDER}/{INDEX_FILE}", what)
 
 
 def _column(

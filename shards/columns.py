@@ -1,11 +1,14 @@
 """Columns: members that were added to the clips of a finished directory, in files of their own.
 
 `OUT/columns/MEMBER/` holds a shard for each shard of the directory, with the same keys in the same order,
-`clips.parquet` and `quarantine.parquet`, and `column.json`, which is written last.
+`clips.parquet` and `quarantine.parquet`, and `column.json`, which is written last. `OUT/columns/index.json`
+names the columns for readers that cannot list folders. It is written before a column is added and after one
+is removed, so it never lacks a complete column, but may name one that is not complete.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -25,6 +28,7 @@ from .schema import (
     AudioStatistics,
     ClipRecord,
     QuarantineRecord,
+    canonical_json,
     content_sha256,
     is_shard_name,
 )
@@ -34,6 +38,7 @@ COLUMN_FOLDER = "columns"
 COLUMN_FILE = "column.json"
 COLUMN_TABLE = "clips.parquet"
 COLUMN_VERSION = 1
+INDEX_FILE = "index.json"
 # While a column is being added.
 PROGRESS_FOLDER = ".progress"
 PLAN_FILE = "plan.json"
@@ -152,6 +157,8 @@ def is_member(name: str) -> bool:
 def is_column_file(name: str) -> bool:
     """Tell whether a file below a directory, such as `columns/fbank_224/column.json`, is of a column."""
     top, member, *below = name.split("/")
+    if top == COLUMN_FOLDER and not below:
+        return member in ("", INDEX_FILE, f".{INDEX_FILE}{PARTIAL_SUFFIX}")
     if top != COLUMN_FOLDER or not is_member(member) or not 1 <= len(below) <= 2:
         return False
     hidden = re.fullmatch(rf"\.(.+){re.escape(PARTIAL_SUFFIX)}", below[-1])
@@ -176,12 +183,58 @@ def column_store(location: Location, member: str) -> Store:
 
 def column_names(location: Location) -> list[str]:
     """Return the names of the complete columns of a directory, sorted."""
-    names = (name.split("/") for name in open_store(location).names())
+    store = open_store(location)
+    if not store.lists_names:
+        return [name for name in read_index(store) if column_store(location, name).exists(COLUMN_FILE)]
+    names = (name.split("/") for name in store.names())
     return [
         parts[1]
         for parts in names
         if len(parts) == 3 and parts[0] == COLUMN_FOLDER and parts[2] == COLUMN_FILE and is_member(parts[1])
     ]
+
+
+def read_index(store: Store) -> list[str]:
+    """Return the names of the columns in a directory's `columns/index.json`; none where it is missing.
+
+    Raises InputError when it is damaged.
+    """
+    name = f"{COLUMN_FOLDER}/{INDEX_FILE}"
+    if not store.exists(name):
+        return []
+    names = parse_object(store.read(name), where=store.where(name)).get("columns")
+    if not isinstance(names, list) or not all(isinstance(each, str) and is_member(each) for each in names):
+        raise InputError(f"{store.where(name)} is damaged: its columns are not a list of names")
+    return sorted(set(names))
+
+
+def update_index(store: Store, *, adding: str | None = None) -> None:
+    """Write `columns/index.json` of the columns there are, complete or not, and of one that is added next.
+
+    Without any, the file is removed.
+    """
+    folder = store.folder(COLUMN_FOLDER)
+    there = {name.split("/")[0] for name in folder.names() if "/" in name}
+    names = sorted({*filter(is_member, there), *([] if adding is None else [adding])})
+    content = canonical_json({"columns": names})
+    if not names:
+        folder.remove(INDEX_FILE)
+    elif not folder.exists(INDEX_FILE) or folder.read(INDEX_FILE) != content:
+        folder.publish(INDEX_FILE, content)
+
+
+def unlisted_column_files(store: Store) -> list[str]:
+    """Return the names of the files that belong to the columns, where they cannot be listed."""
+    names, members = [f"{COLUMN_FOLDER}/{INDEX_FILE}"], []
+    with contextlib.suppress(InputError):  # a damaged index is a fault for verification
+        members = read_index(store)
+    for member in members:
+        folder = column_folder(member)
+        names += [f"{folder}/{name}" for name in (COLUMN_FILE, *_TABLES)]
+        with contextlib.suppress(InputError, FileNotFoundError):  # likewise
+            shards = dict.fromkeys(row.shard for row in read_column_records(store.folder(folder)))
+            names += [f"{folder}/{shard}" for shard in shards]
+    return names
 
 
 def read_column(location: Location, member: str) -> ColumnInfo | None:

@@ -4,7 +4,8 @@ The lock is an object that is created only where there is none: `.lock`, or afte
 and so on. Its owner rewrites it at intervals. Another host watches it: when it does not change for
 `STALE_SECONDS` of the watcher's own clock, its owner is taken for dead, and the watcher creates the next
 generation, which only one can. So clocks of hosts are not compared, and the store needs no more than creation
-without overwriting, which those of S3, Google, Azure and memory have.
+without overwriting, which those of S3, Google, Azure and memory have. A store that ignores the condition is
+recognised, and refused: the lock can be created a second time.
 
 An owner that is taken over finds a later generation at its next rewriting, and stops; before that, it writes
 the same bytes as its successor.
@@ -147,6 +148,12 @@ def _take(store: ObjectStore) -> ObjectLock:
         name = LOCK_FILE if number == 0 else f"{LOCK_FILE}-{number:06d}"
         if not store.create(name, _owner_bytes(token)):
             raise busy(store.location)
+        if _overwrites(store, name):
+            store.remove(name)
+            raise InputError(
+                f"{store} cannot be written: the store ignores the condition that an object must not exist "
+                "(If-None-Match), so two hosts could both take the lock; write to a folder and copy it"
+            )
         if _is_contested(store, name, names, stale):
             store.remove(name)
             raise busy(store.location)
@@ -154,6 +161,14 @@ def _take(store: ObjectStore) -> ObjectLock:
             store.remove(former)
         return ObjectLock(store, name, token)
     raise busy(store.location)
+
+
+def _overwrites(store: ObjectStore, name: str) -> bool:
+    """Tell whether the store replaces the lock `name`, which exists, by a creation that must not overwrite.
+
+    Two creations, because another process may remove the lock before one of them.
+    """
+    return all(store.create(name, _owner_bytes(uuid.uuid4().hex)) for _ in range(2))
 
 
 def _is_contested(store: ObjectStore, name: str, former: list[str], stale: str) -> bool:

@@ -48,7 +48,10 @@ class ObjectStore(Store):
         self.filesystem, self._root = _open_url(self._url)
 
     def check_writable(self) -> None:
-        """Raise InputError for a file system where files are visible before they are complete."""
+        """Raise InputError for a file system where files are visible before they are complete.
+
+        Also for one whose driver cannot create a file only where there is none, which locks need.
+        """
         protocol = self.filesystem.protocol
         kinds = {protocol} if isinstance(protocol, str) else set(protocol)
         if found := sorted(kinds & READ_ONLY):
@@ -61,10 +64,23 @@ class ObjectStore(Store):
                 f"{self._url} cannot be written: over {found[0]} a file is seen before it is whole; "
                 "mount it and give the path, or give the URL of an object store"
             )
+        if self._creates_by_looking():
+            raise InputError(
+                f"{self._url} cannot be written: its driver, {type(self.filesystem).__name__}, cannot create "
+                "an object only where there is none, so two hosts could both take the lock; write to a "
+                "folder and copy it"
+            )
+
+    def _creates_by_looking(self) -> bool:
+        """Tell whether the driver has fsspec's general way of creating: look for the file, then write it."""
+        import fsspec
+
+        general = fsspec.AbstractFileSystem.pipe_file
+        return not self.filesystem.async_impl and type(self.filesystem).pipe_file is general
 
     @property
     def lists_names(self) -> bool:
-        """True where the names in a folder can be listed, which a web server need not allow."""
+        """False for a web server, which need not allow it."""
         protocol = self.filesystem.protocol
         return not READ_ONLY & ({protocol} if isinstance(protocol, str) else set(protocol))
 
@@ -80,7 +96,8 @@ class ObjectStore(Store):
     def names(self) -> list[str]:
         """Return the names of all objects below, sorted.
 
-        A web server lists none: behind it, they are those of the tables and of the shards in the manifest.
+        A web server lists none: behind it, they are those of the tables, of the shards in the manifest and
+        of the columns in their index.
         """
         if not self.lists_names:
             return self._names_in_manifest()
@@ -93,6 +110,7 @@ class ObjectStore(Store):
         return sorted(name[len(self._root) :].lstrip("/") for name in found)
 
     def _names_in_manifest(self) -> list[str]:
+        from .columns import unlisted_column_files
         from .manifest import read_columns
         from .schema import DATASET_FILE, MANIFEST_FILE, PLANNED_FILE, QUARANTINE_FILE, SHARD_FOLDER
 
@@ -100,6 +118,7 @@ class ObjectStore(Store):
         with contextlib.suppress(InputError):
             (shards,) = read_columns(self._url, ("shard",))
             names |= {f"{SHARD_FOLDER}/{shard}" for shard in shards}
+        names.update(unlisted_column_files(self))
         return sorted(filter(self.exists, names))
 
     def size_bytes(self, name: str) -> int | None:

@@ -21,6 +21,11 @@ class Store(ABC):
     def location(self) -> str:
         """The path or URL that opens this store, also from another process."""
 
+    @property
+    def lists_names(self) -> bool:
+        """True where the names in a folder can be listed, which a web server need not allow."""
+        return True
+
     @abstractmethod
     def folder(self, name: str) -> Store:
         """Return the store of the folder `name` in this one."""

@@ -78,7 +78,8 @@ def amend(
     sums, lost = _read_sums(former, needed, before.sums)
     _check_sealed([name for name in lost if number_of(name) in sealed], former)
     failed = before.failed if former.begun else _failed(old, tables)
-    shards = FormerShards(frozenset(again | lost), sums, failed)
+    renamed = before.renamed if former.begun else dict(layout.renamed)
+    shards = FormerShards(frozenset(again | lost), sums, failed, renamed)
     if not former.begun:
         former.set_aside(plan, shards, layout.planned)
     else:

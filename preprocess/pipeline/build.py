@@ -123,6 +123,7 @@ def planned_layout(
         append=options.append,
         repair=options.repair,
         clips_per_shard=wanted_per_shard,
+        retry_quarantined=options.retry_quarantined,
     )
 
 

@@ -7,7 +7,7 @@ planned clips of all additions, and `former.json` with what is done to the forme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,15 +51,18 @@ class FormerShards:
         again: names of the former shards that are made again.
         sums: name of a former training shard to the sums of its fbanks, for those that were read.
         failed: name of a former shard to the number of its rows in the former quarantine, where it has any.
+        renamed: key of a clip in the former quarantine to its new source, where a retry takes one.
     """
 
     again: frozenset[str] = frozenset()
     sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
-        return {"again": sorted(self.again), "sums": self.sums, "failed": self.failed}
+        renamed = {"renamed": self.renamed} if self.renamed else {}
+        return {"again": sorted(self.again), "sums": self.sums, "failed": self.failed, **renamed}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> FormerShards:
@@ -68,7 +71,7 @@ class FormerShards:
             name: {fbank: (each[0], each[1], each[2]) for fbank, each in shard.items()}
             for name, shard in content["sums"].items()
         }
-        return cls(frozenset(content["again"]), sums, content["failed"])
+        return cls(frozenset(content["again"]), sums, content["failed"], content.get("renamed", {}))
 
 
 class Former:
@@ -125,10 +128,13 @@ class Former:
         if not self.begun:
             return former
         plan = parse_object(self.store.read(PLAN_FILE), where=self.store.where(PLAN_FILE))
+        planned = plan.get("additions") or [{"plan_sha256": plan["clips"]}]
         empty: dict[str, Any] = {"counts": {}, "sums": {}}
+        # The hashes of the former ones change where a retry takes files of other names.
+        hashes = [each["plan_sha256"] for each in planned]
         return (
-            *former,
-            *(Addition.from_json(empty | each) for each in plan.get("additions", ())[len(former) :]),
+            *(replace(old, plan_sha256=new) for old, new in zip(former, hashes, strict=False)),
+            *(Addition.from_json(empty | each) for each in planned[len(former) :]),
         )
 
     def check_whole(self, *, repair: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ...console import message
 from ...errors import InputError, OtherSettingsError
@@ -18,13 +18,13 @@ from ...shards.schema import (
     DatasetInfo,
     PlannedRecord,
 )
-from ...shards.table_checks import DUPLICATE_KEY
 from ...shards.task_members import TASK_MEMBERS
 from ..collections.specification import ClipSpecification, plan_hash
 from .annotations import changed_annotations
 from .former import Former
 from .matching import Matched, match, planned_rows, rows_of_tables
 from .plan import check_same, combined_hash, make_plan, without_clips, without_own_version
+from .renamed import as_planned, planned_sources, renamed_clips, take_new_sources
 from .shard_plan import ShardTask, plan_shards
 
 _KEYS_SHOWN = 3
@@ -43,12 +43,14 @@ class Layout:
             planned. Its shards cannot be made again.
         planned: the planned clips of all additions; empty for a directory that is made at once.
         finished: number of additions that are finished; 0 for a directory that is made at once.
+        renamed: the new sources, by key, of clips in quarantine that are tried again.
     """
 
     info: DatasetInfo
     tasks: tuple[tuple[ShardTask, ...] | None, ...]
     planned: tuple[PlannedRecord, ...] = ()
     finished: int = 0
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def additions(self) -> tuple[Addition, ...]:
@@ -70,6 +72,7 @@ def make_layout(
     append: bool,
     repair: bool,
     clips_per_shard: int | None,
+    retry_quarantined: bool = False,
 ) -> Layout:
     """Plan a directory: at once, or as additions to finished content.
 
@@ -80,6 +83,7 @@ def make_layout(
         append: put clips that were not planned into a new addition.
         repair: whether damaged tables are made again.
         clips_per_shard: number of clips in each shard of a new addition; None for that of the first one.
+        retry_quarantined: take the new files of clips in quarantine whose files have other names now.
 
     Raises InputError when the directory is of other settings, or of other clips in a way that does not allow
     to add to it.
@@ -89,14 +93,24 @@ def make_layout(
     additions = former.info.all_additions
     first = additions[0].clips_per_shard
     same = former.info.plan_sha256 == request.plan_sha256
-    if not (former.begun or former.info.additions or (append and not same)):
+    retry = retry_quarantined and not same
+    if not (former.begun or former.info.additions or (append and not same) or retry):
+        if not same and not former.damaged:
+            sources = planned_sources(former)
+            _report_renamed(renamed_clips(clips, sources), sources, {})
         return _at_once(request, clips)
     request = dataclasses.replace(request, features=request.features | {"clips_per_shard": first})
     _check_settings(former, request)
     if former.begun:
         return _continued(former, request, clips)
     former.check_whole(repair=repair)
-    matched = _matched(former, _as_planned(former, clips, report=True))
+    sources = planned_sources(former)
+    renamed = renamed_clips(clips, sources)
+    matched = _matched(former, as_planned(clips, sources, renamed))
+    taken: dict[str, str] = {}
+    if retry_quarantined:
+        matched, additions, taken = take_new_sources(matched, additions, renamed)
+    _report_renamed(renamed, sources, taken)
     if matched.new and not append:
         raise OtherSettingsError(
             f"{former.store} holds shards of another kind: {len(matched.new)} clips were not planned for it "
@@ -105,7 +119,8 @@ def make_layout(
     _report(former, matched, append=append)
     if matched.new:
         additions = (*additions, _addition(matched.new, additions, clips_per_shard or first))
-    return _layout(request, additions, matched, finished=len(former.info.all_additions))
+    layout = _layout(request, additions, matched, finished=len(former.info.all_additions))
+    return dataclasses.replace(layout, renamed=taken)
 
 
 def _at_once(request: DatasetInfo, clips: Sequence[ClipSpecification]) -> Layout:
@@ -154,7 +169,10 @@ def _continued(former: Former, request: DatasetInfo, clips: Sequence[ClipSpecifi
     """Return the layout of an addition, a retry or a repair that has not ended."""
     additions, planned = former.additions(), former.planned() or []
     finished = len(former.info.all_additions)
-    matched = match(_as_planned(former, clips), planned, additions)
+    taken, sources = former.shards().renamed, planned_sources(former)
+    renamed = {key: new for key, new in renamed_clips(clips, sources).items() if key not in taken}
+    _report_renamed(renamed, sources, {})
+    matched = match(as_planned(clips, sources, renamed), planned, additions)
     if matched.new or matched.changed or None in matched.clips[finished:]:
         added = sum(row.addition >= finished for row in planned)
         what = f"an addition of {added} clips" if added else "a retry or repair"
@@ -194,28 +212,23 @@ def _first_difference(old: Sequence[str], new: Sequence[str]) -> str:
     return f"{len(old)} names there, {len(new)} here"
 
 
-def _as_planned(
-    former: Former, clips: Sequence[ClipSpecification], *, report: bool = False
-) -> Sequence[ClipSpecification]:
-    """Return `clips` with the planned sources of those that were not written.
+def _report_renamed(renamed: Mapping[str, str], sources: Mapping[str, str], taken: Mapping[str, str]) -> None:
+    """Name the clips in quarantine whose files have other names now, on stderr.
 
-    The name of a file that was missing may have been guessed, so another one now is no change of a clip. With
-    `report`, such clips are named on stderr.
+    The name of a file that was missing may have been guessed, so another one now is no change of a clip.
     """
-    if {MANIFEST_FILE, QUARANTINE_FILE}.intersection(former.damaged) or not former.quarantine:
-        return clips
-    sources = {row.key: row.source for row in former.quarantine if row.reason != DUPLICATE_KEY}
-    for row in former.manifest:
-        sources.pop(row.key, None)
-    others = [clip.key for clip in clips if sources.get(clip.key, clip.source) != clip.source]
-    if not others:
-        return clips
-    if report:
+    if taken:
+        key = next(iter(taken))
+        message(
+            f"{_named(list(taken))} are in quarantine and have files of other names now, which are tried "
+            f"({taken[key]} in place of {sources[key]}, …)"
+        )
+    if others := [key for key in renamed if key not in taken]:
         message(
             f"{_named(others)} are in quarantine and have files of other names now; they stay there unless "
-            f"the files are named as planned ({sources[others[0]]}, …)"
+            f"the files are named as planned ({sources[others[0]]}, …), or a finished directory is given the "
+            "option retry_quarantined"
         )
-    return [dataclasses.replace(clip, source=sources.get(clip.key, clip.source)) for clip in clips]
 
 
 def _matched(former: Former, clips: Sequence[ClipSpecification]) -> Matched:

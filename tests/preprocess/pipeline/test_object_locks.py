@@ -8,6 +8,8 @@ import uuid
 from unittest import mock
 
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from stgcma.errors import InputError, StgcmaError
 from stgcma.preprocess.pipeline.parts import check_no_parts
 from stgcma.shards import object_lock
@@ -52,6 +54,30 @@ def test_locks_of_dead_parts_are_watched_together(monkeypatch, capsys):
     assert now[0] <= object_lock.STALE_SECONDS + 2 * object_lock.POLL_SECONDS
     assert store.names() == []
     assert ".lock and 4 others are of another machine" in capsys.readouterr().err
+
+
+def test_a_store_that_ignores_the_condition_is_refused(monkeypatch):
+    """As stores that speak S3 but know no If-None-Match."""
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+
+    def overwrites(self, path, value, mode="overwrite", **_):  # noqa: ARG001
+        self.open(path, "wb", data=value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFileSystem, "pipe_file", overwrites)
+        with pytest.raises(InputError, match="the store ignores the condition that an object must not exist"):
+            exclusive(store).__enter__()
+    assert store.names() == []
+    with exclusive(store):
+        assert store.names() == [LOCK_FILE]
+
+
+def test_a_driver_that_looks_before_it_creates_is_refused(monkeypatch):
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    store.check_writable()
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", AbstractFileSystem.pipe_file)
+    with pytest.raises(InputError, match="its driver, MemoryFileSystem, cannot create an object only where"):
+        store.check_writable()
 
 
 @pytest.mark.usefixtures("quick_locks")
@@ -99,10 +125,11 @@ def test_one_of_many_successors_takes_a_lock_over(monkeypatch):
     put_lock(store, machine="elsewhere")
     together = threading.Barrier(6)
     create = ObjectStore.create
-    guard = threading.Lock()
+    guard, thread = threading.Lock(), threading.local()
 
     def late(self, name, content):
-        together.wait()
+        if not hasattr(thread, "created"):
+            thread.created = together.wait()
         with guard:  # the memory's own check and write are two steps
             return create(self, name, content)
 

@@ -1,6 +1,7 @@
 """Requests to an object store: failing ones, their number, and a web server that only reads."""
 
 import http.server
+import json
 import random
 import re
 import threading
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import s3fs
+from stgcma.columns import drop_column
 from stgcma.errors import InputError
-from stgcma.shards import retries
+from stgcma.shards import object_lock, retries
+from stgcma.shards.columns import column_counts, column_names
 from stgcma.shards.reader import iterate_clips
 from stgcma.shards.verification import verify
 
+from ...columns.added import add
 from .stand_in import build
 from .whole_runs import names_and_contents
 
@@ -38,6 +42,8 @@ class Faults:
             return self.application(environment, start_response)
         self.failed += 1
         status, content = self.ANSWERS[self.failed % len(self.ANSWERS)]
+        if environment["REQUEST_METHOD"] == "HEAD":  # its answer has no content
+            content = b""
         environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
         start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(content)))])
         return [content]
@@ -70,8 +76,11 @@ def test_a_tenth_of_all_requests_fails_and_the_bytes_are_the_same(s3, faulty, tm
     assert faults.failed > 5
 
 
-def test_requests_of_a_shard(s3, faulty, raw):
+def test_requests_of_a_shard(s3, faulty, raw, monkeypatch):
     """The numbers that docs/shard-format.md states."""
+    monkeypatch.setattr(
+        object_lock, "REFRESH_SECONDS", 3600.0
+    )  # requests that follow from the machine's load
 
     def requests(work):
         faults = faulty(0.0)
@@ -136,6 +145,39 @@ def test_a_finished_directory_opens_behind_a_web_server(web, tmp_path, raw):
     assert [fault.file for fault in verify(url).faults] == [f"shards/{first.name}"]
     with pytest.raises(InputError, match="cannot be written: over http files can be read only"):
         build(f"{web}/new", raw, clips=12)
+
+
+def test_columns_are_found_behind_a_web_server(web, tmp_path, raw, stgcma):
+    out, url = tmp_path / "out", f"{web}/out"
+    build(out, raw, clips=12)
+    add(out, bad=("clip-3",))
+    add(out, member="fbank_16")
+    index = out / "columns" / "index.json"
+    assert column_names(url) == column_names(out) == ["fbank_16", "fbank_8"]
+    assert column_counts(url) == column_counts(out)
+    assert "column fbank_8: 10 clips, 1 quarantined" in stgcma("shards", "stats", url).stdout
+    assert "fbank_16.npy" in stgcma("shards", "show", url, "clip-0").stdout
+    assert verify(url).faults == ()
+    shard = next((out / "columns" / "fbank_8").glob("*.tar"))
+    shard.write_bytes(shard.read_bytes()[:-1024])
+    assert {fault.file for fault in verify(url).faults} == {f"columns/fbank_8/{shard.name}"}
+    (out / "columns" / "fbank_8" / "column.json").unlink()  # as while it is being completed
+    assert column_names(url) == ["fbank_16"]
+    index.write_text('{"columns": ["../x"]}')
+    with pytest.raises(InputError, match=r"index\.json is damaged: its columns are not a list of names"):
+        column_names(url)
+    assert [fault.file for fault in verify(url).faults] == ["columns/index.json"]
+    index.write_text('{"columns": ["fbank_16"]}')
+    assert "columns/fbank_8: is left by an add-column" in str(verify(out).faults[0])
+    add(out, bad=("clip-3",))
+    assert verify(out).faults == ()
+    index.write_text('{"columns": ["fbank_8"]}')
+    assert str(verify(out).faults[0]).startswith("columns/index.json: lacks fbank_16; give the command")
+    drop_column(out, "fbank_8")
+    assert json.loads(index.read_text()) == {"columns": ["fbank_16"]}
+    drop_column(out, "fbank_16")
+    assert not index.exists()
+    assert (column_names(url), verify(url).faults) == ([], ())
 
 
 def test_errors_that_pass_are_told_from_others():
