@@ -81,8 +81,12 @@ class OnTheFly:
             re_mode="pixel",
         )
 
-    def load(self, number: int, *, train: bool) -> Clip:
-        """`video` `[10, 3, 224, 224]` and `audio` `[10, frames, bins]`, both normalised."""
+    def load(self, number: int, *, augment: str) -> Clip:
+        """`video` `[10, 3, 224, 224]` and `audio` `[10, frames, bins]`, both normalised.
+
+        `augment` is not empty for training, wherever the other side augments.
+        """
+        train = bool(augment)
         frames = sorted(self.folders[number].glob("*.jpg"))
         chosen = np.linspace(0, len(frames) - 1, STEPS).round().astype(int)
         video = torch.stack([self._frame(frames[index], train=train) for index in chosen])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..errors import StgcmaError
 from ..model.noise import BatchSlice
+from .augmentation import ClipDraw
 from .order import Item
 from .tasks.base import Task, Tensors
 from .workers import Packed, enter_worker, loaded_by, possible_workers, stop_signals_held, to_send
@@ -28,6 +29,7 @@ class Batch:
         targets: the targets, as the task collates them.
         weight: `[B]` float32; 0 for a padding clip.
         batch_slice: the slice of the step's clips.
+        draws: the augmentation of each clip that the device applies; empty where the loader has applied it.
     """
 
     keys: tuple[str, ...]
@@ -36,6 +38,7 @@ class Batch:
     targets: Tensors
     weight: Tensor
     batch_slice: BatchSlice
+    draws: tuple[ClipDraw, ...] = ()
 
     @property
     def is_padding(self) -> bool:
@@ -45,28 +48,31 @@ class Batch:
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors of the batch."""
-        return [*self.inputs.values(), *self.targets.values(), self.weight]
+        drawn = [values for draw in self.draws for _, _, values in draw.erased]
+        return [*self.inputs.values(), *self.targets.values(), self.weight, *drawn]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
-
-        def move(tensors: Tensors) -> Tensors:
-            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-
-        weight = self.weight.to(device, non_blocking=True)
-        return replace(self, inputs=move(self.inputs), targets=move(self.targets), weight=weight)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Return the batch in pinned memory, from which copies to a GPU are asynchronous.
 
         The loader calls this.
         """
+        return self._map(Tensor.pin_memory)
 
-        def pin(tensors: Tensors) -> Tensors:
-            return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(tensors: Tensors) -> Tensors:
+            return {name: change(tensor) for name, tensor in tensors.items()}
 
-        weight = self.weight.pin_memory()
-        return replace(self, inputs=pin(self.inputs), targets=pin(self.targets), weight=weight)
+        return replace(
+            self,
+            inputs=changed(self.inputs),
+            targets=changed(self.targets),
+            weight=change(self.weight),
+            draws=tuple(draw.map(change) for draw in self.draws),
+        )
 
 
 class UnreadableClip(NamedTuple):
@@ -85,12 +91,14 @@ class ClipTensors:
         inputs: the model's inputs `video`, `audio` and `negative`, without the batch dimension.
         targets: as the task reads them.
         item: that the order asked for.
+        draw: the augmentation that is left to the device.
     """
 
     key: str
     inputs: Tensors
     targets: Tensors
     item: Item
+    draw: ClipDraw | None = None
 
 
 class TaskDataset(Dataset[Any]):
@@ -131,6 +139,7 @@ class Collate:
             targets=targets,
             weight=torch.tensor([float(clip.item.counted) for clip in read]),
             batch_slice=read[0].item.batch_slice,
+            draws=tuple(clip.draw for clip in read if clip.draw is not None),
         )
 
 

@@ -25,7 +25,7 @@ from ..shards.reader import ClipReader, small_members, split_places
 from ..shards.schema import SHARD_FOLDER, DatasetInfo
 from ..shards.storage import Location, open_store
 from ..shards.where import Where
-from .augmentation import FrameAugmentation, mix_powers
+from .augmentation import ClipDraw, FrameAugmentation, mix_powers
 from .batch import ClipTensors, TaskDataset, UnreadableClip
 from .inputs import decode_frames, fbanks_of, normalisation_of, normalise, read_fbank
 from .order import Item, item_rng
@@ -246,6 +246,7 @@ class ClipDataset(TaskDataset):
 
     def _tensors(self, members: dict[str, bytes], item: Item) -> ClipTensors:
         inputs: Tensors = {}
+        draw = None
         if self._stored is not None:
             inputs |= self._stored.inputs(members)
             if self._negatives:
@@ -253,7 +254,7 @@ class ClipDataset(TaskDataset):
             targets = self.task.targets(members, item.question)
             return ClipTensors(self.places[item.clip].key, inputs, targets, item)
         if "video" in self.modalities:
-            inputs["video"] = self._video(members, item)
+            inputs["video"], draw = self._video(members, item)
         if "audio" in self.modalities:
             inputs["audio"] = self._audio(members, item)
         if self._negatives:
@@ -267,13 +268,18 @@ class ClipDataset(TaskDataset):
                 wanted = list(self._shapes[name])
                 raise StgcmaError(f"its {name} has the shape {list(tensor.shape)}, the model takes {wanted}")
         targets = self.task.targets(members, item.question)
-        return ClipTensors(self.places[item.clip].key, inputs, targets, item)
+        return ClipTensors(self.places[item.clip].key, inputs, targets, item, draw)
 
-    def _video(self, members: dict[str, bytes], item: Item) -> Tensor:
+    def _video(self, members: dict[str, bytes], item: Item) -> tuple[Tensor, ClipDraw | None]:
+        """Return the frames, and the augmentation that is left to the device."""
         if self._augmentation is None:
-            return decode_frames(members)
+            return decode_frames(members), None
         seed = int(item_rng(self.seed or 0, item, _AUGMENT).integers(2**32))
-        return self._augmentation(open_frames(members), seed)
+        if self.data.augment_on == "device":
+            frames = decode_frames(members)
+            height, width = frames.shape[-2:]
+            return frames, self._augmentation.draw(height, width, seed)
+        return self._augmentation(open_frames(members), seed), None
 
     def _negative(self, item: Item) -> dict[str, bytes]:
         """Return frames that do not belong to the item's clip, under the names of its frames.

@@ -54,6 +54,8 @@ class DataConfig(Section):
     # RandAugment, random crop, flip and erasing, one draw a clip. Moves pixels that masks and questions
     # ("left of") refer to.
     augment: bool = False
+    # Augment frames in the loader, by Pillow, or as tensors on the device that trains: the same draws.
+    augment_on: Literal["loader", "device"] = "loader"
     # The settings of RandAugment, as timm writes them.
     rand_augment: str = Field(default="rand-m7-n4-mstd0.5-inc1", pattern=_RAND_AUGMENT)
     # The random crop's share of the frame's area, and its aspect (width / height).

@@ -19,6 +19,7 @@ from ..model import STGCMA
 from ..model.noise import BatchSlice, set_batch_slices
 from .batch import Batch
 from .config import RunConfig
+from .device_augmentation import DeviceAugmentation
 from .distributed import ProcessGroup, share_batch_norms
 from .objective import Objective
 from .order import MicroBatches
@@ -133,6 +134,7 @@ class OptimizerStep:
         self._norms = share_batch_norms(model) if group.is_distributed else []
         if config.train.compile:
             model.compile()
+        self._augment = DeviceAugmentation(model.config.backbone)
         self._objective = Objective(model, task, config.loss, config.train.precision)
         self._module: nn.Module = self._objective
         if group.is_distributed:
@@ -241,7 +243,10 @@ class OptimizerStep:
             set_batch_slices(self._model, clips=batch.batch_slice, questions=questions)
         for norm in self._norms:
             norm.counted = not batch.is_padding
-        terms = self._module(batch.inputs, batch.targets, batch.weight)
+        inputs = batch.inputs
+        if batch.draws:
+            inputs = {**inputs, "video": self._augment(inputs["video"], batch.draws)}
+        terms = self._module(inputs, batch.targets, batch.weight)
         loss: Tensor = self._objective.total(terms.losses, counts)
         # DistributedDataParallel averages the gradients of the processes; those of a batch are summed.
         self._scaler.scale(loss * self._group.size).backward()  # type: ignore[no-untyped-call]
