@@ -1,20 +1,24 @@
 """Write the documentation's pictures of pages, light and dark, desktop and phone, with an installed Chromium.
 
-    python docs/screenshots.py --page report=RUN/report.html --page inspect=inspect.html --out docs/images
-    python docs/screenshots.py --site build/site --out /tmp/pictures
+    python docs/screenshots.py --page report=RUN/report.html#training --page inspect=inspect.html --out OUT
+    python docs/screenshots.py --site build/site --out OUT
 
-Of `--page NAME=FILE` the first screen is written as NAME.png and NAME-dark.png; with `--phone` also as
-NAME-phone.png and NAME-phone-dark.png. `--site FOLDER` takes every page of the built site in all four ways.
+Of `--page NAME=FILE` the first screen (of `FILE#ANCHOR` the one at that place) is written as NAME.png and
+NAME-dark.png; with `--phone` also as NAME-phone.png and NAME-phone-dark.png. `--site FOLDER` takes every page
+of the built site in all four ways.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 DESKTOP, PHONE = (1280, 860), (390, 844)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -25,6 +29,8 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-sync",
 )
+_JUMP = "name => document.getElementById(name).scrollIntoView({behavior: 'instant'})"
+_PAINTING_MILLISECONDS = 1000
 
 
 def views(*, phone: bool) -> Iterator[tuple[str, tuple[int, int], str]]:
@@ -34,17 +40,22 @@ def views(*, phone: bool) -> Iterator[tuple[str, tuple[int, int], str]]:
         yield f"{suffix}-dark", size, "dark"
 
 
-def take(browser: Any, page: Path, name: str, out: Path, *, phone: bool, whole: bool) -> None:
-    """Write the pictures of one page.
+def take(browser: Any, page: str, name: str, out: Path, *, phone: bool, whole: bool) -> None:
+    """Write the pictures of the page at the URL `page`, with few colours.
 
-    whole: the whole length of the page instead of the first screen.
+    whole: the whole length of the page instead of one screen.
     """
     for suffix, (width, height), scheme in views(phone=phone):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         try:
             tab = context.new_page()
-            tab.goto(page.resolve().as_uri())
-            tab.screenshot(path=str(out / f"{name}{suffix}.png"), full_page=whole)
+            tab.goto(page)
+            if "#" in page:  # browsers glide there
+                tab.evaluate(_JUMP, page.partition("#")[2])
+                tab.wait_for_timeout(_PAINTING_MILLISECONDS)
+            with Image.open(io.BytesIO(tab.screenshot(full_page=whole))) as picture:
+                few = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+            few.save(out / f"{name}{suffix}.png", optimize=True)
         finally:
             context.close()
 
@@ -60,10 +71,10 @@ def main() -> None:
     parser.add_argument("--phone", action="store_true")
     parser.add_argument("--whole", action="store_true", help="the whole page, not its first screen")
     options = parser.parse_args()
-    wanted = {name: Path(file) for name, _, file in (page.partition("=") for page in options.page)}
+    wanted = {name: file for name, _, file in (page.partition("=") for page in options.page)}
     if options.site:
-        wanted |= {page.stem: page for page in sorted(options.site.glob("*.html"))}
-    missing = [str(file) for file in wanted.values() if not file.is_file()]
+        wanted |= {page.stem: str(page) for page in sorted(options.site.glob("*.html"))}
+    missing = [file for file in wanted.values() if not Path(file.partition("#")[0]).is_file()]
     program = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if missing or not wanted or program is None:
         reason = f"no such file: {', '.join(missing)}" if missing else "no pages are named"
@@ -74,7 +85,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
-        for name, page in wanted.items():
+        for name, file in wanted.items():
+            path, mark, anchor = file.partition("#")
+            page = Path(path).resolve().as_uri() + mark + anchor
             take(
                 browser,
                 page,
