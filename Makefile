@@ -8,8 +8,8 @@ READY_TO_TEST := $(VENV)/.ready-to-test
 # every process would else compile all modules anew.
 IN_TESTS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-# Every link and heading is checked. The variable silences advice on another program.
-MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# Every link and heading is checked; with --quiet none would be. The variable silences advice on another program.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: help demo test test-slow mutants bench bench-gpu docs site tutorial lint format docker-lock docker-verify clean
 

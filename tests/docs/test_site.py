@@ -3,6 +3,7 @@
 import ast
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,15 +59,32 @@ def test_a_notebook_becomes_a_page():
     assert 'src="data:image/png;base64,abc"' in page
 
 
+def build_site(root, out):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_broken_link(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = build_site(ROOT, tmp_path)
     assert done.returncode == 0, done.stderr
     for page in load("site_hooks").PAGES.values():
         assert (tmp_path / page).with_suffix(".html").is_file()
     index = json.loads((tmp_path / "search" / "search_index.json").read_text("utf-8"))
     assert any("quarantine" in entry["text"] for entry in index["docs"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["[x](nowhere.md)", "[x](model.md#nowhere)"])
+def test_a_broken_link_fails_the_build(tmp_path, link):
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    with (tmp_path / "docs" / "glossary.md").open("a", encoding="utf-8") as page:
+        page.write(f"\n{link}\n")
+    done = build_site(tmp_path, tmp_path / "site")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
 
 
 def code_cells():
