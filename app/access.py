@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -12,6 +13,10 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import InputError
+
+FEWEST_TOKEN_CHARACTERS = 16
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")  # the same in addresses, cookies and headers
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _REFUSED = "This page needs its token: open the address that `stgcma serve` printed.\n"
 
@@ -29,15 +34,28 @@ class Access:
     """Rules of access.
 
     Attributes:
-        token: without it, every request is refused; None for no token.
+        token: without it, every request is refused; None for no token. At least 16 characters.
         loopback_only: refuse requests under other host names than this machine's. Otherwise the page of
             another site could reach the server under a name of its own that resolves to 127.0.0.1.
         frame_ancestors: sites that may show the page in a frame.
+
+    Raises InputError for a token that is short, or has characters other than letters, digits, `.`, `_`, `~`
+    and `-`.
     """
 
     token: str | None = None
     loopback_only: bool = False
     frame_ancestors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.token is None:
+            return
+        if len(self.token) < FEWEST_TOKEN_CHARACTERS:
+            raise InputError(
+                f"token has {len(self.token)} characters, at least {FEWEST_TOKEN_CHARACTERS} are needed"
+            )
+        if not _TOKEN.fullmatch(self.token):
+            raise InputError("token has characters other than letters, digits, '.', '_', '~' and '-'")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -85,10 +103,10 @@ class AccessMiddleware:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._access.loopback_only and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self._access.loopback_only and not is_loopback(_host_name(host)):
             return PlainTextResponse(f"This server is not {host}.\n", status_code=421)
         origin = headers.get("origin")
-        if scope["method"] not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+        if scope["method"] not in _SAFE_METHODS and origin is not None and origin.partition("://")[2] != host:
             return PlainTextResponse("Requests of other sites are refused.\n", status_code=403)
         return None if self._access.token is None else self._without_token(scope, self._access.token)
 
@@ -108,6 +126,14 @@ class AccessMiddleware:
             opened.set_cookie(cookie, token, httponly=True, samesite="lax")
             return opened
         return PlainTextResponse(_REFUSED, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _host_name(host: str) -> str:
+    """Return a `Host` header without its port; an empty text for one that is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _equal(given: str, token: str) -> bool:

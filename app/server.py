@@ -22,7 +22,6 @@ from .web import application
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
-FEWEST_TOKEN_CHARACTERS = 16
 _GRACE_SECONDS = 3
 
 
@@ -74,13 +73,12 @@ def serve(
         open_browser: open the page in a browser.
         on_address: called with the address, including the token, once the server is ready.
 
-    Raises InputError as `build` does, for a short token, and for an address that cannot be used.
+    Raises InputError as `build` and `Access` do, and for an address that cannot be used.
     """
-    if token is not None and len(token) < FEWEST_TOKEN_CHARACTERS:
-        raise InputError(f"token has {len(token)} characters, at least {FEWEST_TOKEN_CHARACTERS} are needed")
     local = is_loopback(host)
     if token is None and not local:
         token = secrets.token_urlsafe(24)
+    access = Access(token=token, loopback_only=local)
     found = find_examples(examples)
     with _listen(host, port) as listening:  # before the runs are opened, which takes seconds
         address = _address(host, listening.getsockname()[1], token)
@@ -94,7 +92,7 @@ def serve(
             open_runs(runs, device=device),
             examples=found,
             limits=limits,
-            access=Access(token=token, loopback_only=local),
+            access=access,
             place="this computer" if local else "the server",
             on_start=ready,
         )

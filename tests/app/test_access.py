@@ -7,6 +7,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 from stgcma.app.access import Access, is_loopback
 from stgcma.app.examples import Example
+from stgcma.errors import InputError
 
 TOKEN = "t" * 20
 
@@ -41,6 +42,12 @@ def test_a_websocket_is_refused(guarded):
         pass
 
 
+@pytest.mark.parametrize("token", ["", "x" * 15, "x" * 16 + "&", "x" * 16 + "é", "x" * 16 + "\n"])
+def test_a_token_is_long_and_the_same_everywhere(token):
+    with pytest.raises(InputError, match="token has"):
+        Access(token=token)
+
+
 def test_a_bearer_has_access(guarded):
     assert guarded.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
@@ -65,7 +72,7 @@ def test_tokens_are_compared_in_constant_time(guarded, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:7860"]
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:7860", "[::1", "[x]"]
 )
 def test_another_host_name_is_refused_on_loopback(client_of, host):
     client = client_of(access=Access(loopback_only=True))
@@ -81,7 +88,7 @@ def test_names_of_this_machine_are_served(client_of, host):
 def test_other_sites_cannot_submit_or_delete(client_of):
     client = client_of()
     for method, path in (("POST", "/api/jobs?run=0"), ("DELETE", "/api/jobs/x")):
-        for origin in ("http://evil.example", "http://127.0.0.1:80", "null"):
+        for origin in ("http://evil.example", "http://127.0.0.1:80", "null", "http://["):
             answer = client.request(method, path, headers={"origin": origin}, content=b"video")
             assert answer.status_code == 403
     same = client.post("/api/jobs?run=0", headers={"origin": "http://127.0.0.1:7860"}, content=b"video")
