@@ -69,6 +69,6 @@ def space_files(
     return {
         "README.md": _CARD.format(title=json.dumps(title, ensure_ascii=False), port=PORT),
         "Dockerfile": _DOCKERFILE.format(port=PORT),
-        "requirements.txt": f"--extra-index-url https://download.pytorch.org/whl/cpu\n{requirement}\n",
+        "requirements.txt": f"{requirement}\n",
         "app.py": _APP.format(runs=list(runs), ancestor=_ANCESTOR),
     }
