@@ -226,11 +226,11 @@ def _predict(job: Job, index: int, longest_seconds: float) -> Outcome:
         if completed is not None and total:
             job.progress = (index + min(completed / total, 1.0)) / len(job.runs)
 
-    report()
     folder = job.folder / f"run-{index}"
-    folder.mkdir()
     request = Request(job.video, job.filename, job.question, folder, longest_seconds, report)
     try:
+        report()
+        folder.mkdir()
         return Outcome(run, run.predict(request))
     except UnusableVideoError as error:
         return Outcome(run, None, str(error))

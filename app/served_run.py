@@ -141,7 +141,8 @@ class OpenedRun:
             try:
                 result = work.predict(request.folder)
             except ClipError as error:
-                raise UnusableVideoError(explained(called, error)) from None
+                text = explained(called, error).replace(request.video.name, called.name)
+                raise UnusableVideoError(text) from None
         tables = self._predictor.annotations(self._trained, [result], [request.filename])
         for table, content in tables.items():
             (request.folder / table).write_text(content, encoding="utf-8", newline="")

@@ -128,9 +128,9 @@ class PageApp:
 
     def _state(self, job: Job) -> dict[str, Any]:
         outcomes = tuple(job.outcomes)
-        note = job.note
+        note = job.note or "predicting"
         if len(job.runs) > 1 and len(outcomes) < len(job.runs):
-            note = f"{job.runs[len(outcomes)].name}: {note or 'predicting'}"
+            note += f" with {job.runs[len(outcomes)].name}"
         return {
             "id": job.id,
             "state": job.state.value,

@@ -39,6 +39,10 @@ function announce(text) {
 
 function choose(video, url) {
   const player = one("player");
+  if (recorder) {
+    recorder.unwanted = true;
+    recorder.stop();
+  }
   if (player.src.startsWith("blob:")) URL.revokeObjectURL(player.src);
   chosen = video;
   showError("");
@@ -120,7 +124,9 @@ async function startRecording() {
   }
   showError("");
   const parts = [];
-  recorder = new MediaRecorder(stream);
+  const recording = new MediaRecorder(stream);
+  recorder = recording;
+  one("predict").disabled = true;
   const type = recorder.mimeType.split(";")[0] || "video/webm";
   recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
   const began = Date.now();
@@ -133,7 +139,9 @@ async function startRecording() {
     clearInterval(tick);
     stream.getTracks().forEach((track) => track.stop());
     recorder = null;
+    one("predict").disabled = false;
     button.textContent = "Record a video";
+    if (recording.unwanted) return;
     const name = type === "video/mp4" ? "recording.mp4" : "recording.webm";
     one("file").value = "";
     if (!chooseFile(new File(parts, name, { type }))) one("preview").hidden = true;
@@ -235,7 +243,7 @@ async function follow(state) {
       announce(text);
     } else if (state.state === "running") {
       const percent = state.progress === null ? "" : ` ${Math.round(100 * state.progress)} %`;
-      const note = state.note || "predicting";
+      const note = state.note;
       showStep(`${note[0].toUpperCase()}${note.slice(1)}${percent && ","}${percent}`, state.progress);
       announce("Predicting");
     } else {
@@ -257,8 +265,7 @@ async function follow(state) {
 }
 
 async function predict() {
-  if (running) return;
-  stopRecording();
+  if (running || recorder) return;
   if (!chosen) {
     showError("Choose a video first.");
     one("file").focus();
@@ -357,8 +364,10 @@ function article(outcome, number) {
 function figure(file, outcome) {
   const caption = element("figcaption", {}, file.title);
   if (file.kind === "picture") {
-    const link = element("a", { href: file.url, target: "_blank", rel: "noopener" },
-      element("img", { src: file.url, alt: `${file.title}. ${outcome.headline}. The table below has the details.` }));
+    const alt = `${file.title}. ${outcome.headline}. The table below has the details.`;
+    const image = element("img", { src: file.url, alt });
+    image.addEventListener("load", () => image.style.setProperty("--natural", `${image.naturalWidth}px`));
+    const link = element("a", { href: file.url, target: "_blank", rel: "noopener" }, image);
     return [element("figure", {}, element("div", { className: "picture" }, link), caption)];
   }
   if (file.kind === "video") {
@@ -370,7 +379,7 @@ function figure(file, outcome) {
 
 function table(outcome) {
   const head = element("tr", {}, ...outcome.header.map((name) => element("th", { scope: "col", className: "text" }, name)));
-  const rows = outcome.rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", { className: "text" }, cell))));
+  const rows = outcome.rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", { className: "text" }, cell.replaceAll(" %", "\u00a0%")))));
   const made = element("table", { className: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows));
   return element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `Table of ${outcome.run}` }, made);
 }

@@ -34,8 +34,8 @@ def client_of():
 def until():
     """`until(function)` is its first true value."""
 
-    def wait(function):
-        deadline = time.monotonic() + 20
+    def wait(function, seconds=20):
+        deadline = time.monotonic() + seconds
         while not (value := function()):
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -48,11 +48,11 @@ def until():
 def finished(until):
     """`finished(client, job)` is the state of a job when it has ended."""
 
-    def wait(client, job):
+    def wait(client, job, seconds=20):
         def ended():
             state = client.get(f"/api/jobs/{job['id']}").json()
             return state if state["state"] in ("done", "cancelled") else None
 
-        return until(ended)
+        return until(ended, seconds)
 
     return wait

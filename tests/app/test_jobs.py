@@ -151,6 +151,17 @@ def test_a_failure_does_not_stop_the_queue(queue_of, until, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_does_not_stop_the_queue(queue_of, until):
+    queue, held = queue_of(), StubRun(held=True)
+    job, next_ = submit(queue, held, StubRun()), submit(queue, StubRun())
+    assert held.started.wait(20)
+    (job.folder / "run-1").write_bytes(b"")  # the folder of the second run cannot be made
+    held.go.set()
+    until(lambda: next_.state is State.DONE)
+    assert "failed unexpectedly" in job.outcomes[1].failure
+    assert next_.outcomes[0].result is not None
+
+
 def test_a_failure_does_not_name_the_folder(queue_of, until):
     queue = queue_of()
     run = StubRun()
