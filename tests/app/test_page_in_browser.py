@@ -259,6 +259,8 @@ def test_a_closed_page_frees_the_queue(open_page, runs):
 def test_a_recording_is_predicted(open_page, runs):
     page = open_page()
     page.get_by_role("button", name="Record a video").click()
+    page.get_by_role("button", name="Stop recording").wait_for()
+    assert page.get_by_role("button", name="Predict").is_disabled()
     page.get_by_role("button", name="Stop recording (1 s)").click()
     page.locator("#chosen").get_by_text("recording.").wait_for()
     predict(page)
