@@ -12,7 +12,20 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands import chain, columns, compare, data, doctor, export, model, pages, predict, serve, train
+from .commands import (
+    chain,
+    columns,
+    compare,
+    data,
+    doctor,
+    export,
+    hub,
+    model,
+    pages,
+    predict,
+    serve,
+    train,
+)
 from .commands.shards import shards_app
 from .console import message
 from .errors import StgcmaError
@@ -43,7 +56,7 @@ def _root(
     pass
 
 
-for group in (chain, data, train, compare, predict, serve, pages, export, model, doctor):
+for group in (chain, data, train, compare, predict, serve, pages, export, model, hub, doctor):
     group.register(app)
 columns.register(shards_app)
 app.add_typer(shards_app, name="shards")

@@ -41,6 +41,22 @@ def _positive(workers: int) -> int:
     return workers
 
 
+def _fetched(run: Path | None) -> Path | None:
+    """Return the folder of a run; one that is named `hf:ORG/NAME` is fetched from the Hub."""
+    return run if run is None else fetched([run])[0]
+
+
+def fetched(runs: list[Path]) -> list[Path]:
+    """Return the folders of runs; those that are named `hf:ORG/NAME` are fetched from the Hub."""
+    from ..hub.names import is_hub_name
+
+    if not any(map(is_hub_name, runs)):
+        return runs
+    from ..hub.fetch import local_run
+
+    return list(map(local_run, runs))
+
+
 # For `Annotated`, where commands differ in the default.
 OUT_FILE_OPTION = typer.Option("--out", help="The file to write.", metavar="FILE")
 OUT_FOLDER_OPTION = typer.Option("--out", help="The folder to write.", metavar="DIR")
@@ -54,7 +70,18 @@ NewRun = Annotated[
     Path, typer.Option("--run", "--run-folder", help="The run folder to write.", metavar="RUN")
 ]
 TrainedRun = Annotated[
-    Path | None, typer.Argument(help="The run folder; left out with --model.", metavar="RUN")
+    Path | None,
+    typer.Argument(
+        help="The run folder, or hf:ORG/NAME; left out with --model.", metavar="RUN", callback=_fetched
+    ),
+]
+TrainedRuns = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Evaluated run folders, or hf:ORG/NAME; clips are shown of the first.",
+        metavar="RUN…",
+        callback=fetched,
+    ),
 ]
 OtherShards = Annotated[
     str | None,
@@ -126,7 +153,7 @@ FoundWeights = Annotated[
 """For commands that load a trained model."""
 CheckpointFolder = Annotated[
     Path | None,
-    typer.Option("--model", help="A checkpoint folder, in place of RUN.", metavar="DIR"),
+    typer.Option("--model", help="A checkpoint folder, in place of RUN.", metavar="DIR", callback=_fetched),
 ]
 CheckpointPreset = Annotated[
     str | None, typer.Option("--preset", help="The preset of a checkpoint that does not record it.")
@@ -135,8 +162,9 @@ InitFrom = Annotated[
     Path | None,
     typer.Option(
         "--init-from",
-        help="A run or checkpoint folder; start from its adapters, and from its head where it fits.",
+        help="A run, hf:ORG/NAME or checkpoint folder; start from its adapters, and its head where it fits.",
         metavar="RUN",
+        callback=_fetched,
     ),
 ]
 Resume = Annotated[

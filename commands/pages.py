@@ -17,6 +17,7 @@ from .options import (
     ShownClips,
     ShownSplit,
     Split,
+    TrainedRuns,
 )
 
 
@@ -27,10 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(help="Evaluated run folders; clips are shown of the first.", metavar="RUN…"),
-    ],
+    runs: TrainedRuns,
     split: ScoredSplit = Split.TEST,
     page: Annotated[Path | None, OUT_FILE_OPTION] = None,
     clips: ShownClips = 8,

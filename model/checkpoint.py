@@ -215,16 +215,12 @@ def load_trained(model: STGCMA, path: str | Path) -> Started:
     Raises InputError naming the options or the backbone that differ.
     """
     adapters = find_adapters(Path(path))
-    description = _read_description(adapters)
-    try:
-        theirs = ModelConfig.from_dict(description["config"])
-    except InputError as error:
-        raise InputError(f"{adapters}: {error}") from error
+    theirs, source = describe_checkpoint(adapters)
     differing = _differing(theirs, model.config)
     of_head = {"task", *to_dict(theirs.head), *to_dict(model.config.head)}
     if others := [text for name, text in differing.items() if name not in of_head]:
         raise InputError(f"{path} cannot start this model: {summary(others, 3)}")
-    sha256, own = description["backbone"]["sha256"], model.backbone_source["sha256"]
+    sha256, own = source["sha256"], model.backbone_source["sha256"]
     if sha256 != own:
         raise InputError(
             f"{path} cannot start this model: it was trained on the backbone {sha256[:12]}…, here {own[:12]}…"
@@ -237,6 +233,19 @@ def load_trained(model: STGCMA, path: str | Path) -> Started:
     read = read_tensors(adapters)
     load_tensors(tensors, {name: read[name] for name in shapes}, adapters)
     return Started(adapters, summary(list(differing.values()), 3) if differing else "")
+
+
+def describe_checkpoint(path: str | Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Return the configuration of a checkpoint, and the source of its backbone; no tensors are read.
+
+    `path` is as of `load_model`. Raises InputError when there is no checkpoint or its description is damaged.
+    """
+    adapters = find_adapters(Path(path))
+    description = _read_description(adapters)
+    try:
+        return ModelConfig.from_dict(description["config"]), description["backbone"]
+    except InputError as error:
+        raise InputError(f"{adapters}: {error}") from error
 
 
 def _differing(theirs: ModelConfig, ours: ModelConfig) -> dict[str, str]:

@@ -135,7 +135,9 @@ def _read_shards(run: RunAccount) -> ShardAccount:
     """
     wanted = run.result.data_fingerprint
     problems = []
-    for location in dict.fromkeys((run.result.shards, run.facts.shards)):
+    if not (locations := [each for each in (run.result.shards, run.facts.shards) if each]):
+        problems.append("the run was pushed, and does not say where its shards are")
+    for location in dict.fromkeys(locations):
         found, problem = _reach(partial(_same_data, location, wanted))
         if found is not None:
             return found

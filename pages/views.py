@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..console import progress
-from ..model import load_model
+from ..errors import InputError
+from ..model import STGCMA, load_model
 from ..shards.members import named_clip
 from ..shards.storage import Location
 from ..train.batch import make_loader
+from ..train.config import RunConfig
 from ..train.data import ClipDataset, open_task
 from ..train.distributed import pick_device
 from ..train.evaluation import outputs
@@ -57,42 +60,69 @@ def ranked_clips(
 
     The model scores every clip; pictures are made of those that are returned. Raises as `evaluate`.
     """
+    with _opened(run, shards, split, weights) as opened, progress("clips") as bar:
+        total = len(opened.dataset)
+        row = bar.add_task("rank clips", total=total, note="")
+        scores: list[float] = []
+        for made, targets in opened.predicted(ScoringOrder(total, opened.batch_size), opened.workers):
+            scores.append(opened.task.clip_score(made, targets))
+            bar.update(row, completed=len(scores))
+        best, worst = best_and_worst(scores, count)
+        views = opened.views([*best, *worst])
+    return RankedClips(
+        [views[index] for index in best], [views[index] for index in worst], all_right=min(scores) == 1
+    )
+
+
+def predicted_clip(
+    run: RunFolder, shards: Location, split: str, *, index: int = 0, weights: str | Path | None = None
+) -> ClipView:
+    """Return clip `index` of a split, in manifest order, with its prediction. Raises as `evaluate`."""
+    with _opened(run, shards, split, weights) as opened:
+        if index >= len(opened.dataset):
+            raise InputError(f"{shards} has {len(opened.dataset)} {split} clips, none of number {index}")
+        return opened.views([index])[index]
+
+
+class _Opened:
+    """The clips of a split, and a model that predicts them."""
+
+    def __init__(self, dataset: ClipDataset, model: STGCMA, device: torch.device, config: RunConfig) -> None:
+        self.dataset, self.task = dataset, dataset.task
+        self.batch_size, self.workers = config.optim.batch_size, config.data.workers or 0
+        self._model, self._device, self._precision = model, device, config.train.precision
+
+    def predicted(self, order: ScoringOrder, workers: int) -> Iterator[tuple[Tensors, Tensors]]:
+        """Yield outputs and targets of one clip after the other."""
+        loader = make_loader(self.dataset, order, workers=workers)
+        for batch, made in outputs(self._model, self.task, loader, self._device, self._precision):
+            for index in range(len(batch.keys)):
+                yield self.task.clip_of(made, batch.targets, index)
+
+    def views(self, chosen: list[int]) -> dict[int, ClipView]:
+        """Return the clips `chosen`, by their index."""
+        found = {}
+        for index, (made, targets) in zip(chosen, self.predicted(_Chosen(chosen), 0), strict=True):
+            found[index] = _view(self.dataset, index, made, targets, self.task.clip_score(made, targets))
+        return found
+
+
+@contextmanager
+def _opened(run: RunFolder, shards: Location, split: str, weights: str | Path | None) -> Iterator[_Opened]:
+    """Open the clips and the model of a run, and close the clips."""
     config = run.read_config()
     task = open_task(shards)
     device = pick_device()
     model = load_model(run.best, weights)
     set_tf32(allowed=config.train.tf32)
-    batch_size = config.optim.batch_size
     data = config.data.of_all_clips()
     dataset = open_clips(shards, split, task, data, model.config, measured=run.read_dataset())
     with (
         closing(dataset),
-        memory_explained(f"scoring {batch_size} clips at a time", device, scoring_advice),
-        progress("clips") as bar,
+        memory_explained(f"scoring {config.optim.batch_size} clips at a time", device, scoring_advice),
     ):
         model.to(device)
-
-        def predicted(order: ScoringOrder, workers: int) -> Iterator[tuple[Tensors, Tensors]]:
-            """Yield outputs and targets of one clip after the other."""
-            loader = make_loader(dataset, order, workers=workers)
-            for batch, made in outputs(model, task, loader, device, config.train.precision):
-                for index in range(len(batch.keys)):
-                    yield task.clip_of(made, batch.targets, index)
-
-        row = bar.add_task("rank clips", total=len(dataset), note="")
-        scores: list[float] = []
-        for made, targets in predicted(ScoringOrder(len(dataset), batch_size), config.data.workers or 0):
-            scores.append(task.clip_score(made, targets))
-            bar.update(row, completed=len(scores))
-        best, worst = best_and_worst(scores, count)
-        shown = [*best, *worst]
-        views = {
-            index: _view(dataset, index, made, targets, scores[index])
-            for index, (made, targets) in zip(shown, predicted(_Chosen(shown), 0), strict=True)
-        }
-    return RankedClips(
-        [views[index] for index in best], [views[index] for index in worst], all_right=min(scores) == 1
-    )
+        yield _Opened(dataset, model, device, config)
 
 
 def best_and_worst(scores: Sequence[float], count: int) -> tuple[list[int], list[int]]:

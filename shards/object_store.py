@@ -32,8 +32,10 @@ REAL_FOLDERS = frozenset(
 )
 
 READ_ONLY = frozenset({"http", "https"})
+# Every file that is put there would be a commit.
+PUSHED_TO = frozenset({"hf"})
 
-_EXTRAS = {"s3": "s3", "s3a": "s3"}  # protocol to the extra of stgcma that brings its driver
+_EXTRAS = {"s3": "s3", "s3a": "s3", "hf": "hub"}  # protocol to the extra of stgcma that brings its driver
 
 
 class ObjectStore(Store):
@@ -58,6 +60,11 @@ class ObjectStore(Store):
             raise InputError(
                 f"{self._url} cannot be written: over {found[0]} files can be read only; give a path, or the "
                 "URL of an object store"
+            )
+        if kinds & PUSHED_TO:
+            raise InputError(
+                f"{self._url} cannot be written file by file; make the shards in a folder, then "
+                "`stgcma push OUT hf:datasets/ORG/NAME`"
             )
         if found := sorted(kinds & REAL_FOLDERS):
             raise InputError(

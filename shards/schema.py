@@ -28,6 +28,8 @@ MANIFEST_FILE = "manifest.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
 PLANNED_FILE = "planned.parquet"
 SHARD_FOLDER = "shards"
+# A repository on the Hub has these beside the shards; nothing reads them.
+REPOSITORY_FILES = ("README.md", ".gitattributes")
 CONTENT_HASH = "content_sha256"
 
 # The types of MUSIC-AVQA's questions, modality and kind, as written in `KEY.qa.json`.

@@ -18,6 +18,7 @@ __all__ = ["LocalStore", "Location", "ObjectStore", "Store", "absolute", "is_url
 Location = str | Path
 
 _LOCAL = ("file://", "local://")
+_HUB_NAME = "hf:datasets/"
 
 
 def open_store(location: Location) -> Store:
@@ -29,6 +30,8 @@ def open_store(location: Location) -> Store:
     # A Path takes one of the two slashes away.
     if isinstance(location, Path) and (match := re.match(r"([a-z][a-z0-9+.:-]+):/(?!/)", text)):
         text = f"{match[1]}://{text[match.end() :]}"
+    if text.startswith(_HUB_NAME):
+        text = text.replace(":", "://", 1)  # as `stgcma push` takes it
     if "://" not in text:
         return LocalStore(Path(location))
     if text.startswith(_LOCAL):

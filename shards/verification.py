@@ -22,6 +22,7 @@ from .schema import (
     MANIFEST_FILE,
     PLANNED_FILE,
     QUARANTINE_FILE,
+    REPOSITORY_FILES,
     SHARD_FOLDER,
     ClipRecord,
     SourceFile,
@@ -117,6 +118,8 @@ def _stray_files(names: Sequence[str], *, several: bool) -> Iterator[Fault]:
     """
     for name in names:
         top, _, below = name.partition("/")
+        if name in REPOSITORY_FILES:
+            continue
         if top in (SHARD_FOLDER, COLUMN_FOLDER) and not below.endswith("/"):
             continue
         if top not in _CONTRACT or below or (top == PLANNED_FILE and not several):

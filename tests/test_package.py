@@ -21,6 +21,7 @@ PACKAGES = (
     "columns",
     "export",
     "app",
+    "hub",
 )
 # commands → predict, pages → train → model; commands → preprocess → shards ← train; and
 # commands → columns → preprocess, train.
@@ -36,12 +37,14 @@ MAY_IMPORT = {
     "columns": {"figures", "preprocess", "shards", "model", "train"},
     "export": {"shards", "model", "train"},
     "app": {"figures", "shards", "model", "preprocess", "train", "predict", "pages"},
+    "hub": {"figures", "shards", "model", "train", "pages"},
     "commands": {
         "app",
         "columns",
         "doctor",
         "export",
         "figures",
+        "hub",
         "model",
         "pages",
         "predict",

@@ -21,6 +21,7 @@ PACKAGES = (
     "commands",
     "doctor",
     "figures",
+    "hub",
     "model",
     "pages",
     "predict",

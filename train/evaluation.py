@@ -140,6 +140,10 @@ def _shards_of(trained: Trained) -> Location:
     if trained.run is None:
         raise InputError(f"{trained.path} is a checkpoint: name the shards to score it on")
     folder: str = trained.run.read_json("run.json", texts=("shards",))["shards"]
+    if not folder:
+        raise InputError(
+            f"RUN {trained.path} does not say where its shards are: name them with the option shards"
+        )
     return folder
 
 

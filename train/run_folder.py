@@ -11,6 +11,9 @@ RUN/checkpoints/state.pt the state from which the run is resumed
 RUN/summary.json         the summary of the training, once it is finished
 RUN/evaluation-SPLIT.json
 RUN/report.html          the page of this run; `comparison.html` of this and others
+
+A pushed run has the layout of a repository on the Hub: the files of its best checkpoint lie beside the
+others, and those that only a training needs are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import yaml
 
 from ..bounded import MOST_JSON_BYTES, MOST_YAML_BYTES, parse_object, parse_yaml, read_file
 from ..errors import InputError, OtherSettingsError
-from ..model.checkpoint import ADAPTERS, BACKBONE
+from ..model.checkpoint import ADAPTERS, BACKBONE, DESCRIPTION
 from ..model.tensor_files import file_sha256
 from ..shards.files import named_errors, publish
 from ..shards.manifest import dataset_bytes
@@ -43,7 +46,6 @@ class RunFolder:
 
     Attributes:
         path: of the folder.
-        best: folder of the checkpoint with the best score on the selection split.
         last: folder of the newest checkpoint.
         state: file with the state from which the run is resumed.
         records: rows of the steps and epochs.
@@ -51,13 +53,22 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.best = path / "checkpoints" / "best"
         self.last = path / "checkpoints" / "last"
         self.state = path / "checkpoints" / "state.pt"
         self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"
         self.comparison = path / "comparison.html"
         self.records = RunRecords(path)
+
+    @property
+    def best(self) -> Path:
+        """Folder of the checkpoint with the best score on the selection split."""
+        return self.path if self.is_pushed(self.path) else self.path / "checkpoints" / "best"
+
+    @staticmethod
+    def is_pushed(path: Path) -> bool:
+        """Tell whether a folder is a pushed run: it has a configuration and a checkpoint's files."""
+        return (path / "config.yaml").is_file() and (path / ADAPTERS).is_file()
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
@@ -72,6 +83,7 @@ class RunFolder:
                 run.report,
                 run.comparison,
                 *(path / name for name in (DATASET_FILE, METRICS, STEPS, SUMMARY, BACKBONE)),
+                *(path / name for name in (ADAPTERS, DESCRIPTION)),
             ]
             for file in (*stale, *path.glob("evaluation-*.json")):
                 file.unlink(missing_ok=True)
@@ -139,6 +151,11 @@ class RunFolder:
         """
         if not self.holds_run():
             return
+        if self.is_pushed(self.path) and not (self.path / SUMMARY).is_file():
+            raise InputError(
+                f"RUN {self.path} was pushed and has no state to resume from; start from it with "
+                "the option init_from"
+            )
         before, now = (_flattened(settings) for settings in (self.read_config(), config))
         differing = [
             f"{name} was {before.get(name)!r}, is {now.get(name)!r}"

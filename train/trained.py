@@ -63,7 +63,7 @@ def open_trained(
     Raises InputError when `path` has no checkpoint, or an argument does not fit it.
     """
     path = Path(path)
-    if (path / ADAPTERS).is_file():
+    if (path / ADAPTERS).is_file() and not RunFolder.is_pushed(path):
         return _open_checkpoint(path, preset=preset, shards=shards, weights=weights)
     run = RunFolder.open(path)
     if preset is not None:

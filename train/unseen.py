@@ -36,7 +36,7 @@ def unseen_by_run(run: RunFolder, present: DatasetInfo | None = None) -> str | N
     try:
         shards: Location = run.read_json("run.json", texts=("shards",))["shards"]
         if present is None:
-            if is_url(shards):
+            if not shards or is_url(shards):
                 return None
             present = read_dataset(shards)
         unseen = unseen_additions(run.read_dataset(), present)

@@ -11,6 +11,7 @@ class AvqaView(TaskView):
     """Questions and answers."""
 
     lead = "Answers to questions about clips"
+    hub_task = "visual-question-answering"
     score_label = "accuracy"
     clip_score = "of the questions right"
     detail = DetailTable(

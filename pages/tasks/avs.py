@@ -12,6 +12,7 @@ class AvsView(TaskView):
     """Masks of frames."""
 
     lead = "Masks of the pixels that make the sound, second by second"
+    hub_task = "image-segmentation"
     score_label = "mIoU"
     clip_score = "mIoU"
     metric_labels = {  # noqa: RUF012

@@ -13,6 +13,7 @@ class AvssView(TaskView):
     """Classes of pixels."""
 
     lead = "The class of every pixel that makes a sound, second by second"
+    hub_task = "image-segmentation"
     score_label = "mIoU, official"
     clip_score = "mIoU over the classes of the clip"
     metric_labels = {  # noqa: RUF012

@@ -78,6 +78,7 @@ class TaskView(ABC):
         samples_note: sentence about the marks in the inspect page's clips.
         filter_word: the kind of name that clips are filtered by on the inspect page.
         lists_names: the inspect page lists these names beside each clip's key.
+        hub_task: the Hub's name of the kind of task, by which its models are found.
     """
 
     lead: ClassVar[str]
@@ -89,6 +90,7 @@ class TaskView(ABC):
     samples_note: ClassVar[str] = ""
     filter_word: ClassVar[str] = "class"
     lists_names: ClassVar[bool] = True
+    hub_task: ClassVar[str] = "video-classification"
 
     def label_of(self, metric: str) -> str:
         """Return the name of a metric for a person; that of the score unless `metric_labels` has another."""

@@ -1,0 +1,129 @@
+"""Sending files to a repository on the Hub in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..console import progress
+from ..errors import InputError
+from ..shards.files import named_errors, publish
+from .files import RUN_PATTERNS, SHARD_PATTERNS, is_pushed_file
+from .library import hub_errors, hub_library, web_address
+from .names import HubName
+from .pushed_file import PushedFile
+
+_FILES_AT_ONCE = 32
+
+
+def push_patterns(name: HubName) -> tuple[str, ...]:
+    """Return the patterns of the files that a push to a repository of this kind has."""
+    return RUN_PATTERNS if name.kind == "model" else SHARD_PATTERNS
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The result of a push.
+
+    Attributes:
+        name: of the repository, with the commit as its revision.
+        address: of its page.
+        files: number of files in the repository that were sent.
+        size_bytes: of these.
+    """
+
+    name: HubName
+    address: str
+    files: int
+    size_bytes: int
+
+
+def send(
+    files: Sequence[PushedFile],
+    name: HubName,
+    *,
+    patterns: tuple[str, ...],
+    message: str,
+    private: bool = False,
+    space_sdk: str | None = None,
+) -> Pushed:
+    """Make the repository where it does not exist, and commit `files` to it at once.
+
+    Files of an earlier push, those that match `patterns`, are removed by the same commit. A large file that
+    the Hub has already is not sent again: after an interruption, the same call sends the rest.
+
+    Args:
+        files: of the repository.
+        name: of the repository; a revision is a branch, which is made where it does not exist.
+        patterns: of the files that this kind of push has.
+        message: of the commit.
+        private: make the repository a private one. One that exists and is public is refused.
+        space_sdk: of a Space.
+
+    Raises InputError when the account may not write there; StgcmaError when the Hub cannot be reached.
+    """
+    library = hub_library()
+    api = library.HfApi(library_name="stgcma")
+    with hub_errors(name):
+        api.create_repo(
+            name.repo, repo_type=name.kind, private=private or None, exist_ok=True, space_sdk=space_sdk
+        )
+        if private and not api.repo_info(name.repo, repo_type=name.kind).private:
+            raise InputError(f"{name} exists and is public; make it private on its page, or name another one")
+        if name.revision is not None:
+            api.create_branch(name.repo, repo_type=name.kind, branch=name.revision, exist_ok=True)
+        there = api.list_repo_files(name.repo, repo_type=name.kind, revision=name.revision)
+        sent = {file.name for file in files}
+        stale = [path for path in there if path not in sent and is_pushed_file(path, patterns)]
+        operations: list[Any] = [_addition(library, file) for file in files]
+        _send_large(api, name, files, operations)
+        operations += [library.CommitOperationDelete(path_in_repo=path) for path in stale]
+        commit = api.create_commit(
+            name.repo, operations, commit_message=message, repo_type=name.kind, revision=name.revision
+        )
+    at = HubName(name.kind, name.repo, commit.oid)
+    return Pushed(at, web_address(name), len(files), sum(file.size_bytes for file in files))
+
+
+def _addition(library: Any, file: PushedFile) -> Any:
+    content = file.content if isinstance(file.content, bytes) else str(file.content.resolve())
+    return library.CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=content)
+
+
+def _send_large(api: Any, name: HubName, files: Sequence[PushedFile], operations: Sequence[Any]) -> None:
+    """Send the contents of the large files, a few at a time, with the progress."""
+    with progress("bytes", shown=len(files) > _FILES_AT_ONCE) as bar:
+        row = bar.add_task("push", total=sum(file.size_bytes for file in files), note="")
+        for first in range(0, len(files), _FILES_AT_ONCE):
+            part = slice(first, first + _FILES_AT_ONCE)
+            api.preupload_lfs_files(
+                name.repo,
+                operations[part],
+                repo_type=name.kind,
+                revision=name.revision,
+                free_memory=False,
+            )
+            bar.advance(row, sum(file.size_bytes for file in files[part]))
+
+
+def write_folder(files: Sequence[PushedFile], folder: Path) -> None:
+    """Write the files of a repository into a new or empty folder. Raises InputError when it holds files."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} holds other files; choose an empty or new folder")
+    for file in files:
+        path = folder / file.name
+        with named_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(file.content, bytes):
+            publish(path, file.content)
+        else:
+            _copy(file.content, path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    import shutil
+
+    with named_errors(target):
+        shutil.copyfile(source, target)
