@@ -11,7 +11,7 @@ from ..console import table
 from ..export import FORMATS
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import CheckpointPreset, FoundWeights, Json, OtherShards
+from .options import CheckpointPreset, FoundWeights, Json, OtherShards, fetched_run
 
 _FILE_HELP = f"The file to write; its ending is the format: {', '.join(f'.{name}' for name in FORMATS)}."
 
@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run folder, or a checkpoint folder.", metavar="RUN")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The run folder, hf:ORG/NAME, or a checkpoint folder.", metavar="RUN", callback=fetched_run
+        ),
+    ],
     file: Annotated[Path, typer.Argument(help=_FILE_HELP, metavar="FILE")],
     preset: CheckpointPreset = None,
     shards: OtherShards = None,

@@ -10,7 +10,7 @@ import typer
 from ..console import table
 from ..errors import InputError
 from ..strict_json import strict_json
-from .options import FoundWeights, Json
+from .options import FoundWeights, Json, OtherShards
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +30,7 @@ def push(
     license_: Annotated[
         str | None, typer.Option("--license", help="The Hub's name of the licence, such as apache-2.0.")
     ] = None,
-    shards: Annotated[
-        str | None,
-        typer.Option(help="The run's shards, to draw a prediction from; hf:datasets/ORG/NAME is linked too."),
-    ] = None,
+    shards: OtherShards = None,
     weights: FoundWeights = None,
     message: Annotated[str | None, typer.Option(help="The commit's message.", metavar="TEXT")] = None,
     allow: Annotated[
@@ -50,6 +47,7 @@ def push(
 
     A card is written, paths of this machine are removed from settings and records, and every file is searched
     for other traces of it; one that is found is named, and nothing is sent. Log in with `hf auth login`.
+    A prediction is drawn from the run's shards; --shards hf:datasets/ORG/NAME is also linked in the card.
 
     Example: stgcma push run hf:ORG/NAME --license apache-2.0 --dry-run
     """

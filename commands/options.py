@@ -41,12 +41,12 @@ def _positive(workers: int) -> int:
     return workers
 
 
-def _fetched(run: Path | None) -> Path | None:
+def fetched_run(run: Path | None) -> Path | None:
     """Return the folder of a run; one that is named `hf:ORG/NAME` is fetched from the Hub."""
-    return run if run is None else fetched([run])[0]
+    return run if run is None else fetched_runs([run])[0]
 
 
-def fetched(runs: list[Path]) -> list[Path]:
+def fetched_runs(runs: list[Path]) -> list[Path]:
     """Return the folders of runs; those that are named `hf:ORG/NAME` are fetched from the Hub."""
     from ..hub.names import is_hub_name
 
@@ -72,7 +72,7 @@ NewRun = Annotated[
 TrainedRun = Annotated[
     Path | None,
     typer.Argument(
-        help="The run folder, or hf:ORG/NAME; left out with --model.", metavar="RUN", callback=_fetched
+        help="The run folder, or hf:ORG/NAME; left out with --model.", metavar="RUN", callback=fetched_run
     ),
 ]
 TrainedRuns = Annotated[
@@ -80,7 +80,7 @@ TrainedRuns = Annotated[
     typer.Argument(
         help="Evaluated run folders, or hf:ORG/NAME; clips are shown of the first.",
         metavar="RUN…",
-        callback=fetched,
+        callback=fetched_runs,
     ),
 ]
 OtherShards = Annotated[
@@ -153,7 +153,9 @@ FoundWeights = Annotated[
 """For commands that load a trained model."""
 CheckpointFolder = Annotated[
     Path | None,
-    typer.Option("--model", help="A checkpoint folder, in place of RUN.", metavar="DIR", callback=_fetched),
+    typer.Option(
+        "--model", help="A checkpoint folder, in place of RUN.", metavar="DIR", callback=fetched_run
+    ),
 ]
 CheckpointPreset = Annotated[
     str | None, typer.Option("--preset", help="The preset of a checkpoint that does not record it.")
@@ -164,7 +166,7 @@ InitFrom = Annotated[
         "--init-from",
         help="A run, hf:ORG/NAME or checkpoint folder; start from its adapters, and its head where it fits.",
         metavar="RUN",
-        callback=_fetched,
+        callback=fetched_run,
     ),
 ]
 Resume = Annotated[

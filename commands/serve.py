@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import Device
+from .options import Device, fetched_runs
 
 _MEBIBYTE = 2**20
 
@@ -19,7 +19,12 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    runs: Annotated[list[str], typer.Argument(help="Run folders to choose from.", metavar="RUN…")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folders to choose from, or hf:ORG/NAME.", metavar="RUN…", callback=fetched_runs
+        ),
+    ],
     host: Annotated[
         str,
         typer.Option(help="Name or address to listen on; requests to others than this machine need a token."),

@@ -59,7 +59,14 @@ def test_every_option_for_a_trained_run_takes_a_name():
         for parameter in command.params
         if "hf:ORG/NAME" in (getattr(parameter, "help", "") or "") and name != "push"
     ]
-    assert {("evaluate", "run"), ("predict", "run"), ("report", "runs"), ("train", "init_from")} <= set(taken)
+    assert {
+        ("evaluate", "run"),
+        ("predict", "run"),
+        ("report", "runs"),
+        ("serve", "runs"),
+        ("export", "run"),
+        ("train", "init_from"),
+    } <= set(taken)
 
 
 def test_an_old_or_missing_library_is_named(monkeypatch):
