@@ -23,6 +23,9 @@ def push(
     target: Annotated[
         str, typer.Argument(help="hf:ORG/NAME for a run, hf:datasets/ORG/NAME for shards.", metavar="HUB")
     ],
+    space: Annotated[
+        bool, typer.Option("--space", help="Push a page that serves the run, as a Space (hf:spaces/…).")
+    ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make the repository a private one.")] = False,
     revision: Annotated[
         str | None, typer.Option(help="The branch to push to; made where it does not exist.", metavar="REV")
@@ -56,6 +59,8 @@ def push(
     from ..hub.push import push_patterns, send, write_folder
 
     name = parse_name(target).at(revision)
+    if space:
+        name = name.as_space()
     if not source.is_dir():
         raise InputError(f"{source} is not a folder; name a run folder or a shard directory")
     options = PackOptions(license=license_, shards=shards, weights=weights, allowed=tuple(allow or ()))

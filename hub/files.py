@@ -42,6 +42,11 @@ SHARD_PATTERNS = (
 """Files of a pushed shard directory."""
 
 
+SPACE_RUN = "run"
+SPACE_PATTERNS = (CARD, "Dockerfile", "requirements.txt", "app.py", f"{SPACE_RUN}/*")
+"""Files of a Space: the page, and the folder of the run that it serves."""
+
+
 def is_pushed_file(name: str, patterns: tuple[str, ...]) -> bool:
     """Tell whether a file of a repository matches one of `patterns`: a push replaces or removes it."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)

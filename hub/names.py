@@ -50,6 +50,12 @@ class HubName:
             raise InputError(f"{self} names a revision, and the option revision is {revision!r}; give one")
         return replace(self, revision=revision)
 
+    def as_space(self) -> HubName:
+        """Return the name of the Space of the same name. Raises InputError for a data set."""
+        if self.kind == "dataset":
+            raise InputError(f"{self} is a data set; a Space serves a run")
+        return replace(self, kind="space")
+
 
 def is_hub_name(location: str | Path) -> bool:
     """Tell whether `location` names a repository on the Hub."""

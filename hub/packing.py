@@ -18,7 +18,7 @@ from ..shards.storage import Location, absolute, is_url
 from ..train.run_folder import RunFolder
 from .card_text import checked_license
 from .dataset_card import dataset_card
-from .files import CARD, PICTURE
+from .files import CARD, PICTURE, SPACE_RUN
 from .model_card import Picture, model_card
 from .names import HubName, parse_name
 from .pushed_file import PushedFile
@@ -50,15 +50,13 @@ def pack(source: Path, name: HubName, options: PackOptions) -> list[PushedFile]:
 
     Raises InputError when `source` is not what `name` is for, or a file has a trace of this machine.
     """
+    packers = {"model": _pack_run, "dataset": _pack_shards, "space": _pack_space}
     is_shards = (source / DATASET_FILE).is_file() and not (source / "config.yaml").is_file()
-    if name.kind == "model" and is_shards:
+    if name.kind != "dataset" and is_shards:
         raise InputError(f"{source} is a shard directory, {name} the name of a run; push it to hf:datasets/…")
     if name.kind == "dataset" and not is_shards:
         raise InputError(f"{source} is not a shard directory; a run is pushed to hf:ORG/NAME")
-    if name.kind == "space":
-        raise InputError(f"{name} is a Space; push a run to hf:ORG/NAME")
-    files = _pack_run(source, name, options) if name.kind == "model" else _pack_shards(source, name, options)
-    files = sorted(files, key=lambda file: file.name)
+    files = sorted(packers[name.kind](source, name, options), key=lambda file: file.name)
     with progress("bytes") as bar:
         row = bar.add_task("check", total=sum(file.size_bytes for file in files), note="")
         search = TraceSearch(Machine.here(source), options.allowed)
@@ -83,6 +81,19 @@ def _pack_run(source: Path, name: HubName, options: PackOptions) -> list[PushedF
         run, name, license_=license_, shards=public, picture=None if picture is None else picture[1]
     )
     return [*files, PushedFile(CARD, card)]
+
+
+def _pack_space(source: Path, name: HubName, options: PackOptions) -> list[PushedFile]:
+    """Return the files of a Space that serves a run: those of the page, and the run in its own folder."""
+    try:
+        from ..app.space import space_files
+    except ModuleNotFoundError as error:
+        raise InputError(f"a Space needs {error.name}; pip install 'stgcma[app]'") from None
+    title = name.repo.partition("/")[2]
+    files = [PushedFile(file, text.encode()) for file, text in space_files([SPACE_RUN], title=title).items()]
+    opened = RunFolder.open(source)
+    run = run_files(opened, shards=_public_shards(opened, options.shards))
+    return [*files, *(PushedFile(f"{SPACE_RUN}/{file.name}", file.content) for file in run)]
 
 
 def _public_shards(run: RunFolder, shards: Location | None) -> str:

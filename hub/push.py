@@ -10,7 +10,7 @@ from typing import Any
 from ..console import progress
 from ..errors import InputError
 from ..shards.files import named_errors, publish
-from .files import RUN_PATTERNS, SHARD_PATTERNS, is_pushed_file
+from .files import RUN_PATTERNS, SHARD_PATTERNS, SPACE_PATTERNS, is_pushed_file
 from .library import hub_errors, hub_library, web_address
 from .names import HubName
 from .pushed_file import PushedFile
@@ -20,7 +20,7 @@ _FILES_AT_ONCE = 32
 
 def push_patterns(name: HubName) -> tuple[str, ...]:
     """Return the patterns of the files that a push to a repository of this kind has."""
-    return RUN_PATTERNS if name.kind == "model" else SHARD_PATTERNS
+    return {"model": RUN_PATTERNS, "dataset": SHARD_PATTERNS, "space": SPACE_PATTERNS}[name.kind]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ def send(
     patterns: tuple[str, ...],
     message: str,
     private: bool = False,
-    space_sdk: str | None = None,
 ) -> Pushed:
     """Make the repository where it does not exist, and commit `files` to it at once.
 
@@ -60,7 +59,6 @@ def send(
         patterns: of the files that this kind of push has.
         message: of the commit.
         private: make the repository a private one. One that exists and is public is refused.
-        space_sdk: of a Space.
 
     Raises InputError when the account may not write there; StgcmaError when the Hub cannot be reached.
     """
@@ -68,7 +66,11 @@ def send(
     api = library.HfApi(library_name="stgcma")
     with hub_errors(name):
         api.create_repo(
-            name.repo, repo_type=name.kind, private=private or None, exist_ok=True, space_sdk=space_sdk
+            name.repo,
+            repo_type=name.kind,
+            private=private or None,
+            exist_ok=True,
+            space_sdk="docker" if name.kind == "space" else None,
         )
         if private and not api.repo_info(name.repo, repo_type=name.kind).private:
             raise InputError(f"{name} exists and is public; make it private on its page, or name another one")

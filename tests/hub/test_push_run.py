@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
+import runpy
 import shutil
 import socket
 from pathlib import Path
@@ -275,3 +276,28 @@ def test_a_repository_of_something_else_is_no_run(hub, stgcma):
     assert (result.status, "holds no run of stgcma" in result.stderr) == (2, True)
     result = stgcma("evaluate", "hf:datasets/eva/clips")
     assert (result.status, "is no run, but a dataset" in result.stderr) == (2, True)
+
+
+def test_a_space_holds_a_page_that_serves_the_run(run, hub, stgcma, tmp_path):
+    result = stgcma("push", run, "hf:eva/dogs", "--space")
+    assert result.status == 0, result.stderr
+    sent = hub.files("spaces/eva/dogs")
+    assert {
+        "README.md",
+        "Dockerfile",
+        "requirements.txt",
+        "app.py",
+        "run/adapters.safetensors",
+    } <= sent.keys()
+    assert json.loads(sent["run/run.json"])["shards"] == ""
+    folder = tmp_path / "space"
+    assert stgcma("push", run, "hf:spaces/eva/dogs", "--to", folder).status == 0
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == (
+        sent.keys() - {".gitattributes"}
+    )
+    assert RunFolder.open(folder / "run").best_sha256() == file_sha256(
+        run / "checkpoints/best/adapters.safetensors"
+    )
+    assert callable(runpy.run_path(str(folder / "app.py"))["app"])
+    refused = stgcma("push", run, "hf:datasets/eva/dogs", "--space")
+    assert (refused.status, "a Space serves a run" in refused.stderr) == (2, True)
