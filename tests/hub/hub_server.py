@@ -257,7 +257,7 @@ class Handler(BaseHTTPRequestHandler):
         return entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]  # type: ignore[index]
 
     def batch(self, name: str) -> None:
-        self.repository(name if name.startswith("datasets/") else f"models/{name}", write=True)
+        self.repository(name if name.startswith(("datasets/", "spaces/")) else f"models/{name}", write=True)
         objects = []
         for each in json.loads(self.body)["objects"]:
             there = each["oid"] in self.hub.large
