@@ -81,6 +81,8 @@ def layout_from(settings: Mapping[str, Any]) -> Layout:
     try:
         layout = tuple((str(name), tuple(map(int, shape))) for name, shape in settings["layout"])
         steps_of(layout)
+        if min(size for _, shape in layout for size in shape) < 1:
+            raise ValueError("a dimension is not positive")
         return layout
     except (KeyError, TypeError, ValueError, InputError):
         raise InputError(
@@ -129,6 +131,8 @@ class StoredTokens:
         """Return the backbone's last output for one frame, float16, without the dimension T."""
         begin, end = self._span(step)
         content = member(dict(members), _MEMBER)
+        if len(content) < -begin:
+            raise StgcmaError(f"{_MEMBER} has {len(content)} bytes, expected {-begin} or more")
         return self._frame(content[len(content) + begin : len(content) + end])
 
     def read_frame(self, key: str, step: int) -> Tensor:

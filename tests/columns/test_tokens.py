@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from stgcma.columns import add_tokens
-from stgcma.errors import InputError
+from stgcma.errors import InputError, StgcmaError
 from stgcma.model import build_model
 from stgcma.model.frozen_features import encoded_of, frozen_features, layout_of, pack
 from stgcma.model.inputs import normalise_frames
@@ -26,7 +26,7 @@ from stgcma.train.order import Item
 from stgcma.train.run import train
 from stgcma.train.run_folder import RunFolder
 from stgcma.train.run_records import STEPS
-from stgcma.train.tokens import fit_tokens, token_settings
+from stgcma.train.tokens import StoredTokens, fit_tokens, layout_from, token_settings
 
 from ..train.stream_shards import FEW, write_shards
 
@@ -112,6 +112,16 @@ def test_features_of_another_layout_are_refused(small_config):
         model(features=pack(features))
     with pytest.raises(InputError, match=r"features: shape \[2, 7\], expected \[B, \d+\]"):
         encoded_of(model.encoder, torch.zeros(2, 7, dtype=torch.float16), layout_of(features))
+
+
+def test_a_layout_or_tokens_that_are_too_small_are_refused():
+    with pytest.raises(InputError, match="the tokens is damaged: it has no layout"):
+        layout_from({"layout": [["audio.tap0", [2, 0]]]})
+    settings = {"layout": [["video.tap0", [2, 3]]], "video": "video.tap0"}
+    stored = StoredTokens(SimpleNamespace(info=SimpleNamespace(settings=settings), location="OUT"))
+    assert stored.frame_of({"tokens.npy": bytes(12)}, 1).tolist() == [0, 0, 0]
+    with pytest.raises(StgcmaError, match=r"tokens\.npy has 4 bytes, expected 12 or more"):
+        stored.frame_of({"tokens.npy": bytes(4)}, 0)
 
 
 def test_only_a_network_beside_the_backbone_reads_them(small_config):
