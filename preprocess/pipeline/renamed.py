@@ -6,6 +6,7 @@ first run on.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -73,7 +74,7 @@ def take_new_sources(
         )
         clips_of[number] = new
         changed[number] = dataclasses.replace(additions[number], plan_sha256=plan_hash(new))
-        first = sum(row.addition < number for row in rows)
+        first = bisect.bisect_left(rows, number, key=lambda row: row.addition)  # in the order of additions
         rows[first : first + len(new)] = planned_rows(new, number)
         taken.update((key, renamed[key]) for key in keys)
     return (
