@@ -40,8 +40,8 @@ def test_links_and_comments_are_those_of_the_site():
     for_site = load("site_hooks").for_site
     text = "<!-- slow: x -->\n[a](docs/media.md#one-clock) [b](docs/README.md) ![c](docs/images/d.png) \\<e>"
     assert for_site(text, "") == "[a](media.md#one-clock) [b](contents.md) ![c](images/d.png) &lt;e>"
-    text = "[a](../README.md#guarantees) [b](README.md) [c](own-data.md) [d](https://example.org/x) [e](#here)"
-    expected = "[a](index.md#guarantees) [b](contents.md) [c](own-data.md) [d](https://example.org/x) [e](#here)"
+    text = "[a](../README.md#guarantees) [b](README.md) [c](own-data.md) [d](https://a.test/x) [e](#here)"
+    expected = "[a](index.md#guarantees) [b](contents.md) [c](own-data.md) [d](https://a.test/x) [e](#here)"
     assert for_site(text, "docs") == expected
 
 
