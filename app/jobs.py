@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,8 @@ from ..console import message
 from ..errors import StgcmaError
 from .limits import AppLimits
 from .served_run import Request, RunResult, ServedRun, UnusableVideoError
+
+_SECONDS_BETWEEN_DELETIONS = 60.0
 
 
 class State(StrEnum):
@@ -119,7 +122,11 @@ class JobQueue:
             name = secrets.token_urlsafe(16)
             self._reserved.add(name)
         folder = Path(self._scratch.name) / name
-        folder.mkdir(mode=0o700)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError:
+            self.release(name)
+            raise
         return name, folder
 
     def release(self, name: str) -> None:
@@ -172,21 +179,19 @@ class JobQueue:
         while True:
             with self._changed:
                 while not self._closed and not self._waiting():
-                    self._changed.wait()
+                    self._changed.wait(_SECONDS_BETWEEN_DELETIONS)
+                    self._delete_old()
                 if self._closed:
                     return
                 job = self._waiting()[0]
                 job.state = State.RUNNING
-            state = State.DONE
-            try:
+            with suppress(_CancelledError):
                 for index in range(len(job.runs)):
                     outcome = _predict(job, index, self.limits.longest_seconds)
                     with self._changed:
                         job.outcomes.append(outcome)
-            except _CancelledError:
-                state = State.CANCELLED
-            with self._changed:
-                self._end(job, state)
+            with self._changed:  # a job may be cancelled after its last report
+                self._end(job, State.CANCELLED if job.cancelled.is_set() else State.DONE)
 
     def _end(self, job: Job, state: State) -> None:
         """Delete the upload and, of a cancelled job, everything."""

@@ -1,8 +1,11 @@
 """The queue: order, progress, cancelling, failures, and deletion."""
 
+import shutil
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from stgcma.app import jobs as jobs_module
 from stgcma.app.jobs import JobQueue, QueueFullError, State
 from stgcma.app.limits import AppLimits
 from stgcma.errors import StgcmaError
@@ -74,6 +77,16 @@ def test_a_running_job_is_cancelled_with_its_files(queue_of, until):
     assert not job.folder.exists()
 
 
+def test_a_job_is_cancelled_after_its_last_report(queue_of, until):
+    queue, run = queue_of(), StubRun()
+    predict, (name, folder) = run.predict, queue.reserve()
+    run.predict = lambda request: (predict(request), queue.cancel(name))[0]
+    (folder / "upload.mp4").write_bytes(b"video")
+    job = queue.submit(name, folder / "upload.mp4", "clip.mp4", [run], "")
+    until(lambda: job.state in ENDED)
+    assert (job.state, job.outcomes, folder.exists()) == (State.CANCELLED, [], False)
+
+
 def test_a_waiting_job_is_cancelled_at_once(queue_of):
     queue, run, other = queue_of(), StubRun(held=True), StubRun()
     submit(queue, run)
@@ -132,6 +145,25 @@ def test_results_are_deleted_by_age_and_number(queue_of, until):
     clock.now = 102.5
     assert [queue.get(job.id) is not None for job in jobs] == [False, False, True]
     assert [job.folder.exists() for job in jobs] == [False, False, True]
+
+
+def test_old_results_are_deleted_without_a_request(queue_of, until, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_SECONDS_BETWEEN_DELETIONS", 0.01)
+    clock = Clock()
+    job = submit(queue_of(clock, result_seconds=100.0), StubRun())
+    until(lambda: job.state is State.DONE)
+    clock.now = 101.0
+    until(lambda: not job.folder.exists())
+
+
+def test_a_reservation_that_fails_keeps_no_place(queue_of):
+    queue = queue_of(waiting=1)
+    scratch = Path(queue._scratch.name)
+    shutil.rmtree(scratch)
+    with pytest.raises(FileNotFoundError):
+        queue.reserve()
+    scratch.mkdir()
+    queue.reserve()
 
 
 def test_a_failure_does_not_stop_the_queue(queue_of, until, capsys):
