@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from .schema import MAX_KEY_CHARACTERS, MOST_CLIP_BYTES
@@ -16,6 +17,10 @@ from .writer import end_of_archive
 
 _BLOCK = tarfile.BLOCKSIZE
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_CHARACTERS}}}\.[a-z0-9_]+(\.[a-z0-9_]+)*")
+# Fields of a header of the format ustar.
+_NAME_END, _SIZE, _SIZE_END, _SUM, _SUM_END = 100, 124, 136, 148, 156
+_OCTAL_SIZE, _OCTAL_SUM = re.compile(rb"[0-7]{11}\0"), re.compile(rb"[0-7]{6}\0 ")
+_BLANK_SUM = 8 * ord(" ")  # the sum counts as blanks in itself
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -55,6 +60,22 @@ def parse_header(block: bytes, *, at: int, end: int) -> Header:
     Raises TarMemberError when it is damaged, is not that of a plain file named `KEY.suffix`, or claims more
     bytes than there are or than a clip may have.
     """
+    name, size_bytes = _usual_header(block) or _any_header(block, at)
+    if not _NAME.fullmatch(name):
+        raise TarMemberError(f"the member {name[:200]!r} at byte {at} is not named like KEY.suffix")
+    found = Header(name, at + _BLOCK, size_bytes)
+    if size_bytes < 0 or found.begin + size_bytes > end:
+        left = max(end - found.begin, 0)
+        raise TarMemberError(f"the member {name} at byte {at} claims {size_bytes} bytes, {left} are left")
+    if size_bytes > MOST_CLIP_BYTES:
+        raise TarMemberError(
+            f"the member {name} at byte {at} claims {size_bytes} bytes, at most {MOST_CLIP_BYTES} are read"
+        )
+    return found
+
+
+def _any_header(block: bytes, at: int) -> tuple[str, int]:
+    """Return name and size of a plain file. Raises TarMemberError for a damaged header and another type."""
     try:
         header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
     except (tarfile.TarError, ValueError):
@@ -64,20 +85,38 @@ def parse_header(block: bytes, *, at: int, end: int) -> Header:
         raise TarMemberError(
             f"the member {header.name[:200]!r} at byte {at} is {kind}, shards hold plain files only"
         )
-    if not _NAME.fullmatch(header.name):
-        raise TarMemberError(f"the member {header.name[:200]!r} at byte {at} is not named like KEY.suffix")
-    found = Header(header.name, at + _BLOCK, header.size)
-    if header.size < 0 or found.begin + header.size > end:
-        left = max(end - found.begin, 0)
-        raise TarMemberError(
-            f"the member {header.name} at byte {at} claims {header.size} bytes, {left} are left"
-        )
-    if header.size > MOST_CLIP_BYTES:
-        raise TarMemberError(
-            f"the member {header.name} at byte {at} claims {header.size} bytes, "
-            f"at most {MOST_CLIP_BYTES} are read"
-        )
-    return found
+    return header.name, header.size
+
+
+def _usual_header(block: bytes) -> tuple[str, int] | None:
+    """Return name and size of a plain file, as `_any_header`; None when the latter has to decide.
+
+    It takes a tenth of the time: of the headers of a shard only the name, the size and the sum differ.
+    """
+    rest = block[_NAME_END:_SIZE] + block[_SIZE_END:_SUM] + block[_SUM_END:]
+    others = _sum_of_plain(rest)
+    size, check = block[_SIZE:_SIZE_END], block[_SUM:_SUM_END]
+    if others is None or not _OCTAL_SIZE.fullmatch(size) or not _OCTAL_SUM.fullmatch(check):
+        return None
+    if int(check[:6], 8) != others + sum(block[:_NAME_END]) + sum(size) + _BLANK_SUM:
+        return None
+    name = block[:_NAME_END].partition(b"\0")[0]
+    return (name.decode("ascii"), int(size[:11], 8)) if name.isascii() else None
+
+
+@lru_cache(maxsize=16)
+def _sum_of_plain(rest: bytes) -> int | None:
+    """Return the sum of all bytes of a header but name, size and sum; None unless it is of a plain file."""
+    name, size = b"a.b".ljust(_NAME_END, b"\0"), b"00000000000\0"
+    check = b"%06o\0 " % (sum(rest) + sum(name) + sum(size) + _BLANK_SUM)
+    before = _SIZE - _NAME_END
+    between = before + _SUM - _SIZE_END
+    block = name + rest[:before] + size + rest[before:between] + check + rest[between:]
+    try:
+        header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+    except (tarfile.TarError, ValueError):
+        return None
+    return sum(rest) if (header.type, header.name, header.size) == (tarfile.REGTYPE, "a.b", 0) else None
 
 
 def extent_members(extent: bytes, *, offset: int = 0) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError, one_line
-from .clip_checks import Shapes, clip_faults, expected_shapes, first_key
+from .clip_checks import Checked, Shapes, clip_faults, expected_shapes, first_key
 from .column_checks import column_faults
 from .columns import COLUMN_FOLDER
 from .files import PARTIAL_SUFFIX
@@ -139,6 +139,7 @@ def _check_shards(store: Store, tables: Tables, sizes: dict[str, int], on_bytes:
         by_shard.setdefault(record.shard, []).append(record)
     owners = {record.key: record.shard for record in tables.manifest or ()}
     shapes = expected_shapes(tables.info) if tables.info is not None else None
+    checked = Checked()
     present = {name.removeprefix(f"{SHARD_FOLDER}/") for name in sizes if name.startswith(f"{SHARD_FOLDER}/")}
     for shard in sorted(present | by_shard.keys()):
         name = f"{SHARD_FOLDER}/{shard}"
@@ -148,7 +149,9 @@ def _check_shards(store: Store, tables: Tables, sizes: dict[str, int], on_bytes:
             yield Fault(name, _LEFT if _is_left(name) else f"is extra, {MANIFEST_FILE} does not name it")
             on_bytes(sizes[name])
         else:
-            yield from _check_shard(store, name, by_shard[shard], sizes[name], owners, shapes, on_bytes)
+            yield from _check_shard(
+                store, name, by_shard[shard], sizes[name], owners, shapes, checked, on_bytes
+            )
 
 
 def shard_faults(store: Store, name: str, records: Sequence[ClipRecord]) -> Iterator[Fault]:
@@ -157,7 +160,7 @@ def shard_faults(store: Store, name: str, records: Sequence[ClipRecord]) -> Iter
     if size is None:
         yield Fault(name, f"is missing, {MANIFEST_FILE} names it")
     else:
-        yield from _check_shard(store, name, records, size, {}, None, lambda _: None)
+        yield from _check_shard(store, name, records, size, {}, None, Checked(), lambda _: None)
 
 
 def _check_shard(
@@ -167,6 +170,7 @@ def _check_shard(
     size: int,
     owners: dict[str, str],
     shapes: Shapes | None,
+    checked: Checked,
     on_bytes: OnBytes,
 ) -> Iterator[Fault]:
     end = sum(record.bytes for record in records)
@@ -192,7 +196,7 @@ def _check_shard(
                     return
                 yield Fault(name, f"{record.key} is damaged, its hash is not the one in {MANIFEST_FILE}")
                 continue
-            for what in clip_faults(extent, record, shapes):
+            for what in clip_faults(extent, record, shapes, checked):
                 yield Fault(name, f"{record.key} {what}")
         rest = stream.read(len(closing) + 1)  # no more, whatever follows
         on_bytes(max(size - end, 0))
