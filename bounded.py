@@ -11,6 +11,7 @@ import math
 import re
 import stat
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -26,7 +27,9 @@ MOST_DIGITS = 400  # of one number; a float64 needs at most 17, its exponent may
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 _OPENING = "[{"
-_LONG_NUMBER = re.compile(rf"[0-9.]{{{MOST_DIGITS + 1}}}")
+_CONTAINERS = (list, dict)
+_SQUARE = str.maketrans("{}", "[]")
+_DIGITS = "0123456789."
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -93,11 +96,9 @@ def parse_json(
     try:
         text = content if isinstance(content, str) else content.decode()
         _check_structure(text, where, most_values)
-        pairs = unique_object if unique_keys else None
-        if non_finite:
-            value = json.loads(text, object_pairs_hook=pairs)
-        else:
-            value = json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse, parse_float=_finite)
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte-order mark")
+        value = _decoder(non_finite, unique_keys).decode(text)
         if _ESCAPED_SURROGATE.search(text):
             # A lone surrogate cannot be printed or written.
             json.dumps(value, ensure_ascii=False).encode()
@@ -106,6 +107,14 @@ def parse_json(
             raise
         raise InputError(f"{where} is not JSON: {_short(error)}") from None
     return value
+
+
+@cache
+def _decoder(non_finite: bool, unique_keys: bool) -> json.JSONDecoder:
+    pairs = unique_object if unique_keys else None
+    if non_finite:
+        return json.JSONDecoder(object_pairs_hook=pairs)
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=_refuse, parse_float=_finite)
 
 
 def parse_object(content: bytes | str, *, where: str, non_finite: bool = False) -> dict[str, Any]:
@@ -128,7 +137,7 @@ def parse_yaml(content: bytes | str, *, where: str) -> Any:
         raise InputError(f"{where} is larger than {MOST_YAML_BYTES:,} bytes, the most that is read of it")
     try:
         text = content if isinstance(content, str) else content.decode()
-        if _LONG_NUMBER.search(text):
+        if _has_long_number(text):
             raise ValueError(f"a number of more than {MOST_DIGITS} digits")
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -145,10 +154,10 @@ def parse_yaml(content: bytes | str, *, where: str) -> Any:
 
 def is_too_deep(value: Any) -> bool:
     """Tell whether lists and objects of a parsed value are nested deeper than `MOST_DEPTH`."""
-    level = [value]
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH + 1):
-        level = [child for each in level if isinstance(each, list | dict) for child in _children(each)]
-        if not any(isinstance(each, list | dict) for each in level):
+        level = [child for each in level for child in _children(each) if isinstance(child, _CONTAINERS)]
+        if not level:
             return False
     return True
 
@@ -168,16 +177,35 @@ def _check_structure(text: str, where: str, most_values: int) -> None:
         plain = _STRING.sub("", text)
         if _nesting(plain) > MOST_DEPTH:
             raise InputError(f"{where} is nested deeper than {MOST_DEPTH} levels, the most that is read")
-    if _LONG_NUMBER.search(text) and _LONG_NUMBER.search(plain or _STRING.sub("", text)):
+    if _has_long_number(text) and _has_long_number(plain or _STRING.sub("", text)):
         raise InputError(f"{where} is not JSON that is read: a number of more than {MOST_DIGITS} digits")
 
 
+def _has_long_number(text: str) -> bool:
+    """Tell whether `text` has more than `MOST_DIGITS` digits and points in a row.
+
+    So many in a row include one of the characters that are this far apart.
+    """
+    length = MOST_DIGITS + 1
+    for place, character in enumerate(text[MOST_DIGITS::length]):
+        if character in _DIGITS:
+            here = MOST_DIGITS + place * length
+            before, after = text[max(here - MOST_DIGITS, 0) : here], text[here : here + length]
+            digits = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
+            if digits >= length:
+                return True
+    return False
+
+
 def _nesting(plain: str) -> int:
-    depth = deepest = 0
-    for bracket in _BRACKET.finditer(plain):
-        depth += 1 if bracket[0] in _OPENING else -1
-        deepest = max(deepest, depth)
-    return deepest
+    """Return the depth of the brackets of a JSON text without its strings, or more than `MOST_DEPTH`."""
+    brackets = "".join(_BRACKET.findall(plain)).translate(_SQUARE)
+    for depth in range(MOST_DEPTH + 1):
+        inner = brackets.replace("[]", "")  # without all innermost pairs
+        if len(inner) == len(brackets):
+            return depth + brackets.count("[")  # what is left has no pair
+        brackets = inner
+    return MOST_DEPTH + 1
 
 
 def unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """Reads that could be unbounded are made in one place each; every other module calls that place."""
 
 import ast
+import random
+import re
 from pathlib import Path
 
 import pytest
+from stgcma.bounded import parse_json
+from stgcma.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
@@ -103,3 +107,28 @@ def test_a_bare_read_is_found(line):
 def test_pillow_must_be_told_the_formats():
     (found,) = forbidden(ast.parse("Image.open(path)"), "preprocess/media/pictures.py")
     assert found == "preprocess/media/pictures.py:1: Image.open without formats="
+
+
+def refusal(text):
+    try:
+        parse_json(text, where="it")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_depth_and_digits_are_bounded_wherever_they_are():
+    rng = random.Random(1)
+    for depth in (1, 32, 33, 34, 200):
+        text = "[" * depth + "]" * depth
+        wide = f"[{'[],' * 60}{text[1:-1] or '0'}]"
+        for each in (text, wide, text.replace("[", '{"a":[').replace("]", "]}")[: 12 * depth]):
+            levels = max(each[:place].count("[") + each[:place].count("{") - each[:place].count("]")
+                         - each[:place].count("}") for place in range(len(each) + 1))  # fmt: skip
+            assert ("is nested deeper" in refusal(each)) == (levels > 32), each
+    assert refusal('["' + "[" * 99 + '"' + ", []" * 40 + "]") == ""
+    for _ in range(200):
+        before, digits = rng.randrange(900), rng.choice((399, 400, 401, 402, 900))
+        number = "".join(rng.choices("0123456789", k=digits))
+        text = f'["{"x" * before}", {"1" + number[1:]}]'
+        assert ("a number of more than 400 digits" in refusal(text)) == bool(re.search("[0-9.]{401}", text))

@@ -38,7 +38,9 @@ class ShardResult:
         """Return the same with rows that take little memory, for a million of them."""
         if isinstance(self.written, PackedRows):
             return self
-        return replace(self, written=PackedRows(self.written, make=ClipRecord._make))
+        rows = PackedRows(self.written, make=ClipRecord._make)
+        rows.close()
+        return replace(self, written=rows)
 
     @property
     def bytes(self) -> int | None:
@@ -47,23 +49,34 @@ class ShardResult:
         return size + len(end_of_archive(size)) if self.written else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of the shard's progress file."""
-        records = {
-            "written": [record._asdict() for record in self.written],
+        """Return the content of the shard's progress file: the manifest's rows in columns."""
+        columns = zip(*self.written, strict=True) if self.written else ([] for _ in ClipRecord._fields)
+        return {
+            "split": self.split,
+            "index": self.index,
+            "columns": dict(zip(ClipRecord._fields, columns, strict=True)),
             "quarantined": [record._asdict() for record in self.quarantined],
+            "sums": self.sums,
         }
-        return vars(self) | records
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> ShardResult:
-        """Read the output of `to_json`."""
+        """Read the output of `to_json`, of earlier versions too, which wrote the rows one by one."""
+        rows = content.get("written")
         return cls(
             split=content["split"],
             index=content["index"],
-            written=tuple(map(clip_record, content["written"])),
+            written=_of_columns(content["columns"]) if rows is None else tuple(map(clip_record, rows)),
             quarantined=tuple(QuarantineRecord(**row) for row in content["quarantined"]),
             sums={name: (sums[0], sums[1], sums[2]) for name, sums in content["sums"].items()},
         )
+
+
+def _of_columns(columns: dict[str, list[Any]]) -> tuple[ClipRecord, ...]:
+    """Return the rows of the manifest from its columns as JSON has them."""
+    values = (columns[name] for name in ClipRecord._fields)
+    lists = (map(tuple, each) if each and isinstance(each[0], list) else each for each in values)
+    return tuple(map(ClipRecord._make, zip(*lists, strict=True)))
 
 
 def clip_record(row: dict[str, Any]) -> ClipRecord:
