@@ -25,7 +25,7 @@ from .names import check_twins, class_name
 from .packed import HashList, PackedRows
 from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
-from .text_files import check_utf8, escaped, read_text, text_lines
+from .text_files import check_utf8, escaped, stream_lines
 
 SECONDS = 10
 BACKGROUND = "Background"
@@ -88,9 +88,9 @@ COLLECTION = CollectionEntry(
 
 def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
     """Yield the rows of an annotation or split file with `file:line`; the header line is left out."""
-    text = read_text(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
-    # Not splitlines(): a form feed or the like within a name does not end a line.
-    for number, line in enumerate(text_lines(text), start=1):
+    # A form feed or the like within a name does not end a line.
+    lines = stream_lines(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
+    for number, line in enumerate(lines, start=1):
         line = line.strip()
         if not line:
             continue

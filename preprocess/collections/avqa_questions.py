@@ -15,6 +15,7 @@ from ...errors import InputError
 from ...shards.schema import QUESTION_TYPES
 from .json_records import read_records
 from .paths import printable
+from .question_texts import question_text
 from .text_files import check_utf8
 
 MAX_WORDS = 14
@@ -45,15 +46,15 @@ class Question(NamedTuple):
     answer: str
     marked: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """The question as it stands in `KEY.qa.json`, cut to `MAX_WORDS` words."""
-        return {
-            "question_id": self.question_id,
-            "type": list(self.type),
-            "template": self.template,
-            "words": list(self.words[:MAX_WORDS]),
-            "answer": self.answer,
-        }
+    def text(self) -> bytes:
+        """Return the question as it stands in `KEY.qa.json`, cut to `MAX_WORDS` words."""
+        return question_text(
+            question_id=self.question_id,
+            kind=self.type,
+            template=self.template,
+            words=self.words[:MAX_WORDS],
+            answer=self.answer,
+        )
 
 
 def read_questions(path: Path) -> Iterator[Question | None]:
@@ -149,7 +150,10 @@ def _text(record: dict[str, Any], key: str, where: str) -> str:
 
 def _readable(record: dict[str, Any], key: str, where: str) -> str:
     """A text whose words count: composed (NFC), since `é` in two forms would be two words."""
-    text = check_utf8(_text(record, key, where), where, key)
+    text = _text(record, key, where)
+    if text.isascii() and text.isprintable():
+        return text
+    check_utf8(text, where, key)
     return printable(unicodedata.normalize("NFC", text))
 
 

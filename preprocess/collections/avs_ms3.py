@@ -12,7 +12,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import InputError
@@ -157,11 +157,16 @@ def shared_videos(rows: Sequence[Row]) -> Iterator[str]:
 class _Files(PartFiles):
     """Files of the part with several sources: videos and frames of all splits in one folder."""
 
+    _places: dict[tuple[str, str], str] = field(default_factory=dict)
+
     def place(self, kind: str, row: Row) -> str:
-        top = f"{self.data}{kind}"
-        if kind in ("raw_videos", "visual_frames"):
-            return top
-        return f"{top}/{split_folder(self.names_in(top, folders=True), row.split)}"
+        asked = (kind, row.split)
+        if asked not in self._places:
+            folder = f"{self.data}{kind}"
+            if kind not in ("raw_videos", "visual_frames"):
+                folder += f"/{split_folder(self.names_in(folder, folders=True), row.split)}"
+            self._places[asked] = folder
+        return self._places[asked]
 
     def masks(self, row: Row) -> tuple[str, ...]:
         return tuple(series(self.place("gt_masks", row), row.name, range(SECONDS)))

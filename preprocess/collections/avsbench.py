@@ -8,6 +8,7 @@ frames, and `audio_wav/…/NAME.wav` is its sound.
 from __future__ import annotations
 
 import csv
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ...errors import InputError
 from .names import split_of
 from .paths import VideoNames, folder_names, printable, unsafe_name, videos_by_name
 from .specification import ClipSpecification, MaskKind, Sampling
-from .text_files import read_text, text_lines
+from .text_files import opened_text
 
 SECONDS = 5
 SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", windows=5, window_seconds=1.95)
@@ -52,18 +53,18 @@ def read_lines(path: Path, *, hint: str) -> Iterator[tuple[int, list[str]]]:
 
     Raises InputError naming the line at fault; with `hint` when there is no such file.
     """
-    text = read_text(path, hint=hint)
-    lines = csv.reader(text_lines(text), delimiter=_delimiter(text))
-    try:
-        for fields in lines:
-            yield lines.line_num, [each.strip() for each in fields]
-    except csv.Error as error:
-        raise InputError(f"{path}:{lines.line_num}: not a line of a CSV file ({error})") from None
+    with opened_text(path, hint=hint) as text:
+        header = next(text, "")
+        lines = csv.reader(itertools.chain((header,), text), delimiter=_delimiter(header))
+        try:
+            for fields in lines:
+                yield lines.line_num, [each.strip() for each in fields]
+        except csv.Error as error:
+            raise InputError(f"{path}:{lines.line_num}: not a line of a CSV file ({error})") from None
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(header: str) -> str:
     """The separator of the header's columns: spreadsheets of some countries write `;` or tabs."""
-    header = text.partition("\n")[0]
     return max(",;\t", key=header.count)
 
 

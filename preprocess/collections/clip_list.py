@@ -14,6 +14,8 @@ SOURCE = tuple(ClipSpecification.__dataclass_fields__).index("source")
 END_SECONDS = tuple(ClipSpecification.__dataclass_fields__).index("end_seconds")
 """Place of the end of a span."""
 
+_CLIPS_PER_BLOCK = 2048  # many, because objects that clips share are packed once a block
+
 
 def _make(values: tuple[Any, ...]) -> ClipSpecification:
     return ClipSpecification(*values)
@@ -25,7 +27,7 @@ class ClipList(PackedRows[ClipSpecification]):
     def __init__(self, clips: Iterable[ClipSpecification] = ()) -> None:
         self._keys = HashList()
         self._runs: list[tuple[str, int]] = []
-        super().__init__(clips, make=_make)
+        super().__init__(clips, make=_make, rows_per_block=_CLIPS_PER_BLOCK)
 
     def values_of(self, row: ClipSpecification) -> tuple[Any, ...]:
         """Return the fields of a clip."""
@@ -42,8 +44,8 @@ class ClipList(PackedRows[ClipSpecification]):
 
     def join(self, other: ClipList) -> None:
         """Add the clips of another list, which is not used after that."""
-        self._close_block()
-        other._close_block()
+        self.close()
+        other.close()
         self._starts += [self._packed + start for start in other._starts]
         self._blocks += other._blocks
         self._packed += other._packed

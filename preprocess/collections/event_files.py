@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
-from .event_rows import EventRow, Faults
+from .event_rows import EventList, Faults
 from .event_tables import TableEvent, is_event_table, read_event_table, unused_columns
 from .label_tracks import SUFFIX, read_label_track
 from .names import split_of
@@ -34,7 +34,7 @@ class Annotation:
     """
 
     recordings: tuple[str, ...]
-    events: dict[str, list[EventRow]] = field(default_factory=dict)
+    events: dict[str, EventList] = field(default_factory=dict)
     splits: SplitChoice = field(default_factory=lambda: SplitChoice({}))
     missing: dict[str, tuple[str, str]] = field(default_factory=dict)
     files: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def read_annotations(raw: Path, faults: Faults, *, allow_links: bool) -> Annotat
         unused += more
         for row in rows:
             _add_row(annotation, names, row, faults)
-    in_tables = {path: rows[0].where for path, rows in annotation.events.items() if rows}
+    in_tables = {path: rows[0].where for path, rows in annotation.events.items() if rows and tracks}
     for recording, paths in tracks.items():
         if recording in in_tables:
             raise InputError(
@@ -66,7 +66,9 @@ def read_annotations(raw: Path, faults: Faults, *, allow_links: bool) -> Annotat
             )
         for path in paths:
             found = read_label_track(annotation_file(raw, path, allow_links=allow_links), faults)
-            annotation.events.setdefault(recording, []).extend(found)
+            events = annotation.events.setdefault(recording, EventList())
+            for event in found:
+                events.append(event)
     if not annotation.events:
         faults.check()
         raise InputError(_nothing_annotated(raw, names, annotation))
@@ -109,7 +111,7 @@ def _add_row(annotation: Annotation, names: RecordingNames, row: TableEvent, fau
     except InputError as error:
         faults.add(row.where, str(error).removeprefix(f"{row.where}: "))
         return
-    events = annotation.events.setdefault(path, [])
+    events = annotation.events.setdefault(path, EventList())
     if row.event is not None:
         events.append(row.event)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from functools import lru_cache
+from typing import NamedTuple, NoReturn, overload
 
 from ...errors import InputError
 from .names import class_key, class_name
@@ -33,8 +37,7 @@ _MOST_NAMED = 8
 _MOST_SECONDS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(NamedTuple):
     """One annotated event.
 
     Attributes:
@@ -54,6 +57,58 @@ class EventRow:
     def is_point(self) -> bool:
         """True for an event without a length."""
         return self.onset == self.offset
+
+
+class EventList(Sequence[EventRow]):
+    """The events of a recording, in the order of their rows: in columns, since there may be a million."""
+
+    __slots__ = ("_files", "_labels", "_lines", "_modalities", "_times")
+
+    def __init__(self) -> None:
+        self._files: list[str] = []
+        self._lines = array("L")
+        self._times = array("d")
+        self._labels: list[str] = []
+        self._modalities: list[str] = []
+
+    def append(self, row: EventRow) -> None:
+        """Add an event at the end."""
+        file, _, line = row.where.rpartition(":")
+        self._files.append(sys.intern(file))
+        self._lines.append(int(line))
+        self._times.extend((row.onset, row.offset))
+        self._labels.append(sys.intern(row.label))
+        self._modalities.append(row.modality)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __iter__(self) -> Iterator[EventRow]:
+        where = (f"{file}:{line}" for file, line in zip(self._files, self._lines, strict=True))
+        times = self._times
+        return map(EventRow, where, times[::2], times[1::2], self._labels, self._modalities)
+
+    @overload
+    def __getitem__(self, index: int) -> EventRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EventRow]: ...
+    def __getitem__(self, index: int | slice) -> EventRow | Sequence[EventRow]:
+        return list(self)[index]
+
+    @property
+    def latest(self) -> float:
+        """The latest onset or offset; 0 without events."""
+        return max(self._times, default=0.0)
+
+    @property
+    def has_modality(self) -> bool:
+        """True when an event is of one modality alone."""
+        return any(each != "both" for each in self._modalities)
+
+    @property
+    def points(self) -> int:
+        """Number of events without a length."""
+        return sum(map(operator.eq, self._times[::2], self._times[1::2]))
 
 
 @dataclass
@@ -84,7 +139,7 @@ def read_seconds(text: str, what: str) -> float:
     Raises InputError for other text, for a time below 0 and for one of 30 years.
     """
     text = text.strip()
-    if clock := _CLOCK.fullmatch(text):
+    if ":" in text and (clock := _CLOCK.fullmatch(text)):
         hours, minutes, seconds = clock.groups()
         return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
     if not _NUMBER.fullmatch(text):
@@ -97,6 +152,7 @@ def read_seconds(text: str, what: str) -> float:
     return value
 
 
+@lru_cache(maxsize=1024)
 def read_modality(text: str) -> str:
     """Return the key of `MODALITIES` that `text` names. Raises InputError for another text."""
     found = _MODALITY_OF.get(re.sub(r"\s", "", text.casefold()).replace("&", "+").replace("/", "+"))
@@ -136,14 +192,18 @@ def check_times(onset: float, offset: float) -> None:
         raise InputError(f"offset {offset:g} is before onset {onset:g}")
 
 
-def check_labels(rows: Sequence[EventRow], background: str) -> tuple[str, ...]:
+def check_labels(rows: Iterable[EventRow], background: str) -> tuple[str, ...]:
     """Return the names of all classes, sorted.
 
     Raises InputError naming both rows when two names differ only in case, blanks or Unicode form, or when one
     is that of `background`.
     """
     first: dict[str, EventRow] = {}
+    known: set[str] = set()
     for row in rows:
+        if row.label in known:
+            continue
+        known.add(row.label)
         key = class_key(row.label)
         if key == class_key(background):
             _refuse(
@@ -157,7 +217,7 @@ def check_labels(rows: Sequence[EventRow], background: str) -> tuple[str, ...]:
                 f"the label {row.label!r} and {twin.label!r} ({twin.where}) differ only in case, blanks or "
                 "Unicode form; give them one name",
             )
-    return tuple(sorted({row.label for row in rows}))
+    return tuple(sorted(known))
 
 
 def _refuse(row: EventRow, fault: str) -> NoReturn:

@@ -7,8 +7,8 @@ events. A table without a header has these four columns in this order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import InputError
 from .event_rows import EventRow, Faults, check_times, read_label, read_modality, read_seconds
@@ -30,8 +30,7 @@ OPTIONAL = {
 _HINT = "write one with the columns filename, onset, offset and event_label"
 
 
-@dataclass(frozen=True, slots=True)
-class TableEvent:
+class TableEvent(NamedTuple):
     """One row: a recording, and what the row says of it.
 
     Attributes:
@@ -106,10 +105,12 @@ def _has_event(row: TableRow) -> bool:
 
 
 def _read(row: TableRow) -> TableEvent:
-    filename = check_utf8(row["filename"], row.where, "filename")
+    filename = row["filename"]
+    if not filename.isascii():
+        check_utf8(filename, row.where, "filename")
     if not filename:
         raise InputError("filename is empty")
-    split = row.cells.get("split", "")
+    split = row.get("split")
     if split:
         read_split(split, row.where)
     if not _has_event(row):
@@ -117,9 +118,10 @@ def _read(row: TableRow) -> TableEvent:
     onset = read_seconds(row["onset"], "onset")
     offset = read_seconds(row["offset"], "offset")
     check_times(onset, offset)
-    label = read_label(row["event_label"], row.where)
-    modality = read_modality(row.cells.get("modality", ""))
-    return TableEvent(row.where, filename, split, EventRow(row.where, onset, offset, label, modality))
+    where = row.where
+    label = read_label(row["event_label"], where)
+    modality = read_modality(row.get("modality"))
+    return TableEvent(where, filename, split, EventRow(where, onset, offset, label, modality))
 
 
 def unused_columns(unused: Iterator[str]) -> str:

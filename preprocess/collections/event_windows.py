@@ -8,63 +8,77 @@ Dimensions: T time steps, C classes.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .event_rows import AUDIBLE, MODALITIES, EventRow
+from .event_rows import AUDIBLE, MODALITIES, VISIBLE, EventRow
 from .windows import Span
 
 _HALF = 0.5
 # Indices of the modalities of an event, as those of an array.
-_ROWS = {name: [0 if modality == AUDIBLE else 1 for modality in parts] for name, parts in MODALITIES.items()}
+_ROWS = {
+    name: slice(0 if AUDIBLE in parts else 1, 2 if VISIBLE in parts else 1)
+    for name, parts in MODALITIES.items()
+}
 # Times are decimal numbers: half of a second may be 0.4999….
 _ROUNDING = 1e-6
 
 
-def marked_steps(onset: float, offset: float, steps: Sequence[Span]) -> list[int]:
-    """Return the numbers of the steps that an event from `onset` to `offset` belongs to, in order.
+def marked_steps(
+    onset: float, offset: float, steps: Sequence[Span], starts: Sequence[float] | None = None
+) -> range:
+    """Return the numbers of the steps that an event from `onset` to `offset` belongs to.
 
     The steps are those of the whole recording, without gaps; steps without a length at its end are padding.
-    A point belongs to the step that it is in, or to the last one.
+    `starts` are their starts, for callers with many events. A point belongs to the step that it is in, or to
+    the last one.
     """
-    # The steps from the one that contains the onset to the one that contains the offset, without padding.
-    # A pair sorts before every pair with the same start and another end, and (start, inf) after them.
-    first = max(bisect_right(steps, (onset, math.inf)) - 1, 0)
-    last = bisect_left(steps, (offset, -math.inf), lo=first)
+    if starts is None:
+        starts = [start for start, _ in steps]
+    # The steps from the one that contains the onset to the one that contains the offset.
+    first = max(bisect_right(starts, onset) - 1, 0)
     if onset == offset:
         while first >= 0 and steps and steps[first][0] == steps[first][1]:
             first -= 1
-        return [first] if steps and first >= 0 and onset >= steps[first][0] else []
-    covered = {
-        number: min(offset, end) - max(onset, start)
-        for number, (start, end) in enumerate(steps[first:last], start=first)
-        if end > start
-    }
-    marked = [
-        number
-        for number, seconds in covered.items()
-        if seconds >= _HALF * (steps[number][1] - steps[number][0]) - _ROUNDING
-    ]
-    if marked or not covered:
-        return marked
-    most = max(covered.values())
-    return [next(number for number, one in covered.items() if one >= most - _ROUNDING)] if most > 0 else []
+        return range(first, first + 1) if steps and first >= 0 and onset >= steps[first][0] else range(0)
+    last = bisect_left(starts, offset, lo=first)
+    while last > first and steps[last - 1][0] == steps[last - 1][1]:
+        last -= 1
+    if first == last:
+        return range(0)
+    # All steps between the first and the last one are covered.
+    begin = first if _is_half_covered(onset, offset, steps[first]) else first + 1
+    end = last if _is_half_covered(onset, offset, steps[last - 1]) else last - 1
+    if begin < end:
+        return range(begin, end)
+    covered = [_covered(onset, offset, steps[number]) for number in (first, last - 1)]
+    most = max(covered)
+    chosen = first if covered[0] >= most - _ROUNDING else last - 1
+    return range(chosen, chosen + 1) if most > 0 else range(0)
+
+
+def _covered(onset: float, offset: float, step: Span) -> float:
+    """Return the seconds of a step that an event covers."""
+    return min(offset, step[1]) - max(onset, step[0])
+
+
+def _is_half_covered(onset: float, offset: float, step: Span) -> bool:
+    return _covered(onset, offset, step) >= _HALF * (step[1] - step[0]) - _ROUNDING
 
 
 def step_events(
-    events: Sequence[EventRow], steps: Sequence[Span], classes: Sequence[str]
+    events: Iterable[EventRow], steps: Sequence[Span], classes: Sequence[str]
 ) -> npt.NDArray[np.uint8]:
     """Return the events of each step: uint8 `[2, T, C]`, index 0 audible and 1 visible ones."""
     found = np.zeros((2, len(steps), len(classes)), dtype=np.uint8)
     index = {name: number for number, name in enumerate(classes)}
-    for event in events:
-        # The steps of an event follow each other.
-        if marked := marked_steps(event.onset, event.offset, steps):
-            found[_ROWS[event.modality], marked[0] : marked[-1] + 1, index[event.label]] = 1
+    starts = [start for start, _ in steps]
+    for _, onset, offset, label, modality in events:
+        marked = marked_steps(onset, offset, steps, starts)
+        found[_ROWS[modality], marked.start : marked.stop, index[label]] = 1
     return found
 
 

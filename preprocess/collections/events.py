@@ -28,7 +28,7 @@ from .ave import BACKGROUND
 from .clip_list import ClipList
 from .divisions import path_key
 from .event_files import Annotation, read_annotations
-from .event_rows import EventRow, Faults, check_labels
+from .event_rows import EventList, EventRow, Faults, check_labels
 from .event_windows import marked_steps, step_events, step_labels
 from .options import CollectionOptions, option
 from .paths import printable
@@ -88,7 +88,7 @@ class _Source:
     path: str
     split: str
     length: float
-    events: Sequence[EventRow]
+    events: EventList
 
     def cut(self, options: EventOptions, sampling: Sampling, classes: Sequence[str]) -> _Recording:
         """Return the recording in windows."""
@@ -114,7 +114,7 @@ class _Recording:
 
     path: str
     split: str
-    events: Sequence[EventRow]
+    events: EventList
     windows: Sequence[Span]
     frames: int
     seconds: Sequence[Span]
@@ -146,7 +146,7 @@ def read_events(raw: Path, options: EventOptions, *, allow_links: bool, lengths:
             _check_inside(path, annotation.events[path], length, faults)
     faults.check()
     splits = annotation.splits.decide(paths)
-    classes = check_labels([row for rows in annotation.events.values() for row in rows], BACKGROUND)
+    classes = check_labels((row for rows in annotation.events.values() for row in rows), BACKGROUND)
     if not classes:
         raise InputError(f"{raw}: no recording has an event; label some first")
     evenly = Sampling(options.window_seconds, "evenly", "crop", options.window_seconds, 1.0)
@@ -204,8 +204,10 @@ def _folder(path: str) -> str:
     return "" if parent == "." else parent
 
 
-def _check_inside(path: str, rows: Sequence[EventRow], length: float, faults: Faults) -> None:
+def _check_inside(path: str, rows: EventList, length: float, faults: Faults) -> None:
     """Note the events that begin at or end after the end of their recording."""
+    if rows.latest < length:
+        return
     for row in rows:
         if (row.onset >= length and not row.is_point) or row.offset > length + COVERAGE_TOLERANCE_SECONDS:
             faults.add(
@@ -230,17 +232,18 @@ def _task(recordings: Iterable[_Recording], options: EventOptions) -> tuple[str,
 
 
 def _reason_for_parsing(recording: _Recording) -> str | None:
-    for row in recording.events:
-        if row.modality != "both":
-            return f"{row.where} is {row.modality} only"
+    if recording.events.has_modality:
+        row = next(row for row in recording.events if row.modality != "both")
+        return f"{row.where} is {row.modality} only"
     several = np.flatnonzero(recording.steps.any(axis=0).sum(axis=1) > 1)
     if not len(several):
         return None
     step = int(several[0])
     first: dict[str, EventRow] = {}
     seconds = recording.seconds
+    starts = [start for start, _ in seconds]
     for row in recording.events:
-        if step in marked_steps(row.onset, row.offset, seconds):
+        if step in marked_steps(row.onset, row.offset, seconds, starts):
             first.setdefault(row.label, row)
     one, other, *_ = first.values()
     start = seconds[step][0]
@@ -250,24 +253,28 @@ def _reason_for_parsing(recording: _Recording) -> str | None:
 
 def _clips(recording: _Recording, classes: Sequence[str], task: str) -> Iterator[ClipSpecification]:
     """Yield a clip for every window."""
-    key = path_key(PurePosixPath(recording.path))
+    key = path_key(recording.path)
     problem = _unsafe(recording.path)
+    parsing = task == _PARSING
+    seconds = () if parsing else step_labels(recording.steps)
     for window in recording.windows:
         start, end = window
-        found = recording.steps_of(window)
-        tags: npt.NDArray[np.uint8] = np.asarray(found.any(axis=(0, 1)), dtype=np.uint8)
+        labels: tuple[int, ...] = ()
         members: tuple[tuple[str, bytes], ...] = ()
-        if task == _PARSING:
+        if parsing:
+            found = recording.steps_of(window)
+            tags: npt.NDArray[np.uint8] = np.asarray(found.any(axis=(0, 1)), dtype=np.uint8)
+            present = np.flatnonzero(tags).tolist()
             members = (("events.npy", npy_bytes(np.ascontiguousarray(found))), ("tags.npy", npy_bytes(tags)))
+        else:
+            labels = seconds[int(start) : int(start) + recording.frames]
+            present = sorted(set(labels) - {len(classes)})
         yield ClipSpecification(
             key=f"{key}-{int(start):05d}",
             split=recording.split,
             source=recording.path,
-            labels=step_labels(found) if task != _PARSING else (),
-            fields={
-                "categories": [classes[number] for number in np.flatnonzero(tags).tolist()],
-                "start_seconds": start,
-            },
+            labels=labels,
+            fields={"categories": [classes[number] for number in present], "start_seconds": start},
             members=members,
             start_seconds=start,
             end_seconds=end,
@@ -311,6 +318,6 @@ def _findings(
     if not all(counts.values()):
         without = " and ".join(split for split, count in counts.items() if not count)
         yield f"no recording is in {without}: training needs three recordings, one for each split"
-    points = sum(row.is_point for one in recordings for row in one.events)
+    points = sum(one.events.points for one in recordings)
     if points:
         yield f"labels that are points in time: {points}; each marks the second that it is in"

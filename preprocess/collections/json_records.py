@@ -83,6 +83,8 @@ class _Window:
 
     def next_character(self) -> str:
         """Return the next character that is not white space, without consuming it; empty at the end."""
+        if self._place < len(self._text) and (character := self._text[self._place]) not in " \t\r\n":
+            return character
         while True:
             # The pattern also matches nothing, so there is always a match.
             self.skip(len(_SPACE.match(self._text, self._place).group()))  # type: ignore[union-attr]

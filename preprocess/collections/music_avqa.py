@@ -17,11 +17,13 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...shards.published import Published
-from ...shards.schema import SPLITS, AudioStatistics, canonical_json
+from ...shards.schema import SPLITS, AudioStatistics
 from .avqa_questions import MAX_WORDS, PAD, Question, read_questions
 from .clip_list import SOURCE, ClipList
 from .names import class_key
+from .packed import HashList
 from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
+from .question_texts import QuestionTexts
 from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
 
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)
@@ -52,11 +54,10 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     clips = ClipList()
     seen: set[str] = set()
     for split in SPLITS:
-        videos = tally.read(files[split], split)
-        for video in list(videos):
-            # Taken out as they are used: a million questions are not held twice.
-            clips.append(_specify(video, split, videos.pop(video), places, folders, again=video in seen))
-            seen.add(video)
+        videos, texts = tally.read(files[split], split)
+        for video, questions in zip(videos, texts.lists(videos.values()), strict=True):
+            clips.append(_specify(video, split, questions, places, folders, again=video in seen))
+        seen.update(videos)
     if not clips:
         raise InputError(f"{files['train'].parent} holds no questions in avqa-train.json, -val or -test")
     return Collection(
@@ -134,20 +135,24 @@ class _Tally:
     _templates: set[str] = field(default_factory=set)
     _counts: Counter[str] = field(default_factory=Counter)
 
-    def read(self, path: Path, split: str) -> dict[str, list[bytes]]:
-        """Return the questions of a split as JSON, by video, in the order of the file."""
-        videos: dict[str, list[bytes]] = {}
-        identities: set[int | str] = set()
+    def read(self, path: Path, split: str) -> tuple[dict[str, int], QuestionTexts]:
+        """Return the videos of a split in the order of the file, with numbers from 0, and the questions."""
+        videos: dict[str, int] = {}
+        texts = QuestionTexts()
+        identities = HashList()
+        count = 0
         for question in read_questions(path):
             if question is None:
                 self._counts["deleted"] += 1
                 continue
+            count += 1
             self._note(question, training=split == "train")
-            self._counts["repeated"] += question.question_id in identities
             identities.add(question.question_id)
-            videos.setdefault(question.video, []).append(canonical_json(question.to_json()))
-        self.questions[split] = sum(map(len, videos.values()))
-        return videos
+            texts.add(videos.setdefault(question.video, len(videos)), question.text())
+        self.questions[split] = count
+        if identities.repeated():
+            self._counts["repeated"] += _repeated(path)
+        return videos, texts
 
     def _note(self, question: Question, *, training: bool) -> None:
         self._templates.add(question.template)
@@ -185,10 +190,16 @@ class _Tally:
             yield f"{several} clips are of videos that have questions in an earlier split too"
 
 
+def _repeated(path: Path) -> int:
+    """Return the number of questions with the question_id of an earlier one."""
+    identities = [question.question_id for question in read_questions(path) if question is not None]
+    return len(identities) - len(set(identities))
+
+
 def _specify(
     video: str,
     split: str,
-    questions: list[bytes],
+    questions: bytes,
     places: Mapping[str, VideoNames],
     folders: tuple[str, ...],
     *,
@@ -199,7 +210,7 @@ def _specify(
         key=f"{video}_{split}" if again else video,
         split=split,
         source=printable(_path_of(video, places) or expected),
-        members=(("qa.json", b"[" + b",".join(questions) + b"]"),),
+        members=(("qa.json", questions),),
         problem=unsafe_name(video, "video_id"),
     )
 

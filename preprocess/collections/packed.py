@@ -29,8 +29,15 @@ class PackedRows(Sequence[Row], Generic[Row]):
     Reading in order unpacks every block once.
     """
 
-    def __init__(self, rows: Iterable[Row] = (), *, make: Callable[[tuple[Any, ...]], Row]) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row] = (),
+        *,
+        make: Callable[[tuple[Any, ...]], Row],
+        rows_per_block: int = _ROWS_PER_BLOCK,
+    ) -> None:
         self._make = make
+        self._rows_per_block = rows_per_block
         self._blocks: list[bytes] = []
         self._starts: list[int] = []  # number of the first row of each block
         self._packed = 0
@@ -45,15 +52,16 @@ class PackedRows(Sequence[Row], Generic[Row]):
     def append(self, row: Row) -> None:
         """Add a row at the end."""
         self._open.append(self.values_of(row))
-        if len(self._open) == _ROWS_PER_BLOCK:
-            self._close_block()
+        if len(self._open) == self._rows_per_block:
+            self.close()
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Add rows at the end."""
         for row in rows:
             self.append(row)
 
-    def _close_block(self) -> None:
+    def close(self) -> None:
+        """Pack the rows that are not packed yet because they do not fill a block."""
         if self._open:
             self._starts.append(self._packed)
             self._blocks.append(zlib.compress(pickle.dumps(self._open, pickle.HIGHEST_PROTOCOL), _LEVEL))

@@ -13,14 +13,14 @@ the training questions are the vocabulary.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ...bounded import parse_json
 from ...errors import InputError
-from ...shards.schema import SPLITS, canonical_json
+from ...shards.schema import SPLITS
 from ...strict_json import strict_json
 from .avqa_questions import MAX_WORDS, PAD, plain_words
 from .clip_list import by_split
@@ -31,6 +31,7 @@ from .names import class_key, read_split
 from .own_files import OwnVideos, file_name, folder_of
 from .packed import HashList, PackedRows
 from .paths import annotation_file, printable
+from .question_texts import QuestionTexts, question_text
 from .specification import ClipSpecification, Collection, CollectionEntry
 from .text_files import check_utf8, stream_lines
 
@@ -50,13 +51,11 @@ class Row(NamedTuple):
     """One question.
 
     Attributes:
-        where: the path of the file and the line, `FILE:LINE`.
         line: the line that it begins in.
         video: the name of its video, as it stands there.
         split: None when it has none.
     """
 
-    where: str
     line: int
     video: str
     words: tuple[str, ...]
@@ -64,15 +63,15 @@ class Row(NamedTuple):
     type: str
     split: str | None
 
-    def to_json(self) -> dict[str, Any]:
+    def text(self) -> bytes:
         """Return the question for `KEY.qa.json`, cut to `MAX_WORDS` words."""
-        return {
-            "question_id": self.line,
-            "type": [self.type],
-            "template": " ".join(self.words),
-            "words": list(self.words[:MAX_WORDS]),
-            "answer": self.answer,
-        }
+        return question_text(
+            question_id=self.line,
+            kind=(self.type,),
+            template=" ".join(self.words),
+            words=self.words[:MAX_WORDS],
+            answer=self.answer,
+        )
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
@@ -82,7 +81,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     rows = PackedRows(_read_rows(path, notes), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no questions")
-    _note_repeated(rows, notes)
+    _note_repeated(rows, notes, path)
     videos = OwnVideos(raw)
     if not videos.paths:
         raise InputError(
@@ -97,13 +96,15 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     missing = list(_missing(groups.groups.values(), videos))
     folders = sorted({folder_of(video) for video in videos.paths})
     del videos
-    words, answers = _vocabulary(rows, groups, notes)
+    words, answers, types, texts = _vocabulary(rows, groups, notes)
+    del rows
+    made = zip(ordered, texts.lists(group.number for group in ordered), strict=True)
     return Collection(
         name="questions",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=by_split(_specify(group, hints.get(group.source, "")) for group in ordered),
+        clips=by_split(_specify(group, text, hints.get(group.source, "")) for group, text in made),
         findings=(
             *notes.findings(),
             *missing,
@@ -112,7 +113,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         vocabulary={
             "words": [PAD, *words],
             "answers": answers,
-            "types": list(dict.fromkeys(row.type for row in rows)),
+            "types": types,
         },
         rows={split: sum(group.count for group in ordered if group.split == split) for split in SPLITS},
         media_folders=tuple(folders),
@@ -137,16 +138,16 @@ class _Group:
         there: whether it is.
         where: `FILE:LINE` of the first question.
         split: that of its questions; empty before it is decided.
+        number: from 0, in the order of the first questions.
         count: number of questions.
-        questions: their JSON, one after the other, with commas.
     """
 
     source: str
     there: bool
     where: str
     split: str
+    number: int
     count: int = 0
-    questions: bytearray = field(default_factory=bytearray)
 
 
 @dataclass
@@ -178,20 +179,24 @@ def _read_rows(path: Path, notes: Notes) -> Iterator[Row]:
     for line, record in _records(path):
         where = f"{path}:{line}"
         row = _parse(record, where, line)
-        others = [name for name in record if name not in FIELDS]
-        unused.update(
-            dict.fromkeys([name for name in others if name not in unused][: _MOST_UNUSED - len(unused)])
-        )
-        for name in filter(unused.__contains__, others):
-            notes.add(f"have the field {printable(name)[:_MOST_SHOWN]!r}, which is not used", where)
-        if any(name not in unused for name in others):
-            notes.add("have other fields, which are not used", where)
+        if others := [name for name in record if name not in FIELDS]:
+            _note_unused(others, unused, notes, where)
         if len(row.words) > MAX_WORDS:
             notes.add(f"are longer than {MAX_WORDS} words and were cut", where)
         yield row
 
 
-def _note_repeated(rows: PackedRows[Row], notes: Notes) -> None:
+def _note_unused(others: Sequence[str], unused: dict[str, None], notes: Notes, where: str) -> None:
+    unused.update(
+        dict.fromkeys([name for name in others if name not in unused][: _MOST_UNUSED - len(unused)])
+    )
+    for name in filter(unused.__contains__, others):
+        notes.add(f"have the field {printable(name)[:_MOST_SHOWN]!r}, which is not used", where)
+    if any(name not in unused for name in others):
+        notes.add("have other fields, which are not used", where)
+
+
+def _note_repeated(rows: PackedRows[Row], notes: Notes, path: Path) -> None:
     """Note the questions that are asked about their video before."""
     hashes = HashList()
     for row in rows:
@@ -204,7 +209,7 @@ def _note_repeated(rows: PackedRows[Row], notes: Notes) -> None:
         before = asked.setdefault((row.video, row.words), row)
         if before is not row:
             same = "the same answer" if before.answer == row.answer else "another answer"
-            notes.add(f"repeat an earlier one about the same video, with {same}", row.where)
+            notes.add(f"repeat an earlier one about the same video, with {same}", f"{path}:{row.line}")
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -238,7 +243,7 @@ def _parse(record: dict[str, Any], where: str, line: int) -> Row:
     if not words:
         raise InputError(f"{where}: question {texts['question']!r} has no words")
     split = read_split(texts["split"], where) if texts["split"] else None
-    return Row(where, line, texts["video"], words, texts["answer"], texts["type"] or UNTYPED, split)
+    return Row(line, texts["video"], words, texts["answer"], texts["type"] or UNTYPED, split)
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:
@@ -248,6 +253,8 @@ def _text(record: dict[str, Any], name: str, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} is {str(value)[:_MOST_SHOWN]}, must be a text in double quotes")
+    if value.isascii() and value.isprintable():
+        return value.strip() if name == "video" else " ".join(value.split())
     text = unicodedata.normalize("NFC", check_utf8(value, where, name))
     return printable(text.strip() if name == "video" else " ".join(text.split()))
 
@@ -268,28 +275,33 @@ class _Groups:
     _other: str = ""
     _given: bool = False
 
+    def where(self, row: Row) -> str:
+        """Return `FILE:LINE` of a question."""
+        return f"{self.path}:{row.line}"
+
     def add(self, rows: Iterable[Row], videos: OwnVideos) -> None:
         """Find the video of every row. Raises InputError when none is there, and for too many questions."""
         for row in rows:
             group = self.named.get(row.video)
             if group is None:
-                found = videos.find(row.video, where=row.where)
+                where = self.where(row)
+                found = videos.find(row.video, where=where)
                 key = (PurePosixPath(row.video).as_posix() if found is None else found, found is not None)
-                group = self.groups.setdefault(key, _Group(*key, row.where, row.split or ""))
+                group = self.groups.setdefault(key, _Group(*key, where, row.split or "", len(self.groups)))
                 self.named[row.video] = group
             group.count += 1
             if group.count == _MOST_QUESTIONS + 1:
                 raise InputError(
-                    f"{row.where}: {group.source} has more than {_MOST_QUESTIONS:,} questions, "
+                    f"{self.where(row)}: {group.source} has more than {_MOST_QUESTIONS:,} questions, "
                     "the most that a video may have"
                 )
             self._given = self._given or row.split is not None
             if row.split is None:
-                self._without = self._without or row.where
+                self._without = self._without or self.where(row)
             elif row.split != group.split and not self._other:
                 line = group.where.rpartition(":")[2]
                 self._other = (
-                    f"{row.where}: split is {row.split} for {row.video!r}, which line {line} puts "
+                    f"{self.where(row)}: split is {row.split} for {row.video!r}, which line {line} puts "
                     f"into {group.split}; all questions about a video belong to one split"
                 )
         if not any(group.there for group in self.groups.values()):
@@ -316,41 +328,50 @@ class _Groups:
             raise InputError(f"{self.path} holds no question of the split train")
 
 
-def _vocabulary(rows: PackedRows[Row], groups: _Groups, notes: Notes) -> tuple[list[str], list[str]]:
-    """Return words and answers of the training questions, in the order of the file.
+def _vocabulary(
+    rows: PackedRows[Row], groups: _Groups, notes: Notes
+) -> tuple[list[str], list[str], list[str], QuestionTexts]:
+    """Return words and answers of the training questions, all types, and the questions as JSON.
 
-    The JSON of all questions is added to their groups.
+    Each list is in the order of the file.
     """
     words: dict[str, None] = {}
     answers: dict[str, None] = {}
+    types: dict[str, None] = {}
     for row in rows:
+        types.setdefault(row.type)
         if groups.named[row.video].split == "train":
             words.update(dict.fromkeys(row.words))
             answers.setdefault(row.answer)
+    texts = QuestionTexts()
     for row in rows:
         group = groups.named[row.video]
-        group.questions += (b"," if group.questions else b"") + canonical_json(row.to_json())
-        if group.split != "train" and not words.keys() >= set(row.words):
-            notes.add(f"of val and test hold words unseen in training, which become {PAD}", row.where)
-        if group.split != "train" and row.answer not in answers:
-            notes.add("of val and test have answers unseen in training: they cannot be right", row.where)
+        texts.add(group.number, row.text())
+        if group.split == "train":
+            continue
+        if not words.keys() >= set(row.words):
+            notes.add(f"of val and test hold words unseen in training, which become {PAD}", groups.where(row))
+        if row.answer not in answers:
+            notes.add(
+                "of val and test have answers unseen in training: they cannot be right", groups.where(row)
+            )
     training = (row for row in rows if groups.named[row.video].split == "train")
-    _note_alike("answer", answers, ((row.answer, row) for row in training), notes)
-    types = dict.fromkeys(row.type for row in rows)
-    _note_alike("type", types, ((row.type, row) for row in rows), notes)
-    return list(words), list(answers)
+    _note_alike("answer", answers, ((row.answer, groups.where(row)) for row in training), notes)
+    _note_alike("type", types, ((row.type, groups.where(row)) for row in rows), notes)
+    return list(words), list(answers), list(types), texts
 
 
 def _note_alike(
-    what: str, different: Mapping[str, None], texts: Iterable[tuple[str, Row]], notes: Notes
+    what: str, different: Mapping[str, None], texts: Iterable[tuple[str, str]], notes: Notes
 ) -> None:
+    """Note the `texts`, each with its `FILE:LINE`, that differ from an earlier one in form only."""
     if len({class_key(text) for text in different}) == len(different):
         return
     seen: dict[str, str] = {}
-    for text, row in texts:
+    for text, where in texts:
         if seen.setdefault(class_key(text), text) != text:
             named = f"the {what} {text[:_MOST_SHOWN]!r}"
-            notes.add(f"have {named}, which differs from another in case or blanks only", row.where)
+            notes.add(f"have {named}, which differs from another in case or blanks only", where)
 
 
 def _missing(groups: Iterable[_Group], videos: OwnVideos) -> Iterator[str]:
@@ -363,7 +384,7 @@ def _missing(groups: Iterable[_Group], videos: OwnVideos) -> Iterator[str]:
         )
 
 
-def _specify(group: _Group, hint: str) -> ClipSpecification:
+def _specify(group: _Group, questions: bytes, hint: str) -> ClipSpecification:
     shown = printable(group.source)
     problem = None
     if not group.there:
@@ -374,6 +395,6 @@ def _specify(group: _Group, hint: str) -> ClipSpecification:
         key=path_key(group.source),
         split=group.split,
         source=shown,
-        members=(("qa.json", b"[" + bytes(group.questions) + b"]"),),
+        members=(("qa.json", questions),),
         problem=problem,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from operator import attrgetter
@@ -11,10 +11,11 @@ from typing import Any, Literal
 from ...errors import InputError
 from ...shards.frame_times import FRAME_OFFSETS_SECONDS
 from ...shards.published import Published
-from ...shards.schema import SPLITS, canonical_json
+from ...shards.schema import SPLITS
 from ..media.reasons import REASONS
 from .options import CollectionOptions
 from .packed import PackedRows
+from .plan_text import PlanText, hash_of_rows
 
 FRAME_PIXELS = 224
 JPEG_QUALITY = 95
@@ -122,9 +123,9 @@ class FeatureSettings:
 MaskKind = Literal["binary", "objects", "two-values", "colours", "indices", "indices-or-void"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make, and there may be a million
 class ClipSpecification:
-    """One clip to be made.
+    """One clip to be made. It is not changed once it is made.
 
     Attributes:
         key: its name in the shards.
@@ -188,7 +189,7 @@ class ClipSpecification:
         if self.end_seconds is None:
             if self.start_seconds:
                 raise ValueError(f"span of {self.key} starts at {self.start_seconds} s and has no end")
-        elif not 0 <= self.start_seconds < self.end_seconds:
+        elif not 0 <= self.start_seconds < self.end_seconds < math.inf:
             raise ValueError(
                 f"span of {self.key} is {self.start_seconds} to {self.end_seconds} s, must be one from 0 s on"
             )
@@ -218,9 +219,10 @@ class ClipSpecification:
         """The numbers of frames and windows that `KEY.json` states, where they are the clip's."""
         return {name: count for name in ("frames", "windows") if (count := getattr(self, name))}
 
-    def to_json(self) -> list[Any]:
-        """Return everything that decides the clip's sample; members by their hash."""
-        return plan_values(field_values(self))
+    @property
+    def plan_text(self) -> str:
+        """Everything that decides the clip's sample, as JSON; members by their hash."""
+        return PlanText().of(field_values(self))
 
 
 _field_values = attrgetter(*(each.name for each in fields(ClipSpecification)))
@@ -232,40 +234,9 @@ def field_values(clip: ClipSpecification) -> tuple[Any, ...]:
     return values
 
 
-def plan_values(values: tuple[Any, ...]) -> list[Any]:
-    """Return everything that decides the sample of the clip with the fields `values`, as JSON values."""
-    (
-        key, split, source, labels, event_end, own, masks, members, pictures, sound, _, start, end, frames,
-        windows, frame_seconds, frame_numbers, mask_kind, mask_classes, _,
-    ) = values  # fmt: skip
-    hashes = [[name, hashlib.sha256(content).hexdigest()] for name, content in members]
-    found = [key, split, source, labels, dict(own), masks, hashes, pictures, sound, event_end]
-    # Plans of clips that are whole files are as they were before there were spans.
-    if end is not None:
-        found.append([start, end])
-    # Named, and only where they are set: plans of collections without them have the hash they had before.
-    if not (frames or windows or masks or mask_classes or frame_seconds or frame_numbers):
-        return found
-    added = {
-        "frames": frames,
-        "windows": windows,
-        "mask_kind": mask_kind if masks and mask_kind != "binary" else "",
-        "mask_classes": mask_classes,
-        "frame_seconds": frame_seconds,
-        "frame_numbers": frame_numbers,
-    }
-    if any(added.values()):
-        found.append({name: value for name, value in added.items() if value})
-    return found
-
-
 def plan_hash(clips: Iterable[ClipSpecification]) -> str:
     """Return the hash of everything that decides the samples of planned clips."""
-    rows = clips.values() if isinstance(clips, PackedRows) else map(field_values, clips)
-    digest = hashlib.sha256()
-    for values in rows:
-        digest.update(canonical_json(plan_values(values)) + b"\n")
-    return digest.hexdigest()
+    return hash_of_rows(clips.values() if isinstance(clips, PackedRows) else map(field_values, clips))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ...errors import InputError
 from .paths import printable
-from .text_files import read_text, text_lines
+from .text_files import opened_text
 
 DELIMITERS = ",;\t"
 
@@ -27,25 +27,37 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*', re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
 class TableRow:
     """One row of a table.
 
+    Cells are without blanks at their ends; empty for an optional column that the table lacks. Bytes that are
+    not UTF-8 are lone surrogates: see `escaped` and `check_utf8` of `text_files`.
+
     Attributes:
-        where: `FILE:LINE`, for messages.
-        cells: text by column, without blanks at its ends; empty for an optional column that the table lacks.
-            Bytes that are not UTF-8 are lone surrogates: see `escaped` and `check_utf8` of `text_files`.
+        line: number of its first line.
     """
 
-    where: str
-    cells: Mapping[str, str]
+    __slots__ = ("_cells", "_path", "_places", "line")
+
+    def __init__(self, path: str, line: int, cells: list[str], places: Mapping[str, int | None]) -> None:
+        self._path, self.line, self._cells, self._places = path, line, cells, places
+
+    @property
+    def where(self) -> str:
+        """`FILE:LINE`, for messages."""
+        return f"{self._path}:{self.line}"
 
     def __getitem__(self, column: str) -> str:
-        return self.cells[column]
+        place = self._places[column]
+        return "" if place is None else self._cells[place].strip()
+
+    def get(self, column: str) -> str:
+        """Return a cell; empty for a column that was not asked for."""
+        return self[column] if column in self._places else ""
 
     def number(self, column: str) -> float:
         """Return a cell as a number; `1.5` and `1,5` are the same. Raises InputError for other text."""
-        text = self.cells[column]
+        text = self[column]
         value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
         if not math.isfinite(value):
             raise InputError(f"{self.where}: {column} is {printable(text)!r}, expected a number such as 1.5")
@@ -63,7 +75,6 @@ class Table:
 
     path: Path
     unused: tuple[str, ...]
-    _text: str
     _delimiter: str
     _header_lines: int
     _places: Mapping[str, int | None]
@@ -84,20 +95,17 @@ class Table:
 
     def rows(self, refuse: Callable[[str, str], None]) -> Iterator[TableRow]:
         """Yield the rows that can be used; call `refuse(where, fault)` for the others."""
+        path, width, places = str(self.path), len(self._header), self._places
         try:
-            path, width, places = str(self.path), len(self._header), tuple(self._places.items())
-            for line, cells in _records(self.path, self._text, self._delimiter):
+            for line, cells in _records(self.path, self._delimiter):
                 if line <= self._header_lines:
                     continue
-                where = f"{path}:{line}"
-                if len(cells) == 1 and self._places.get(self._lone) == 0:
+                if len(cells) == 1 and places.get(self._lone) == 0:
                     cells = cells + [""] * (width - 1)
                 if len(cells) != width and (fault := self._wrong_width(cells)):
-                    refuse(where, fault)
+                    refuse(f"{path}:{line}", fault)
                 else:
-                    yield TableRow(
-                        where, {name: "" if at is None else cells[at].strip() for name, at in places}
-                    )
+                    yield TableRow(path, line, cells, places)
         except _NotCsvError as error:
             refuse(error.where, error.fault)
 
@@ -145,17 +153,17 @@ def read_table(
         InputError: the file is missing, not text, or not UTF-8; or its header lacks a column, or has one
             twice. A row at fault is named while iterating.
     """
-    text = read_text(path, hint=hint)
-    separator = _SEPARATOR_LINE.fullmatch(text.partition("\n")[0])
+    with opened_text(path, hint=hint) as lines:
+        separator = _SEPARATOR_LINE.fullmatch(lines.readline(_MOST_SHOWN).rstrip("\n"))
     skipped = 1 if separator else 0
     if not header:
         named = tuple(columns)
-        delimiter = separator[1] if separator else _delimiter_of_width(path, text, len(named), skipped)
+        delimiter = separator[1] if separator else _delimiter_of_width(path, len(named), skipped)
         places: dict[str, int | None] = {name: place for place, name in enumerate(named)}
-        return Table(path, (), text, delimiter, skipped, places, named, lone)
+        return Table(path, (), delimiter, skipped, places, named, lone)
     spellings = {_folded(name) for names in columns.values() for name in names}
-    delimiter = separator[1] if separator else _delimiter(path, text, spellings, skipped)
-    line, found = _first(path, text, delimiter, skipped)
+    delimiter = separator[1] if separator else _delimiter(path, spellings, skipped)
+    line, found = _first(path, delimiter, skipped)
     titles = tuple(printable(name.strip().lstrip("#").strip()) for name in found)
     while titles and not titles[-1]:
         titles = titles[:-1]
@@ -165,33 +173,34 @@ def read_table(
         for name, names in columns.items()
     }
     unused = tuple(title for place, title in enumerate(titles) if place not in places.values() and title)
-    return Table(path, unused, text, delimiter, line, places, titles, lone)
+    return Table(path, unused, delimiter, line, places, titles, lone)
 
 
-def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records that are not blank, each with the number of its first line."""
-    lines = csv.reader(text_lines(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     line = 1
     try:
-        for cells in lines:
-            if any(cell.strip() for cell in cells):
-                yield line, cells
-            line = lines.line_num + 1
+        with opened_text(path, hint="it was there before") as text:
+            lines = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
+            for cells in lines:
+                if cells and (cells[0].strip() or any(cell.strip() for cell in cells)):
+                    yield line, cells
+                line = lines.line_num + 1
     except csv.Error as error:
         raise _NotCsvError(f"{path}:{line}", f"not a row of a CSV file ({error})") from None
 
 
-def _first(path: Path, text: str, delimiter: str, skipped: int) -> tuple[int, list[str]]:
+def _first(path: Path, delimiter: str, skipped: int) -> tuple[int, list[str]]:
     """Return the first record after `skipped` lines with its line; an empty one if there is none."""
-    return next((record for record in _records(path, text, delimiter) if record[0] > skipped), (1, []))
+    return next((record for record in _records(path, delimiter) if record[0] > skipped), (1, []))
 
 
-def _delimiter(path: Path, text: str, known: Collection[str], skipped: int) -> str:
+def _delimiter(path: Path, known: Collection[str], skipped: int) -> str:
     """Return the delimiter that finds most of the known columns in the first record, else most cells."""
 
     def found(delimiter: str) -> tuple[int, int]:
         try:
-            cells = _first(path, text, delimiter, skipped)[1]
+            cells = _first(path, delimiter, skipped)[1]
         except InputError:
             return -1, 0
         return sum(_folded(cell) in known for cell in cells), len(cells)
@@ -199,13 +208,13 @@ def _delimiter(path: Path, text: str, known: Collection[str], skipped: int) -> s
     return max(DELIMITERS, key=found)
 
 
-def _delimiter_of_width(path: Path, text: str, width: int, skipped: int) -> str:
+def _delimiter_of_width(path: Path, width: int, skipped: int) -> str:
     """Return the delimiter that gives most of the first records `width` cells, else most cells."""
 
     def found(delimiter: str) -> tuple[int, int]:
         widths = []
         try:
-            for line, cells in _records(path, text, delimiter):
+            for line, cells in _records(path, delimiter):
                 if line > skipped:
                     widths.append(len(cells))
                 if len(widths) == _MOST_COMPARED:

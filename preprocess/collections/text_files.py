@@ -6,7 +6,9 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ...bounded import open_plain, read_file
 from ...errors import InputError
@@ -45,8 +47,12 @@ def read_text(path: Path, *, hint: str) -> str:
     return content.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def stream_lines(path: Path, *, hint: str) -> Iterator[str]:
-    """Yield the lines of a text file as `read_text` returns them, without holding the file in memory."""
+@contextmanager
+def opened_text(path: Path, *, hint: str) -> Iterator[TextIO]:
+    """Open a text file whose lines are those of `read_text`, to read it without holding it in memory.
+
+    Raises as `read_text`.
+    """
     if not path.is_file():
         raise InputError(f"{path} is missing; {hint}")
     check_encoding(path)
@@ -56,16 +62,13 @@ def stream_lines(path: Path, *, hint: str) -> Iterator[str]:
         open_plain(path) as stream,
         io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text,
     ):
+        yield text
+
+
+def stream_lines(path: Path, *, hint: str) -> Iterator[str]:
+    """Yield the lines of a text file as `read_text` returns them, without holding the file in memory."""
+    with opened_text(path, hint=hint) as text:
         yield from text
-
-
-def text_lines(text: str) -> Iterator[str]:
-    """Yield the lines of a text with their line feeds, one at a time."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start) + 1 or len(text)
-        yield text[start:end]
-        start = end
 
 
 def check_encoding(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...errors import InputError
 from ...shards.additions import Addition, shard_numbers
-from ...shards.schema import PLANNED_FILE, SPLITS, ClipRecord, PlannedRecord, QuarantineRecord, canonical_json
+from ...shards.schema import PLANNED_FILE, SPLITS, ClipRecord, PlannedRecord, QuarantineRecord
 from ..collections.clip_list import by_split
 from ..collections.specification import ClipSpecification, plan_hash
 
@@ -39,7 +39,7 @@ class Matched:
 
 def clip_hash(clip: ClipSpecification) -> str:
     """Return the hash of everything that decides a clip's sample."""
-    return hashlib.sha256(canonical_json(clip.to_json())).hexdigest()
+    return hashlib.sha256(clip.plan_text.encode()).hexdigest()
 
 
 def planned_rows(clips: Sequence[ClipSpecification], addition: int) -> list[PlannedRecord]:

@@ -21,7 +21,7 @@ from .sources import described_files
 _UNSEEN = "timeline"  # in place of a decoder's name, which only samples have
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WrittenClip(ClipSpecification):
     """A clip whose sample is in a shard.
 

@@ -30,7 +30,7 @@ SECONDS = tuple((float(k), k + 1.0) for k in range(10))
     ],
 )
 def test_an_event_marks_the_seconds_that_it_covers_half(onset, offset, marked):
-    assert marked_steps(onset, offset, SECONDS) == marked
+    assert list(marked_steps(onset, offset, SECONDS)) == marked
 
 
 def test_labels_of_a_window_border_are_those_of_the_recording(recordings):
@@ -130,4 +130,4 @@ def test_marked_steps_are_those_of_a_search_over_all():
         steps = [(float(a), float(b)) for a, b in zip([0, *edges], [*edges, edges[-1]], strict=False)]
         onset = int(rng.integers(0, int(edges[-1] * 8) + 1)) / 8
         offset = onset + int(rng.integers(1, 60)) / 8
-        assert marked_steps(onset, offset, steps) == covered_by_search(onset, offset, steps)
+        assert list(marked_steps(onset, offset, steps)) == covered_by_search(onset, offset, steps)

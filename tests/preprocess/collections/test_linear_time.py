@@ -68,7 +68,7 @@ def test_names_without_suffix_do_not_scan_the_folder(tmp_path, monkeypatch):
 def test_an_event_is_compared_with_the_steps_around_it_alone():
     steps = tuple((float(k), k + 1.0) for k in range(20_000))
     assert calls_of(marked_steps, 10_000.2, 10_002.1, steps) < 200
-    assert marked_steps(10_000.2, 10_002.1, steps) == [10_000, 10_001]
+    assert list(marked_steps(10_000.2, 10_002.1, steps)) == [10_000, 10_001]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,15 +1,25 @@
 """Packed sequences of rows and clips behave as tuples of them."""
 
+import hashlib
+import io
+import json
 import pickle
 import random
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from stgcma.preprocess.collections import question_texts
+from stgcma.preprocess.collections.arrays import npy_bytes
 from stgcma.preprocess.collections.clip_list import ClipList, by_split
+from stgcma.preprocess.collections.event_rows import EventList, EventRow
 from stgcma.preprocess.collections.own_files import OwnVideos
 from stgcma.preprocess.collections.packed import HashList, PackedRows
 from stgcma.preprocess.collections.paths import VideoNames
-from stgcma.preprocess.collections.specification import ClipSpecification
+from stgcma.preprocess.collections.question_texts import QuestionTexts, question_text
+from stgcma.preprocess.collections.specification import ClipSpecification, plan_hash
+from stgcma.preprocess.pipeline.shard_result import ShardResult
+from stgcma.shards.schema import ClipRecord, QuarantineRecord, canonical_json
 
 
 class Row(NamedTuple):
@@ -105,3 +115,91 @@ def test_own_videos_are_found_as_by_a_search_over_all(tmp_path):
         "x/a": None,
         "./e": "e.mp4",
     }
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_the_plan_of_a_clip_is_canonical_json():
+    fields = {"b": [1, 2.5], "a": 'é "x"'}
+    plain = ClipSpecification("k", "train", 'a "b"\n.mp4', labels=(1, 2), fields=fields, event_end_seconds=3)
+    full = ClipSpecification(
+        "k2", "val", "v.mp4", fields=fields, masks=("m_1.png", ""), members=(("qa.json", b"[]"),),
+        pictures=("p.jpg",), sound="s.wav", start_seconds=1.5, end_seconds=4.0, frames=2, windows=1,
+        frame_seconds=(0.5, 1.0), mask_kind="indices", mask_classes=4,
+    )  # fmt: skip
+    members = [["qa.json", hashlib.sha256(b"[]").hexdigest()]]
+    first = ["k", "train", 'a "b"\n.mp4', [1, 2], fields, [], [], [], None, 3]
+    added = {
+        "frames": 2,
+        "windows": 1,
+        "mask_kind": "indices",
+        "mask_classes": 4,
+        "frame_seconds": [0.5, 1.0],
+    }
+    second = [
+        "k2", "val", "v.mp4", [], fields, ["m_1.png", ""], members, ["p.jpg"], "s.wav", 0, [1.5, 4.0], added,
+    ]  # fmt: skip
+    assert plain.plan_text == canonical(first)
+    assert full.plan_text == canonical(second)
+    lines = "".join(f"{canonical(each)}\n" for each in (first, second, first))
+    assert plan_hash([plain, full, plain]) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_questions_are_canonical_json_and_collected_by_video(monkeypatch):
+    asked = {"question_id": 7, "type": ["Audio"], "template": 'a "b"', "words": ["é"], "answer": "x"}
+    for number in (7, "q7", True):
+        asked["question_id"] = number
+        written = question_text(question_id=number, kind=["Audio"], template='a "b"', words=["é"], answer="x")
+        assert written == canonical(asked).encode()
+    monkeypatch.setattr(question_texts, "_MOST_HELD_BYTES", 12)  # so that several rounds are needed
+    texts = QuestionTexts()
+    expected = {}
+    for number in range(40):
+        video = number * 7 % 11
+        texts.add(video, b"%d" % number)
+        expected.setdefault(video, []).append(number)
+    order = random.Random(0).sample(range(11), 11)
+    assert list(map(json.loads, texts.lists(order))) == [expected[video] for video in order]
+
+
+def test_events_in_columns_are_those_that_were_added():
+    rows = [EventRow(f"{n % 2}.csv:{n + 2}", n / 3, n / 3 + n % 2, f"label {n % 3}") for n in range(9)]
+    rows.append(EventRow("a:b.csv:1", 1.0, 2.0, "dog", "audible"))
+    events = EventList()
+    for row in rows:
+        events.append(row)
+    assert list(events) == rows
+    assert events[-1] == rows[-1]
+    assert (len(events), events.points, events.has_modality) == (10, 5, True)
+    assert events.latest == max(row.offset for row in rows)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(6, dtype=np.int16), np.ones((2, 3, 4), np.uint8), np.ones((3, 2), order="F").T,
+     np.zeros((0, 3)), np.asfortranarray(np.ones((2, 3))), np.float16(3.0)],
+)  # fmt: skip
+def test_arrays_are_written_as_numpy_writes_them(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    assert npy_bytes(np.asarray(array)) == content.getvalue()
+
+
+def test_finished_shards_are_read_in_both_forms():
+    rows = tuple(
+        ClipRecord(
+            f"k{n}", "train", "train-000000.tar", 512, "0", "a.mp4", 1.0, 25.0, True, "pyav", ("w",) * n
+        )
+        for n in range(3)
+    )
+    failed = (QuarantineRecord("x", "x.mp4", "missing", "it is not there"),)
+    for written in (rows, ()):
+        result = ShardResult("train", 0, written, failed, {"fbank_128": (1.0, 2.0, 3)})
+        content = json.loads(canonical_json(result.to_json()))
+        assert ShardResult.from_json(content) == result
+        del content["columns"]  # as versions until 0.1 wrote them
+        content["written"] = [json.loads(canonical_json(row._asdict())) for row in written]
+        assert ShardResult.from_json(content) == result
+        assert list(result.packed().written) == list(written)
