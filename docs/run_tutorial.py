@@ -17,7 +17,7 @@ from PIL import Image
 
 NOTEBOOK = Path(__file__).resolve().parent / "tutorial.ipynb"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-_CELL_SECONDS = 1200
+_CELL_SECONDS, _START_SECONDS = 1200, 300
 _MOST_PIXELS = (1100, 2000)
 
 
@@ -25,9 +25,11 @@ def run(folder: Path) -> Any:
     """Return the notebook after it ran in `folder`. Raises CellExecutionError when a cell fails."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=_CELL_SECONDS, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=_CELL_SECONDS,
+        startup_timeout=_START_SECONDS,
+        resources={"metadata": {"path": str(folder)}},
     )
-    client.create_kernel_manager().transport = "ipc"  # no port is opened
     client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
