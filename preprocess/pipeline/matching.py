@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from ...errors import InputError
 from ...shards.additions import Addition, shard_numbers
 from ...shards.schema import PLANNED_FILE, SPLITS, ClipRecord, PlannedRecord, QuarantineRecord
-from ..collections.clip_list import by_split
+from ..collections.clip_list import ClipList, by_split
 from ..collections.specification import ClipSpecification, plan_hash
 
 
@@ -30,8 +31,8 @@ class Matched:
     """
 
     planned: tuple[PlannedRecord, ...]
-    clips: tuple[tuple[ClipSpecification, ...] | None, ...]
-    new: tuple[ClipSpecification, ...]
+    clips: tuple[Sequence[ClipSpecification] | None, ...]
+    new: Sequence[ClipSpecification]
     missing: tuple[str, ...]
     moved: tuple[str, ...]
     changed: tuple[str, ...]
@@ -97,57 +98,58 @@ def match(
     A clip in another split than planned is taken with the planned one, in which it was written. Raises
     InputError for a planned clip of an addition that does not exist.
     """
-    waiting: dict[str, deque[int]] = defaultdict(deque)
-    positions_of: list[list[int]] = [[] for _ in additions]
+    waiting: dict[str, int] = {}  # of each key the next use, and the uses after it
+    later: dict[str, deque[int]] = {}
+    positions_of = [array("Q") for _ in additions]
     for position, row in enumerate(planned):
         if not 0 <= row.addition < len(additions):
             raise InputError(f"{PLANNED_FILE} has clips of addition {row.addition + 1}, which does not exist")
-        waiting[row.key].append(position)
+        if waiting.setdefault(row.key, position) != position:
+            later.setdefault(row.key, deque()).append(position)
         positions_of[row.addition].append(position)
-    found: dict[int, ClipSpecification] = {}
-    listed_of: list[list[ClipSpecification]] = [[] for _ in additions]  # in the order of the list
-    new, moved, changed = [], [], []
+    listed_of = [ClipList() for _ in additions]  # in the order of the list
+    place_of = array("q", [-1]) * len(planned)  # of a planned clip in that list; -1 where it is missing
+    new, moved, changed = ClipList(), [], []
     for clip in clips:
-        positions = waiting.get(clip.key)
-        if not positions:
+        found = waiting.pop(clip.key, None)
+        if found is None:
             new.append(clip)
             continue
-        position = positions.popleft()
-        row = planned[position]
+        if uses := later.get(clip.key):
+            waiting[clip.key] = uses.popleft()
+        row = planned[found]
         if clip.split != row.split:
             moved.append(clip.key)
             clip = dataclasses.replace(clip, split=row.split)
         if row.clip_sha256 and clip_hash(clip) != row.clip_sha256:
             changed.append(clip.key)
-        found[position] = clip
+        place_of[found] = len(listed_of[row.addition])
         listed_of[row.addition].append(clip)
     rows: list[PlannedRecord] = []
-    assigned: list[tuple[ClipSpecification, ...] | None] = []
-    for number, addition in enumerate(additions):
-        places = positions_of[number]
-        as_planned = [found[place] for place in places if place in found]
-        known = all(planned[place].clip_sha256 for place in places)
-        whole = len(as_planned) == len(places)
-        orders = iter([as_planned]) if known else _orders(listed_of[number])
-        ordered = _in_order(orders, addition.plan_sha256) if whole else None
+    assigned: list[Sequence[ClipSpecification] | None] = []
+    for addition, positions, listed in zip(additions, positions_of, listed_of, strict=True):
+        ordered = None
+        if len(listed) == len(positions):
+            known = all(planned[position].clip_sha256 for position in positions)
+            order = [place_of[position] for position in positions] if known else []
+            orders = iter([ClipList(listed.chosen(order))]) if known else _orders(listed)
+            ordered = _in_order(orders, addition.plan_sha256)
         assigned.append(ordered)
         if ordered is None:
-            rows += [planned[place] for place in places]
+            rows += [planned[position] for position in positions]
         else:
-            rows += planned_rows(ordered, number)
-    missing = [row.key for position, row in enumerate(planned) if position not in found]
-    return Matched(tuple(rows), tuple(assigned), tuple(new), tuple(missing), tuple(moved), tuple(changed))
+            rows += planned_rows(ordered, len(assigned) - 1)
+    missing = [row.key for position, row in enumerate(planned) if place_of[position] < 0]
+    return Matched(tuple(rows), tuple(assigned), new, tuple(missing), tuple(moved), tuple(changed))
 
 
-def _in_order(
-    orders: Iterable[Sequence[ClipSpecification]], plan_sha256: str
-) -> tuple[ClipSpecification, ...] | None:
+def _in_order(orders: Iterable[ClipList], plan_sha256: str) -> ClipList | None:
     """Return the first of the orders of an addition's clips that gives its hash; None when none does."""
-    return next((tuple(order) for order in orders if plan_hash(order) == plan_sha256), None)
+    return next((order for order in orders if plan_hash(order) == plan_sha256), None)
 
 
-def _orders(clips: list[ClipSpecification]) -> Iterator[list[ClipSpecification]]:
+def _orders(clips: ClipList) -> Iterator[ClipList]:
     """Yield the orders in which a collection's reader may have listed clips that are in other splits now."""
     yield clips
-    yield list(by_split(clips))
-    yield list(by_split(sorted(clips, key=lambda clip: clip.source)))
+    yield by_split(clips)
+    yield by_split(sorted(clips, key=lambda clip: clip.source))
