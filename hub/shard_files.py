@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from ..shards.columns import COLUMN_FILE, COLUMN_TABLE, column_folder, column_names
+from ..shards.columns import (
+    COLUMN_FILE,
+    COLUMN_FOLDER,
+    COLUMN_TABLE,
+    INDEX_FILE,
+    column_folder,
+    column_names,
+)
 from ..shards.manifest import read_columns, read_dataset
 from ..shards.schema import (
     DATASET_FILE,
@@ -14,6 +21,7 @@ from ..shards.schema import (
     PLANNED_FILE,
     QUARANTINE_FILE,
     SHARD_FOLDER,
+    canonical_json,
     is_shard_name,
 )
 from ..shards.storage import LocalStore, Location, open_store
@@ -35,6 +43,8 @@ def shard_files(location: Location) -> list[PushedFile]:
         if not path.is_file():
             raise InputError(f"{path} is missing; `stgcma shards verify {location}` names all faults")
         files.append(PushedFile(name, path))
+    if columns := column_names(location):  # for readers over HTTP, which cannot list folders
+        files.append(PushedFile(f"{COLUMN_FOLDER}/{INDEX_FILE}", canonical_json({"columns": columns})))
     return files
 
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from huggingface_hub import DatasetCard
 from stgcma.errors import InputError
+from stgcma.hub.shard_files import shard_files
 from stgcma.shards.reader import iterate_clips
 from stgcma.shards.storage import open_store
 
@@ -52,6 +53,15 @@ def test_shards_are_pushed_and_read_by_their_address(pushed, hub, clips, stgcma,
     assert by_name == dict(iterate_clips(clips))
     assert stgcma("shards", "stats", URL, "--json").status == 0
     assert stgcma("inspect", URL, "--clips", "1", "--page", tmp_path / "page.html").status == 0
+
+
+def test_the_index_of_complete_columns_is_pushed(shards):
+    folder = shards / "columns" / "fbank_128"
+    folder.mkdir()
+    for name in ("column.json", "clips.parquet"):
+        (folder / name).write_bytes(b"{}")
+    files = {file.name: file for file in shard_files(shards)}
+    assert json.loads(files["columns/index.json"].read()) == {"columns": ["fbank_128"]}
 
 
 @pytest.mark.usefixtures("pushed", "clean_cache")
