@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError, StgcmaError
 from ..shards.files import named_errors
 from ..shards.schema import DatasetInfo
-from ..shards.staging import put_in_place, staged
+from ..shards.staging import check_folder, put_in_place, staged
 from ..shards.storage import Location
 from ..train.inputs import normalisation_of
 from ..train.objective import set_tf32
@@ -114,6 +114,7 @@ def _format_of(path: Path) -> FileFormat:
         raise InputError(f"FILE {path} ends in {path.suffix or 'no suffix'!r}, must end in {known}")
     if path.is_dir():
         raise InputError(f"FILE {path} is a folder, a file is needed")
+    check_folder(path.parent)
     return FORMATS[ending]
 
 

@@ -210,6 +210,9 @@ def test_nan_is_no_agreement():
 def test_other_endings_and_missing_packages_are_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"model.tflite ends in '.tflite', must end in .onnx or .pt2"):
         service.export(tmp_path, tmp_path / "model.tflite")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="file is a file; choose another folder"):
+        service.export(tmp_path, tmp_path / "file" / "model.pt2")
     monkeypatch.setattr("stgcma.export.onnx.find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(InputError, match=r"need onnxscript; pip install 'stgcma\[export\]'"):
         service.export(tmp_path, tmp_path / "model.onnx")
