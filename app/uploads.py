@@ -14,6 +14,7 @@ from ..figures import mebibytes
 from .limits import AppLimits
 
 _MOST_NAME_CHARACTERS = 100
+_MOST_NAME_BYTES = 200  # names of result files add an ending, and file systems allow 255
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 
@@ -24,6 +25,7 @@ def display_name(name: str) -> str:
     ('bell.mp4', 'etc', 'video')
     """
     plain = one_line(re.split(r"[/\\]", name)[-1], _MOST_NAME_CHARACTERS).strip()
+    plain = plain.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
     return "video" if plain.strip(".") == "" else plain
 
 

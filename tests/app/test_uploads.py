@@ -116,6 +116,7 @@ def test_names_are_shown_in_one_line(given, shown):
 
 def test_long_names_are_shortened():
     assert len(display_name("x" * 5000)) == 100
+    assert display_name("鐘" * 100) == "鐘" * 66  # files have names of at most 255 bytes
 
 
 @pytest.mark.parametrize("name", ["upload_bytes", "waiting", "result_seconds"])
