@@ -27,7 +27,7 @@ def serve(
     ],
     host: Annotated[
         str,
-        typer.Option(help="Name or address to listen on; requests to others than this machine need a token."),
+        typer.Option(help="Name or address to listen on; one that other machines can reach needs a token."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", min=0, max=65535)] = 7860,
     token: Annotated[

@@ -84,6 +84,11 @@ def test_a_port_in_use_is_named(monkeypatch):
             serve(["run"], port=port)
 
 
+def test_a_host_that_is_no_name_is_named():
+    with pytest.raises(InputError, match=r"a\.\.b port 0 cannot be used: .*idna"):
+        serve(["run"], host="a..b", port=0)
+
+
 def test_the_browser_is_opened_when_asked(served, monkeypatch):
     opened = []
     monkeypatch.setattr(server_module.webbrowser, "open", opened.append)
