@@ -10,7 +10,7 @@ import typer
 
 from ..console import continued_by_repeating, message
 from ..errors import InputError, StgcmaError, TooManyFailuresError
-from ..figures import duration, mebibytes
+from ..figures import binary_size, short_duration
 from ..preprocess.collections import COLLECTIONS
 from ..preprocess.media.video import decoder_choices
 from ..preprocess.synthesis import SYNTHESIZERS
@@ -203,15 +203,15 @@ def show_forecast(forecast: Forecast, out: str, *, as_json: bool) -> None:
 def _forecast_lines(forecast: Forecast, out: str) -> Iterator[str]:
     yield f"{forecast.clips:,} clips in {forecast.shards:,} shards"
     if forecast.seconds is not None and forecast.bytes is not None:
-        yield f"{duration(forecast.seconds)} of media, {mebibytes(forecast.bytes)} of shards"
+        yield f"{short_duration(forecast.seconds)} of media, {binary_size(forecast.bytes)} of shards"
     yield (
         f"{out} has {forecast.finished_clips:,} clips in {forecast.finished_shards:,} shards; "
         f"{forecast.clips_left:,} clips are left"
     )
     if forecast.cpu_hours is not None and forecast.hours is not None:
         yield (
-            f"{duration(3600 * forecast.cpu_hours)} of CPU time for these, {duration(3600 * forecast.hours)} "
-            f"with {forecast.workers} workers"
+            f"{short_duration(3600 * forecast.cpu_hours)} of CPU time for these, "
+            f"{short_duration(3600 * forecast.hours)} with {forecast.workers} workers"
         )
     failures = ", ".join(f"{count} {reason}" for reason, count in sorted(forecast.failures.items()))
     failed = f", {sum(forecast.failures.values())} of which cannot be made: {failures}" if failures else ""

@@ -14,13 +14,14 @@ from .class_colours import class_colour, class_hue, draw_chip
 from .class_palette import palette_bytes, palette_colour
 from .drawing import Colour, draw_heading, draw_text, new_canvas, shorten_text, text_width, to_png, wrap_text
 from .frame_strips import Column, FrameStrip, draw_row, frame_size, join_frames, row_height
-from .numbers import clock, duration, mebibytes, number, percent
+from .numbers import binary_size, clock, duration, mebibytes, number, percent, short_duration
 from .spectrograms import spectrogram
 
 __all__ = [
     "Colour",
     "Column",
     "FrameStrip",
+    "binary_size",
     "class_colour",
     "class_hue",
     "clock",
@@ -38,6 +39,7 @@ __all__ = [
     "palette_colour",
     "percent",
     "row_height",
+    "short_duration",
     "shorten_text",
     "spectrogram",
     "text_width",

@@ -46,6 +46,21 @@ def duration(seconds: float) -> str:
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
+def short_duration(seconds: float) -> str:
+    """Return a duration as `duration` does; below a minute as seconds with two significant digits.
+
+    >>> short_duration(0.4242), short_duration(12.6), short_duration(3904.6)
+    ('0.42 s', '13 s', '1:05:05')
+    """
+    return duration(seconds) if seconds >= 59.5 else f"{_two_digits(seconds)} s"
+
+
+def _two_digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:.{max(1 - math.floor(math.log10(value)), 0)}f}" if value < 10 else f"{value:.0f}"
+
+
 def number(value: float) -> str:
     """Return a count with commas between thousands.
 
@@ -62,3 +77,16 @@ def mebibytes(size_bytes: int) -> str:
     '1,234 MiB'
     """
     return f"{size_bytes / 2**20:,.0f} MiB"
+
+
+def binary_size(size_bytes: float) -> str:
+    """Return a size in the largest binary unit of which it has one or more, to one decimal below ten.
+
+    >>> binary_size(512), binary_size(1_300_000), binary_size(1_293_942_784), binary_size(5e12)
+    ('512 bytes', '1.2 MiB', '1.2 GiB', '4.5 TiB')
+    """
+    if size_bytes < 1024:
+        return f"{size_bytes:.0f} bytes"
+    power = min(int(math.log2(size_bytes) // 10), 5)
+    value = size_bytes / 1024**power
+    return f"{value:,.{int(value < 9.95)}f} {' KMGTP'[power]}iB"

@@ -37,7 +37,8 @@ class Forecast:
         clips, shards: numbers planned, in all.
         seconds: of media, in all; None when no clip of the sample could be made, as all that follows from it.
         bytes: of the shards, in all.
-        finished_shards, finished_clips: those that OUT has; quarantined clips are finished.
+        finished_shards, finished_clips: those that OUT has; quarantined clips are finished, unless they are
+            tried again.
         clips_left: clips that OUT lacks.
         cpu_hours, hours: for these clips; `hours` with `workers` processes.
         workers: number of decoding processes, at most one for each core of this machine.
@@ -76,14 +77,28 @@ class _Cost:
 
 
 @dataclass(frozen=True)
+class _Failure:
+    """A clip that could not be made, and its cost; zeros where its process ended."""
+
+    reason: str
+    message: str
+    cpu_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class _Measured:
     """Maker of samples that returns what a clip costs; picklable."""
 
     make: MakeSample
 
-    def __call__(self, clip: ClipSpecification) -> _Cost:
+    def __call__(self, clip: ClipSpecification) -> _Cost | _Failure:
         before, began = _cpu_seconds(), time.monotonic()
-        sample = self.make(clip)
+        try:
+            sample = self.make(clip)
+        except ClipError as error:
+            cost = _cpu_seconds() - before, time.monotonic() - began
+            return _Failure(error.reason, error.message, *cost)
         size = len(clip_bytes(sample, clip.split, f"{clip.split}-000000.tar"))
         return _Cost(sample.seconds, size, _cpu_seconds() - before, time.monotonic() - began)
 
@@ -111,7 +126,7 @@ def forecast(
         raise InputError(f"{collection.name} holds no clips")
     output = OutputFolder(open_store(out), KernelLock())
     former, layout = _layout(output, collection, features, options)
-    shards, clips = _finished(output, former, layout, overwrite=options.overwrite)
+    shards, clips = _finished(output, former, layout, options)
     costs, failed = _decode(_spread(collection.clips, sampled), make, options)
     count = len(layout.planned) or len(collection.clips)
     left = count - clips
@@ -119,8 +134,11 @@ def forecast(
     if options.engine == "local":
         workers = min(workers, os.cpu_count() or workers)
     made = count * len(costs) / (len(costs) + len(failed))  # failed clips take no space
-    cpu = _mean([cost.cpu_seconds for cost in costs], left / 3600)
-    wall = _mean([max(cost.cpu_seconds, cost.seconds) for cost in costs], left / 3600 / workers)
+    cpu = wall = None
+    if costs:
+        every = [*costs, *failed]
+        cpu = _mean([cost.cpu_seconds for cost in every], left / 3600)
+        wall = _mean([max(cost.cpu_seconds, cost.seconds) for cost in every], left / 3600 / workers)
     size = _mean([cost.bytes for cost in costs], made)
     return Forecast(
         clips=count,
@@ -152,15 +170,22 @@ def _spread(clips: Sequence[ClipSpecification], count: int) -> list[ClipSpecific
 
 def _decode(
     clips: Sequence[ClipSpecification], make: MakeSample, options: Options
-) -> tuple[list[_Cost], list[ClipError]]:
+) -> tuple[list[_Cost], list[_Failure]]:
     pool = open_pool(options.limits)
     try:
         # The first clip is decoded twice: the first time, the process loads its modules.
         outcomes = [outcome for _, outcome in pool.map(_Measured(make), [clips[0], *clips])][1:]
     finally:
         pool.close()
-    costs = [outcome for outcome in outcomes if isinstance(outcome, _Cost)]
-    return costs, [outcome for outcome in outcomes if isinstance(outcome, ClipError)]
+    costs, failed = [], []
+    for outcome in outcomes:
+        if isinstance(outcome, _Cost):
+            costs.append(outcome)
+        elif isinstance(outcome, ClipError):  # its process ended
+            failed.append(_Failure(outcome.reason, outcome.message))
+        else:
+            failed.append(outcome)
+    return costs, failed
 
 
 def _layout(
@@ -175,10 +200,11 @@ def _layout(
 
 
 def _finished(
-    output: OutputFolder, former: Former | None, layout: Layout, *, overwrite: bool
+    output: OutputFolder, former: Former | None, layout: Layout, options: Options
 ) -> tuple[int, int]:
     """Return the numbers of shards and of clips of `layout` that the directory has."""
-    if overwrite or not _is_there(output.location):
+    retry = options.retry_quarantined
+    if options.overwrite or not _is_there(output.location):
         return 0, 0
     shards, clips = 0, 0
     again: frozenset[str] = frozenset()
@@ -187,10 +213,11 @@ def _finished(
         again = work.again
         kept = amendment_of(former, work).kept
         shards = len({row.shard for result in kept for row in result.written})
-        clips = sum(len(result.written) + len(result.quarantined) for result in kept)
+        clips = sum(len(result.written) + (0 if retry else len(result.quarantined)) for result in kept)
     elif output.is_complete():
         (keys, names) = read_columns(output.location, ("key", "shard"))
-        there = {*keys, *(record.key for record in read_quarantine(output.location))}
+        failed = [] if retry else read_quarantine(output.location)
+        there = {*keys, *(record.key for record in failed)}
         return len(set(names)), sum(
             clip.key in there for task in layout.tasks[0] or () for clip in task.clips
         )
@@ -198,7 +225,10 @@ def _finished(
     old = [task for tasks in layout.tasks[: layout.finished] for task in tasks or () if task.name in again]
     done = output.finished() if former is None or former.begun else {}
     made = [task for task in (*old, *new) if (task.split, task.index) in done]
-    return shards + len(made), clips + sum(len(task.clips) for task in made)
+    clips += sum(len(task.clips) for task in made)
+    if retry:
+        clips -= sum(len(done[task.split, task.index].quarantined) for task in made)
+    return shards + len(made), clips
 
 
 def _is_there(out: Location) -> bool:

@@ -1,5 +1,6 @@
 """Stored outputs of the frozen backbone: training on them is training on frames and sound."""
 
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from stgcma.columns import add_tokens
@@ -26,7 +28,7 @@ from stgcma.train.order import Item
 from stgcma.train.run import train
 from stgcma.train.run_folder import RunFolder
 from stgcma.train.run_records import STEPS
-from stgcma.train.tokens import StoredTokens, fit_tokens, layout_from, token_settings
+from stgcma.train.tokens import StoredTokens, fit_tokens, layout_from, read_tokens, token_settings
 
 from ..train.stream_shards import FEW, write_shards
 
@@ -252,6 +254,26 @@ def test_settings_that_change_inputs_are_refused(few, small_config, setting, mes
     task = open_task(few)
     with pytest.raises(InputError, match=message):
         ClipDataset(few, "train", task, config.data, new_model("ave", small_config, adapter="side").config)
+
+
+def tokens_of(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return {"tokens.npy": buffer.getvalue()}
+
+
+def test_tokens_of_another_size_are_refused():
+    """Of two tensors, of three frames each."""
+    layout = (("video.tap0", (3, 2, 2)), ("audio.tap0", (3, 1)))
+    whole = np.arange(15, dtype=np.float16)
+    assert read_tokens(tokens_of(whole), layout)["features"].tolist() == list(range(15))
+    one_frame = read_tokens(tokens_of(whole[:5]), layout, padded=True)
+    assert one_frame["features"].tolist() == [0, 1, 2, 3] + [0] * 8 + [4, 0, 0]
+    assert one_frame["frame_mask"].tolist() == [True, False, False]
+    for array, padded in ((whole[:5], False), (whole[:6], True), (whole[:0], True), (whole + 1.0, True)):
+        array = array.astype(np.float32) if array.size == 15 else array
+        with pytest.raises(StgcmaError, match=r"tokens\.npy is float.*, expected float16 \[15\]"):
+            read_tokens(tokens_of(array), layout, padded=padded)
 
 
 @pytest.mark.slow

@@ -68,6 +68,19 @@ def test_a_member_alone_is_that_of_the_whole_clip(written):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves files open
+def test_a_part_of_a_member_is_within_it(written):
+    folder, _, records = written
+    reader, place = ClipReader(folder), clip_places(records)[1]
+    name, content = next(iter(reader.read(place).items()))
+    size = len(content)
+    for begin, end in ((-size, 0), (-3, -1), (-1, 0), (-2, -2)):
+        assert reader.read_member(place, name, (begin, end)) == content[size + begin : size + end]
+    for span in ((-size - 1, 0), (-1, 1), (-1, -2)):
+        with pytest.raises(StgcmaError, match=rf"has {size} bytes, expected"):
+            reader.read_member(place, name, span)
+    reader.close()
+
+
 def test_any_webdataset_reader_streams_it(written):
     folder, samples, _ = written
     urls = [str(folder / "shards" / f"train-{index:06d}.tar") for index in (0, 1)]

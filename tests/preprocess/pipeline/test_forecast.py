@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline import engines
-from stgcma.preprocess.pipeline.forecast import forecast
+from stgcma.preprocess.pipeline.forecast import _spread, forecast
 from stgcma.preprocess.pipeline.options import Options
 from stgcma.preprocess.pipeline.output import OutputFolder, open_output
 from stgcma.preprocess.pipeline.raw_storage import ClipMaker
@@ -63,6 +63,17 @@ def test_finished_shards_and_clips_are_counted(raw, tmp_path, expected):
     assert made.finished_shards == len(list((out / "shards").iterdir()))
     assert contents(out) == before
     assert expected(out, overwrite=True).clips_left == 43
+    assert expected(out, retry_quarantined=True).clips_left == 2  # two cannot be made
+
+
+def test_clips_that_cannot_be_made_cost_what_they_took(raw, tmp_path, expected):
+    """Of three clips of the sample, one fails at once; the others sleep, as the run would."""
+    sampled = [clip.key for clip in _spread(make_collection(43).clips, 3)]
+    (raw / f"{sampled[1]}.bad").touch()
+    made = expected(tmp_path / "out", seconds=0.2)
+    assert made.failures == {"unreadable": 1}
+    assert made.hours * 3600 == pytest.approx(43 * 0.2, rel=0.25)
+    assert made.seconds == pytest.approx(43 * 2 / 3 * 2.0)
 
 
 def test_shards_of_an_unfinished_run_are_counted(raw, tmp_path, expected):

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 from stgcma.errors import OtherSettingsError
 from stgcma.preprocess.pipeline import finishing
+from stgcma.preprocess.pipeline.renamed import renamed_clips
 from stgcma.shards.manifest import read_manifest, read_quarantine
 
-from .stand_in import build, contents, faults
+from .stand_in import build, contents, faults, make_collection
 
 
 @pytest.fixture
@@ -95,6 +96,15 @@ def test_a_file_that_is_renamed_again_meanwhile_is_another_list(out, raw, rename
     rename(clip_5="5.mkv")
     build(out, raw, clips=12)
     assert [(row.key, row.source) for row in read_quarantine(out)] == [("clip-5", "5.mkv")]
+
+
+def test_a_key_that_is_used_twice_has_no_new_file():
+    """Its second use is in quarantine for that, whatever its file."""
+    clips = make_collection(3).clips
+    twice = [*clips, dataclasses.replace(clips[0], source="other.mkv")]
+    sources = {clip.key: clip.source for clip in clips}
+    assert renamed_clips(twice, sources) == {}
+    assert renamed_clips(twice[1:], sources) == {clips[0].key: "other.mkv"}
 
 
 def test_clips_of_an_addition_that_the_list_lacks_stay_as_planned(out, raw, rename, capsys):
