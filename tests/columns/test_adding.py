@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stgcma.columns import add_fbank, drop_column
-from stgcma.errors import InputError
+from stgcma.errors import InputError, OtherSettingsError
 from stgcma.shards.column_reader import ColumnReader
 from stgcma.shards.columns import column_names, read_column
 from stgcma.shards.locking import exclusive
@@ -167,6 +167,15 @@ def test_other_settings_are_refused(out):
     add(out)
     with pytest.raises(InputError, match="holds fbank_8 of other settings; drop it with"):
         add(out, settings=SETTINGS | {"more": 1})
+
+
+def test_other_versions_of_the_tools_are_refused(out, monkeypatch):
+    add(out)
+    before = contents(out)
+    monkeypatch.setattr("tests.columns.added.VERSIONS", {"numpy": "2"})
+    with pytest.raises(OtherSettingsError, match="was begun with numpy 1, here is 2: clips may differ"):
+        add(out)
+    assert contents(out) == before
 
 
 def test_an_unfinished_column_is_no_column(out, monkeypatch):
