@@ -136,7 +136,7 @@ def forecast(
     made = count * len(costs) / (len(costs) + len(failed))  # failed clips take no space
     cpu = wall = None
     if costs:
-        every = [*costs, *failed]
+        every: list[_Cost | _Failure] = [*costs, *failed]
         cpu = _mean([cost.cpu_seconds for cost in every], left / 3600)
         wall = _mean([max(cost.cpu_seconds, cost.seconds) for cost in every], left / 3600 / workers)
     size = _mean([cost.bytes for cost in costs], made)

