@@ -118,6 +118,25 @@ def test_a_column_of_a_directory_that_grew_is_completed(directory):  # noqa: F81
     assert verify(grown).faults == ()
 
 
+@pytest.mark.parametrize("version", ["0.1", "0.1-format-2"])
+@pytest.mark.parametrize("name", ["ave", "avs-s4", "music-avqa"])
+def test_directories_of_earlier_versions_get_columns(earlier_shards, tmp_path, version, name):
+    out = tmp_path / "out"
+    shutil.copytree(earlier_shards / version / name, out)
+    before = contents(out)
+    assert add(out).written == 4
+    reader = ColumnReader(out, "fbank_8")
+    places = clip_places(read_manifest(out))
+    assert reader.has(places) == [True] * 4
+    content = reader.read(places[0].key, check=True)["fbank_8.npy"]
+    assert np.array_equal(read_array(content, "fbank_8.npy"), array_of(places[0].key))
+    reader.close()
+    assert verify(out).faults == ()
+    assert before.items() <= contents(out).items()
+    drop_column(out, "fbank_8")
+    assert contents(out) == before
+
+
 def test_a_clip_that_was_made_again_needs_its_column_again(directory):  # noqa: F811
     out = directory({("train", 0): [make_sample("one"), make_sample("two")]})
     other = directory({("train", 0): [make_sample("one"), make_sample("two", seed=1)]}, name="other")

@@ -20,6 +20,7 @@ from stgcma.shards.reader import iterate_clips
 from stgcma.shards.schema import ClipRecord, PlannedRecord, content_sha256
 from stgcma.shards.storage import open_store
 
+from ...columns.added import add as add_column
 from . import real_clips, stand_in
 from .additions import keys, shard_files, stopped
 from .killing import check_kills
@@ -296,6 +297,8 @@ def test_a_directory_of_an_earlier_version_can_be_added_to(
     assert grown.additions[0].plan_sha256 == info.plan_sha256
     assert grown.additions[0].counts == info.counts
     assert len(keys(out)) == 9
+    assert add_column(out).written == 9
+    assert not [fault for fault in faults(out) if fault.file.startswith("columns")]
 
 
 def test_nothing_is_added_to_a_directory_of_format_1(tmp_path, raw, earlier_shards, collection):
