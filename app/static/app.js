@@ -368,6 +368,7 @@ function figure(file, outcome) {
     const image = element("img", { src: file.url, alt });
     image.addEventListener("load", () => image.style.setProperty("--natural", `${image.naturalWidth}px`));
     const link = element("a", { href: file.url, target: "_blank", rel: "noopener" }, image);
+    caption.append(element("span", { className: "narrow" }, ". Scroll it sideways, or open it by touching it."));
     return [element("figure", {}, element("div", { className: "picture" }, link), caption)];
   }
   if (file.kind === "video") {

@@ -3,6 +3,7 @@
 import runpy
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -121,7 +122,13 @@ def test_the_command_passes_its_limits(stgcma, monkeypatch):
     result = stgcma("serve", "a", "b", "--max-upload", 3, "--max-seconds", 7, "--host", "::1", "--open")
     assert result.status == 0, result.stderr
     assert given["limits"] == AppLimits(upload_bytes=3 * 2**20, longest_seconds=7)
-    expected = {"runs": ["a", "b"], "host": "::1", "port": 7860, "token": "e" * 20, "open_browser": True}
+    expected = {
+        "runs": [Path("a"), Path("b")],
+        "host": "::1",
+        "port": 7860,
+        "token": "e" * 20,
+        "open_browser": True,
+    }
     assert {name: given[name] for name in expected} == expected
 
 
