@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SOUND = "sound"
 _NEEDED = {"pyav", SOUND}
 PICTURE_DECODERS = tuple(sorted(DECODERS, key=lambda name: name not in _NEEDED))
-# Packages of a decoder, of which those are meant that this machine requires; by default the one of its name.
+# Packages of a decoder, by default that of its name. A remedy names those that this machine requires.
 _PACKAGES = {
     "pyav": ("av",),
     SOUND: ("av", "torchaudio"),
@@ -161,7 +161,7 @@ def _said(outcome: str | ClipError | None) -> str:
 
 
 def _remedy(decoder: str) -> str:
-    names = {line.name for line in required()}
+    names = {decoder, *(line.name for line in required())}
     packages = tuple(name for name in _PACKAGES.get(decoder, (decoder,)) if name in names)
     if packages == ("imageio-ffmpeg",):
         return replace_ffmpeg("all decoders")

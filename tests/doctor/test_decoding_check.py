@@ -1,15 +1,17 @@
 """A decoder that is wrong, dies or hangs is told, with its remedy; the others are still looked at."""
 
 import dataclasses
+import functools
 import re
 import shutil
 
 import pytest
-from stgcma.doctor import clips
+from stgcma.doctor import clips, decoding
 from stgcma.doctor.clips import CLIPS
 from stgcma.doctor.decoding import check_decoding
 from stgcma.doctor.findings import Level
 from stgcma.doctor.make_clips import make
+from stgcma.preprocess.media.isolation import IsolatedPool
 
 H264, BFRAMES, HEVC, VP9, AV1, MPEG4 = CLIPS
 
@@ -88,7 +90,10 @@ def test_a_decoder_that_aborts_does_not_end_the_others(failing):
     assert "right with ffmpeg; decord does not accept such files" in second.text
 
 
-def test_a_decoder_that_hangs_is_given_up(failing):
+def test_a_decoder_that_hangs_is_given_up(failing, monkeypatch):
+    modules = (failing.__name__, "av", "numpy", "stgcma.preprocess.media.video.pyav")
+    loaded = functools.partial(IsolatedPool, imports=modules)  # before the time is counted
+    monkeypatch.setattr(decoding, "IsolatedPool", loaded)
     (finding,) = check_decoding(
         [VP9], decode=failing.hang_with_decord, decoders=("decord", "pyav"), timeout_seconds=5
     )
@@ -96,6 +101,10 @@ def test_a_decoder_that_hangs_is_given_up(failing):
     assert "decord fails (not done after 5 s)" in finding.text
     assert "right with pyav" in finding.text
     assert finding.remedy.startswith("pip install --force-reinstall --no-deps decord==0.6.0")
+
+
+def test_the_package_of_a_decoder_that_is_no_dependency_is_named():
+    assert decoding._remedy("mine") == "pip install --force-reinstall --no-deps mine; avoid --decoder mine"
 
 
 def test_files_that_cannot_be_had_are_named(tmp_path):
