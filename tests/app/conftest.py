@@ -34,7 +34,7 @@ def client_of():
 def until():
     """`until(function)` is its first true value."""
 
-    def wait(function, seconds=20):
+    def wait(function, seconds=120):
         deadline = time.monotonic() + seconds
         while not (value := function()):
             assert time.monotonic() < deadline
@@ -48,7 +48,7 @@ def until():
 def finished(until):
     """`finished(client, job)` is the state of a job when it has ended."""
 
-    def wait(client, job, seconds=20):
+    def wait(client, job, seconds=120):
         def ended():
             state = client.get(f"/api/jobs/{job['id']}").json()
             return state if state["state"] in ("done", "cancelled") else None

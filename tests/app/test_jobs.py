@@ -40,13 +40,13 @@ def submit(queue, *runs, filename="clip.mp4"):
 def test_jobs_of_two_people_are_done_in_order(queue_of, until):
     queue, first, second = queue_of(), StubRun(held=True), StubRun(held=True)
     jobs = [submit(queue, first), submit(queue, second)]
-    assert first.started.wait(20)
+    assert first.started.wait(120)
     until(lambda: jobs[0].progress == 0.5)
     assert (jobs[0].state, queue.position(jobs[0])) == (State.RUNNING, 1)
     assert (jobs[1].state, queue.position(jobs[1])) == (State.WAITING, 1)
     assert not second.started.is_set()
     first.go.set()
-    assert second.started.wait(20)
+    assert second.started.wait(120)
     assert jobs[0].state is State.DONE
     second.go.set()
     until(lambda: jobs[1].state is State.DONE)
@@ -57,7 +57,7 @@ def test_jobs_of_two_people_are_done_in_order(queue_of, until):
 def test_several_runs_predict_the_same_video(queue_of, until):
     queue, second = queue_of(), StubRun("b", held=True)
     job = submit(queue, StubRun("a"), second)
-    assert second.started.wait(20)
+    assert second.started.wait(120)
     until(lambda: job.progress == 0.75)
     assert [outcome.run.name for outcome in job.outcomes] == ["a"]
     second.go.set()
@@ -70,7 +70,7 @@ def test_several_runs_predict_the_same_video(queue_of, until):
 def test_a_running_job_is_cancelled_with_its_files(queue_of, until):
     queue, run, other = queue_of(), StubRun(held=True), StubRun()
     job, next_ = submit(queue, run), submit(queue, other)
-    assert run.started.wait(20)
+    assert run.started.wait(120)
     assert queue.cancel(job.id)
     until(lambda: next_.state is State.DONE)
     assert (job.state, job.outcomes) == (State.CANCELLED, [])
@@ -91,7 +91,7 @@ def test_a_waiting_job_is_cancelled_at_once(queue_of):
     queue, run, other = queue_of(), StubRun(held=True), StubRun()
     submit(queue, run)
     job = submit(queue, other)
-    assert run.started.wait(20)
+    assert run.started.wait(120)
     assert queue.cancel(job.id)
     assert job.state is State.CANCELLED
     assert not job.folder.exists()
@@ -113,7 +113,7 @@ def test_a_finished_job_is_deleted_when_asked(queue_of, until):
 def test_the_queue_is_limited(queue_of):
     queue, run = queue_of(waiting=2), StubRun(held=True)
     submit(queue, run)
-    assert run.started.wait(20)
+    assert run.started.wait(120)
     submit(queue, StubRun())
     name, folder = queue.reserve()
     with pytest.raises(QueueFullError):
@@ -127,7 +127,7 @@ def test_a_full_queue_is_told(client_of):
     run = StubRun(held=True)
     client = client_of([run], limits=AppLimits(waiting=1))
     client.post("/api/jobs?run=0", content=b"video")
-    assert run.started.wait(20)
+    assert run.started.wait(120)
     client.post("/api/jobs?run=0", content=b"video")
     answer = client.post("/api/jobs?run=0", content=b"video")
     assert answer.status_code == 503
@@ -186,7 +186,7 @@ def test_a_failure_does_not_stop_the_queue(queue_of, until, capsys):
 def test_a_folder_that_cannot_be_made_does_not_stop_the_queue(queue_of, until):
     queue, held = queue_of(), StubRun(held=True)
     job, next_ = submit(queue, held, StubRun()), submit(queue, StubRun())
-    assert held.started.wait(20)
+    assert held.started.wait(120)
     (job.folder / "run-1").write_bytes(b"")  # the folder of the second run cannot be made
     held.go.set()
     until(lambda: next_.state is State.DONE)
@@ -214,7 +214,7 @@ def test_the_end_deletes_everything_and_cancels():
     run = StubRun(held=True)
     with JobQueue(AppLimits()) as queue:
         job = submit(queue, run)
-        assert run.started.wait(20)
+        assert run.started.wait(120)
     assert job.state is State.CANCELLED
     assert not job.folder.parent.exists()
 

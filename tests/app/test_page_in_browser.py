@@ -56,7 +56,7 @@ def address(runs, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        assert ready.wait(20)
+        assert ready.wait(120)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         server.should_exit = True
         for run in runs:
@@ -100,7 +100,7 @@ def predict(page):
 def headline(page):
     from playwright.sync_api import expect
 
-    expect(page.locator(".result .headline").first).to_be_visible()
+    expect(page.locator(".result .headline").first).to_be_visible(timeout=30_000)
     return page.locator(".result .headline").first.inner_text()
 
 
@@ -215,7 +215,7 @@ def test_two_people_wait_for_each_other_and_see_their_own(open_page, runs):
     first, second = open_page(), open_page(width=360)
     give(first, "first.mp4")
     predict(first)
-    assert runs[0].started.wait(20)
+    assert runs[0].started.wait(120)
     give(second, "second.mp4")
     predict(second)
     second.locator("#step").get_by_text("Waiting: 1 video is before yours.").wait_for()
@@ -232,7 +232,7 @@ def test_a_prediction_is_cancelled(open_page, runs):
     page = open_page()
     give(page)
     predict(page)
-    assert runs[0].started.wait(20)
+    assert runs[0].started.wait(120)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("status").get_by_text("Cancelled.").wait_for()
     assert not page.get_by_role("button", name="Cancel").is_visible()
@@ -247,7 +247,7 @@ def test_a_closed_page_frees_the_queue(open_page, runs):
     page = open_page()
     give(page)
     predict(page)
-    assert runs[0].started.wait(20)
+    assert runs[0].started.wait(120)
     page.goto("about:blank")
     other = open_page()
     give(other)
