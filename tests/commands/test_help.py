@@ -91,5 +91,6 @@ def user_seconds(*arguments):
     return min(times)
 
 
-def test_help_answers_within_half_a_second_of_python():
-    assert user_seconds("-m", "stgcma", "--help") < user_seconds("-c", "pass") + 0.5
+def test_help_takes_little_longer_than_the_import_of_typer():
+    """Relative, since processor time itself doubles on a busy machine."""
+    assert user_seconds("-m", "stgcma", "--help") < 3 * user_seconds("-c", "import typer.main, rich.console")
