@@ -12,7 +12,7 @@ from .. import __version__
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.reasons import ClipError
 from .findings import Finding, Level
-from .requirements import install, reinstall, required
+from .requirements import extras, install, reinstall, required
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -40,8 +40,15 @@ _DISPENSABLE = {"decord", "decord2"}
 _LOADING_SECONDS = 180.0
 _LOADING_BYTES = 1 << 40  # CUDA's libraries reserve large address ranges
 
-# Extra to the option that needs it.
-_EXTRAS = {"ray": "preprocess --engine ray", "s3": "s3:// as RAW and OUT"}
+# Extra to the command or option that needs it.
+_USES = {
+    "ray": "preprocess --engine ray",
+    "s3": "s3:// as RAW and OUT",
+    "hub": "push and hf: names",
+    "export": "export FILE.onnx",
+    "app": "serve",
+}
+_FOR_DEVELOPMENT = {"dev", "docs"}
 
 # The version of an installed package, or None.
 VersionOf = Callable[[str], "str | None"]
@@ -98,11 +105,12 @@ def _is_older(found: str, line: Requirement) -> bool:
 
 
 def check_extras(version_of: VersionOf = version_of) -> Iterator[Finding]:
-    """Check the optional dependencies, for clusters and object storage."""
-    for extra, use in _EXTRAS.items():
+    """Check the dependencies of every extra but those for development."""
+    for extra in (name for name in extras() if name not in _FOR_DEVELOPMENT):
         for line in required(extra):
+            text = f"not installed; only needed for {_USES.get(extra, f'the extra {extra}')}"
             yield _against_pin(line, version_of(line.name)) or Finding(
-                line.name, Level.NOTE, f"not installed; only needed for {use}", install(line.name)
+                line.name, Level.NOTE, text, install(line.name)
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -39,6 +40,13 @@ def _of_extra(line: str, extra: str) -> str:
     requirement, _, marker = line.partition(";")
     condition = f"extra == '{extra}'"
     return f"{requirement} ; ({marker}) and {condition}" if marker else f"{requirement} ; {condition}"
+
+
+def extras() -> tuple[str, ...]:
+    """Return the names of all extras, in the order of their declaration."""
+    markers = (str(line.marker) for line in declared() if line.marker is not None)
+    found = (name for marker in markers for name in re.findall(r"""extra == ["']([\w.-]+)""", marker))
+    return tuple(dict.fromkeys(found))
 
 
 def required(extra: str = "") -> tuple[Requirement, ...]:

@@ -67,6 +67,8 @@ def test_optional_packages_are_only_noted():
     assert {finding.level for finding in found.values()} == {Level.NOTE}
     assert "--engine ray" in found["ray"].text
     assert "pip install s3fs==" in found["s3fs"].remedy
+    assert found["uvicorn"].text == "not installed; only needed for serve"
+    assert found.keys().isdisjoint({"pytest", "mkdocs"})  # for development
 
 
 def test_a_package_that_does_not_load_is_named(tmp_path, monkeypatch):
