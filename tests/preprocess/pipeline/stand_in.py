@@ -88,6 +88,12 @@ class StandIn:
         return sample_of(clip, {})
 
 
+def wait(path):
+    """Wait until the file KEY.wait is removed."""
+    while path.with_name(f"clip-{path.stem}.wait").exists():
+        time.sleep(0.005)
+
+
 def kill_parent_once(path):
     """Ends the process that this one decodes for, the first time."""
     mark = path.with_suffix(".killed")
@@ -100,6 +106,7 @@ def kill_parent_once(path):
 HARMS = {
     "kill-once": kill_parent_once,
     "hang": lambda _: time.sleep(600),
+    "wait": wait,
     "abort": lambda _: os.abort(),
     "hungry": lambda _: bytearray(4 << 30),
     "raise": lambda path: path.read_bytes(),
@@ -180,7 +187,9 @@ def build(
     """A whole run, with versions that need no decoder to be asked."""
     versions = mock.patch.object(building, "tool_versions", return_value=VERSIONS)
     chunks = mock.patch.object(shard_chunks, "CHUNK_CLIPS", chunk)
-    with versions, chunks, mock.patch.object(engines, "IMPORTS", ()):
+    # A limit on time begins after the imports; children have a program's module already.
+    imports = () if serial or __name__ == "__main__" else (__name__,)
+    with versions, chunks, mock.patch.object(engines, "IMPORTS", imports):
         return building.build(
             make_collection(clips),
             ClipMaker(StandIn(Path(raw), seconds)),

@@ -98,14 +98,19 @@ def test_killed_at_random_with_real_processes(start, tmp_path, raw, kills, secon
 def test_finished_shards_are_not_made_again(start, tmp_path, raw):
     """At most one shard a worker is: those that were being made."""
     out = tmp_path / "out"
-    process = start("run", out, raw, "--workers", 2, "--seconds", 0.05)
+    waits = [raw / f"clip-{number}.wait" for number in (32, 40)]  # of the sixth and the seventh shard
+    for path in waits:
+        path.touch()
+    process = start("run", out, raw, "--workers", 2)
     progress = out / ".progress"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(list(progress.glob("*.tar.json"))) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
     process.communicate()
+    for path in waits:
+        path.unlink()
     done = {path.name.removesuffix(".json") for path in progress.glob("*.tar.json")}
     begun = {path.name for path in (out / "shards").glob("*.tar")}
     assert len(begun - done) <= 2

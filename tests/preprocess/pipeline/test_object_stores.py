@@ -105,14 +105,16 @@ def test_s3_is_written_by_one_at_a_time(s3, tmp_path, raw):
 def test_killed_while_writing_to_s3(s3, start, tmp_path, raw):
     build(tmp_path / "whole", raw)
     for delay in (0.05, 0.4, 0.9):
+        (raw / "clip-40.wait").touch()  # it never ends by itself
         process = start("run", f"{s3}/out", raw, "--seconds", 0.03)
         store = open_store(f"{s3}/out")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not store.exists(".progress/plan.json"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    (raw / "clip-40.wait").unlink()
     build(f"{s3}/out", raw)
     assert names_and_contents(f"{s3}/out") == names_and_contents(tmp_path / "whole")

@@ -51,8 +51,10 @@ def test_what_kills_its_process_is_quarantined_with_its_reason(tmp_path, raw):
 
 def test_a_second_process_is_refused_at_once(start, tmp_path, raw):
     out = tmp_path / "out"
-    first = start("run", out, raw, "--serial", "--seconds", 0.08)
-    deadline = time.monotonic() + 60
+    waits = raw / "clip-30.wait"
+    waits.touch()
+    first = start("run", out, raw, "--serial")
+    deadline = time.monotonic() + 120
     while not (out / ".progress" / "plan.json").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -62,6 +64,7 @@ def test_a_second_process_is_refused_at_once(start, tmp_path, raw):
         f"OUT {out} is being written by another process; wait for it or choose another"
     )
     assert first.poll() is None
+    waits.unlink()
     _, stderr = first.communicate(timeout=120)
     assert first.returncode == 0, stderr
     build(tmp_path / "whole", raw)
