@@ -56,7 +56,8 @@ def decode_all(paths, *, workers):
     from decode_target import decode
 
     outcomes, overruns, last = {}, [], time.time()
-    with IsolatedPool(workers, timeout_seconds=DEADLINE_SECONDS, memory_bytes=1 << 30) as pool:
+    limits = {"timeout_seconds": DEADLINE_SECONDS, "memory_bytes": 1 << 30}
+    with IsolatedPool(workers, **limits, imports=("decode_target",)) as pool:
         for path, outcome in pool.map(decode, map(str, paths)):
             started = float(Path(path).with_suffix(".started").read_text())
             now = time.time()
