@@ -120,6 +120,9 @@ def _format_of(path: Path) -> FileFormat:
 
 def _deployed(trained: Trained) -> DeployedModel:
     model = trained.model
+    side: Any = model.encoder.side
+    if side is not None:
+        side.use_float32()
     fbank = model.config.backbone.fbank
     constants = normalisation_of(trained.info, trained.config.data, fbank, where=str(trained.path))
     return DeployedModel(model, constants).eval()

@@ -198,6 +198,10 @@ class SideNetwork(SideAdapter):
             return nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16)
 
+    def use_float32(self) -> None:
+        """Compute the backbone without autocast from now on, whatever `backbone_precision` says."""
+        self._precision = "fp32"
+
     def computes_in_bf16(self, device: torch.device) -> bool:
         """Tell whether the backbone computes in bf16 on `device`, whatever training computes in."""
         if not has_autocast(device.type):

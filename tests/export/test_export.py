@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from stgcma.export import FORMATS, service
 from stgcma.export.description import to_text
 from stgcma.export.program import DeployedModel
 from stgcma.export.pt2 import DESCRIPTION
-from stgcma.model import TrainedOn, build_model, preset_config, save_checkpoint
+from stgcma.model import TrainedOn, build_from_config, build_model, preset_config, save_checkpoint
 from stgcma.shards.schema import DatasetInfo
 from stgcma.train.inputs import Normalisation
 
@@ -198,6 +199,27 @@ def test_a_file_that_disagrees_is_not_left(checkpoint, tmp_path, monkeypatch):
         service.export(checkpoint, tmp_path / "model.pt2")
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
     assert (tmp_path / "model.pt2").read_bytes() == b"before"
+
+
+def test_a_backbone_in_bf16_is_exported_in_float32(monkeypatch):
+    config = preset_config(
+        "ave-demo",
+        width=32,
+        depths=[1],
+        heads=[2],
+        frames=2,
+        image_size=64,
+        patch=32,
+        audio_shape=[70, 32],
+        adapter="side",
+        side_layers=[0],
+        backbone_precision="bf16",
+    )
+    model, cpu = build_from_config(config), torch.device("cpu")
+    assert model.encoder.side.computes_in_bf16(cpu)
+    monkeypatch.setattr(service, "normalisation_of", lambda *_, **__: Normalisation(-5, 4))
+    trained = SimpleNamespace(model=model, info=None, config=SimpleNamespace(data=None), path="run")
+    assert not service._deployed(trained).model.encoder.side.computes_in_bf16(cpu)
 
 
 def test_nan_is_no_agreement():
