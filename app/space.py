@@ -16,11 +16,12 @@ _CARD = """\
 title: {title}
 sdk: docker
 app_port: {port}
+license: {license}
 tags: [stgcma, audio-visual]
 ---
 
 Predictions for uploaded videos, with a model that was trained with `stgcma`. Uploads are deleted after the
-prediction, results when the page is closed.
+prediction, results when the page is closed, or after an hour.
 """
 _DOCKERFILE = """\
 FROM python:3.11-slim
@@ -50,7 +51,11 @@ app = build(
 
 
 def space_files(
-    runs: Sequence[str], *, title: str, requirement: str = f"stgcma[app]=={__version__}"
+    runs: Sequence[str],
+    *,
+    title: str,
+    requirement: str = f"stgcma[app]=={__version__}",
+    license_: str = "unknown",
 ) -> dict[str, str]:
     """Return the content of each file of a Space by its name; the runs' folders are to be put beside them.
 
@@ -61,13 +66,14 @@ def space_files(
         runs: the names of the folders.
         title: of the Space.
         requirement: for pip, such as the file of a wheel.
+        license_: the Hub's name of the licence of the runs.
 
     Raises InputError when there is no run.
     """
     if not runs:
         raise InputError("runs are missing: name at least one folder")
     return {
-        "README.md": _CARD.format(title=json.dumps(title, ensure_ascii=False), port=PORT),
+        "README.md": _CARD.format(title=json.dumps(title, ensure_ascii=False), port=PORT, license=license_),
         "Dockerfile": _DOCKERFILE.format(port=PORT),
         "requirements.txt": f"{requirement}\n",
         "app.py": _APP.format(runs=list(runs), ancestor=_ANCESTOR),

@@ -90,7 +90,8 @@ def _pack_space(source: Path, name: HubName, options: PackOptions) -> list[Pushe
     except ModuleNotFoundError as error:
         raise InputError(f"a Space needs {error.name}; pip install 'stgcma[app]'") from None
     title = name.repo.partition("/")[2]
-    files = [PushedFile(file, text.encode()) for file, text in space_files([SPACE_RUN], title=title).items()]
+    texts = space_files([SPACE_RUN], title=title, license_=checked_license(options.license))
+    files = [PushedFile(file, text.encode()) for file, text in texts.items()]
     opened = RunFolder.open(source)
     run = run_files(opened, shards=_public_shards(opened, options.shards))
     return [*files, *(PushedFile(f"{SPACE_RUN}/{file.name}", file.content) for file in run)]

@@ -174,7 +174,7 @@ def test_a_space_serves_its_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(
         server_module, "open_runs", lambda runs, **_: [opened.append(runs) or StubRun(runs[0].name)]
     )
-    files = space_files(["run-av"], title='Events: "all"', requirement="./stgcma.whl[app]")
+    files = space_files(["run-av"], title='Events: "all"', requirement="./stgcma.whl[app]", license_="mit")
     names = runpy.run_path(str(written(tmp_path, files) / "app.py"))
     assert opened == [[tmp_path / "run-av"]]
     with TestClient(names["app"], base_url="https://org-events.hf.space") as client:
@@ -184,7 +184,7 @@ def test_a_space_serves_its_runs(tmp_path, monkeypatch):
         headers = {"origin": "https://org-events.hf.space"}
         assert client.post("/api/jobs?run=0", content=b"video", headers=headers).status_code == 201
     _, card, _ = files["README.md"].split("---\n")
-    expected = {"title": 'Events: "all"', "sdk": "docker", "app_port": 7860}
+    expected = {"title": 'Events: "all"', "sdk": "docker", "app_port": 7860, "license": "mit"}
     assert expected.items() <= yaml.safe_load(card).items()
     assert "./stgcma.whl[app]" in files["requirements.txt"].splitlines()
     assert '"--port", "7860"' in files["Dockerfile"]
