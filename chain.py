@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .console import message
 from .errors import InputError, OtherSettingsError
+from .pages.drawn_clips import draw_clips
 from .pages.report import write_report
 from .preprocess import COLLECTIONS, DEMOS, Options, Outcome, preprocess, synthesize
 from .preprocess.collections.specification import FBANK_KINDS
@@ -137,10 +138,10 @@ def _train(
 ) -> TrainSummary:
     message(f"training → {folder}")
     try:
-        return train(shards, folder, config, resume=True, init_from=init_from)
+        return train(shards, folder, config, resume=True, init_from=init_from, draw=draw_clips)
     except OtherSettingsError as error:
         message(f"training again: {error}")
-        return train(shards, folder, config, overwrite=True, init_from=init_from)
+        return train(shards, folder, config, overwrite=True, init_from=init_from, draw=draw_clips)
 
 
 def _score(folder: Path) -> tuple[EvaluationResult, bool]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..train.trackers import TRACKERS
 
 
 class Split(StrEnum):
@@ -118,7 +119,11 @@ Repair = Annotated[
 Preset = Annotated[str, typer.Option("--preset", help="A preset; `stgcma presets` lists them.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting, section.key=value; may be repeated.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help=f"A setting, section.key=value; may be repeated. For train.trackers=[…]: {', '.join(TRACKERS)}.",
+        metavar="KEY=VALUE",
+    ),
 ]
 Seeds = Annotated[int, typer.Option("--seeds", help="Number of seeds to train with.", min=1)]
 ModalityChoice = Annotated[

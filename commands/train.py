@@ -86,6 +86,7 @@ def train(
     """
     import dataclasses
 
+    from ..pages.drawn_clips import draw_clips
     from ..train.config import load_preset
     from ..train.distributed import is_main_process
     from ..train.run import train as fit
@@ -99,7 +100,14 @@ def train(
         from ..train.repeats import repeat
 
         result = repeat(
-            out, run, config, seeds=seeds, overwrite=overwrite, resume=resume, init_from=init_from
+            out,
+            run,
+            config,
+            seeds=seeds,
+            overwrite=overwrite,
+            resume=resume,
+            init_from=init_from,
+            draw=draw_clips,
         )
         if not is_main_process():
             return
@@ -111,7 +119,7 @@ def train(
             f"{result.score_name} {percent(result.mean, 2)} ± {percent(result.std, 2)} over {seeds} seeds"
         )
         return
-    summary = fit(out, run, config, overwrite=overwrite, resume=resume, init_from=init_from)
+    summary = fit(out, run, config, overwrite=overwrite, resume=resume, init_from=init_from, draw=draw_clips)
     if not is_main_process():
         return
     if json_:

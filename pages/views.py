@@ -102,8 +102,8 @@ class _Opened:
     def views(self, chosen: list[int]) -> dict[int, ClipView]:
         """Return the clips `chosen`, by their index."""
         found = {}
-        for index, (made, targets) in zip(chosen, self.predicted(_Chosen(chosen), 0), strict=True):
-            found[index] = _view(self.dataset, index, made, targets, self.task.clip_score(made, targets))
+        for index, (made, targets) in zip(chosen, self.predicted(ChosenClips(chosen), 0), strict=True):
+            found[index] = view_clip(self.dataset, index, made, targets, self.task.clip_score(made, targets))
         return found
 
 
@@ -137,7 +137,7 @@ def best_and_worst(scores: Sequence[float], count: int) -> tuple[list[int], list
     return best, [index for index in worst[::-1] if scores[index] < 1]
 
 
-class _Chosen(ScoringOrder):
+class ChosenClips(ScoringOrder):
     """Some clips, one a batch: the predictions of all clips would not fit in memory."""
 
     def __init__(self, chosen: list[int]) -> None:
@@ -145,7 +145,8 @@ class _Chosen(ScoringOrder):
         self._clips = chosen  # type: ignore[assignment]
 
 
-def _view(dataset: ClipDataset, index: int, made: Tensors, targets: Tensors, score: float) -> ClipView:
+def view_clip(dataset: ClipDataset, index: int, made: Tensors, targets: Tensors, score: float) -> ClipView:
+    """Return the view of clip `index`, given its outputs and targets as a batch of one clip."""
     key, members, info = dataset.places[index].key, dataset.members(index), dataset.task.info
     clip = PredictedClip(key, members, info, made, targets)
     view = VIEWS[info.task]

@@ -17,6 +17,7 @@ from .distributed import is_main_process
 from .evaluation import evaluate
 from .run import train
 from .run_folder import RunFolder
+from .tracking import DrawClips
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,23 @@ def repeat(
     resume: bool = False,
     split: str = "test",
     init_from: str | Path | None = None,
+    draw: DrawClips | None = None,
 ) -> ScoredSeeds:
     """Train with `seeds` seeds, from the configuration's own on, each in `PATH/seed-N`, and score each run.
 
-    The result is also written to `PATH/seeds.json`. `init_from` as of `train`, which raises the errors.
+    The result is also written to `PATH/seeds.json`. `init_from` and `draw` as of `train`, which raises the
+    errors.
     """
     configs = seeded(config, seeds)
     rows = train_each(
-        shards, path, configs, overwrite=overwrite, resume=resume, split=split, init_from=init_from
+        shards,
+        path,
+        configs,
+        overwrite=overwrite,
+        resume=resume,
+        split=split,
+        init_from=init_from,
+        draw=draw,
     )
     scores = [row.score for row in rows]
     result = ScoredSeeds(
@@ -118,6 +128,7 @@ def train_each(
     resume: bool,
     split: str,
     init_from: str | Path | None = None,
+    draw: DrawClips | None = None,
 ) -> list[ScoredRun]:
     """Train each configuration in the folder of its name in `path`, and score it. Raises as `train`."""
     if path.is_file() or (path / "config.yaml").is_file():
@@ -127,7 +138,9 @@ def train_each(
         run = path / name
         if is_main_process():
             message(f"{name} → {run}")
-        summary = train(shards, run, config, overwrite=overwrite, resume=resume, init_from=init_from)
+        summary = train(
+            shards, run, config, overwrite=overwrite, resume=resume, init_from=init_from, draw=draw
+        )
         result = evaluate(run, split=split)
         rows.append(
             ScoredRun(

@@ -31,6 +31,8 @@ from .order import MicroBatches
 from .run_folder import SUMMARY, RunFolder
 from .tasks.base import Task
 from .tokens import fit_tokens
+from .trackers import TRACKERS
+from .tracking import DrawClips
 from .trained import trained_on
 from .trainer import Trainer, TrainSummary, count_parameters
 from .unseen import unseen_by_run
@@ -44,6 +46,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     init_from: str | Path | None = None,
+    draw: DrawClips | None = None,
 ) -> TrainSummary:
     """Train on `shards` as `config` says, and write everything to the run folder `run_path`.
 
@@ -57,6 +60,7 @@ def train(
         resume: continue a run that was stopped, with the same result as without the stop; a finished run is
             not changed. A folder without a run starts one.
         init_from: a run or checkpoint folder whose adapters and head to start from; see `load_initial`.
+        draw: draws predictions of clips for trackers that show pictures; None for no pictures.
 
     Raises InputError for shards, settings or a run folder that do not fit; StgcmaError when the loss is not
     finite or memory runs out; KeyboardInterrupt or SystemExit after a signal, with the state saved.
@@ -78,6 +82,8 @@ def train(
         if finished:
             return _read_summary(run, group)
         check_schedule(config.optim)
+        for name in config.train.trackers:
+            TRACKERS[name].check_installed(name)
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
         load_initial(model, run, initial, resume=resume)
@@ -104,6 +110,7 @@ def train(
                 group=group,
                 micro_batches=micro_batches,
                 stream_workers=None if stream is None else stream[LOADER_PROCESSES],
+                draw=draw,
             )
             return trainer.fit()
 

@@ -6,6 +6,7 @@ RUN/run.json             shards and the fingerprint of their data, versions, git
 RUN/metrics.jsonl        a row per epoch: losses, learning rates, scores
 RUN/steps.jsonl          a row per step: loss, learning rates, the clips
 RUN/tensorboard/         the same for TensorBoard
+RUN/trackers/            local files of other trackers, and the identities of the tracked runs
 RUN/checkpoints/best/    the epoch with the best score on the selection split; `last/` the newest epoch
 RUN/checkpoints/state.pt the state from which the run is resumed
 RUN/summary.json         the summary of the training, once it is finished
@@ -35,10 +36,19 @@ from ..shards.schema import DATASET_FILE, DatasetInfo
 from ..strict_json import strict_json
 from .config import RunConfig, parse, with_earlier_defaults
 from .run_records import METRICS, STEPS, RunRecords
+from .trackers.base import FOLDER as TRACKERS_FOLDER
 
 SUMMARY = "summary.json"
 # Settings that change no number of the result, so that a run may be resumed with others.
-_WITHOUT_EFFECT = ("data.workers", "data.verify", "data.cache", "data.cache_bytes", "train.save_every_steps")
+_WITHOUT_EFFECT = (
+    "data.workers",
+    "data.verify",
+    "data.cache",
+    "data.cache_bytes",
+    "train.save_every_steps",
+    "train.trackers",
+    "train.tracked_clips",
+)
 
 
 class RunFolder:
@@ -87,7 +97,7 @@ class RunFolder:
             ]
             for file in (*stale, *path.glob("evaluation-*.json")):
                 file.unlink(missing_ok=True)
-            for folder in (run.tensorboard, path / "checkpoints"):
+            for folder in (run.tensorboard, path / TRACKERS_FOLDER, path / "checkpoints"):
                 shutil.rmtree(folder, ignore_errors=True)
         with named_errors(path):
             path.mkdir(parents=True, exist_ok=True)

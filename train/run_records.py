@@ -1,16 +1,19 @@
-"""The records that a run writes while it trains: JSON lines of steps and epochs, and TensorBoard."""
+"""The records that a run writes while it trains: JSON lines of steps and epochs, and its trackers."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..bounded import open_plain, parse_object
 from ..errors import InputError
 from ..shards.files import named_errors, publish
 from ..strict_json import strict_json
+
+if TYPE_CHECKING:
+    from .tracking import Tracking
 
 METRICS, STEPS = "metrics.jsonl", "steps.jsonl"
 # Limits of one file of JSON lines; a line of steps.jsonl names the clips of a step.
@@ -71,33 +74,24 @@ def _is_until(row: Row, key: str, last: int) -> bool:
 
 
 class RecordWriter:
-    """Write steps and epochs to the run folder and to TensorBoard. When not `enabled`, write nothing."""
+    """Write steps and epochs to the run folder and to the trackers. Without `tracking`, write nothing."""
 
-    def __init__(self, records: RunRecords, tensorboard: Path, *, step: int, enabled: bool) -> None:
-        """`step` is the last step of the saved state; TensorBoard hides what was written after it."""
-        self._records = records
-        self._board: Any = None
-        if enabled:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(tensorboard), purge_step=step + 1)
+    def __init__(self, records: RunRecords, tracking: Tracking | None) -> None:
+        """`tracking` is None on all ranks but 0."""
+        self._records, self._tracking = records, tracking
 
     def step(self, row: Row, *, scalars: dict[str, float]) -> None:
         """Write the row of a step, and its scalars as `train/NAME`."""
         self._write(STEPS, row, "train", scalars)
+        if self._tracking is not None:
+            self._tracking.count_step(row["step"])
 
     def epoch(self, row: Row, *, scalars: dict[str, float]) -> None:
         """Write the row of an epoch, and its scalars as `epoch/NAME`."""
         self._write(METRICS, row, "epoch", scalars)
 
-    def close(self) -> None:
-        """Flush TensorBoard."""
-        if self._board is not None:
-            self._board.close()
-
     def _write(self, name: str, row: Row, group: str, scalars: dict[str, float]) -> None:
-        if self._board is None:
+        if self._tracking is None:
             return
         self._records.append(name, row)
-        for scalar, value in scalars.items():
-            self._board.add_scalar(f"{group}/{scalar}", value, row["step"])
+        self._tracking.scalars(group, scalars, step=row["step"])

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import InputError
+from .trackers import TRACKERS
 
 
 class Section(BaseModel):
@@ -36,6 +37,15 @@ def _condition(value: str | None) -> str | None:
             Where(value)
         except InputError as error:
             raise ValueError(str(error)) from None
+    return value
+
+
+def _known_trackers(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name not in TRACKERS:
+            raise ValueError(f"trackers are {', '.join(TRACKERS)}")
+    if len(set(value)) < len(value):
+        raise ValueError("a tracker is named twice")
     return value
 
 
@@ -148,3 +158,7 @@ class TrainConfig(Section):
     compile: bool = False
     # Save the whole state every so many steps, and after every epoch.
     save_every_steps: int = Field(default=500, ge=1)
+    # Where losses and scores can be watched. All but TensorBoard also get pictures and the machine's load.
+    trackers: Annotated[tuple[str, ...], AfterValidator(_known_trackers)] = ("tensorboard",)
+    # Clips of the selection split whose predictions are drawn for them after every epoch; 0 for none.
+    tracked_clips: int = Field(default=4, ge=0, le=100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from rich.progress import TaskID
 from torch.amp.grad_scaler import GradScaler
@@ -28,6 +29,7 @@ from .step import OptimizerStep, PendingStep
 from .stopping import StopSignals
 from .tasks.base import Meter, Task
 from .totals import Totals
+from .tracking import DrawClips, open_tracking
 from .workers import lost_workers_named
 
 
@@ -84,6 +86,7 @@ class Trainer:
         training: clips of the training split.
         selection: clips of the split whose score selects the best epoch.
         stream_workers: loader processes of a stream, as `training_batches` takes them.
+        draw: draws predictions for trackers that show pictures.
     """
 
     def __init__(
@@ -98,9 +101,11 @@ class Trainer:
         group: ProcessGroup,
         micro_batches: MicroBatches,
         stream_workers: int | None,
+        draw: DrawClips | None = None,
     ) -> None:
         self._model, self._task, self._config, self._run, self.group = model, task, config, run, group
         self._micro_batches = micro_batches
+        self._selection, self._draw = selection, draw
         question_items = task.several_questions and config.data.questions == "one"
         self._order, self._loader = training_batches(
             training,
@@ -140,15 +145,19 @@ class Trainer:
         self._restore()
         epochs = self._config.optim.epochs
         self._started = time.monotonic() - self.progress.seconds
-        self._records = RecordWriter(
-            self._run.records, self._run.tensorboard, step=self.progress.step, enabled=self.group.is_main
-        )
+        self._tracking = None
+        if self.group.is_main:
+            self._tracking = open_tracking(
+                self._config, self._run.path, step=self.progress.step, device=self.group.device
+            )
+        self._records = RecordWriter(self._run.records, self._tracking)
         with lost_workers_named(), self._signals, progress("clips", shown=self.group.is_main) as self._bar:
             try:
                 while self.progress.epoch < epochs:
                     self._epoch(f"epoch {self.progress.epoch + 1}/{epochs}")
             finally:
-                self._records.close()
+                if self._tracking is not None:
+                    self._tracking.close(finished=self.progress.epoch >= epochs)
             summary = self._write_summary()
             if signal := self._stop_signal():
                 self._signals.leave(signal)
@@ -263,6 +272,8 @@ class Trainer:
         scalars = {"loss": loss, f"train_{training}": trained, f"{split}_{name}": selected, **scores}
         position = {"epoch": state.epoch + 1, "step": state.step}
         self._records.epoch({**position, **scalars, **learning_rates(self._optimizer)}, scalars=scalars)
+        if self._tracking is not None and self._draw is not None:
+            self._tracking.draw(partial(self._draw, self._model, self._selection), step=state.step)
         folders = [self._run.last]
         if state.best_epoch == 0 or selected > state.best_score:
             state.best_epoch, state.best_score = state.epoch + 1, selected

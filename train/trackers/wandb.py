@@ -1,0 +1,66 @@
+"""Weights & Biases. Its own settings apply, such as WANDB_MODE, WANDB_PROJECT and WANDB_ENTITY."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
+
+_FINISH_SECONDS = 30.0
+
+
+class Wandb(Tracker):
+    """A run of W&B. Without WANDB_DIR, its files lie in `RUN/trackers/wandb`."""
+
+    package = "wandb"
+    how = "pip install 'stgcma[wandb]'"
+
+    def start(self, run: TrackedRun, identity: str | None) -> str | None:
+        import wandb
+
+        run.local.mkdir(exist_ok=True)
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            dir=os.environ.get("WANDB_DIR", str(run.local)),
+            name=run.name,
+            id=identity,
+            resume="allow",
+            reinit="create_new",  # several runs may be trained in one process
+            config=dict(run.config),
+            # The output and the code of the program are not sent, nor its load: `system/…` has that.
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                save_code=False,
+                disable_git=True,
+                x_disable_stats=True,
+                login_timeout=1,
+                finish_timeout=_FINISH_SECONDS,
+                finish_timeout_raises=False,
+            ),
+        )
+        found: str = self._run.id
+        return found
+
+    def log(self, entries: Sequence[Entry]) -> None:
+        import wandb
+        from PIL import Image
+
+        for entry in entries:
+            if isinstance(entry, Scalars):
+                self._run.log(dict(entry.values), step=entry.step)
+                continue
+            images = {
+                f"predictions/{key}": wandb.Image(Image.open(io.BytesIO(content)), caption=key)
+                for key, content in entry.images.items()
+            }
+            self._run.log(images, step=entry.step)
+
+    def close(self, *, finished: bool) -> None:
+        self._run.finish(exit_code=0 if finished else 1)
+
+
+TRACKER = Wandb
