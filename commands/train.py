@@ -37,7 +37,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..train.repeats import ScoredRuns
+    from ..train.repeats import ScoredRuns, ScoredSeeds
     from ..train.results import EvaluationResult
 
 
@@ -109,15 +109,8 @@ def train(
             init_from=init_from,
             draw=draw_clips,
         )
-        if not is_main_process():
-            return
-        if json_:
-            typer.echo(strict_json(result.to_json(), indent=2))
-            return
-        show_runs(result)
-        typer.echo(
-            f"{result.score_name} {percent(result.mean, 2)} ± {percent(result.std, 2)} over {seeds} seeds"
-        )
+        if is_main_process():
+            _show_seeds(result, json_=json_)
         return
     summary = fit(out, run, config, overwrite=overwrite, resume=resume, init_from=init_from, draw=draw_clips)
     if not is_main_process():
@@ -172,6 +165,15 @@ def show_scores(result: EvaluationResult) -> None:
     """Print the scores of an evaluation as a table."""
     rows = [(row.name, percent(row.share, 1)) for row in result.rows()]
     table((f"{result.clips} {result.split} clips", result.score_name), rows)
+
+
+def _show_seeds(result: ScoredSeeds, *, json_: bool) -> None:
+    if json_:
+        typer.echo(strict_json(result.to_json(), indent=2))
+        return
+    show_runs(result)
+    seeds = len(result.runs)
+    typer.echo(f"{result.score_name} {percent(result.mean, 2)} ± {percent(result.std, 2)} over {seeds} seeds")
 
 
 def show_runs(result: ScoredRuns) -> None:

@@ -1,4 +1,7 @@
-"""`train`: adapters and head on shards, with the backbone frozen."""
+"""`train`: adapters and head on shards, with the backbone frozen.
+
+Under `torchrun`, every process computes its micro-batches of each step.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,6 @@ def train(
 ) -> TrainSummary:
     """Train on `shards` as `config` says, and write everything to the run folder `run_path`.
 
-    Under `torchrun`, every process computes its micro-batches of each step.
-
     Args:
         shards: a shard directory, a path or a URL.
         run_path: a new or empty folder, or one of a run.
@@ -81,14 +82,11 @@ def train(
         group.check_equal([float(finished)], "different summaries")
         if finished:
             return _read_summary(run, group)
-        check_schedule(config.optim)
-        for name in config.train.trackers:
-            TRACKERS[name].check_installed(name)
+        _check_settings(config)
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
         load_initial(model, run, initial, resume=resume)
-        keep = group.is_main and model.backbone_source["kind"] in KEPT_KINDS
-        cast_frozen(model, DTYPES[config.train.precision], keep=keep)
+        _cast_frozen(model, config, group)
         training = open_clips(shards, "train", task, config.data, model.config, seed=config.train.seed)
         selection = open_clips(shards, config.train.select_on, task, config.data, model.config)
         fit_tokens(model, training.tokens, training.normalisation)
@@ -113,6 +111,18 @@ def train(
                 draw=draw,
             )
             return trainer.fit()
+
+
+def _check_settings(config: RunConfig) -> None:
+    """Raise InputError for a schedule without decay, or a tracker that is not installed."""
+    check_schedule(config.optim)
+    for name in config.train.trackers:
+        TRACKERS[name].check_installed(name)
+
+
+def _cast_frozen(model: STGCMA, config: RunConfig, group: ProcessGroup) -> None:
+    keep = group.is_main and model.backbone_source["kind"] in KEPT_KINDS
+    cast_frozen(model, DTYPES[config.train.precision], keep=keep)
 
 
 def _check_resumable(

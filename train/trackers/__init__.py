@@ -1,4 +1,4 @@
-"""Where a training's curves, scores and pictures can be watched, one module a tracker.
+"""Trackers, which show a training's curves, scores and pictures: one module a tracker.
 
 A module assigns `TRACKER`, a class of `base.Tracker`. Trackers are chosen by `train.trackers`.
 """
