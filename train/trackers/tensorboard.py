@@ -20,7 +20,7 @@ class TensorBoard(Tracker):
         from torch.utils.tensorboard import SummaryWriter
 
         # TensorBoard hides what was written after the last step of the saved state.
-        self._board: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.step + 1)  # type: ignore[no-untyped-call]
+        self._board: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.step + 1)
         return identity
 
     def log(self, entries: Sequence[Entry]) -> None:
