@@ -123,9 +123,8 @@ def _picture(run: RunFolder, options: PackOptions) -> tuple[bytes, Picture] | No
     score = f"{percent(clip.score)} {view.clip_score}"
     line = f"A {split} clip, {clip.key}: {score}"
     content = draw_clip(clip, title=view.lead, caption=line)
-    return content, Picture(
-        PICTURE, f"Frames, sound and prediction of the {split} clip {clip.key}", f"{line}."
-    )
+    alt = f"Frames, sound and prediction of a {split} clip"
+    return content, Picture(PICTURE, alt, f"A {split} clip, `{clip.key}`: {score}.")
 
 
 def _shown_clip(run: RunFolder, options: PackOptions) -> tuple[ClipView, str]:

@@ -13,16 +13,19 @@ from .strips import Row, Strip
 from .views import ClipView
 
 WIDTH = 1200
-_HEADING_WIDTH = 110
+_HEADING_WIDTH = 130
 _TEXT_HEIGHT = 34
 _GAP = 8
+_MOST_ANSWERS = 8
+# The font has no such letters.
+_PLAIN = str.maketrans({"–": "-", "→": ":", "✗": "x"})
 _WRONG: Colour = (178, 34, 34)
 
 
 def draw_clip(clip: ClipView, *, title: str, caption: str) -> bytes:
     """Return a clip of a report as the content of a PNG file of 1200 pixels' width."""
     rows = [(row, _open(row)) for row in clip.strip.rows]
-    answers = [line for each in clip.answers for line in _answer_lines(each)]
+    answers = [line for each in clip.answers[:_MOST_ANSWERS] for line in _answer_lines(each)]
     strip_height = sum((_TEXT_HEIGHT if image is None else image.height) + _GAP for _, image in rows)
     height = 96 + strip_height + 24 * len(answers) + MARGIN
     canvas, draw = new_canvas(WIDTH, height)
@@ -64,7 +67,7 @@ def _draw_cells(draw: Any, strip: Strip, row: Row, y: int) -> None:
         right = x + columns * unit
         if colour is not None:
             draw_chip(draw, (x + 1, y, right - 1, y + _TEXT_HEIGHT), colour)
-        shown = shorten_text(f"× {text}" if wrong else text, 14, right - x - 8)
+        shown = shorten_text((f"wrong: {text}" if wrong else text).translate(_PLAIN), 14, right - x - 8)
         place = ((x + right) / 2, y + _TEXT_HEIGHT / 2)
         draw_text(draw, place, shown, 14, _WRONG if wrong else INK, anchor="mm")
         x = right
@@ -80,5 +83,5 @@ def _colour(hue: int | None) -> Colour:
 
 def _answer_lines(answer: Any) -> list[tuple[str, bool]]:
     truth = "" if answer.right else f" (right: {answer.true})"
-    text = f"{answer.question} → {answer.predicted}{truth}"
+    text = f"{answer.question} - {answer.predicted}{truth}"
     return [(line, not answer.right) for line in wrap_text(text, 16, WIDTH - 2 * MARGIN)]

@@ -64,8 +64,9 @@ def test_the_index_of_complete_columns_is_pushed(shards):
     assert json.loads(files["columns/index.json"].read()) == {"columns": ["fbank_128"]}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pushed", "clean_cache")
-def test_a_run_is_trained_and_pushed_with_shards_of_the_hub(hub, run, stgcma, clean_cache):
+def test_a_run_is_pushed_and_scored_with_shards_of_the_hub(hub, run, stgcma, clean_cache):
     scored = stgcma("push", run, "hf:eva/dogs", "--shards", "hf:datasets/eva/clips")
     assert scored.status == 0, scored.stderr
     sent = hub.files("models/eva/dogs")
