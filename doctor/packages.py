@@ -47,6 +47,8 @@ _USES = {
     "hub": "push and hf: names",
     "export": "export FILE.onnx",
     "app": "serve",
+    "wandb": "--set train.trackers=[wandb]",
+    "mlflow": "--set train.trackers=[mlflow]",
 }
 _FOR_DEVELOPMENT = {"dev", "docs"}
 
