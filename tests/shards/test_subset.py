@@ -109,6 +109,18 @@ def test_other_content_is_left_alone(directory, tmp_path):
         write_subset(new, out, SOME)
 
 
+def test_an_unfinished_subset_of_other_clips_is_left_alone(directory, tmp_path, monkeypatch):
+    out, new = directory(), tmp_path / "new"
+    with monkeypatch.context() as patched:
+        patched.setattr("stgcma.shards.subset._write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_subset(out, new, SOME)
+    before = files(new)
+    with pytest.raises(InputError, match="holds an unfinished subset of other clips; choose another folder"):
+        write_subset(out, new, "key == 'train-0'")
+    assert files(new) == before
+
+
 def test_the_command_says_what_it_selected(directory, tmp_path, stgcma):
     out = directory()
     result = stgcma("shards", "subset", out, tmp_path / "new", "--where", "split != 'train'")
