@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from .class_colours import class_colour, class_hue, draw_chip
 from .class_palette import palette_bytes, palette_colour
-from .drawing import Colour, draw_heading, draw_text, new_canvas, shorten_text, text_width, to_png, wrap_text
+from .drawing import (
+    Colour,
+    draw_heading,
+    draw_text,
+    from_png,
+    new_canvas,
+    shorten_text,
+    text_width,
+    to_png,
+    wrap_text,
+)
 from .frame_strips import Column, FrameStrip, draw_row, frame_size, join_frames, row_height
 from .numbers import binary_size, clock, duration, mebibytes, number, percent, short_duration
 from .spectrograms import spectrogram
@@ -31,6 +41,7 @@ __all__ = [
     "draw_text",
     "duration",
     "frame_size",
+    "from_png",
     "join_frames",
     "mebibytes",
     "new_canvas",

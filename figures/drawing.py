@@ -89,6 +89,13 @@ def draw_heading(draw: Any, title: str, caption: str, width: int) -> int:
     return HEADING_HEIGHT
 
 
+def from_png(content: bytes) -> Any:
+    """Return a picture that this program has drawn, PNG or JPEG, as a Pillow image."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+
+
 def to_png(image: Any) -> bytes:
     """Return a Pillow image as the content of a PNG file."""
     buffer = io.BytesIO()

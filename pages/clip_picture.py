@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import base64
 import colorsys
-import io
 from typing import Any
 
-from ..figures import Colour, draw_chip, draw_heading, draw_text, new_canvas, shorten_text, to_png, wrap_text
+from ..figures import (
+    Colour,
+    draw_chip,
+    draw_heading,
+    draw_text,
+    from_png,
+    new_canvas,
+    shorten_text,
+    to_png,
+    wrap_text,
+)
 from ..figures.drawing import BACKGROUND, INK, MARGIN, SOFT
 from .strips import Row, Strip
 from .views import ClipView
@@ -49,10 +58,7 @@ def _open(row: Row) -> Any:
     """Return the picture of a row at the strip's width; None for a row of texts."""
     if not row.image:
         return None
-    from PIL import Image
-
-    content = base64.b64decode(row.image.partition(",")[2])
-    image = Image.open(io.BytesIO(content)).convert("RGB")
+    image = from_png(base64.b64decode(row.image.partition(",")[2])).convert("RGB")
     width = WIDTH - 2 * MARGIN - _HEADING_WIDTH
     return image.resize((width, max(round(image.height * width / image.width), 1)))
 

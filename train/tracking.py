@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import time
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..bounded import parse_object, read_file
 from ..console import message
 from ..errors import one_line
 from ..strict_json import strict_json
@@ -242,8 +242,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     """Return the identity of the tracked run and the last step of each kind; none for a new run."""
     if not path.is_file():
         return {"identity": None, "steps": {}}
-    with path.open(encoding="utf-8") as stream:
-        content = json.loads(stream.read(_MOST_RECORD_BYTES))
+    content = parse_object(read_file(path, most_bytes=_MOST_RECORD_BYTES), where=str(path))
     identity, steps = content["identity"], content["steps"]
     if not isinstance(identity, str | None) or not all(isinstance(step, int) for step in steps.values()):
         raise ValueError(f"{path} is damaged")

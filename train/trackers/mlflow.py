@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...figures import from_png
 from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
 
 # Limits of MLflow.
@@ -47,7 +47,6 @@ class Mlflow(Tracker):
 
     def log(self, entries: Sequence[Entry]) -> None:
         from mlflow.entities import Metric
-        from PIL import Image
 
         now = int(time.time() * 1000)
         metrics = [
@@ -62,7 +61,7 @@ class Mlflow(Tracker):
             if isinstance(entry, Scalars):
                 continue
             for key, content in entry.images.items():
-                picture = Image.open(io.BytesIO(content))
+                picture = from_png(content)
                 self._client.log_image(self._run, picture, f"predictions/{key}/{entry.step:08d}.png")
 
     def close(self, *, finished: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+from ...figures import from_png
 from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
 
 
@@ -39,14 +39,13 @@ class Trackio(Tracker):
 
     def log(self, entries: Sequence[Entry]) -> None:
         import trackio
-        from PIL import Image
 
         for entry in entries:
             if isinstance(entry, Scalars):
                 self._run.log(dict(entry.values), step=entry.step)
                 continue
             images = {
-                f"predictions/{key}": trackio.Image(Image.open(io.BytesIO(content)), caption=key)
+                f"predictions/{key}": trackio.Image(from_png(content), caption=key)
                 for key, content in entry.images.items()
             }
             self._run.log(images, step=entry.step)

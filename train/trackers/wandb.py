@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from typing import Any
 
+from ...figures import from_png
 from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
 
 _FINISH_SECONDS = 30.0
@@ -47,14 +47,13 @@ class Wandb(Tracker):
 
     def log(self, entries: Sequence[Entry]) -> None:
         import wandb
-        from PIL import Image
 
         for entry in entries:
             if isinstance(entry, Scalars):
                 self._run.log(dict(entry.values), step=entry.step)
                 continue
             images = {
-                f"predictions/{key}": wandb.Image(Image.open(io.BytesIO(content)), caption=key)
+                f"predictions/{key}": wandb.Image(from_png(content), caption=key)
                 for key, content in entry.images.items()
             }
             self._run.log(images, step=entry.step)
