@@ -11,7 +11,10 @@ from stgcma.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
+    "app",
     "columns",
+    "export",
+    "hub",
     "preprocess",
     "shards",
     "model",
@@ -25,19 +28,20 @@ PACKAGES = (
 
 # A call by its last two names to the files that may make it.
 ONLY_IN = {
-    "Image.open": {"preprocess/media/pictures.py"},
+    "Image.open": {"preprocess/media/pictures.py", "figures/drawing.py"},
     "json.load": set(),
-    "json.loads": {"bounded.py", "preprocess/pipeline/annotations.py"},  # of JSON that it has just written
+    # Of JSON that this program has just written.
+    "json.loads": {"bounded.py", "preprocess/pipeline/annotations.py", "hub/traces.py"},
     "yaml.load": set(),
     "yaml.safe_load": {"bounded.py", "train/config.py", "train/preset_files.py"},  # of presets and --set
     "np.load": set(),
     "numpy.load": set(),
     "tarfile.open": set(),
-    "parquet.ParquetFile": {"shards/manifest.py"},
+    "parquet.ParquetFile": {"shards/manifest.py", "hub/traces.py"},
     "parquet.read_table": set(),
     "torch.load": {"model/torch_files.py", "model/weights.py"},
     "jit.load": {"model/weights.py"},
-    "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py"},
+    "zipfile.ZipFile": {"model/torch_files.py", "model/weights.py", "app/served_run.py"},
     "h5py.File": {"preprocess/collections/ave_order.py"},
     "pickle.load": set(),
     # Of the parent, of a child, and of the process itself.
