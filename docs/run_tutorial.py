@@ -23,7 +23,7 @@ _MOST_PIXELS = (1100, 2000)
 
 def run(folder: Path) -> Any:
     """Return the notebook after it ran in `folder`. Raises CellExecutionError when a cell fails."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(
         notebook,
         timeout=_CELL_SECONDS,
@@ -47,13 +47,13 @@ def _kept(outputs: list[Any], folder: Path) -> list[Any]:
             text += output.text
         else:
             picture = _small(output.data["image/png"])
-            kept.append(nbformat.v4.new_output("display_data", data={"image/png": picture}))
+            kept.append(nbformat.v4.new_output("display_data", data={"image/png": picture}))  # type: ignore[no-untyped-call]
     lines = (
         line.rpartition("\r")[2].rstrip() for line in _ESCAPES.sub("", text.replace("\r\n", "\n")).split("\n")
     )
     lines = (line for line in lines if "━" not in line)
     text = "\n".join(lines).replace(str(folder), "FOLDER").strip("\n")
-    stream = [nbformat.v4.new_output("stream", name="stdout", text=text + "\n")] if text else []
+    stream = [nbformat.v4.new_output("stream", name="stdout", text=text + "\n")] if text else []  # type: ignore[no-untyped-call]
     return [*stream, *kept]
 
 
