@@ -20,7 +20,13 @@ QUICK = {name: blocks for name, blocks in runnable("").items() if blocks}
 WHOLE = {name: blocks for name, blocks in runnable("", "slow").items() if any(b.mark for b in blocks)}
 
 
-@pytest.mark.parametrize("name", QUICK)
+# Their commands are those of the README and of other tests, on other folders.
+LONG = {"docs/training.md", "docs/own-data.md", "docs/own-folder.md"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in QUICK]
+)
 def test_the_blocks_of_a_page_run_in_order(name, run_block):
     for block in QUICK[name]:
         run_block(block)

@@ -21,7 +21,8 @@ def test_after_every_step_of_a_short_run(four_clips, small_config, tmp_path, mon
     check_killed_after(range(1, 5), 4, four_clips, config, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("task", ["avs", pytest.param("avqa", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["avs", "avqa"])
 def test_in_the_middle_of_an_epoch_of_other_tasks(task, kept_shards, small_config, tmp_path, monkeypatch):
     config = small_config(task, *STEPS, "optim.epochs=1")
     check_killed_after([1], 2, kept_shards(task), config, tmp_path, monkeypatch)

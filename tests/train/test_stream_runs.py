@@ -22,7 +22,9 @@ SETTINGS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("workers", "accumulate", "epoch"), [(0, 2, 1), (2, 1, 2)])
+@pytest.mark.parametrize(
+    ("workers", "accumulate", "epoch"), [(0, 2, 1), pytest.param(2, 1, 2, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_ends_with_the_same_weights(
     few, small_config, tmp_path, monkeypatch, workers, accumulate, epoch
 ):

@@ -244,7 +244,8 @@ def test_shards_of_other_classes_do_not_fit(stgcma, trained, kept_shards):
     assert "the model is for ave" in result.stderr
 
 
-@pytest.mark.parametrize("task", ["avs", "avqa"])
+# A quick test of predictions trains and scores AVS and AVQA, too.
+@pytest.mark.parametrize("task", ["avs", pytest.param("avqa", marks=pytest.mark.slow)])
 def test_the_other_tasks_train_score_and_report(stgcma, kept_shards, small_config, tmp_path, task):
     from stgcma.train.evaluation import evaluate
     from stgcma.train.run import train

@@ -53,7 +53,7 @@ def test_raw_and_out_in_s3_give_the_same_bytes(ave, s3, engine, request):
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
-        ("avs-s4", {"duplicate-key": 1, "mask-mismatch": 1}),
+        pytest.param("avs-s4", {"duplicate-key": 1, "mask-mismatch": 1}, marks=pytest.mark.slow),
         pytest.param("music-avqa", {"missing": 1}, marks=pytest.mark.slow),
     ],
 )
