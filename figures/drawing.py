@@ -89,7 +89,7 @@ def draw_heading(draw: Any, title: str, caption: str, width: int) -> int:
     return HEADING_HEIGHT
 
 
-def from_png(content: bytes) -> Any:
+def open_drawn(content: bytes) -> Any:
     """Return a picture that this program has drawn, PNG or JPEG, as a Pillow image."""
     from PIL import Image
 

@@ -11,8 +11,8 @@ from ..figures import (
     draw_chip,
     draw_heading,
     draw_text,
-    from_png,
     new_canvas,
+    open_drawn,
     shorten_text,
     to_png,
     wrap_text,
@@ -58,7 +58,7 @@ def _open(row: Row) -> Any:
     """Return the picture of a row at the strip's width; None for a row of texts."""
     if not row.image:
         return None
-    image = from_png(base64.b64decode(row.image.partition(",")[2])).convert("RGB")
+    image = open_drawn(base64.b64decode(row.image.partition(",")[2])).convert("RGB")
     width = WIDTH - 2 * MARGIN - _HEADING_WIDTH
     return image.resize((width, max(round(image.height * width / image.width), 1)))
 

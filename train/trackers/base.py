@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ...errors import InputError
+from ...figures import open_drawn
 
 FOLDER = "trackers"
 """Name of the folder in a run folder with local files of trackers and the identities of tracked runs."""
@@ -56,6 +57,19 @@ class Pictures:
 
 
 Entry = Scalars | Pictures
+
+
+def log_by_step(run: Any, entries: Sequence[Entry], image: Callable[..., Any]) -> None:
+    """Log entries to a run of W&B, or of a library with its interface, whose class of pictures is `image`."""
+    for entry in entries:
+        if isinstance(entry, Scalars):
+            run.log(dict(entry.values), step=entry.step)
+            continue
+        pictures = {
+            f"predictions/{key}": image(open_drawn(content), caption=key)
+            for key, content in entry.images.items()
+        }
+        run.log(pictures, step=entry.step)
 
 
 class Tracker(ABC):

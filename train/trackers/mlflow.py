@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...figures import from_png
+from ...figures import open_drawn
 from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
 
 # Limits of MLflow.
@@ -61,7 +61,7 @@ class Mlflow(Tracker):
             if isinstance(entry, Scalars):
                 continue
             for key, content in entry.images.items():
-                picture = from_png(content)
+                picture = open_drawn(content)
                 self._client.log_image(self._run, picture, f"predictions/{key}/{entry.step:08d}.png")
 
     def close(self, *, finished: bool) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from ...figures import from_png
-from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
+from .base import PROJECT, Entry, TrackedRun, Tracker, log_by_step
 
 
 class Trackio(Tracker):
@@ -40,15 +39,7 @@ class Trackio(Tracker):
     def log(self, entries: Sequence[Entry]) -> None:
         import trackio
 
-        for entry in entries:
-            if isinstance(entry, Scalars):
-                self._run.log(dict(entry.values), step=entry.step)
-                continue
-            images = {
-                f"predictions/{key}": trackio.Image(from_png(content), caption=key)
-                for key, content in entry.images.items()
-            }
-            self._run.log(images, step=entry.step)
+        log_by_step(self._run, entries, trackio.Image)
 
     def close(self, *, finished: bool) -> None:  # noqa: ARG002
         self._run.finish()

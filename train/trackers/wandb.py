@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ...figures import from_png
-from .base import PROJECT, Entry, Scalars, TrackedRun, Tracker
+from .base import PROJECT, Entry, TrackedRun, Tracker, log_by_step
 
 _FINISH_SECONDS = 30.0
 
@@ -48,15 +47,7 @@ class Wandb(Tracker):
     def log(self, entries: Sequence[Entry]) -> None:
         import wandb
 
-        for entry in entries:
-            if isinstance(entry, Scalars):
-                self._run.log(dict(entry.values), step=entry.step)
-                continue
-            images = {
-                f"predictions/{key}": wandb.Image(from_png(content), caption=key)
-                for key, content in entry.images.items()
-            }
-            self._run.log(images, step=entry.step)
+        log_by_step(self._run, entries, wandb.Image)
 
     def close(self, *, finished: bool) -> None:
         self._run.finish(exit_code=0 if finished else 1)
