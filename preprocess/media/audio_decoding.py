@@ -121,7 +121,9 @@ def _frames(container: Any, stream: Any, faults: list[_Fault]) -> Iterator[Any]:
                 begin = end
             if not more or packet.size:
                 frames = context.decode(packet)
-                damaged = (more and packet.is_corrupt) or any(frame.is_corrupt for frame in frames)
+                damaged = more and packet.is_corrupt
+                for frame in frames:
+                    damaged = damaged or frame.is_corrupt
                 if damaged:
                     error = DamageError("unreadable", "its sound does not decode (a part of it is damaged)")
                     faults.append(_Fault(error, begin, end))
@@ -206,9 +208,10 @@ class _Sound:
 
     def _note(self, begin: float, end: float) -> None:
         if self.spans and begin - self.spans[-1][1] <= _GAP_SECONDS:
-            first, last = self.spans.pop()
-            begin, end = first, max(last, end)
-        self.spans.append((begin, end))
+            first, last = self.spans[-1]
+            self.spans[-1] = first, max(last, end)
+        else:
+            self.spans.append((begin, end))
 
     def _place(self, pts: int | None, rate_hz: int) -> int:
         """Return the start of a frame in samples: the end of the frame before, where the timestamp agrees.

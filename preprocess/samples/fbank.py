@@ -67,28 +67,45 @@ def log_mel(
         raise ValueError(
             f"an audio window of {windows.shape[1]} samples is shorter than one 25 ms analysis frame"
         )
-    # One window at a time, so that its data stay in the processor's cache.
-    return tuple(np.stack([_log_mel(window, kind) for window in windows]) for kind in kinds)
+    return tuple(_fbanks(windows, kind) for kind in kinds)
 
 
-def _log_mel(window: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.float16]:
-    """Return the fbank of one window `[n]`: `[F, B]`."""
+def _fbanks(windows: npt.NDArray[np.float32], kind: FbankKind) -> npt.NDArray[np.float16]:
+    """Return the fbanks of windows `[K, n]`: `[K, F, B]`.
+
+    One window at a time and in arrays that all windows share, so that the data stay in the processor's cache.
+    """
     shift = int(SAMPLE_RATE_HZ * kind.frame_shift_milliseconds / 1000)
-    samples = window.astype(np.float64)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, ANALYSIS_SAMPLES)[::shift]
-    frames = frames[: kind.target_frames]
-    frames = frames - frames.mean(axis=1, keepdims=True)
-    emphasised = np.empty_like(frames)
-    emphasised[:, 0] = frames[:, 0] - _PREEMPHASIS * frames[:, 0]
-    emphasised[:, 1:] = frames[:, 1:] - _PREEMPHASIS * frames[:, :-1]
-    spectrum = np.fft.rfft(emphasised * _hanning(), _FFT_SAMPLES)
-    power = np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T)
-    bins, weights = _mel_taps(kind.mel_bins)
-    energies = np.zeros((kind.mel_bins, len(frames)))
-    # In place of a matrix product: the order of BLAS's sums depends on the processor.
-    for tap in range(bins.shape[1]):
-        energies += power[bins[:, tap]] * weights[:, tap, None]
-    return np.log(np.maximum(energies.T, _FLOOR)).astype(np.float16)
+    count = min((windows.shape[1] - ANALYSIS_SAMPLES) // shift + 1, kind.target_frames)
+    found = np.empty((len(windows), count, kind.mel_bins), dtype=np.float16)
+    frames = np.empty((count, ANALYSIS_SAMPLES))
+    padded = np.zeros((count, _FFT_SAMPLES))
+    emphasised = padded[:, :ANALYSIS_SAMPLES]
+    spectrum = np.empty((count, _FFT_SAMPLES // 2 + 1), dtype=np.complex128)
+    power, squares = np.empty(spectrum.shape[::-1]), np.empty(spectrum.shape[::-1])
+    energies = np.empty((kind.mel_bins, count))
+    for place, window in enumerate(windows):
+        samples = window.astype(np.float64)
+        cut = np.lib.stride_tricks.sliding_window_view(samples, ANALYSIS_SAMPLES)[::shift][:count]
+        np.subtract(cut, cut.mean(axis=1, keepdims=True), out=frames)
+        np.multiply(frames[:, :1], _PREEMPHASIS, out=emphasised[:, :1])
+        np.multiply(frames[:, :-1], _PREEMPHASIS, out=emphasised[:, 1:])
+        np.subtract(frames, emphasised, out=emphasised)
+        emphasised *= _hanning()
+        np.fft.rfft(padded, out=spectrum)
+        np.square(spectrum.real.T, out=power)
+        np.square(spectrum.imag.T, out=squares)
+        power += squares
+        energies[:] = 0.0
+        # In place of a matrix product: the order of BLAS's sums depends on the processor.
+        for first, bins, weights in _mel_taps(kind.mel_bins):
+            tap = power[bins]
+            tap *= weights
+            energies[first:] += tap
+        np.maximum(energies, _FLOOR, out=energies)
+        np.log(energies, out=energies)
+        found[place] = energies.T
+    return found
 
 
 # The constants below are rounded to float32, as torchaudio's are: their float64 values may differ in the last
@@ -100,12 +117,16 @@ def _hanning() -> npt.NDArray[np.float64]:
     return np.array(steps, dtype=np.float32).astype(np.float64)
 
 
-@functools.cache
-def _mel_taps(mel_bins: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return the triangular filters, equally wide in mel: FFT bins and their weights, each `[B, taps]`.
+_Tap = tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64]]
 
-    Where a filter has fewer taps than the widest one, the weights of the others are 0. As with Kaldi, narrow
-    filters that no FFT bin falls into have no weight at all.
+
+@functools.cache
+def _mel_taps(mel_bins: int) -> tuple[_Tap, ...]:
+    """Return the triangular filters, equally wide in mel, as taps that are added up in order.
+
+    A tap has the number of the first filter that it counts for, and of each filter from there on its FFT bin
+    `[b]` and its weight `[b, 1]`; 0 where the filter has fewer taps. As with Kaldi, narrow filters that no
+    FFT bin falls into have no weight at all.
     """
     lowest, highest = _mel(_LOWEST_HZ), _mel(_HIGHEST_HZ)
     width = (highest - lowest) / (mel_bins + 1)
@@ -115,9 +136,15 @@ def _mel_taps(mel_bins: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float
     filters = np.maximum(slopes, 0).astype(np.float32).astype(np.float64)
     taps = int((filters > 0).sum(axis=1).max())
     # Near the last FFT bin the taps begin earlier; those before the filter weigh nothing.
-    first = np.minimum((filters > 0).argmax(axis=1), filters.shape[1] - taps)
-    bins = first[:, None] + np.arange(taps)
-    return bins, np.take_along_axis(filters, bins, axis=1)
+    begins = np.minimum((filters > 0).argmax(axis=1), filters.shape[1] - taps)
+    bins = begins[:, None] + np.arange(taps)
+    weights = np.take_along_axis(filters, bins, axis=1)
+    # Higher filters are wider: the later a tap, the fewer filters have it.
+    firsts = (weights > 0).argmax(axis=0).tolist()
+    return tuple(
+        (first, bins[first:, tap].copy(), weights[first:, tap, None].copy())
+        for tap, first in enumerate(firsts)
+    )
 
 
 def _mel(frequency_hz: float) -> float:

@@ -7,6 +7,7 @@ are chosen themselves (`skip_frame`). The frames are those of a full decode.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..probe import COVERAGE_TOLERANCE_SECONDS, ClipError, DamageError, MediaInf
 from .conversion import Collector, Converter
 from .decoding_plan import Plan, can_skip, make_plan
 from .frames import Choose, Decoder, Frames, chosen_indices
+from .kept_packets import KeptPackets
 from .seeking import packets_from
 from .shown import shown_pictures
 from .timeline import MISSING, Timeline, read_timeline, require_video
@@ -38,11 +40,12 @@ def read_frames(path: Path, choose: Choose, *, info: MediaInfo | None = None) ->
     info = probe(path) if info is None else info
     if info.video is None:
         raise ClipError("no-video", "the file has no video stream")
-    timeline = read_timeline(info)
-    if timeline.complete:
-        found = _sparse(info, timeline, choose)
-        if found is not None:
-            return found
+    with KeptPackets(info.path) as kept:
+        timeline = read_timeline(info, kept)
+        if timeline.complete:
+            found = _sparse(info, timeline, choose, kept)
+            if found is not None:
+                return found
     return _exhaustive(info, timeline, choose)
 
 
@@ -91,14 +94,14 @@ class MissingPictureError(ClipError):
     """A picture that the packets announce was not shown, without an error: pictures have to be counted."""
 
 
-def _sparse(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames | None:
+def _sparse(info: MediaInfo, timeline: Timeline, choose: Choose, kept: KeptPackets) -> Frames | None:
     """Decode only what is needed; None when a chosen picture is missing without an error."""
     times = timeline.times_seconds
     indices = chosen_indices(choose, times)
     wanted_pts = timeline.visible[np.unique(indices)]
     collector = Collector(info, wanted_pts)
     plan = make_plan(timeline, wanted_pts)
-    for picture in decode_planned(info, plan):
+    for picture in decode_planned(info, plan, kept=kept):
         collector.collect(picture.pts, picture)
     if not collector.complete:
         return None
@@ -106,16 +109,24 @@ def _sparse(info: MediaInfo, timeline: Timeline, choose: Choose) -> Frames | Non
 
 
 def decode_planned(
-    info: MediaInfo, plan: Plan, timeline: Timeline | None = None, *, seek: bool = False
+    info: MediaInfo,
+    plan: Plan,
+    timeline: Timeline | None = None,
+    *,
+    seek: bool = False,
+    kept: KeptPackets | None = None,
 ) -> Iterator[Any]:
     """Decode the planned packets and yield their pictures.
 
     With `timeline`, damage outside the plan is passed over, and the packets are compared with it; `seek` goes
-    to the first planned packet at once. Raises `DamageError`, and `LostPlaceError` of `packets_from`.
+    to the first planned packet at once. With `kept`, its packets are not read again. Raises `DamageError`,
+    and `LostPlaceError` of `packets_from`.
     """
     import av
 
-    with open_container(info.path) as container:
+    ready = None if kept is None else kept.packets
+    again = kept is None or ready is None
+    with open_container(info.path) if again else nullcontext(kept.container) as container:
         stream = require_video(container)
         read_only(stream)
         context = prepare_decoder(stream)
@@ -125,7 +136,9 @@ def decode_planned(
         started = False
         packets: Iterator[tuple[int, Any]]
         try:
-            if timeline is None:
+            if ready is not None:
+                packets = enumerate(ready)
+            elif timeline is None:
                 packets = enumerate(_whole_packets(container.demux(stream)))
             else:
                 packets = packets_from(container, stream, timeline, int(planned[0]), seek=seek)

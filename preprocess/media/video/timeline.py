@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..container import open_container, read_only, video_stream
 from ..probe import MAX_DURATION_SECONDS, ClipError, DamageError, MediaInfo, VideoFacts, check_coverage
+from .kept_packets import KeptPackets
 
 MISSING = np.iinfo(np.int64).min
 
@@ -100,12 +102,14 @@ class Scan:
         return float(self.timeline.seconds(self.timeline.end))
 
 
-def read_timeline(info: MediaInfo) -> Timeline:
+def read_timeline(info: MediaInfo, kept: KeptPackets | None = None) -> Timeline:
     """Demux the video stream of `info.path` once. The pictures must cover the claimed duration.
+
+    kept: receives the packets.
 
     Raises `ClipError`: 'no-video', 'empty', 'truncated', 'unreadable'; `DamageError` for damaged packets.
     """
-    scan = scan_timeline(info)
+    scan = scan_timeline(info, kept)
     if len(scan.timeline.visible):
         holes = sum(end - begin for begin, end in scan.holes)
         check_coverage(
@@ -122,8 +126,10 @@ def read_timeline(info: MediaInfo) -> Timeline:
     return scan.timeline
 
 
-def scan_timeline(info: MediaInfo) -> Scan:
+def scan_timeline(info: MediaInfo, kept: KeptPackets | None = None) -> Scan:
     """Demux the video stream of `info.path` once, up to its end or the first error.
+
+    kept: receives the packets that are not damaged.
 
     Raises `ClipError`: 'no-video', 'empty', 'too-large'.
     """
@@ -136,7 +142,7 @@ def scan_timeline(info: MediaInfo) -> Scan:
     durations: list[int] = []
     dts: list[int] = []
     damaged: list[int] = []
-    with open_container(info.path) as container:
+    with open_container(info.path) if kept is None else nullcontext(kept.container) as container:
         stream = require_video(container)
         read_only(stream)
         time_base = Fraction(stream.time_base)
@@ -152,6 +158,8 @@ def scan_timeline(info: MediaInfo) -> Scan:
                     shown.append(not packet.is_discard)
                     key.append(packet.is_keyframe)
                     durations.append(packet.duration or 0)
+                    if kept is not None:
+                        kept.add(packet)
         except av.error.FFmpegError as error:
             failure = error  # the position shows whether the file is cut or damaged
     timeline = _timeline(pts, shown, key, durations, time_base, None if guessed else info.video)
