@@ -166,10 +166,10 @@ if __name__ == "__main__":
 """
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, what, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come to that"
+        assert time.monotonic() < end, f"after {seconds} s: not yet {what}"
         time.sleep(0.05)
 
 
@@ -186,14 +186,15 @@ def test_children_and_their_programs_die_with_the_parent(tmp_path):
     with subprocess.Popen([sys.executable, script], env=environment) as parent:
         names = ("gil", "ffmpeg")
         wait_until(
-            lambda: all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in names)
+            lambda: all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in names),
+            "two tasks that run",
         )
         workers = [int((tmp_path / name).read_text()) for name in names]
-        wait_until(lambda: children_of(workers[1]))
+        wait_until(lambda: children_of(workers[1]), "a program of the second task")
         family = [*workers, *children_of(workers[1])]
         assert all(is_alive(pid) for pid in family)
         parent.kill()
-    wait_until(lambda: not any(is_alive(pid) for pid in family))
+    wait_until(lambda: not any(is_alive(pid) for pid in family), f"the end of all of {family}")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -220,10 +221,10 @@ run_ffmpeg(Path({__file__!r}), silence.output("pipe:", format="null", metadata="
         waiting = threading.Thread(target=lambda: outcomes.extend(results))
         outcomes = []
         waiting.start()
-        wait_until(running)
+        wait_until(running, "a program that runs")
         waiting.join()
         assert reasons(outcomes) == ["timeout"]
-        wait_until(lambda: not running())
+        wait_until(lambda: not running(), "the end of the program")
 
 
 def test_closing_ends_a_map_that_waits_in_another_thread():
