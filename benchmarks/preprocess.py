@@ -63,9 +63,11 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
         turns.reverse()
     _check(out, folders)
     what = f"{count} clips of 10 s, H.264 with B-frames, 640×360, {clips[0].stat().st_size / 1e6:.1f} MB"
+    light = _light(scratch, count=count, distinct=distinct, rounds=rounds)
     return [
+        light,
         Figure(
-            "preprocess", "CPU-s a clip", "`ffmpeg -threads 1` decodes it to nothing", ours, bare, 0.9,
+            "preprocess", "CPU-s a clip", "`ffmpeg -threads 1` decodes it to nothing", ours, bare, 0.7,
             note=f"{what}; the whole command",
         ),
         Figure(
@@ -74,13 +76,27 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
         ),
         Figure(
             "preprocess, clips a second with 2 workers", "clips/s", "1 worker", [1 / each for each in two],
-            [1 / each for each in one], 1.8, at_least=True,
+            [1 / each for each in one], 1.9, at_least=True,
         ),
         Figure(
             "`ffmpeg -threads 1` decodes to nothing, two side by side", "clips/s", "one at a time",
             decoded[2], decoded[1], note="what this machine gives two workers that only decode",
         ),
     ]  # fmt: skip
+
+
+def _light(scratch: Path, *, count: int, distinct: int, rounds: int) -> Figure:
+    """CPU-seconds a clip where pictures cost little, against a bare decode."""
+    raw, out = scratch / "light", scratch / "light-shards"
+    clips = make_clips(raw, count, kind="light", distinct=distinct)
+    ours, bare = [], []
+    for _ in range(rounds):
+        ours.append(preprocess(raw, out, 1).cpu_seconds / count)
+        bare.append(sum(map(_decode_to_nothing, clips[:distinct])) / distinct)
+    return Figure(
+        "preprocess, a light clip", "CPU-s a clip", "`ffmpeg -threads 1` decodes it to nothing", ours, bare,
+        0.8, note=f"{count} clips of 10 s, a test pattern, 640×360, {clips[0].stat().st_size / 1e6:.1f} MB",
+    )  # fmt: skip
 
 
 def preprocess(raw: Path, out: Path, workers: int) -> Cost:

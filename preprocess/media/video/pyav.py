@@ -125,8 +125,8 @@ def decode_planned(
     import av
 
     ready = None if kept is None else kept.packets
-    again = kept is None or ready is None
-    with open_container(info.path) if again else nullcontext(kept.container) as container:
+    opened = open_container(info.path) if kept is None or ready is None else nullcontext(kept.container)
+    with opened as container:
         stream = require_video(container)
         read_only(stream)
         context = prepare_decoder(stream)
