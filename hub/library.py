@@ -10,11 +10,11 @@ from typing import Any
 from packaging.version import Version
 
 from ..errors import InputError, StgcmaError
+from ..shards.object_store import HUB_LOGIN
 from .names import HubName
 
 _OLDEST = Version("1.0")  # its client's errors are those that `hub_errors` knows
 _INSTALL = 'pip install "stgcma[hub]"'
-_LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 def hub_library() -> Any:
@@ -101,11 +101,13 @@ def _explained(name: HubName, error: BaseException) -> StgcmaError | None:
     if isinstance(error, errors.OfflineModeIsEnabled):
         return StgcmaError(f"{name} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
     if isinstance(error, errors.GatedRepoError):
-        return InputError(f"{name} is gated: ask for access at {web_address(name)}, and {_LOGIN}")
+        return InputError(f"{name} is gated: ask for access at {web_address(name)}, and {HUB_LOGIN}")
     if isinstance(error, errors.RevisionNotFoundError):
         return InputError(f"{name}: the repository has no such revision")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return InputError(f"{name} does not exist, or is private and this account may not read it: {_LOGIN}")
+        return InputError(
+            f"{name} does not exist, or is private and this account may not read it: {HUB_LOGIN}"
+        )
     if isinstance(error, errors.HfHubHTTPError):
         return _explained_status(name, error)
     if isinstance(error, errors.HFValidationError | errors.LocalTokenNotFoundError):
@@ -122,7 +124,7 @@ def _explained_status(name: HubName, error: Any) -> StgcmaError:
     status = error.response.status_code
     said = error.server_message or str(error).splitlines()[0]
     if status == 401:
-        return InputError(f"{name}: the Hub knows no account of this token, or there is none: {_LOGIN}")
+        return InputError(f"{name}: the Hub knows no account of this token, or there is none: {HUB_LOGIN}")
     if status == 403:
         return InputError(f"{name}: this account may not do that ({said}); use a token that may write there")
     if status == 400:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..console import progress
 from ..errors import InputError
-from ..shards.files import named_errors, publish
+from ..shards.files import named_errors, publish, sync_folder
+from ..shards.staging import put_in_place, staged
 from .files import RUN_PATTERNS, SHARD_PATTERNS, SPACE_PATTERNS, is_pushed_file
 from .library import hub_errors, hub_library, web_address
 from .names import HubName
@@ -111,21 +112,32 @@ def _send_large(api: Any, name: HubName, files: Sequence[PushedFile], operations
 
 
 def write_folder(files: Sequence[PushedFile], folder: Path) -> None:
-    """Write the files of a repository into a new or empty folder. Raises InputError when it holds files."""
+    """Write the files of a repository into a new or empty folder, which then holds all of them or none.
+
+    Raises InputError when the folder holds files.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} holds other files; choose an empty or new folder")
-    for file in files:
-        path = folder / file.name
-        with named_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(file.content, bytes):
-            publish(path, file.content)
-        else:
-            _copy(file.content, path)
+    target = folder.absolute()
+    with staged(target.parent, target.name) as scratch:
+        whole = scratch / target.name
+        for file in files:
+            path = whole / file.name
+            with named_errors(folder / file.name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(file.content, bytes):
+                    publish(path, file.content)
+                else:
+                    _copy(file.content, path)
+        with named_errors(folder):
+            try:
+                whole.rename(target)  # in the place of an empty folder, too
+            except OSError:  # of a mounted folder
+                put_in_place(whole, target)
+            sync_folder(target.parent)
 
 
 def _copy(source: Path, target: Path) -> None:
     import shutil
 
-    with named_errors(target):
-        shutil.copyfile(source, target)
+    shutil.copyfile(source, target)

@@ -9,12 +9,12 @@ import yaml
 from ..bounded import parse_yaml
 from ..errors import InputError
 from ..model.checkpoint import ADAPTERS, BACKBONE, DESCRIPTION
+from ..public_paths import without_paths
 from ..shards.schema import DATASET_FILE
 from ..strict_json import strict_json
 from ..train.results import EvaluationResult, read_evaluation
 from ..train.run_folder import SUMMARY, RunFolder
 from ..train.run_records import METRICS
-from .cleaning import without_paths
 from .files import ABOUT, CONFIG
 from .pushed_file import PushedFile
 
@@ -60,7 +60,7 @@ def run_files(run: RunFolder, *, shards: str = "") -> list[PushedFile]:
 
 def _config(run: RunFolder) -> bytes:
     """Return the configuration; the folder of the shard cache is one of this machine."""
-    content = without_paths(parse_yaml(run.config_text(), where=str(run.path / CONFIG)))
+    content = without_paths(parse_yaml(run.config_text(), where=str(run.path / CONFIG)), shards="")
     if isinstance(content.get("data"), dict) and content["data"].get("cache") is not None:
         content["data"]["cache"] = None
     return yaml.safe_dump(content, sort_keys=False).encode()

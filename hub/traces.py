@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import InputError
+from ..public_paths import ABSOLUTE_PATH, credentials_in, is_path
 from ..shards.tar_members import TarMemberError, stream_members
 from .pushed_file import PushedFile
 
@@ -27,10 +28,8 @@ _DESCRIPTIONS = frozenset({"json", "qa.json"})
 _CHUNK_BYTES = 4 << 20
 # A shorter text occurs by chance in gigabytes of pictures.
 _FEWEST_BYTES = 8
-# With `/`, or of Windows; not within a URL.
-_ABSOLUTE = re.compile(r"(?<![\w.\-/:])(?:~?/(?!/)|[A-Za-z]:\\{1,2}(?=\w))[^\s\"'<>:,;()\[\]{}`|*?=]+")
-# AudioSet's names of classes.
-_CLASS_ID = re.compile(r"/[mtg]/[0-9a-z_]+")
+# A host's name of so many letters, and of letters alone, may be a usual word.
+_MOST_LETTERS_OF_A_WORD = 12
 _MOST_SHOWN = 3
 
 
@@ -106,8 +105,7 @@ class TraceSearch:
             for folder, what in machine.folders.items()
         ]
         self._patterns += [
-            (re.compile(rf"(?<!\w){re.escape(host)}(?!\w)", re.IGNORECASE), "the host's name")
-            for host in machine.hosts
+            (re.compile(_host_pattern(host), re.IGNORECASE), "the host's name") for host in machine.hosts
         ]
 
     def check(
@@ -169,12 +167,16 @@ class TraceSearch:
         for pattern, what in self._patterns:
             for match in pattern.finditer(text):
                 known.append(match.span())
-                if match[0] not in self._allowed:
-                    yield Trace(name, place, match[0], what)
-        for match in _ABSOLUTE.finditer(text):
+                named = match[match.lastindex or 0]
+                if named not in self._allowed:
+                    yield Trace(name, place, named, what)
+        for url in credentials_in(text):
+            if url not in self._allowed:
+                yield Trace(name, place, url, "a URL with credentials, which are not shown here")
+        for match in ABSOLUTE_PATH.finditer(text):
             path = match[0]
             parts = re.split(r"[/\\]", path)
-            if (len(parts) < 3 and path[0] == "/") or path in self._allowed or _CLASS_ID.fullmatch(path):
+            if (len(parts) < 3 and path[0] == "/") or path in self._allowed or not is_path(path):
                 continue
             if any(begin < match.end() and match.start() < end for begin, end in known):
                 continue
@@ -203,6 +205,20 @@ class TraceSearch:
                     column = compute.list_flatten(column)
                 for text in column.unique().to_pylist():
                     yield from self._in_text(file.name, f"column {name}", text or "")
+
+
+def _host_pattern(host: str) -> str:
+    """Return the pattern of a host's name as a word, which is its first group that matches.
+
+    A name that may be a usual word, such as `data`, counts where a text names a host: as the value of a key,
+    after `@` or the beginning of an address, before a port, a path on it or a local domain.
+    """
+    name = re.escape(host)
+    if not host.isalpha() or len(host) > _MOST_LETTERS_OF_A_WORD:
+        return rf"(?<!\w)({name})(?!\w)"
+    before = r"\bhost(?:_?name)?[\"']?\s*[:=]\s*[\"']?|\w@|\b(?:https?|s?ftp|ssh|smb|nfs|hdfs)://"
+    after = r":\d{2,5}\b|:/(?!/)|\.(?:local|lan|home|internal)\b"
+    return rf"(?:{before})({name})(?![\w-])|(?<![\w.-])({name})(?={after})"
 
 
 def _holds_text(kind: object) -> bool:

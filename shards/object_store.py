@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..errors import InputError, StgcmaError
 from . import files
-from .retries import retried, retried_file
+from .retries import Result, retried, retried_file
 from .store import Store
 
 # fsspec's names of file systems with real folders, where a file is visible while it is written.
@@ -34,6 +34,9 @@ REAL_FOLDERS = frozenset(
 READ_ONLY = frozenset({"http", "https"})
 # Every file that is put there would be a commit.
 PUSHED_TO = frozenset({"hf"})
+
+HUB_LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
+"""Advice about repositories of the Hub that need an account."""
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "hf": "hub"}  # protocol to the extra of stgcma that brings its driver
 
@@ -111,7 +114,7 @@ class ObjectStore(Store):
         with self._reaching(""):
             self.filesystem.invalidate_cache()
             try:
-                found = retried(lambda: self.filesystem.find(self._root))
+                found = self._asked(lambda: self.filesystem.find(self._root))
             except FileNotFoundError as error:  # a missing folder is empty, a missing bucket is an error
                 raise InputError(f"{self._url} cannot be listed: {error}") from None
         return sorted(name[len(self._root) :].lstrip("/") for name in found)
@@ -133,7 +136,7 @@ class ObjectStore(Store):
         with self._reaching(name):
             self.filesystem.invalidate_cache()
             try:
-                entry = retried(lambda: self.filesystem.info(self.object_path(name)))
+                entry = self._asked(lambda: self.filesystem.info(self.object_path(name)))
             except FileNotFoundError:
                 return None
         return int(entry["size"]) if entry["type"] == "file" else None
@@ -143,7 +146,7 @@ class ObjectStore(Store):
         with self._reaching(""):
             self.filesystem.invalidate_cache()
             try:
-                found = retried(lambda: self.filesystem.find(self._root, maxdepth=1, detail=True))
+                found = self._asked(lambda: self.filesystem.find(self._root, maxdepth=1, detail=True))
             except FileNotFoundError:
                 return {}
         return {name.rpartition("/")[2]: int(entry["size"]) for name, entry in found.items()}
@@ -157,7 +160,7 @@ class ObjectStore(Store):
         """Open an object; every read is one request for its range."""
         with self._reaching(name):
             path = self.object_path(name)
-            return retried_file(retried(lambda: self.filesystem.open(path, "rb", cache_type="none")))
+            return retried_file(self._asked(lambda: self.filesystem.open(path, "rb", cache_type="none")))
 
     @contextlib.contextmanager
     def published(self, name: str) -> Iterator[BinaryIO]:
@@ -208,7 +211,7 @@ class ObjectStore(Store):
         """
         with self._reaching(name):
             try:
-                retried(lambda: self.filesystem.get_file(self.object_path(name), str(target)))
+                self._asked(lambda: self.filesystem.get_file(self.object_path(name), str(target)))
             except OSError as error:
                 if error.errno not in files.LOCAL_ERRORS:
                     raise
@@ -218,6 +221,23 @@ class ObjectStore(Store):
     def object_path(self, name: str) -> str:
         """Return the file system's path of an object."""
         return f"{self._root}/{name}" if name else self._root
+
+    def _asked(self, request: Callable[[], Result]) -> Result:
+        """Return the result of a request for an object, repeated as by `retried`.
+
+        Raises FileNotFoundError, but InputError where a repository of the Hub is missing or closed.
+        """
+        try:
+            return retried(request)
+        except FileNotFoundError as error:
+            kinds = {kind.__name__ for kind in type(error.__cause__).__mro__}
+            if "RepositoryNotFoundError" in kinds:
+                raise InputError(
+                    f"{self._url} does not exist, or is private and this account may not read it: {HUB_LOGIN}"
+                ) from error
+            if "RevisionNotFoundError" in kinds:
+                raise InputError(f"{self._url}: the repository has no such revision") from error
+            raise
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, missing: bool = False) -> Iterator[None]:

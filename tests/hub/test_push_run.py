@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import stgcma as package
 from huggingface_hub import ModelCard, constants
-from stgcma.errors import InputError
+from stgcma.errors import InputError, StgcmaError
 from stgcma.hub import files, local_run
 from stgcma.hub.push import write_folder
 from stgcma.model.tensor_files import file_sha256
@@ -206,6 +207,22 @@ def test_the_files_can_be_listed_or_written_in_place_of_being_sent(run, hub, pac
     assert all(name in listed.stdout for name in sent)
     again = stgcma("push", run, "hf:eva/dogs", "--to", tmp_path / "copy")
     assert (again.status, "holds other files" in again.stderr) == (2, True)
+
+
+def test_a_push_to_a_folder_can_be_repeated_after_a_failure(packed, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = tmp_path / "made" / "copy"
+    target.mkdir(parents=True)
+    with monkeypatch.context() as broken:
+        broken.setattr("stgcma.hub.push._copy", full)
+        with pytest.raises(StgcmaError, match=r"copy/adapters\.safetensors cannot be written"):
+            write_folder(packed, target)
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "copy"]
+    write_folder(packed, target)
+    assert {path.name for path in target.iterdir()} == {file.name for file in packed}
+    assert [path.name for path in target.parent.iterdir()] == ["copy"]
 
 
 def test_the_folder_of_a_push_is_a_run(packed, clips, stgcma, tmp_path):

@@ -83,7 +83,8 @@ def test_a_run_is_pushed_and_scored_with_shards_of_the_hub(hub, run, stgcma, cle
 def test_faults_of_addresses_and_folders_are_named(hub, shards, stgcma):
     missing = stgcma("shards", "stats", "hf://datasets/eva/missing")
     assert missing.status == 2
-    assert "not a finished shard directory" in missing.stderr
+    assert "hf://datasets/eva/missing does not exist, or is private and this account" in missing.stderr
+    assert "hf auth login" in missing.stderr
     with pytest.raises(InputError, match="stgcma push OUT hf:datasets/ORG/NAME"):
         open_store(URL).check_writable()
     (shards / "shards" / "val-000000.tar").unlink()

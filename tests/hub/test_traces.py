@@ -6,9 +6,9 @@ import struct
 
 import pytest
 from stgcma.errors import InputError
-from stgcma.hub.cleaning import without_paths
 from stgcma.hub.pushed_file import PushedFile
 from stgcma.hub.traces import Machine, TraceSearch
+from stgcma.public_paths import without_paths
 from stgcma.shards.manifest import write_table
 from stgcma.shards.schema import QuarantineRecord
 from stgcma.shards.storage import open_store
@@ -26,6 +26,9 @@ def found(name, content):
     ]
 
 
+CREDENTIALS = "a URL with credentials, which are not shown here"
+
+
 @pytest.mark.parametrize(
     ("text", "place", "trace", "what"),
     [
@@ -34,6 +37,11 @@ def found(name, content):
         ('"x": "/mnt/eva/clip.mp4"', "line 1", "/mnt/eva/clip.mp4", "a path with the user's name"),
         ("see /srv/lab/raw for it", "line 1", "/srv/lab/raw", "an absolute path"),
         ("~/runs", "line 1", "~/runs", "an absolute path"),
+        ("see eva@laptop", "line 1", "laptop", "the host's name"),
+        ("http://laptop:8080/x", "line 1", "laptop", "the host's name"),
+        ("on laptop.local", "line 1", "laptop", "the host's name"),
+        ('"w": "https://eva:x@host/w.pt"', "line 1", "https://host/w.pt", CREDENTIALS),
+        ('"w": "https://host/w.pt?X-Amz-Signature=1"', "line 1", "https://host/w.pt", CREDENTIALS),
         (r'"C:\\Users\\me"', "line 1", r"C:\\Users\\me", "an absolute path"),
     ],
 )
@@ -45,6 +53,7 @@ def test_traces_in_texts(text, place, trace, what):
     "text",
     [
         *("raw/eva/clip.mp4", "https://huggingface.co/eva/dogs", "hf://datasets/eva/clips", "/m/0dl9sf8"),
+        *("laptop", "laptop: the train split", "s3://laptop/eva", "https://host/w?v=2&design=1"),
         *("laptops", "1/2", "and / or", "eva/dogs", "s3://bucket/eva", r"\u00e9\u00e8", "clips/s", "/home"),
     ],
 )
@@ -85,7 +94,7 @@ def test_headers_descriptions_and_tables_are_searched(tmp_path):
 
 
 def test_files_and_places_are_named_and_texts_can_be_allowed():
-    files = [PushedFile("run.json", b'"/home/eva"'), PushedFile("config.yaml", b"laptop")]
+    files = [PushedFile("run.json", b'"/home/eva"'), PushedFile("config.yaml", b"host: laptop")]
     with pytest.raises(
         InputError, match=r"run\.json, line 1, has '/home/eva', the home folder; config\.yaml, line 1"
     ):
@@ -93,6 +102,13 @@ def test_files_and_places_are_named_and_texts_can_be_allowed():
     with pytest.raises(InputError, match=r"nothing was sent: config\.yaml"):
         TraceSearch(MACHINE, ["/home/eva"]).check(files)
     TraceSearch(MACHINE, ["/home/eva", "laptop"]).check(files)
+
+
+@pytest.mark.parametrize("host", ["eva-laptop", "gpu01", "evasworkstation"])
+def test_the_name_of_a_host_that_is_no_usual_word_is_found_anywhere(host):
+    search = TraceSearch(Machine({}, "eva", (host,)))
+    (trace,) = search.traces(PushedFile("README.md", f"trained on {host}".encode()))
+    assert trace.text == host
 
 
 def test_this_machine_is_known_by_its_folders(monkeypatch, tmp_path):
@@ -108,6 +124,19 @@ def test_this_machine_is_known_by_its_folders(monkeypatch, tmp_path):
     assert {str(tmp_path / name) for name in ("home", "link", "real")} | {
         str(tmp_path)
     } == machine.folders.keys()
+
+
+def test_urls_in_records_lose_their_credentials():
+    content = {
+        "weights": "https://eva:secret@host/w.pt?v=2",
+        "cache": ["s3://KEY:SECRET@bucket/cache", "hf://datasets/eva/clips"],
+        "note": "from https://host/w?X-Amz-Credential=a&X-Amz-Signature=b and HTTP://host/?",
+    }
+    assert without_paths(content) == {
+        "weights": "https://host/w.pt?v=2",
+        "cache": ["s3://bucket/cache", "hf://datasets/eva/clips"],
+        "note": "from https://host/w and HTTP://host/?",
+    }
 
 
 def test_paths_in_records_become_names():
