@@ -32,6 +32,10 @@ class FileFormat(ABC):
             description: of the program, stored inside the file as JSON.
         """
 
+    def beside(self, path: Path) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the further files that belong to a file at `path`, whether they exist or not."""
+        return ()
+
     @abstractmethod
     def open(self, path: Path, *, outputs: Sequence[str]) -> Runner:
         """Open a file that `write` wrote, as a program without `stgcma` would; `outputs` are its names."""

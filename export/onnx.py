@@ -45,6 +45,9 @@ class Onnx(FileFormat):
         weights = (value.const_value for value in model.graph.initializers.values())
         converted.save(path, external_data=sum(each.nbytes for each in weights) > _MOST_BYTES_INSIDE)
 
+    def beside(self, path: Path) -> tuple[Path, ...]:
+        return (path.with_name(f"{path.name}.data"),)
+
     def open(self, path: Path, *, outputs: Sequence[str]) -> Runner:
         import onnxruntime
 

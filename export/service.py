@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from ..errors import InputError, StgcmaError
-from ..shards.files import named_errors
+from ..shards.files import named_errors, sync_folder
 from ..shards.schema import DatasetInfo
 from ..shards.staging import check_folder, put_in_place, staged
 from ..shards.storage import Location
@@ -103,8 +104,7 @@ def export(
     format_.check_installed()
     trained = open_trained(run, preset=preset, shards=shards, weights=weights)
     set_tf32(allowed=False)
-    deployed = _deployed(trained)
-    return write_checked(deployed, trained.info, format_, path)
+    return write_checked(prepare(_deployed(trained), trained.info), format_, path)
 
 
 def _format_of(path: Path) -> FileFormat:
@@ -128,28 +128,68 @@ def _deployed(trained: Trained) -> DeployedModel:
     return DeployedModel(model, constants).eval()
 
 
-def write_checked(deployed: DeployedModel, info: DatasetInfo, format_: FileFormat, path: Path) -> Exported:
-    """Write a model, trained on the data of `info`, to `path`, and compare; otherwise as `export`."""
+@dataclass(frozen=True)
+class Prepared:
+    """A traced model, with what its files are compared with.
+
+    Attributes:
+        program: the trace.
+        description: of its files.
+        batches: inputs of several numbers of clips.
+        wanted: the model's outputs for each of `batches`.
+    """
+
+    program: ExportedProgram
+    description: Description
+    batches: tuple[dict[str, Tensor], ...]
+    wanted: tuple[dict[str, Tensor], ...]
+
+
+def prepare(deployed: DeployedModel, info: DatasetInfo) -> Prepared:
+    """Trace a model that was trained on the data of `info`; one trace serves every format."""
     length = deployed.model.config.audio_shape[0]
-    batches = [
+    batches = tuple(
         draw_clips(deployed.model, deployed.normalisation, clips=clips, length=length + more)
         for clips, more in _CHECKED
-    ]
-    wanted = [expected(deployed, inputs) for inputs in batches]
+    )
+    wanted = tuple(expected(deployed, inputs) for inputs in batches)
     description = describe(deployed.model, info, deployed.normalisation, inputs=batches[0], outputs=wanted[0])
-    program = trace(deployed)
+    return Prepared(trace(deployed), description, batches, wanted)
+
+
+def write_checked(prepared: Prepared, format_: FileFormat, path: Path) -> Exported:
+    """Write a traced model to `path`, and compare the file with the model; otherwise as `export`."""
+    description = prepared.description
     with staged(path.parent, path.name) as folder:
         written = folder / path.name
-        format_.write(program, written, description=description)
+        format_.write(prepared.program, written, description=description)
         run = format_.open(written, outputs=tuple(description.outputs))
         checks = tuple(
             Check(clips, _compared(run, inputs, one, path))
-            for (clips, _), inputs, one in zip(_CHECKED, batches, wanted, strict=True)
+            for (clips, _), inputs, one in zip(_CHECKED, prepared.batches, prepared.wanted, strict=True)
         )
         with named_errors(path):
-            files = put_in_place(folder, path.parent)
+            files = _put_in_place(folder, path, format_)
     size = sum(one.stat().st_size for one in files)
     return Exported(path, files, size, checks, description)
+
+
+def _put_in_place(folder: Path, path: Path, format_: FileFormat) -> tuple[Path, ...]:
+    """Move the file and those beside it from `folder` to `path`; return the new paths.
+
+    A process that is killed meanwhile never leaves the file beside weights of another one: an old file is
+    removed before weights beside it are replaced, and weights are there before the file that needs them.
+    """
+    replaced, beside = path.exists(), format_.beside(path)
+    new = [one for one in beside if (folder / one.name).exists()]
+    if replaced and new:
+        path.unlink()
+        sync_folder(path.parent)
+    moved = put_in_place(folder, path.parent, last=path.name)
+    for one in beside if replaced else ():
+        if one not in new:
+            one.unlink(missing_ok=True)
+    return (path, *(one for one in moved if one != path))
 
 
 def _compared(run: Runner, inputs: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> float:

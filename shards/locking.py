@@ -18,7 +18,7 @@ from .files import named_errors
 from .object_lock import LOCK_FILE, LOCK_NAME, busy, object_lock
 from .storage import LocalStore, ObjectStore, Store
 
-__all__ = ["LOCK_FILE", "KernelLock", "Lock", "exclusive", "is_lock"]
+__all__ = ["LOCK_FILE", "KernelLock", "Lock", "exclusive", "is_at", "is_lock"]
 
 
 class Lock(Protocol):
@@ -73,12 +73,13 @@ def _lock_file(path: Path) -> int:
                 raise busy(str(path.parent)) from None
             raise StgcmaError(f"{path} cannot be locked: {error.strerror}") from error
         # Its last owner may have removed the file after it was opened here; then the lock has no effect.
-        if _is_at(descriptor, path):
+        if is_at(descriptor, path):
             return descriptor
         os.close(descriptor)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether the open file `descriptor` is still the one at `path`."""
     opened = os.fstat(descriptor)
     try:
         there = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .files import PARTIAL_SUFFIX, named_errors, sync_folder
+from .locking import is_at
 
 
 def check_folder(out: Path) -> None:
@@ -23,29 +25,55 @@ def check_folder(out: Path) -> None:
 def staged(out: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder in `out` for the results called `name`; delete it afterwards.
 
-    Raises StgcmaError naming `out` when it cannot be written.
+    Raises StgcmaError naming `out` when it cannot be written, InputError when another process writes results
+    of this name there.
     """
     folder = out / f".{name}{PARTIAL_SUFFIX}"
     with named_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        if folder.exists():  # of a process that was killed
-            shutil.rmtree(folder)
-        folder.mkdir()
+        descriptor = _claim(folder)
+        if descriptor is None:
+            raise InputError(
+                f"{out}: another process writes {name} there; wait for it, or name another place"
+            )
         try:
+            for left in folder.iterdir():  # by a process that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # while it is locked, so that nobody else uses it
+            os.close(descriptor)
 
 
-def put_in_place(folder: Path, out: Path) -> tuple[Path, ...]:
+def _claim(folder: Path) -> int | None:
+    """Make a folder, and return a descriptor that locks it; None when another process has locked it."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # another process has removed it
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            return descriptor  # a network's file system that locks no folders
+        if is_at(descriptor, folder):
+            return descriptor
+        os.close(descriptor)
+
+
+def put_in_place(folder: Path, out: Path, *, last: str = "") -> tuple[Path, ...]:
     """Move the content of `folder` into `out`, replacing files and folders of the same names.
 
-    Of a folder of folders, those are replaced that it holds. Files are synced before they are renamed.
-    Returns the new paths.
+    Of a folder of folders, those are replaced that it holds. Files are synced before they are renamed. The
+    file `last`, which needs the others, is moved after them. Returns the new paths.
     """
     moved = []
     with named_errors(out):
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.iterdir(), key=lambda path: (path.name == last, path)):
             target = out / path.name
             inner = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
             for child in inner:

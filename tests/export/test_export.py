@@ -143,7 +143,7 @@ def small():
 
 def test_onnx_files_name_their_dimensions(small, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    done = service.write_checked(*small, FORMATS["onnx"], tmp_path / "model.onnx")
+    done = service.write_checked(service.prepare(*small), FORMATS["onnx"], tmp_path / "model.onnx")
     assert 0 < done.largest_difference < 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["stgcma"])
@@ -157,7 +157,7 @@ def test_onnx_files_name_their_dimensions(small, tmp_path):
 
 
 def test_pt2_files_hold_their_description(small, tmp_path):
-    done = service.write_checked(*small, FORMATS["pt2"], tmp_path / "model.pt2")
+    done = service.write_checked(service.prepare(*small), FORMATS["pt2"], tmp_path / "model.pt2")
     assert [check.clips for check in done.checks] == [1, 3]
     texts = {DESCRIPTION: ""}
     torch.export.load(tmp_path / "model.pt2", extra_files=texts)
@@ -220,6 +220,60 @@ def test_a_backbone_in_bf16_is_exported_in_float32(monkeypatch):
     monkeypatch.setattr(service, "normalisation_of", lambda *_, **__: Normalisation(-5, 4))
     trained = SimpleNamespace(model=model, info=None, config=SimpleNamespace(data=None), path="run")
     assert not service._deployed(trained).model.encoder.side.computes_in_bf16(cpu)
+
+
+class TwoFiles(type(FORMATS["onnx"])):
+    """Files of text in place of ONNX; weights are beside them where there are any."""
+
+    weights = "new"
+
+    def check_installed(self):
+        pass
+
+    def write(self, _, path, *, description):  # noqa: ARG002
+        path.write_text(f"of {self.weights}")
+        if self.weights:
+            self.beside(path)[0].write_text(self.weights)
+
+    def open(self, _path, **_):
+        return lambda inputs: {"logits": torch.zeros(len(inputs["frames"]), 2, 4)}
+
+
+@pytest.fixture
+def two_files(small, monkeypatch):
+    """`two_files(path, format_)` writes a file and its weights."""
+    monkeypatch.setattr(service, "trace", lambda deployed: deployed)
+    monkeypatch.setattr(service, "_compared", lambda *_: 0.0)
+    return lambda path, format_: service.write_checked(service.prepare(*small), format_, path)
+
+
+def test_weights_of_an_older_file_are_removed(two_files, tmp_path):
+    path, format_ = tmp_path / "model.onnx", TwoFiles()
+    (tmp_path / "model.onnx.data").write_text("of somebody else")
+    format_.weights = ""
+    assert two_files(path, format_).files == (path,)
+    assert (tmp_path / "model.onnx.data").exists()  # there was no file that it belonged to
+    format_.weights = "new"
+    assert two_files(path, format_).files == (path, tmp_path / "model.onnx.data")
+    format_.weights = ""
+    two_files(path, format_)
+    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_file_never_lies_beside_weights_of_another_one(two_files, tmp_path, monkeypatch):
+    path, replace = tmp_path / "model.onnx", Path.replace
+    path.write_text("of old")
+    (tmp_path / "model.onnx.data").write_text("old")
+
+    def replaced(source, target):
+        replace(source, target)
+        data = target.with_name("model.onnx.data")
+        assert not path.exists() or path.read_text() == f"of {data.read_text()}"
+        return target
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    two_files(path, TwoFiles())
+    assert path.read_text() == "of new"
 
 
 def test_nan_is_no_agreement():

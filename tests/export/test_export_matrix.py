@@ -14,7 +14,7 @@ from stgcma.train.inputs import Normalisation
 
 from ..model.conftest import clip_fields, swin_fields, swinv2_fields, teach, vit_fields
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 # One block, or one a stage: tracing takes a second a block. The first stage of Swin has a shifted block too.
 BACKBONES = {
     "clip": partial(clip_fields, depths=(1,)),
@@ -43,9 +43,9 @@ def check(model, tmp_path):
     """Export to every format; disagreement or a fixed number of clips is an error."""
     features = {"sampling": {}, "fbanks": {}}
     info = DatasetInfo(model.config.task, model.config.task, features, (), {}, {}, {}, "")
-    deployed = DeployedModel(model, Normalisation(-5.0, 4.0)).eval()
+    prepared = service.prepare(DeployedModel(model, Normalisation(-5.0, 4.0)).eval(), info)
     for ending, format_ in FORMATS.items():
-        done = service.write_checked(deployed, info, format_, tmp_path / f"model.{ending}")
+        done = service.write_checked(prepared, format_, tmp_path / f"model.{ending}")
         assert done.largest_difference <= service.TOLERANCE
         assert done.description.outputs.keys() == model.config.head.outputs().keys()
         assert all(tensor.meaning for tensor in done.description.inputs.values())

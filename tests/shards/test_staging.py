@@ -76,6 +76,25 @@ def test_results_that_fail_leave_the_old_ones(tmp_path):
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["a", "old.json"]
 
 
+def test_results_of_one_name_are_written_by_one_process_at_a_time(tmp_path):
+    with staged(tmp_path, "a") as folder:
+        (folder / "a.json").write_text("first")
+        with pytest.raises(InputError, match="another process writes a there"), staged(tmp_path, "a"):
+            pass
+        with staged(tmp_path, "b"):
+            pass
+        assert (folder / "a.json").read_text() == "first"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    left = tmp_path / ".a.partial"
+    (left / "a.masks").mkdir(parents=True)
+    (left / "a.json").write_text("half")
+    with staged(tmp_path, "a") as folder:
+        assert list(folder.iterdir()) == []
+
+
 def test_a_place_that_takes_no_files_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another folder"):
