@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..console import message
 from ..errors import StgcmaError
+from ..public_paths import public_text
 from .limits import AppLimits
 from .served_run import Request, RunResult, ServedRun, UnusableVideoError
 
@@ -39,13 +40,21 @@ class _CancelledError(Exception):
     pass
 
 
+class Fault(StrEnum):
+    """The cause of a failure."""
+
+    VIDEO = "video"
+    SERVER = "server"
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one run: a result, or the reason why there is none."""
+    """The outcome of one run: a result, or the reason why there is none, and its cause."""
 
     run: ServedRun
     result: RunResult | None
     failure: str = ""
+    fault: Fault = Fault.SERVER
 
 
 @dataclass
@@ -204,12 +213,14 @@ class JobQueue:
         self._delete_old()
 
     def _delete_old(self) -> None:
-        ended = [job for job in self._jobs.values() if job.state in (State.DONE, State.CANCELLED)]
-        ended.sort(key=lambda job: job.ended)
-        for number, job in enumerate(ended):
-            old = self._clock() - job.ended > self.limits.result_seconds
-            if old or len(ended) - number > self.limits.results:
-                self._delete(job)
+        """Delete finished jobs by age and number. Cancelled ones, which hold nothing, are counted apart."""
+        for state in (State.DONE, State.CANCELLED):
+            ended = [job for job in self._jobs.values() if job.state is state]
+            ended.sort(key=lambda job: job.ended)
+            for number, job in enumerate(ended):
+                old = self._clock() - job.ended > self.limits.result_seconds
+                if old or len(ended) - number > self.limits.results:
+                    self._delete(job)
 
     def _delete(self, job: Job) -> None:
         del self._jobs[job.id]
@@ -232,16 +243,17 @@ def _predict(job: Job, index: int, longest_seconds: float) -> Outcome:
             job.progress = (index + min(completed / total, 1.0)) / len(job.runs)
 
     folder = job.folder / f"run-{index}"
+    names = {str(job.folder): "the results", str(run.folder): run.name}  # in messages to visitors
     request = Request(job.video, job.filename, job.question, folder, longest_seconds, report)
     try:
         report()
         folder.mkdir()
         return Outcome(run, run.predict(request))
     except UnusableVideoError as error:
-        return Outcome(run, None, str(error))
+        return Outcome(run, None, public_text(str(error), names), Fault.VIDEO)
     except StgcmaError as error:
         message(f"stgcma: {run.name}: {error}")
-        return Outcome(run, None, str(error).replace(str(job.folder), "the results"))
+        return Outcome(run, None, public_text(str(error), names))
     except _CancelledError:
         raise
     except Exception:  # of one job; the others follow

@@ -79,6 +79,7 @@ class ServedRun(Protocol):
 
     Attributes:
         name: different for each run.
+        folder: of the run, which visitors are not told.
         task: the name of its task.
         preset: the name of its preset.
         question_words: the words of questions that it knows; None when it takes no questions.
@@ -86,6 +87,8 @@ class ServedRun(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
     @property
     def task(self) -> str: ...
     @property
@@ -105,6 +108,7 @@ class OpenedRun:
 
     def __init__(self, name: str, trained: TrainedRun) -> None:
         self.name = name
+        self.folder = trained.path
         self.task = trained.task.name
         self.preset = trained.config.preset
         self.question_words = self._predictor.question_words(trained)

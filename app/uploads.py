@@ -16,6 +16,17 @@ from .limits import AppLimits
 _MOST_NAME_CHARACTERS = 100
 _MOST_NAME_BYTES = 200  # names of result files add an ending, and file systems allow 255
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+_MOST_DIGITS = 18  # int() refuses thousands of them
+
+
+def parse_number(text: str) -> int | None:
+    """Return the number that a request has as `text`, at most 18 digits; None for anything else.
+
+    >>> parse_number("12"), parse_number("-1"), parse_number("9" * 5000)
+    (12, None, None)
+    """
+    usable = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return int(text) if usable else None
 
 
 def display_name(name: str) -> str:
@@ -36,9 +47,11 @@ async def receive_file(request: Request, folder: Path, name: str, limits: AppLim
     400 for an empty one.
     """
     too_large = HTTPException(413, f"The file is larger than the {mebibytes(limits.upload_bytes)} allowed.")
-    claimed = request.headers.get("content-length", "0")
-    if claimed.isdecimal() and int(claimed) > limits.upload_bytes:
-        raise too_large
+    claimed = request.headers.get("content-length")
+    if claimed is not None:
+        claimed_bytes = parse_number(claimed)
+        if claimed_bytes is None or claimed_bytes > limits.upload_bytes:
+            raise too_large
     suffix = Path(name).suffix
     path = folder / f"upload{suffix if _SUFFIX.fullmatch(suffix) else ''}"
     size = 0

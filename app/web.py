@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,16 +16,18 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from ..errors import InputError
+from ..public_paths import public_text
 from .access import Access, AccessMiddleware
 from .examples import Example
 from .jobs import Job, JobQueue, Outcome, QueueFullError, State
 from .limits import AppLimits
 from .page import render_page, stylesheet
 from .served_run import ServedRun
-from .uploads import display_name, receive_file
+from .uploads import display_name, parse_number, receive_file
 
 _SCRIPT = Path(__file__).parent / "static" / "app.js"
 _MOST_QUESTION_CHARACTERS = 500
+Item = TypeVar("Item")
 
 
 class PageApp:
@@ -45,12 +47,12 @@ class PageApp:
             Route("/", self.page),
             Route("/static/app.css", self.style),
             Route("/static/app.js", self.script),
-            Route("/examples/{number:int}", self.example),
+            Route("/examples/{number}", self.example),
             Route("/api/jobs", self.submit, methods=["POST"]),
             Route("/api/jobs/{id}", self.job),
             Route("/api/jobs/{id}", self.cancel, methods=["DELETE"]),
-            Route("/api/jobs/{id}/{run:int}/archive", self.archive),
-            Route("/api/jobs/{id}/{run:int}/files/{number:int}", self.file),
+            Route("/api/jobs/{id}/{run}/archive", self.archive),
+            Route("/api/jobs/{id}/{run}/files/{number}", self.file),
         ]
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002
@@ -69,10 +71,8 @@ class PageApp:
         """Return an example video."""
         return FileResponse(self._example(request.path_params["number"]).video)
 
-    def _example(self, number: int) -> Example:
-        if number >= len(self.examples):
-            raise HTTPException(404, "There is no such example.")
-        return self.examples[number]
+    def _example(self, number: str) -> Example:
+        return _numbered(self.examples, number, "example")
 
     async def submit(self, request: Request) -> Response:
         """Accept a video for prediction: the body, or an example.
@@ -82,7 +82,7 @@ class PageApp:
         """
         runs, question = self._chosen(request)
         number = request.query_params.get("example")
-        example = None if number is None else self._example(_number(number, "example"))
+        example = None if number is None else self._example(number)
         try:
             name, folder = self.queue.reserve()
         except QueueFullError:
@@ -93,6 +93,8 @@ class PageApp:
             else:
                 filename = display_name(request.query_params.get("name", ""))
                 video = await receive_file(request, folder, filename, self.limits)
+            if await request.is_disconnected():  # nobody would learn the id of the job
+                return Response(status_code=400)
             job = self.queue.submit(name, video, filename, runs, question)
         except ClientDisconnect:
             return Response(status_code=400)
@@ -102,18 +104,19 @@ class PageApp:
 
     def _chosen(self, request: Request) -> tuple[list[ServedRun], str]:
         """Return the runs and the question of a request. Raises HTTPException for any that cannot be used."""
-        numbers = sorted({_number(text, "run") for text in request.query_params.getlist("run")})
-        if not numbers or numbers[-1] >= len(self.runs):
+        numbers = {parse_number(text) for text in request.query_params.getlist("run")}
+        chosen = sorted(number for number in numbers if number is not None)
+        if not chosen or len(chosen) < len(numbers) or chosen[-1] >= len(self.runs):
             raise HTTPException(400, "Choose at least one run of the list.")
         question = request.query_params.get("question", "").strip()
         if len(question) > _MOST_QUESTION_CHARACTERS:
             raise HTTPException(400, f"The question has more than {_MOST_QUESTION_CHARACTERS} characters.")
-        runs = [self.runs[number] for number in numbers]
+        runs = [self.runs[number] for number in chosen]
         for run in runs:
             try:
                 run.check_question(question)
             except InputError as error:
-                raise HTTPException(400, str(error)) from None
+                raise HTTPException(400, public_text(str(error), {str(run.folder): run.name})) from None
         return runs, question
 
     def _job(self, request: Request) -> Job:
@@ -148,9 +151,7 @@ class PageApp:
         return Response(status_code=204)
 
     def _result(self, request: Request) -> Any:
-        outcomes = self._job(request).outcomes
-        number = request.path_params["run"]
-        result = outcomes[number].result if number < len(outcomes) else None
+        result = _numbered(self._job(request).outcomes, request.path_params["run"], "result").result
         if result is None:
             raise HTTPException(404, "There is no such result.")
         return result
@@ -162,23 +163,22 @@ class PageApp:
 
     async def file(self, request: Request) -> Response:
         """Return a result file."""
-        files = self._result(request).files
-        number = request.path_params["number"]
-        if number >= len(files):
-            raise HTTPException(404, "There is no such file.")
-        return FileResponse(files[number].path)
+        file = _numbered(self._result(request).files, request.path_params["number"], "file")
+        return FileResponse(file.path)
 
 
-def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise HTTPException(400, f"{name} must be a number.")
-    return int(text)
+def _numbered(items: Sequence[Item], text: str, noun: str) -> Item:
+    """Return the item of the number that a request has as `text`. Raises HTTPException: 404 without one."""
+    number = parse_number(text)
+    if number is None or number >= len(items):
+        raise HTTPException(404, f"There is no such {noun}.")
+    return items[number]
 
 
 def _outcome(job: str, index: int, outcome: Outcome) -> dict[str, Any]:
     run = {"run": outcome.run.name, "task": outcome.run.task, "preset": outcome.run.preset}
     if outcome.result is None:
-        return run | {"failure": outcome.failure}
+        return run | {"failure": outcome.failure, "fault": outcome.fault.value}
     result, base = outcome.result, f"api/jobs/{job}/{index}"
     return run | {
         "headline": result.headline,

@@ -12,13 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..figures import clock
 from ..preprocess import Limits
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.probe import MediaInfo
 from ..preprocess.media.reasons import ClipError
 from ..preprocess.media.sound_choice import probe_with_sound
-from ..preprocess.samples.whole_video import DecodedVideo, DecodeRequest, decode_video, windows_decoded
+from ..preprocess.samples.whole_video import (
+    DecodedVideo,
+    DecodeRequest,
+    check_length,
+    decode_video,
+    windows_decoded,
+)
 from ..shards.staging import put_in_place, staged
 from ..strict_json import strict_json
 from .predictor import PREDICTORS, Predictor, VideoInput
@@ -102,30 +107,28 @@ class OneVideo:
         find = partial(probe_with_sound, choice=self.audio_stream)
         info, warnings = self._in_child(find, self.video, self.report)
         seconds = info.claimed_end_seconds
-        self._check_length(seconds)
+        if seconds is not None:
+            check_length(seconds, self.longest_seconds)
         unknown = 3600.0 if self.longest_seconds is None else self.longest_seconds
         self.pool.timeout_seconds = _PROBE_SECONDS + _SECONDS_A_SECOND * (
             unknown if seconds is None else seconds
         )
         sampling, seconds_a_window = self.run.settings.sampling, self.run.window_seconds
         request = DecodeRequest(
-            info, scratch, sampling, seconds_a_window, tuple(warnings), short=self.run.takes_short_clips
+            info,
+            scratch,
+            sampling,
+            seconds_a_window,
+            tuple(warnings),
+            short=self.run.takes_short_clips,
+            longest_seconds=self.longest_seconds,
         )
         planned = None if seconds is None else self._steps(max(round(seconds / self.run.window_seconds), 1))
 
         def show_progress() -> None:
             self.report(total=planned, completed=windows_decoded(scratch), note="decoding")
 
-        decoded = self._in_child(decode_video, request, show_progress)
-        self._check_length(decoded.seconds)
-        return info, decoded
-
-    def _check_length(self, seconds: float | None) -> None:
-        longest = self.longest_seconds
-        if seconds is not None and longest is not None and seconds > longest:
-            raise ClipError(
-                "too-large", f"it lasts {clock(seconds)}, longer than the {clock(longest)} allowed"
-            )
+        return info, self._in_child(decode_video, request, show_progress)
 
     def _in_child(self, function: Callable[[Any], Result], item: Any, poll: Callable[[], None]) -> Result:
         """Return `function(item)`, run in the pool's process; call `poll` regularly meanwhile."""

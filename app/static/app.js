@@ -9,6 +9,8 @@ const one = (id) => document.getElementById(id);
 let chosen = null; // { file } or { example }, with `name`
 let recorder = null;
 let upload = null; // the XMLHttpRequest
+let uploaded = false; // all of it; the id of the job follows
+let unwanted = false; // cancelled before the id of the job was known
 let job = null; // the id of the last job
 let running = false;
 
@@ -219,6 +221,9 @@ function send() {
     upload.open("POST", `api/jobs?${query}`);
     upload.responseType = "json";
     upload.setRequestHeader("Content-Type", "application/octet-stream");
+    uploaded = !chosen.file; // of an example, the request is all
+    unwanted = false;
+    upload.upload.addEventListener("load", () => { uploaded = true; });
     upload.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) showStep(`Uploading, ${Math.round((100 * event.loaded) / event.total)} %`, event.loaded / event.total);
     });
@@ -287,6 +292,10 @@ async function predict() {
     const accepted = await send();
     if (accepted === null) return finish("Cancelled.", null);
     job = accepted.id;
+    if (unwanted) {
+      deleteJob();
+      return finish("Cancelled.", null);
+    }
     const state = await follow(accepted);
     if (state.state === "cancelled") return finish("Cancelled.", null);
     const said = state.outcomes.map((outcome) => `${outcome.run}: ${outcome.failure || outcome.headline}`);
@@ -320,6 +329,7 @@ one("cancel").addEventListener("click", () => {
   one("cancel").disabled = true;
   showStep("Cancelling", null);
   if (job) fetch(`api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
+  else if (uploaded) unwanted = true; // the job may exist already, and is deleted by its id
   else if (upload) upload.abort();
 });
 
@@ -348,7 +358,8 @@ function article(outcome, number) {
   const made = element("article", { className: "result", "aria-labelledby": id }, title);
   made.append(element("p", { className: "soft small" }, `${outcome.task}, preset ${outcome.preset}`));
   if (outcome.failure) {
-    made.append(element("p", { className: "note" }, `This video cannot be used: ${outcome.failure}`));
+    const reason = outcome.fault === "video" ? "This video cannot be used" : "The server could not predict it";
+    made.append(element("p", { className: "note" }, `${reason}: ${outcome.failure}`));
     return made;
   }
   made.append(element("p", { className: "headline" }, outcome.headline));

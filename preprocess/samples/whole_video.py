@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ...figures import clock
 from ..collections.specification import FbankKind, FeatureSettings, Sampling
 from ..collections.windows import Span, Window, pictures_in, plan_windows, whole_seconds
 from ..media.audio import SAMPLE_RATE_HZ, stream_waveform
@@ -33,6 +34,7 @@ class DecodeRequest:
 
     `warnings` are those of `probe_with_sound`. With `short`, a video that is shorter than a window has as
     many frames and audio windows as seconds; otherwise as many as every window, the last frame several times.
+    A video that is longer than `longest_seconds` is not decoded; None for no further limit.
     """
 
     info: MediaInfo
@@ -41,6 +43,7 @@ class DecodeRequest:
     window_seconds: int
     warnings: tuple[str, ...] = ()
     short: bool = False
+    longest_seconds: float | None = None
 
     def sampling_of(self, seconds: float) -> Sampling:
         """Return the sampling of the windows of a video of `seconds`."""
@@ -77,25 +80,36 @@ class DecodedVideo:
 def decode_video(request: DecodeRequest) -> DecodedVideo:
     """Decode a video. It can run in a separate process, and needs no torch.
 
-    Raises ClipError: `no-video`, and as the decoders do. A video without sound, or one whose sound ends
-    early, gets silence.
+    Raises ClipError: `no-video`, `too-large`, and as the decoders do. A video without sound, or one whose
+    sound ends early, gets silence.
     """
     info = request.info
     if info.video is None:
         raise ClipError("no-video", "it holds sound alone; a video is needed")
     timeline = read_timeline(info)
-    counted = not timeline.complete
-    if not counted:
+    if timeline.complete:
         try:
             return _shoot(request, timeline, counted=False)
         except MissingPictureError:
-            counted = True
+            pass
+    elif rate := info.video.fps_average:
+        # Pictures without times are decoded to count them. A picture has at most two packets, its fields.
+        check_length(len(timeline.pts) / 2 / rate, request.longest_seconds)
     return _shoot(request, displayed_timeline(info, timeline), counted=True)
+
+
+def check_length(seconds: float, longest_seconds: float | None) -> None:
+    """Raise ClipError (`too-large`) for a video that is longer than allowed; None allows every length."""
+    if longest_seconds is not None and seconds > longest_seconds:
+        raise ClipError(
+            "too-large", f"it lasts {clock(seconds)}, longer than the {clock(longest_seconds)} allowed"
+        )
 
 
 def _shoot(request: DecodeRequest, timeline: Timeline, *, counted: bool) -> DecodedVideo:
     times = timeline.times_seconds
     seconds = float(timeline.seconds(timeline.end))
+    check_length(seconds, request.longest_seconds)
     sampling = request.sampling_of(seconds)
     windows = plan_windows(seconds, request.window_seconds, sampling)
     warnings, has_audio = _record(request, seconds)
@@ -136,7 +150,7 @@ def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
         if request.info.audio is None:
             _write_silence(stream, round(seconds * SAMPLE_RATE_HZ))
             return ["no audio stream: silence was put in its place"], False
-        heard, silent = _write_sound(stream, request.info)
+        heard, silent = _write_sound(stream, request.info, request.longest_seconds)
         missing = round(seconds * SAMPLE_RATE_HZ) - heard
         if missing <= COVERAGE_TOLERANCE_SECONDS * SAMPLE_RATE_HZ:
             _write_silence(stream, 0)
@@ -146,7 +160,7 @@ def _record(request: DecodeRequest, seconds: float) -> tuple[list[str], bool]:
         return [*silent, f"its sound ends at {ends:.2f} of {seconds:.2f} s: silence was put after it"], True
 
 
-def _write_sound(stream: BinaryIO, info: MediaInfo) -> tuple[int, list[str]]:
+def _write_sound(stream: BinaryIO, info: MediaInfo, longest_seconds: float | None) -> tuple[int, list[str]]:
     """Write the sound; return the number of samples, and warnings."""
     loudness = Loudness()
 
@@ -155,6 +169,9 @@ def _write_sound(stream: BinaryIO, info: MediaInfo) -> tuple[int, list[str]]:
             raise DamageError("unreadable", "its sound decodes to numbers that are not finite")
         loudness.add(samples)
         stream.write(samples.astype("<f4").tobytes())
+        # Of a file that states no length, the sound may go on after the pictures.
+        if info.claimed_end_seconds is None:
+            check_length(stream.tell() / 4 / SAMPLE_RATE_HZ, longest_seconds)
 
     sound = stream_waveform(info.path, info, take)
     if sound.failure is not None:

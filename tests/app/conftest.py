@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from .stubs import StubRun
-
 pytest.importorskip("starlette", reason="the extra `app` is not installed")
+
+from .stubs import StubRun  # it needs the extra
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import threading
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stgcma.app.served_run import ResultFile, RunResult, UnusableVideoError
 from stgcma.errors import InputError
@@ -47,6 +48,7 @@ class StubRun:
     go: threading.Event = field(default_factory=threading.Event)
     started: threading.Event = field(default_factory=threading.Event)
     seen: list = field(default_factory=list)
+    folder: Path = Path("/srv/the runs/run-av")
 
     def check_question(self, question):
         if self.question_words is not None and not question:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from stgcma.app import jobs as jobs_module
-from stgcma.app.jobs import JobQueue, QueueFullError, State
+from stgcma.app.jobs import Fault, JobQueue, QueueFullError, State
 from stgcma.app.limits import AppLimits
-from stgcma.errors import StgcmaError
+from stgcma.app.served_run import UnusableVideoError
+from stgcma.errors import InputError, StgcmaError
 
 from .stubs import StubRun
 
@@ -147,6 +148,19 @@ def test_results_are_deleted_by_age_and_number(queue_of, until):
     assert [job.folder.exists() for job in jobs] == [False, False, True]
 
 
+def test_cancelled_jobs_take_no_place_of_results(queue_of, until):
+    queue, held = queue_of(results=2), StubRun(held=True)
+    job = submit(queue, StubRun())
+    until(lambda: job.state is State.DONE)
+    submit(queue, held)
+    assert held.started.wait(120)
+    cancelled = [submit(queue, StubRun()) for _ in range(4)]
+    for one in cancelled:
+        assert queue.cancel(one.id)
+    assert queue.get(job.id) is job
+    assert [queue.get(one.id) is not None for one in cancelled] == [False, False, True, True]
+
+
 def test_old_results_are_deleted_without_a_request(queue_of, until, monkeypatch):
     monkeypatch.setattr(jobs_module, "_SECONDS_BETWEEN_DELETIONS", 0.01)
     clock = Clock()
@@ -201,13 +215,33 @@ def test_a_failure_does_not_name_the_folder(queue_of, until):
     job = submit(queue, run)
     until(lambda: job.state is State.DONE)
     assert job.outcomes[0].failure == "the results/run-0/a.png: no space left"
+    assert job.outcomes[0].fault is Fault.SERVER
+
+
+def test_a_failure_does_not_name_paths_of_the_server(queue_of, until, capsys):
+    queue, said = queue_of(), "/srv/the runs/run-av/best: /home/eva/w.pt is gone; 1/2 of s3://data/w"
+    runs = [StubRun(error=StgcmaError(said)), StubRun(error=UnusableVideoError(said))]
+    job = submit(queue, *runs)
+    until(lambda: job.state is State.DONE)
+    shown = "run-av/best: w.pt is gone; 1/2 of s3://data/w"
+    assert [one.failure for one in job.outcomes] == [shown, shown]
+    assert [one.fault for one in job.outcomes] == [Fault.SERVER, Fault.VIDEO]
+    assert said in capsys.readouterr().err  # of the server's terminal
 
 
 def test_a_broken_file_is_told_and_deleted(client_of, finished):
     client = client_of()
     job = client.post("/api/jobs?run=0&name=broken.mp4", content=b"video").json()
     (outcome,) = finished(client, job)["outcomes"]
-    assert outcome == {"run": "run-av", "task": "ave", "preset": "ave-demo", "failure": "it cannot be opened"}
+    expected = {"run": "run-av", "task": "ave", "preset": "ave-demo"}
+    assert outcome == expected | {"failure": "it cannot be opened", "fault": "video"}
+
+
+def test_a_refused_question_does_not_name_the_folder_of_the_run(client_of):
+    run = StubRun("asks", "avqa", question_words=("is",))
+    run.check_question = lambda _: (_ for _ in ()).throw(InputError(f"RUN {run.folder} reads /srv/w.pt"))
+    answer = client_of([run]).post("/api/jobs?run=0", content=b"video")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "RUN asks reads w.pt")
 
 
 def test_the_end_deletes_everything_and_cancels():
@@ -238,6 +272,10 @@ def test_jobs_of_others_are_not_found(client_of, finished):
         f"/api/jobs/{job['id'][:-1]}",
         f"/api/jobs/{job['id']}/1/archive",
         f"/api/jobs/{job['id']}/0/files/9",
+        f"/api/jobs/{job['id']}/0/files/{'9' * 5000}",
+        f"/api/jobs/{job['id']}/{'9' * 5000}/archive",
+        f"/api/jobs/{job['id']}/-1/archive",
+        f"/examples/{'9' * 5000}",
     ):
         assert client.get(path).status_code == 404
     assert client.get("/api/jobs").status_code == 405  # there is no list

@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+from stgcma.errors import StgcmaError
 
 from ..pages.browser import LOW_CONTRAST, OUTLINE, OVERFLOW
 from ..pages.chromium import CHROMIUM_FLAGS, chromium_path
@@ -169,7 +170,7 @@ def test_a_screen_reader_is_told_what_happens(open_page, runs):
     assert page.locator("#player track").get_attribute("label") == "run-av: Events"
 
 
-def test_a_broken_file_is_explained(open_page):
+def test_a_broken_file_and_a_fault_of_the_server_are_explained(open_page, runs):
     page = open_page()
     give(page, "broken.mp4")
     predict(page)
@@ -179,6 +180,9 @@ def test_a_broken_file_is_explained(open_page):
     predict(page)
     assert headline(page) == "bell 0:02–0:05"
     assert page.get_by_text("cannot be used").count() == 0
+    runs[0].error = StgcmaError("no space left")
+    predict(page)
+    page.get_by_text("The server could not predict it: no space left").wait_for()
 
 
 def test_large_and_empty_files_are_not_sent(open_page, runs):

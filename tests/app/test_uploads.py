@@ -60,6 +60,32 @@ def test_an_empty_file_is_refused(client_of):
     assert list(folder_of(client).iterdir()) == []
 
 
+def test_a_length_of_thousands_of_digits_is_too_large(tmp_path):
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"9" * 5000)]}
+    with pytest.raises(HTTPException) as raised:
+        asyncio.run(receive_file(Request(scope), tmp_path, "a.mp4", AppLimits()))
+    assert raised.value.status_code == 413
+
+
+def test_an_upload_whose_sender_leaves_is_no_job(client_of):
+    run = StubRun(held=True)
+    client = client_of([run])
+    told = [{"type": "http.request", "body": b"video", "more_body": False}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return told.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/jobs", "query_string": b"run=0", "headers": []}
+    asyncio.run(client.app(scope, receive, send))
+    assert (sent[0]["status"], told) == (400, [])
+    assert list(folder_of(client).iterdir()) == []
+    assert not run.started.is_set()
+
+
 def test_an_upload_that_stalls_is_ended(tmp_path):
     async def stall():
         await asyncio.sleep(600)
@@ -75,7 +101,9 @@ def test_an_upload_that_stalls_is_ended(tmp_path):
     [
         ("", "Choose at least one run"),
         ("run=2", "Choose at least one run"),
-        ("run=-1", "run must be a number"),
+        ("run=-1", "Choose at least one run"),
+        (f"run={'9' * 5000}", "Choose at least one run"),
+        (f"run=0&example={'9' * 5000}", "There is no such example"),
         ("run=0&example=0", "There is no such example"),
         ("run=1", "asks answers questions: enter one"),
         (f"run=1&question={'w' * 501}", "more than 500 characters"),

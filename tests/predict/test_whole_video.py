@@ -1,5 +1,6 @@
 """A window has the same bytes as a sample of a clip with its content."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -97,6 +98,20 @@ def test_pictures_that_must_be_counted_give_the_same_frames(encoded, ffmpeg, tmp
         for suffix, windows in made.items()
     }
     assert frames[".avi"] == frames[".mp4"]
+
+
+def test_a_video_that_states_no_length_is_not_decoded_when_it_is_too_long(encoded, tmp_path, monkeypatch):
+    from stgcma.preprocess.samples import whole_video
+
+    path = encoded("clip.avi", *picture(seconds=9, rate="5", size="64x48"), "-c:v", "mpeg4")
+    info = dataclasses.replace(probe(path), duration_seconds=None, end_seconds=None)
+    request = DecodeRequest(info, tmp_path, avs_s4.SAMPLING, 5, longest_seconds=8)
+    with pytest.raises(ClipError, match="too-large: it lasts 0:09, longer than the 0:08 allowed"):
+        decode_video(request)
+    monkeypatch.setattr(whole_video, "displayed_timeline", None)  # which decodes
+    with pytest.raises(ClipError, match="longer than the 0:02 allowed"):
+        decode_video(dataclasses.replace(request, longest_seconds=2))
+    assert not list(tmp_path.glob("0*"))
 
 
 def test_frames_are_those_that_players_show(encoded, tmp_path):
