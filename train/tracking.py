@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..bounded import parse_object, read_file
 from ..console import message
 from ..errors import one_line
+from ..public_paths import without_paths
 from ..strict_json import strict_json
 from .system_metrics import SystemMetrics
 from .trackers import TRACKERS
@@ -110,7 +111,7 @@ class Tracking:
 def open_tracking(config: RunConfig, folder: Path, *, step: int, device: torch.device) -> Tracking:
     """Return the trackers of the run in `folder`, whose saved state is that after `step` steps."""
     settings = config.train
-    run = TrackedRun(folder.resolve().name, folder, config.model_dump(mode="json"), step)
+    run = TrackedRun(folder.resolve().name, folder, without_paths(config.model_dump(mode="json")), step)
     drawing = {"device": device, "precision": settings.precision, "count": settings.tracked_clips}
     # Stored tokens have no frames to draw.
     drawn = settings.tracked_clips > 0 and not config.data.tokens

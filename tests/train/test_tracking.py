@@ -1,9 +1,13 @@
 """Trackers get the whole run, continue it, and neither stop nor change the training."""
 
+import getpass
 import hashlib
 import json
+import socket
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -183,21 +187,26 @@ def test_tracking_changes_no_bit_and_draws_the_same_clips(recording, four_clips,
     }
 
 
-def started(name, folder, identity=None):
-    """A tracker that got a step, an epoch and a picture, and its identity."""
+def png():
+    """A small picture."""
     import io
 
     from PIL import Image
 
     image = io.BytesIO()
     Image.new("RGB", (8, 8), (255, 0, 0)).save(image, "PNG")
+    return image.getvalue()
+
+
+def started(name, folder, identity=None):
+    """A tracker that got a step, an epoch and a picture, and its identity."""
     tracker = TRACKERS[name]()
     folder.mkdir(exist_ok=True)
     found = tracker.start(open_run(folder), identity)
     first = 1 if identity is None else 3
     tracker.log([Scalars(first, {"train/loss": 2.0}), Scalars(first + 1, {"train/loss": 1.0})])
     tracker.log([Scalars(first + 1, {"epoch/val_accuracy": 0.5})])
-    tracker.log([Pictures(first + 1, {"clip-1": image.getvalue()})])
+    tracker.log([Pictures(first + 1, {"clip-1": png()})])
     tracker.close(finished=identity is not None)
     return found
 
@@ -234,6 +243,35 @@ def test_wandb_keeps_one_run_in_offline_folders(tmp_path, monkeypatch):
         (log,) = folder.glob("*.wandb")
         assert all(word in log.read_bytes() for word in (b"train/loss", b"epoch/val_accuracy", b"clip-1"))
         assert list(folder.glob("files/media/images/**/*.png"))
+        assert log.read_bytes().count(b"predictions/clip-1") >= 1
+        sent = [log, *(path for path in folder.glob("files/**/*") if path.is_file())]
+        for word in (socket.gethostname(), f"/{getpass.getuser()}/", str(Path.home()), str(tmp_path)):
+            assert not [path.name for path in sent if word.encode() in path.read_bytes()]
+
+
+def test_wandb_gets_pictures_of_steps_below_its_last_one(monkeypatch):
+    """After a kill, metrics of the machine may be ahead of the checkpoint from which the run goes on.
+
+    W&B drops what is logged with the argument `step` below the last one.
+    """
+    logged = []
+    tracker = TRACKERS["wandb"]()
+    tracker._run = SimpleNamespace(log=lambda values, **options: logged.append((values, options)))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Image=lambda _, caption: caption))
+    tracker.log([Scalars(9, {"system/step_seconds": 1.0}), Pictures(4, {"clip-1": png()})])
+    assert logged == [
+        ({"system/step_seconds": 1.0, "step": 9}, {}),
+        ({"predictions/clip-1": "clip-1", "step": 4}, {}),
+    ]
+
+
+def test_the_configuration_that_is_tracked_has_no_paths_and_no_credentials(recording, small_config, tmp_path):
+    config = small_config("ave", "train.trackers=[wandb]", f"data.cache={tmp_path / 'cache'}")
+    config.model["weights"] = "https://eva:secret@host/w.pt"
+    tracking.open_tracking(config, tmp_path / "run", step=0, device=torch.device("cpu")).close(finished=True)
+    ((run, _),) = recording.made[0].started
+    assert (run.config["data"]["cache"], run.config["model"]["weights"]) == ("cache", "https://host/w.pt")
+    assert config.data.cache == str(tmp_path / "cache")
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ class TrackedRun:
     Attributes:
         name: of the run's folder.
         folder: the run's folder; trackers keep local files in `local`.
-        config: the resolved configuration, in sections.
+        config: the resolved configuration, in sections, without paths of this machine and credentials.
         step: the last step of the saved state, 0 for a new run.
     """
 
@@ -59,17 +59,19 @@ class Pictures:
 Entry = Scalars | Pictures
 
 
-def log_by_step(run: Any, entries: Sequence[Entry], image: Callable[..., Any]) -> None:
-    """Log entries to a run of W&B, or of a library with its interface, whose class of pictures is `image`."""
+def log_by_step(
+    log: Callable[[dict[str, Any], int], None], entries: Sequence[Entry], image: Callable[..., Any]
+) -> None:
+    """Log entries with the interface of W&B: `log` values of a step; `image` is the class of pictures."""
     for entry in entries:
         if isinstance(entry, Scalars):
-            run.log(dict(entry.values), step=entry.step)
+            log(dict(entry.values), entry.step)
             continue
         pictures = {
             f"predictions/{key}": image(open_drawn(content), caption=key)
             for key, content in entry.images.items()
         }
-        run.log(pictures, step=entry.step)
+        log(pictures, entry.step)
 
 
 class Tracker(ABC):

@@ -39,7 +39,7 @@ class Trackio(Tracker):
     def log(self, entries: Sequence[Entry]) -> None:
         import trackio
 
-        log_by_step(self._run, entries, trackio.Image)
+        log_by_step(lambda values, step: self._run.log(values, step=step), entries, trackio.Image)
 
     def close(self, *, finished: bool) -> None:  # noqa: ARG002
         self._run.finish()

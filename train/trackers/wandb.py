@@ -8,7 +8,16 @@ from typing import Any
 
 from .base import PROJECT, Entry, TrackedRun, Tracker, log_by_step
 
+STEP = "step"
+"""Name of the step among the values: W&B drops values of a step below the last one, as after a kill."""
 _FINISH_SECONDS = 30.0
+# Variable of W&B to the setting that it sets, and its value without the variable: the name of the host, and
+# the paths, the user and the hardware of the machine are not sent.
+_PRIVATE: dict[str, tuple[str, Any]] = {
+    "WANDB_HOST": ("host", ""),
+    "WANDB__DISABLE_META": ("x_disable_meta", True),
+    "WANDB__DISABLE_MACHINE_INFO": ("x_disable_machine_info", True),
+}
 
 
 class Wandb(Tracker):
@@ -39,15 +48,18 @@ class Wandb(Tracker):
                 login_timeout=1,
                 finish_timeout=_FINISH_SECONDS,
                 finish_timeout_raises=False,
+                **dict(setting for name, setting in _PRIVATE.items() if name not in os.environ),
             ),
         )
+        self._run.define_metric(STEP, hidden=True)
+        self._run.define_metric("*", step_metric=STEP)
         found: str = self._run.id
         return found
 
     def log(self, entries: Sequence[Entry]) -> None:
         import wandb
 
-        log_by_step(self._run, entries, wandb.Image)
+        log_by_step(lambda values, step: self._run.log({**values, STEP: step}), entries, wandb.Image)
 
     def close(self, *, finished: bool) -> None:
         self._run.finish(exit_code=0 if finished else 1)
