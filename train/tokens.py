@@ -73,7 +73,13 @@ def fit_tokens(model: STGCMA, column: ColumnReader | None, normalisation: Normal
             f"drop it with `stgcma shards drop-column {column.location} {column.member}`, and add it with "
             f"the preset, the backbone and the settings of this training{hint}"
         )
-    model.feature_layout = layout_from(there)
+    layout = layout_from(there)
+    if steps_of(layout) != model.config.frames:
+        raise InputError(
+            f"{column.location}: column.json of the tokens is damaged: its layout has {steps_of(layout)} "
+            f"frames, the model {model.config.frames}; add the column anew"
+        )
+    model.feature_layout = layout
 
 
 def layout_from(settings: Mapping[str, Any]) -> Layout:

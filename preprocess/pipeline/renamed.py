@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from ...shards.additions import Addition
@@ -32,12 +32,16 @@ def planned_sources(former: Former) -> dict[str, str]:
 def renamed_clips(clips: Sequence[ClipSpecification], sources: Mapping[str, str]) -> dict[str, str]:
     """Return the source of each of `clips` that has another one than in `sources`, by key.
 
-    Keys that are used twice are left out: their second use is in quarantine for that.
+    Keys that are used with several sources are left out: the uses after the first are in quarantine for that,
+    and none of the sources is known to be the new one.
     """
     found = {clip.key: clip.source for clip in clips if sources.get(clip.key, clip.source) != clip.source}
     if found:
-        uses = Counter(clip.key for clip in clips if clip.key in found)
-        found = {key: source for key, source in found.items() if uses[key] == 1}
+        uses: dict[str, set[str]] = defaultdict(set)
+        for clip in clips:
+            if clip.key in found:
+                uses[clip.key].add(clip.source)
+        found = {key: source for key, source in found.items() if len(uses[key]) == 1}
     return found
 
 

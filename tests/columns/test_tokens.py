@@ -289,12 +289,24 @@ def test_tokens_of_another_backbone_are_refused(few, small_config, tmp_path):
 )
 def test_tokens_of_other_settings_are_refused(small_config, name):
     model, normalisation = new_model("ave", small_config, adapter="side"), Normalisation(-4.0, 3.0)
-    there = token_settings(model, normalisation) | {"layout": [["audio.tap0", [2, 3]]]}
+    frames = model.config.frames
+    there = token_settings(model, normalisation) | {"layout": [["audio.tap0", [frames, 3]]]}
     column = SimpleNamespace(location="OUT", member="tokens", info=SimpleNamespace(settings=there))
     fit_tokens(model, column, normalisation)
-    assert model.feature_layout == (("audio.tap0", (2, 3)),)
+    assert model.feature_layout == (("audio.tap0", (frames, 3)),)
     there[name] = "another"
     with pytest.raises(
         InputError, match=f"OUT: the column tokens was made with another {name}; drop it with"
+    ):
+        fit_tokens(model, column, normalisation)
+
+
+def test_a_layout_of_other_frames_than_the_models_is_refused(small_config):
+    model, normalisation = new_model("ave", small_config, adapter="side"), Normalisation(-4.0, 3.0)
+    frames = model.config.frames
+    there = token_settings(model, normalisation) | {"layout": [["audio.tap0", [frames + 1, 3]]]}
+    column = SimpleNamespace(location="OUT", member="tokens", info=SimpleNamespace(settings=there))
+    with pytest.raises(
+        InputError, match=f"OUT: .* its layout has {frames + 1} frames, the model {frames}; add"
     ):
         fit_tokens(model, column, normalisation)

@@ -98,13 +98,38 @@ def test_a_file_that_is_renamed_again_meanwhile_is_another_list(out, raw, rename
     assert [(row.key, row.source) for row in read_quarantine(out)] == [("clip-5", "5.mkv")]
 
 
-def test_a_key_that_is_used_twice_has_no_new_file():
+def test_a_key_that_is_used_with_two_files_has_no_new_one():
     """Its second use is in quarantine for that, whatever its file."""
     clips = make_collection(3).clips
     twice = [*clips, dataclasses.replace(clips[0], source="other.mkv")]
     sources = {clip.key: clip.source for clip in clips}
     assert renamed_clips(twice, sources) == {}
     assert renamed_clips(twice[1:], sources) == {clips[0].key: "other.mkv"}
+    assert renamed_clips([twice[-1], *twice[1:]], sources) == {clips[0].key: "other.mkv"}
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_retry_takes_the_new_file_of_a_clip_with_two_rows(raw, collection, tmp_path, append):
+    source = "5.mp4"
+
+    def with_two_rows(made):
+        clips = [dataclasses.replace(c, source=source) if c.key == "clip-5" else c for c in made.clips]
+        again = next(clip for clip in clips if clip.key == "clip-5")
+        return dataclasses.replace(made, clips=(*clips[:9], again, *clips[9:]))
+
+    collection(with_two_rows)
+    out, direct = tmp_path / "out", tmp_path / "direct"
+    build(out, raw, clips=12)
+    (raw / "clip-5.bad").unlink()
+    source = "5.mkv"
+    counts = (12, 20) if append else (12,)
+    for clips in counts:
+        build(direct, raw, clips=clips, append=append)
+    build(out, raw, clips=counts[-1], append=append, retry_quarantined=True)
+    assert contents(out) == contents(direct)
+    assert {row.key: row.source for row in read_manifest(out)}["clip-5"] == "5.mkv"
+    assert [(row.key, row.source) for row in read_quarantine(out)] == [("clip-5", "5.mkv")]
+    assert faults(out) == ()
 
 
 def test_clips_of_an_addition_that_the_list_lacks_stay_as_planned(out, raw, rename, capsys):
