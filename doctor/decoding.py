@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.reasons import ClipError
-from ..preprocess.media.video import DECODERS
+from ..preprocess.media.video import DECODERS, DECORD_DISTRIBUTIONS
 from . import clips
 from .clips import CLIPS, Clip
 from .findings import Finding, Level
@@ -30,7 +30,7 @@ _PACKAGES = {
     "pyav": ("av",),
     SOUND: ("av", "torchaudio"),
     "ffmpeg": ("imageio-ffmpeg",),
-    "decord": ("decord", "decord2"),
+    "decord": DECORD_DISTRIBUTIONS,
 }
 # Half a second of 64×64 takes milliseconds; the rest is for starting a process on a busy machine.
 TIMEOUT_SECONDS = 60.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..preprocess.media.isolation import IsolatedPool
 from ..preprocess.media.reasons import ClipError
+from ..preprocess.media.video import DECORD_DISTRIBUTIONS
 from .findings import Finding, Level
 from .requirements import extras, install, reinstall, required
 
@@ -26,8 +27,7 @@ MODULES = {
     "timm": "timm",
     "webdataset": "webdataset",
     "av": "av",
-    "decord": "decord",
-    "decord2": "decord",
+    **dict.fromkeys(DECORD_DISTRIBUTIONS, "decord"),
     "pillow": "PIL.Image",
     "pyarrow": "pyarrow.parquet",
     "h5py": "h5py",
@@ -36,7 +36,7 @@ MODULES = {
     "tensorboard": "torch.utils.tensorboard",
 }
 # Only the decoder of that name needs it.
-_DISPENSABLE = {"decord", "decord2"}
+_DISPENSABLE = frozenset(DECORD_DISTRIBUTIONS)
 _LOADING_SECONDS = 180.0
 _LOADING_BYTES = 1 << 40  # CUDA's libraries reserve large address ranges
 

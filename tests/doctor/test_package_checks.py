@@ -8,6 +8,7 @@ from stgcma.doctor.findings import Level
 from stgcma.doctor.packages import check_extras, check_itself, check_loading, check_pins, version_of
 from stgcma.doctor.requirements import declared, install, required
 from stgcma.doctor.weights import check_weights, find_cached
+from stgcma.preprocess.media.video import DECORD_DISTRIBUTIONS
 
 
 def by_name(findings):
@@ -55,6 +56,7 @@ SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win
 
 def test_each_system_gets_the_decord_that_has_wheels_for_it():
     lines = [line for line in declared() if line.name.startswith("decord")]
+    assert {line.name for line in lines} == set(DECORD_DISTRIBUTIONS)
     names = {}
     for system, machine in SYSTEMS:
         there = {"sys_platform": system, "platform_machine": machine, "extra": ""}

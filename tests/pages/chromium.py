@@ -1,24 +1,21 @@
-"""The Chromium that is installed, and the flags with which it loads nothing of its own accord."""
+"""The Chromium that is installed, and its flags: those of the script that takes the pictures of pages."""
 
-import shutil
+import importlib.util
+from pathlib import Path
 
 import pytest
 
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+_SCRIPT = Path(__file__).parents[2] / "docs" / "screenshots.py"
+_spec = importlib.util.spec_from_file_location("screenshots", _SCRIPT)
+_screenshots = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_screenshots)
+
+CHROMIUM_FLAGS = _screenshots.FLAGS
 
 
 def chromium_path() -> str:
     """The program's path; the test is skipped where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
+    found = _screenshots.find_browser()
     if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
+        pytest.skip(f"no browser: none of {', '.join(_screenshots.BROWSERS)} is on the PATH")
     return found

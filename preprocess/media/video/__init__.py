@@ -17,11 +17,22 @@ if TYPE_CHECKING:
     from ..probe import MediaInfo
     from .frames import Choose, Decoder, Frames
 
-__all__ = ["AUTO", "DECODERS", "deciding_versions", "decoder_choices", "decoder_versions", "read_frames"]
+__all__ = [
+    "AUTO",
+    "DECODERS",
+    "DECORD_DISTRIBUTIONS",
+    "deciding_versions",
+    "decoder_choices",
+    "decoder_versions",
+    "read_frames",
+]
 
 DECODERS: Registry[Decoder] = Registry(
     __name__, Path(__file__).parent, attribute="DECODER", noun="video decoder"
 )
+DECORD_DISTRIBUTIONS = ("decord", "decord2")
+"""Distributions of the module `decord`; each system has one of them."""
+
 AUTO = "auto"
 SOUND_DECODER_SEPARATOR = "+"  # in `pyav+ffmpeg`: the decoder of the frames, and another one of the sound
 

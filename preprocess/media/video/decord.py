@@ -1,7 +1,8 @@
 """Decoding with decord. It is wrong, often silently, for more kinds of clip than it is right for.
 
-The module `decord` comes from one of two distributions: decord 0.6, the last release, and decord2, which has
-wheels for further systems. For the clips that `objection` admits, both give the same bytes.
+The module `decord` comes from one of two distributions (`DECORD_DISTRIBUTIONS`): decord 0.6, the last
+release, and decord2, which has wheels for further systems. For the clips that `objection` admits, both give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..container import shown
 from ..probe import ClipError, DamageError, MediaInfo, probe
+from . import DECORD_DISTRIBUTIONS
 from .frames import Choose, Decoder, Frames, check_bytes, chosen_indices
 from .shown import shown_pictures
 from .timeline import Timeline, read_timeline
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "decord"
-DISTRIBUTIONS = ("decord", "decord2")
 
 _CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4")
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -95,7 +96,7 @@ def installed_version() -> str:
 
     Raises PackageNotFoundError when there is none.
     """
-    for name in DISTRIBUTIONS:
+    for name in DECORD_DISTRIBUTIONS:
         with suppress(PackageNotFoundError):
             return version(name)
     raise PackageNotFoundError(NAME)
