@@ -28,6 +28,7 @@ _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 _OPENING = "[{"
 _CONTAINERS = (list, dict)
+_CONTAINER_TYPES = frozenset(_CONTAINERS)
 _SQUARE = str.maketrans("{}", "[]")
 _DIGITS = "0123456789."
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -99,7 +100,7 @@ def parse_json(
         if text.startswith("\ufeff"):
             raise ValueError("it begins with a byte-order mark")
         value = _decoder(non_finite, unique_keys).decode(text)
-        if _ESCAPED_SURROGATE.search(text):
+        if "\\" in text and _ESCAPED_SURROGATE.search(text):
             # A lone surrogate cannot be printed or written.
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -154,6 +155,8 @@ def parse_yaml(content: bytes | str, *, where: str) -> Any:
 
 def is_too_deep(value: Any) -> bool:
     """Tell whether lists and objects of a parsed value are nested deeper than `MOST_DEPTH`."""
+    if type(value) is dict and _CONTAINER_TYPES.isdisjoint(map(type, value.values())):
+        return False
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH + 1):
         level = [child for each in level for child in _children(each) if isinstance(child, _CONTAINERS)]
@@ -187,6 +190,8 @@ def _has_long_number(text: str) -> bool:
     So many in a row include one of the characters that are this far apart.
     """
     length = MOST_DIGITS + 1
+    if len(text) < length:
+        return False
     for place, character in enumerate(text[MOST_DIGITS::length]):
         if character in _DIGITS:
             here = MOST_DIGITS + place * length

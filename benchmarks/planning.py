@@ -239,6 +239,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
 
 def _plan(name: str, raw: Path) -> dict[str, float | str]:
     from stgcma.preprocess.collections import COLLECTIONS
+    from stgcma.preprocess.collections.clip_list import collector_paused
     from stgcma.preprocess.collections.specification import Collection
     from stgcma.preprocess.pipeline.shard_plan import plan_shards
 
@@ -251,8 +252,9 @@ def _plan(name: str, raw: Path) -> dict[str, float | str]:
             return read_events(raw, EventOptions(), allow_links=False, lengths=lengths)
 
     libraries, began, worked = resident_bytes("VmRSS"), time.monotonic(), time.process_time()
-    collection = read(raw)
-    plan = collection.plan_sha256
+    with collector_paused():
+        collection = read(raw)
+        plan = collection.plan_sha256
     shards = len(plan_shards(collection.clips))
     return {
         "seconds": time.monotonic() - began,

@@ -13,8 +13,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import InputError
 from ...shards.published import Published
@@ -24,7 +25,7 @@ from .clip_list import ClipList
 from .names import check_twins, class_name
 from .packed import HashList, PackedRows
 from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
-from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
+from .specification import Collection, CollectionEntry, Sampling, clip_values
 from .text_files import check_utf8, escaped, stream_lines
 
 SECONDS = 10
@@ -33,6 +34,8 @@ FOLDER = "AVE"
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="crop", windows=10, window_seconds=1.0)
 
 _FIELDS = ("category", "video id", "quality", "start second", "end second")
+_CATEGORY, _VIDEO, _QUALITY, _START, _END = range(len(_FIELDS))
+_MOST_KNOWN = 4096  # different rows but for the video
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 
 
@@ -47,8 +50,13 @@ class Annotation(NamedTuple):
 
     @property
     def event(self) -> tuple[str, str, int, int]:
-        """Identity of a row; the quality is left out because split files may grade it differently."""
-        return self.video, self.category, self.start, self.end
+        """Identity of a row, as `_event`."""
+        return _event(*self)
+
+
+def _event(category: str, video: str, _quality: str, start: int, end: int) -> tuple[str, str, int, int]:
+    """Return the identity of a row; the quality is left out because split files may grade it differently."""
+    return video, category, start, end
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
@@ -57,10 +65,10 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     annotations = PackedRows((row for _, row in read_rows(path)), make=Annotation._make)
     if not annotations:
         raise InputError(f"{path} holds no annotation rows")
-    check_twins(dict.fromkeys(row.category for row in annotations), path, background=BACKGROUND)
+    check_twins(_categories(annotations), path, background=BACKGROUND)
     planner = _Planner(annotations, videos_by_name(raw, FOLDER, allow_links=allow_links))
     splits = _SplitFiles(raw, annotations, allow_links=allow_links)
-    clips = ClipList(planner.specify(row, split) for split in SPLITS for row in splits.rows(split))
+    clips = ClipList.of_values(planner.specify(row, split) for split in SPLITS for row in splits.rows(split))
     return Collection(
         name="ave",
         task=COLLECTION.task,
@@ -86,35 +94,40 @@ COLLECTION = CollectionEntry(
 )
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, Annotation]]:
-    """Yield the rows of an annotation or split file with `file:line`; the header line is left out."""
+def read_rows(path: Path) -> Iterator[tuple[int, Annotation]]:
+    """Yield the rows of an annotation or split file with their lines; the header line is left out."""
     # A form feed or the like within a name does not end a line.
     lines = stream_lines(path, hint=f"RAW must be the AVE folder, with {path.name} and AVE/*.mp4 in it")
+    known: dict[tuple[str, ...], tuple[str, str, int, int]] = {}  # of the cells but the video
     for number, line in enumerate(lines, start=1):
-        line = line.strip()
-        if not line:
-            continue
-        parts = [part.strip(" \t") for part in line.split("&")]
+        parts = line.strip().split("&")
         if len(parts) != len(_FIELDS):
+            if not line.strip():
+                continue
             raise InputError(
-                f"{path}:{number}: {len(parts)} fields in {line!r}, "
+                f"{path}:{number}: {len(parts)} fields in {line.strip()!r}, "
                 f"expected {len(_FIELDS)}: {', '.join(_FIELDS)}"
             )
-        if number == 1 and parts[0].casefold() == "category" and not parts[3].isdecimal():
-            continue
-        where = f"{path}:{number}"
-        yield where, _parse(parts, where)
+        video = parts.pop(1).strip(" \t")
+        said = tuple(parts)
+        if said not in known:
+            category, quality, start, end = (part.strip(" \t") for part in parts)
+            if number == 1 and category.casefold() == "category" and not start.isdecimal():
+                continue
+            if len(known) == _MOST_KNOWN:
+                known.clear()
+            known[said] = _parse(category, quality, start, end, f"{path}:{number}")
+        category, quality, begin, until = known[said]
+        yield number, Annotation(category, printable(escaped(video)), quality, begin, until)
 
 
-def _parse(parts: list[str], where: str) -> Annotation:
-    category, video, quality, start, end = parts
+def _parse(category: str, quality: str, start: str, end: str, where: str) -> tuple[str, str, int, int]:
     if not (_WHOLE_NUMBER.fullmatch(start) and _WHOLE_NUMBER.fullmatch(end)):
         raise InputError(f"{where}: start {start!r} and end {end!r} must be whole seconds")
     if int(start) > int(end) or int(end) > SECONDS:
         raise InputError(f"{where}: seconds {start} to {end} must lie in order within 0 to {SECONDS}")
-    return Annotation(
+    return (
         sys.intern(printable(class_name(check_utf8(category, where, "category")))),
-        printable(escaped(video)),
         sys.intern(escaped(quality)),
         int(start),
         int(end),
@@ -141,10 +154,10 @@ class _SplitFiles:
         if not rows.is_file():
             yield from self._annotations.chosen(read_order(order, len(self._annotations)))
             return
-        self._known = self._known or {hash(row.event) for row in self._annotations}
-        for where, row in read_rows(rows):
-            if hash(row.event) not in self._known:
-                raise InputError(f"{where}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
+        self._known = self._known or {hash(_event(*row)) for row in self._annotations.values()}
+        for line, row in read_rows(rows):
+            if hash(_event(*row)) not in self._known:
+                raise InputError(f"{rows}:{line}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
             yield row
 
 
@@ -156,45 +169,46 @@ class _Planner:
     """
 
     def __init__(self, annotations: PackedRows[Annotation], videos: VideoNames) -> None:
-        self.classes = tuple(dict.fromkeys(row.category for row in annotations))
+        self.classes = tuple(_categories(annotations))
         self._index = {name: index for index, name in enumerate(self.classes)}
         self._videos = videos
         self.repeated = _repeated(annotations)
         self._later_keys = _later_keys(annotations, self.repeated)
         # Clips of one class and interval share their labels and fields: a million rows are few of them.
-        self._labels: dict[tuple[str, int, int], tuple[int, ...]] = {}
-        self._fields: dict[tuple[str, int, int], dict[str, str | int]] = {}
+        self._kinds: dict[tuple[str, int, int], tuple[tuple[int, ...], dict[str, str | int]]] = {}
 
-    def specify(self, row: Annotation, split: str) -> ClipSpecification:
-        """The clip of a row."""
-        kind = (row.category, row.start, row.end)
-        if kind not in self._labels:
-            inside, outside = self._index[row.category], len(self.classes)
-            self._labels[kind] = tuple(
-                inside if row.start <= second < row.end else outside for second in range(SECONDS)
-            )
-            self._fields[kind] = {
-                "category": row.category,
-                "start_seconds": row.start,
-                "end_seconds": row.end,
-            }
-        return ClipSpecification(
-            key=self._later_keys.get(row.event, row.video),
+    def specify(self, row: Annotation, split: str) -> tuple[Any, ...]:
+        """The clip of a row, as its fields."""
+        category, video, _, start, end = row
+        kind = (category, start, end)
+        if kind not in self._kinds:
+            inside, outside = self._index[category], len(self.classes)
+            labels = tuple(inside if start <= second < end else outside for second in range(SECONDS))
+            fields = {"category": category, "start_seconds": start, "end_seconds": end}
+            self._kinds[kind] = labels, fields
+        labels, fields = self._kinds[kind]
+        name = self._videos.get(video)
+        return clip_values(
+            key=self._later_keys.get(row.event, video) if self._later_keys else video,
             split=split,
-            source=f"{FOLDER}/{self._videos.get(row.video, row.video + '.mp4')}",
-            labels=self._labels[kind],
+            source=f"{FOLDER}/{name}" if name else f"{FOLDER}/{video}.mp4",
+            labels=labels,
             annotated_seconds=SECONDS,
-            event_end_seconds=row.end if row.start < row.end else 0,
-            fields=self._fields[kind],
-            problem=unsafe_name(row.video, "video id"),
+            event_end_seconds=end if start < end else 0,
+            fields=fields,
+            problem=unsafe_name(video, "video id"),
         )
+
+
+def _categories(annotations: PackedRows[Annotation]) -> dict[str, None]:
+    """Return the categories in the order of their first appearance."""
+    return dict.fromkeys(map(itemgetter(_CATEGORY), annotations.values()))
 
 
 def _repeated(annotations: PackedRows[Annotation]) -> set[str]:
     """Return the videos with several rows."""
     hashes = HashList()
-    for row in annotations:
-        hashes.add(row.video)
+    hashes.add_all(map(itemgetter(_VIDEO), annotations.values()))
     again = hashes.repeated()
     if not again:
         return set()
@@ -222,5 +236,5 @@ def _later_keys(
 def _findings(annotations: PackedRows[Annotation], repeated: set[str]) -> Iterator[str]:
     if repeated:
         yield f"{len(repeated)} videos carry more than one annotation row; each row is a clip of its own"
-    if empty := sum(row.start == row.end for row in annotations):
+    if empty := sum(values[_START] == values[_END] for values in annotations.values()):
         yield f"{empty} events have zero length: their clips are background throughout"

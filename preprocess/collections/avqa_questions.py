@@ -63,12 +63,12 @@ def read_questions(path: Path) -> Iterator[Question | None]:
     Raises InputError naming the line at fault.
     """
     for line, record in read_records(path):
-        where = f"{path}:{line}"
-        yield None if _is_deleted(record) else _parse(record, where)
+        yield None if _is_deleted(record) else _parse(record, f"{path}:{line}")
 
 
 def _is_deleted(record: dict[str, Any]) -> bool:
-    return str(record.get("question_deleted", 0)).casefold() not in ("0", "false", "none", "")
+    said = record.get("question_deleted", 0)
+    return (type(said) is not int or said != 0) and str(said).casefold() not in ("0", "false", "none", "")
 
 
 def _parse(record: dict[str, Any], where: str) -> Question:
@@ -78,7 +78,7 @@ def _parse(record: dict[str, Any], where: str) -> Question:
     if not content:
         raise InputError(f"{where}: question_content is empty")
     identity = record.get("question_id")
-    if not isinstance(identity, int | str):
+    if not isinstance(identity, (int, str)):
         raise InputError(f"{where}: question_id is {identity!r}, must be a number or a text")
     kind = _list(record, "type", where)
     if kind not in _TYPE_OF:
@@ -87,16 +87,34 @@ def _parse(record: dict[str, Any], where: str) -> Question:
     answer = _readable(record, answer_key, where)
     if not answer.strip():
         raise InputError(f"{where}: {answer_key} is empty")
-    words = split_words(content)
+    words, template = _template(content)
+    values = _list(record, "templ_values", where)
+    filled = _filled(words, values)
     return Question(
         video=printable(_text(record, "video_id", where)),
         question_id=printable(identity) if isinstance(identity, str) else identity,
         type=_TYPE_OF[kind],
-        template=sys.intern(" ".join(words).rstrip()),
-        words=fill(words, _list(record, "templ_values", where), where),
+        template=template,
+        words=fill(words, values, where) if filled is None else filled,
         answer=sys.intern(answer),
         marked=content[-1] in QUESTION_MARKS,
     )
+
+
+@functools.lru_cache(maxsize=4096)  # a collection has few different ones, each thousands of times
+def _template(content: str) -> tuple[tuple[str, ...], str]:
+    """Return the words of a question, placeholders unfilled, and the same as one text."""
+    words = split_words(content)
+    return tuple(words), sys.intern(" ".join(words).rstrip())
+
+
+@functools.lru_cache(maxsize=4096)
+def _filled(words: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what `fill` returns; None where it raises InputError."""
+    try:
+        return fill(words, values)
+    except InputError:
+        return None
 
 
 def split_words(content: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from ...shards.published import Published
 from ...shards.schema import SPLITS, AudioStatistics
 from .avsbench import (
     SAMPLING,
-    SECONDS,
     PartFiles,
     Row,
     data_folder,
@@ -29,10 +28,11 @@ from .avsbench import (
     split_folder,
     table_path,
 )
-from .clip_list import by_split
+from .clip_list import values_by_split
 from .names import read_split, split_of
 from .packed import PackedRows
-from .paths import annotation_file, printable
+from .path_series import Series, all_paths
+from .paths import annotation_file, folder_names, printable
 from .specification import Collection, CollectionEntry
 from .text_files import escaped
 
@@ -48,7 +48,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     path = annotation_file(raw, table_path(raw, ANNOTATIONS, _DATA_FOLDERS), allow_links=allow_links)
     rows, header = read_rows(path)
     files = _Files(raw, data_folder(raw, _DATA_FOLDERS), allow_links, mask_kind="two-values")
-    clips = by_split(files.count(files.specify(row) for row in rows))
+    clips = values_by_split(map(files.specify, rows))
     return Collection(
         name="avs-ms3",
         task=COLLECTION.task,
@@ -128,17 +128,17 @@ def video_of(name: str) -> str:
     return cut[1] if cut else name
 
 
-def shared_videos(rows: Sequence[Row]) -> Iterator[str]:
+def shared_videos(rows: PackedRows[Row]) -> Iterator[str]:
     """Yield a note on videos of which several splits have clips."""
-    trained = {video_of(row.name) for row in rows if row.split == "train"}
+    trained = {video_of(name) for name, _, split in rows.values() if split == "train"}
     clips: Counter[str] = Counter()
     known: Counter[str] = Counter()
     others: set[str] = set()
-    for row in rows:
-        clips[row.split] += 1
-        if row.split != "train":
-            video = video_of(row.name)
-            known[row.split] += video in trained
+    for name, _, split in rows.values():
+        clips[split] += 1
+        if split != "train":
+            video = video_of(name)
+            known[split] += video in trained
             others.add(video)
     shared = [
         f"{known[split]} of {clips[split]} {split} clips"
@@ -168,13 +168,13 @@ class _Files(PartFiles):
             self._places[asked] = folder
         return self._places[asked]
 
-    def masks(self, row: Row) -> tuple[str, ...]:
-        return tuple(series(self.place("gt_masks", row), row.name, range(SECONDS)))
+    def masks(self, folder: str, row: Row) -> Series:
+        return series(folder, row.name)
 
-    def pictures(self, folder: str, row: Row) -> tuple[str, ...]:
+    def pictures(self, folder: str, row: Row) -> Series:
         """Return the frames, whose names follow that of the video: `NAME.mp4_1.png`."""
-        there = self.names_in(f"{folder}/{row.name}")
+        there = folder_names(self.raw, f"{folder}/{row.name}", allow_links=self.allow_links)
         plain = super().pictures(folder, row)
-        if any(path.rpartition("/")[2] in there for path in plain):
+        if any(path.rpartition("/")[2] in there for path in all_paths(plain)):
             return plain
-        return tuple(f"{folder}/{row.name}/{row.name}.mp4_{second + 1}.png" for second in range(SECONDS))
+        return series(folder, row.name, suffix=".mp4")

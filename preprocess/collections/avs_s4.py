@@ -28,11 +28,12 @@ from .avsbench import (
     split_folder,
     table_path,
 )
-from .clip_list import by_split
+from .clip_list import values_by_split
 from .names import check_twins, class_key, class_name, read_split, split_of
 from .packed import PackedRows
-from .paths import MAX_NAME_BYTES, annotation_file, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .path_series import Series
+from .paths import MAX_NAME_BYTES, annotation_file, folder_names, printable
+from .specification import Collection, CollectionEntry
 from .text_files import check_utf8, escaped
 
 ANNOTATIONS = "s4_meta_data.csv"
@@ -46,14 +47,15 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Read the annotations under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, table_path(raw, ANNOTATIONS, _DATA_FOLDERS), allow_links=allow_links)
     rows = read_rows(path)
-    check_twins(dict.fromkeys(row.category for row in rows), path)
+    categories = tuple(dict.fromkeys(category for _, category, _ in rows.values()))
+    check_twins(categories, path)
     files = _Files(raw, data_folder(raw, _DATA_FOLDERS), allow_links)
-    clips = by_split(files.count(files.specify(row) for row in rows))
+    clips = values_by_split(map(files.specify, rows))
     return Collection(
         name="avs-s4",
         task=COLLECTION.task,
         sampling=SAMPLING,
-        classes=tuple(dict.fromkeys(row.category for row in rows)),
+        classes=categories,
         clips=clips,
         findings=tuple(files.findings(rows)),
         media_folders=tuple(files.video_folders()),
@@ -80,11 +82,26 @@ def read_rows(path: Path) -> PackedRows[Row]:
     lines = read_lines(path, hint=hint)
     header = [column.casefold() for column in next(lines, (1, []))[1]]
     places = [_column(header, names, path) for names in _COLUMNS.values()]
-    parsed = (_parse(fields, places, f"{path}:{number}") for number, fields in lines if any(fields))
-    rows = PackedRows(parsed, make=Row._make)
+    rows = PackedRows(_parsed(lines, places, path), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no rows below its header")
     return rows
+
+
+def _parsed(lines: Iterable[tuple[int, list[str]]], places: list[int], path: Path) -> Iterator[Row]:
+    width = max(places) + 1
+    categories: dict[str, str] = {}
+    for number, fields in lines:
+        if not any(fields):
+            continue
+        where = f"{path}:{number}"
+        if len(fields) < width:
+            raise InputError(f"{where}: {len(fields)} fields in {','.join(fields)!r}, expected {width}")
+        name, said, split = (fields[place] for place in places)
+        split = read_split(split, where)
+        if said not in categories:
+            categories[said] = printable(class_name(check_utf8(said, where, "category")))
+        yield Row(escaped(name), categories[said], split)
 
 
 def _column(header: list[str], names: tuple[str, ...], path: Path) -> int:
@@ -94,14 +111,6 @@ def _column(header: list[str], names: tuple[str, ...], path: Path) -> int:
     raise InputError(
         f"{path}:1: the columns are {', '.join(header)[:200] or 'none'}; there must be {' or '.join(names)}"
     )
-
-
-def _parse(fields: list[str], places: list[int], where: str) -> Row:
-    if len(fields) <= max(places):
-        raise InputError(f"{where}: {len(fields)} fields in {','.join(fields)!r}, expected {max(places) + 1}")
-    name, category, said = (fields[place] for place in places)
-    split = read_split(said, where)
-    return Row(escaped(name), printable(class_name(check_utf8(category, where, "category"))), split)
 
 
 def _is_folder_name(name: str) -> bool:
@@ -125,18 +134,12 @@ class _Files(PartFiles):
     def fields(self, row: Row) -> Mapping[str, Any]:
         return self._fields.setdefault(row.category, {"category": row.category})
 
-    def problem(self, row: Row) -> tuple[str, str] | None:
-        problem = super().problem(row)
-        if problem is None and not _is_folder_name(row.category):
-            problem = ("unsafe-path", f"category {row.category!r} cannot name a folder")
-        return problem
+    def folder_problem(self, row: Row) -> tuple[str, str] | None:
+        if _is_folder_name(row.category):
+            return None
+        return "unsafe-path", f"category {row.category!r} cannot name a folder"
 
-    def count(self, clips: Iterable[ClipSpecification]) -> Iterator[ClipSpecification]:
-        for clip in super().count(clips):
-            self.counts["more"] += sum(map(bool, clip.masks)) > MASKS[clip.split]
-            yield clip
-
-    def findings(self, rows: Iterable[Row]) -> Iterator[str]:
+    def findings(self, rows: PackedRows[Row]) -> Iterator[str]:
         yield from super().findings(rows)
         if more := self.counts["more"]:
             yield (
@@ -154,19 +157,18 @@ class _Files(PartFiles):
             for category in sorted(self.names_in(f"{top}/{split}", folders=True))
         ]
 
-    def masks(self, row: Row) -> tuple[str, ...]:
+    def masks(self, folder: str, row: Row) -> Series:
         """Return the clip's masks by frame, empty for a frame without: those of its split, and others."""
-        folder = self.place("gt_masks", row)
-        wanted = list(series(folder, row.name, range(SECONDS)))
-        published = MASKS[row.split]
-        if published == SECONDS:
-            return tuple(wanted)
-        known = row.name in self.names_in(folder, folders=True)
-        there = self.names_in(f"{folder}/{row.name}") if known else set()
-        if not any(path.rpartition("/")[2] in there for path in wanted[published:]):
-            return tuple(wanted[:published])
-        masks = [path if path.rpartition("/")[2] in there else "" for path in wanted]
-        return tuple(masks[: 1 + max(number for number, path in enumerate(masks) if path)])
+        name, published = row.name, MASKS[row.split]
+        if published == SECONDS or name not in self.names_in(folder, folders=True):
+            return series(folder, name, published)
+        there = folder_names(self.raw, f"{folder}/{name}", allow_links=self.allow_links)
+        start, ends = series(folder, name)
+        found = [end if f"{name}_{end}" in there else "" for end in ends]
+        if not any(found[published:]):
+            return series(folder, name, published)
+        self.counts["more"] += sum(map(bool, found)) > published
+        return start, tuple(found[: 1 + max(number for number, end in enumerate(found) if end)])
 
     def place(self, kind: str, row: Row) -> str:
         """Return `KIND/SPLIT/CATEGORY` as spelt on disk, which may differ from the table."""

@@ -11,19 +11,26 @@ import csv
 import itertools
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
 from .names import split_of
+from .packed import PackedRows
+from .path_series import Series
 from .paths import VideoNames, folder_names, printable, unsafe_name, videos_by_name
-from .specification import ClipSpecification, MaskKind, Sampling
+from .specification import MaskKind, Sampling, clip_values
 from .text_files import opened_text
 
 SECONDS = 5
 SAMPLING = Sampling(frames=SECONDS, frame_times="masks", resize="squash", windows=5, window_seconds=1.95)
+
+
+_ENDS = tuple(tuple(f"{number + 1}.png" for number in range(count)) for count in range(SECONDS + 1))
+"""Ends of the names of a clip's pictures, by their number."""
 
 
 class Row(NamedTuple):
@@ -58,7 +65,7 @@ def read_lines(path: Path, *, hint: str) -> Iterator[tuple[int, list[str]]]:
         lines = csv.reader(itertools.chain((header,), text), delimiter=_delimiter(header))
         try:
             for fields in lines:
-                yield lines.line_num, [each.strip() for each in fields]
+                yield lines.line_num, list(map(str.strip, fields))
         except csv.Error as error:
             raise InputError(f"{path}:{lines.line_num}: not a line of a CSV file ({error})") from None
 
@@ -74,9 +81,9 @@ def split_folder(names: Collection[str], split: str) -> str:
     return split if split in names else spelt.get(split, split)
 
 
-def series(folder: str, name: str, numbers: Iterable[int]) -> Iterator[str]:
-    """Yield the paths of a clip's pictures, `NAME/NAME_1.png` and so on; `numbers` are from 0."""
-    return (f"{folder}/{name}/{name}_{number + 1}.png" for number in numbers)
+def series(folder: str, name: str, count: int = SECONDS, *, suffix: str = "") -> Series:
+    """Return the paths of a clip's first pictures, `NAME/NAME_1.png` and so on; `suffix` follows the name."""
+    return f"{folder}/{name}/{name}{suffix}_", _ENDS[count]
 
 
 @dataclass
@@ -98,65 +105,69 @@ class PartFiles(ABC):
     counts: Counter[str] = field(default_factory=Counter)
     _videos: dict[str, VideoNames] = field(default_factory=dict)
     _names: dict[tuple[str, bool], set[str]] = field(default_factory=dict)
+    _groups: dict[tuple[str, str], _Group] = field(default_factory=dict)
 
     @abstractmethod
     def place(self, kind: str, row: Row) -> str:
         """Return the folder of a clip's files of one kind: `raw_videos`, `visual_frames`, … ."""
 
     @abstractmethod
-    def masks(self, row: Row) -> tuple[str, ...]:
-        """Return the clip's masks by frame, empty for a frame without."""
+    def masks(self, folder: str, row: Row) -> Series:
+        """Return the clip's masks by frame, empty for a frame without; `folder` is that of all clips."""
 
-    def pictures(self, folder: str, row: Row) -> tuple[str, ...]:
+    def pictures(self, folder: str, row: Row) -> Series:
         """Return the paths of the frames of a clip without a video; `folder` is that of all clips."""
-        return tuple(series(folder, row.name, range(SECONDS)))
+        return series(folder, row.name)
 
     def fields(self, row: Row) -> Mapping[str, Any]:  # noqa: ARG002
         """Return the fields of `KEY.json`."""
         return {}
 
-    def problem(self, row: Row) -> tuple[str, str] | None:
-        """Return the problem of a row whose names cannot be a key or a folder."""
-        return unsafe_name(row.name, "name")
+    def folder_problem(self, row: Row) -> tuple[str, str] | None:  # noqa: ARG002
+        """Return the problem of a row whose category cannot name a folder."""
+        return None
 
-    def specify(self, row: Row) -> ClipSpecification:
-        """Return the clip of a row: its video, or else its pictures."""
-        fields = self.fields(row)
-        if (problem := self.problem(row)) is not None:
-            folders = f"{row.split}/{row.category}/" if row.category else ""
-            source = printable(f"{self.data}raw_videos/{folders}{row.name}.mp4")
-            return ClipSpecification(printable(row.name), row.split, source, fields=fields, problem=problem)
-        videos = self.place("raw_videos", row)
-        video = self.videos_in(videos).get(row.name)
-        frames = self.place("visual_frames", row)
-        source, sound = f"{videos}/{video or row.name + '.mp4'}", None
-        pictures: tuple[str, ...] = ()
-        if video is None and row.name in self.names_in(frames, folders=True):
-            sounds = self.place("audio_wav", row)
-            source, pictures = f"{frames}/{row.name}", self.pictures(frames, row)
-            if f"{row.name}.wav" in self.names_in(sounds):
-                sound = f"{sounds}/{row.name}.wav"
-        return ClipSpecification(
-            key=row.name,
-            split=row.split,
+    def specify(self, row: Row) -> tuple[Any, ...]:
+        """Return the clip of a row, as its fields: its video, or else its pictures."""
+        name, category, split = row
+        group = self._group(row)
+        problem = unsafe_name(name, "name") or group.problem
+        if problem is not None:
+            folders = f"{split}/{category}/" if category else ""
+            source = printable(f"{self.data}raw_videos/{folders}{name}.mp4")
+            return clip_values(printable(name), split, source, fields=group.fields, problem=problem)
+        folder, videos = group.videos
+        video = videos.get(name)
+        source, sound = f"{folder}/{video or name + '.mp4'}", None
+        pictures: Series | tuple[()] = ()
+        if video is None and name in group.pictured[1]:
+            frames, (sounds, names) = group.pictured[0], group.sounds
+            source, pictures = f"{frames}/{name}", self.pictures(frames, row)
+            if f"{name}.wav" in names:
+                sound = f"{sounds}/{name}.wav"
+            self.counts["pictured"] += 1
+            self.counts["silent"] += sound is None
+        return clip_values(
+            key=name,
+            split=split,
             source=source,
-            fields=fields,
-            masks=self.masks(row),
+            fields=group.fields,
+            masks=self.masks(group.masked[0], row),
             mask_kind=self.mask_kind,
             pictures=pictures,
             sound=sound,
             annotated_seconds=SECONDS,
         )
 
-    def count(self, clips: Iterable[ClipSpecification]) -> Iterator[ClipSpecification]:
-        """Yield the clips while those with pictures are counted."""
-        for clip in clips:
-            if clip.pictures:
-                self.counts["pictured"] += 1
-                self.counts["silent"] += clip.sound is None
-            yield clip
+    def _group(self, row: Row) -> _Group:
+        """Return the folders of the clips with the split and the category of `row`."""
+        _, category, split = row
+        group = self._groups.get((category, split))
+        if group is None:
+            group = self._groups[category, split] = _Group(self, row)
+        return group
 
-    def findings(self, rows: Iterable[Row]) -> Iterator[str]:
+    def findings(self, rows: PackedRows[Row]) -> Iterator[str]:
         """Yield notes on clips without a video, sound or masks."""
         if pictured := self.counts["pictured"]:
             silent = self.counts["silent"]
@@ -164,19 +175,18 @@ class PartFiles(ABC):
                 f"{pictured} clips have no video: their frames are taken from visual_frames "
                 f"({silent} of them have no sound in audio_wav)"
             )
-        counts: Counter[str] = Counter()
+        masks_only = no_masks = 0
         for row in rows:
-            if self.problem(row) is None:
-                masked = row.name in self.names_in(self.place("gt_masks", row), folders=True)
-                filmed = row.name in self.videos_in(self.place("raw_videos", row)) or row.name in (
-                    self.names_in(self.place("visual_frames", row), folders=True)
-                )
-                counts["masks only"] += masked and not filmed
-                counts["no masks"] += not masked
-        if counts["masks only"]:
-            yield f"{counts['masks only']} clips have masks, but neither video nor frames"
-        if counts["no masks"]:
-            yield f"{counts['no masks']} clips have no folder in gt_masks"
+            group, name = self._group(row), row.name
+            if unsafe_name(name, "name") or group.problem:
+                continue
+            masked = name in group.masked[1]
+            no_masks += not masked
+            masks_only += masked and name not in group.videos[1] and name not in group.pictured[1]
+        if masks_only:
+            yield f"{masks_only} clips have masks, but neither video nor frames"
+        if no_masks:
+            yield f"{no_masks} clips have no folder in gt_masks"
 
     def videos_in(self, folder: str) -> VideoNames:
         """Return the videos in a folder: name without suffix to file name."""
@@ -191,3 +201,40 @@ class PartFiles(ABC):
                 self.raw, folder, folders=folders, allow_links=self.allow_links
             )
         return self._names[folder, folders]
+
+
+class _Group:
+    """The folders of the clips of one split and category, each with the names in it.
+
+    Folders are listed when they are needed: that of pictures may be one that cannot be listed.
+    """
+
+    def __init__(self, files: PartFiles, row: Row) -> None:
+        self._files, self._row = files, row
+        self.fields = files.fields(row)
+        self.problem = files.folder_problem(row)
+
+    @cached_property
+    def videos(self) -> tuple[str, VideoNames]:
+        """The folder of the videos."""
+        folder = self._files.place("raw_videos", self._row)
+        return folder, self._files.videos_in(folder)
+
+    @cached_property
+    def pictured(self) -> tuple[str, set[str]]:
+        """The folder of the clips' folders of pictures."""
+        return self._listed("visual_frames", folders=True)
+
+    @cached_property
+    def masked(self) -> tuple[str, set[str]]:
+        """The folder of the clips' folders of masks."""
+        return self._listed("gt_masks", folders=True)
+
+    @cached_property
+    def sounds(self) -> tuple[str, set[str]]:
+        """The folder of the sounds."""
+        return self._listed("audio_wav", folders=False)
+
+    def _listed(self, kind: str, *, folders: bool) -> tuple[str, set[str]]:
+        folder = self._files.place(kind, self._row)
+        return folder, self._files.names_in(folder, folders=folders)

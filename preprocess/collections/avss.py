@@ -12,28 +12,29 @@ only the first one; further ones are used where they are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ...bounded import MOST_JSON_BYTES, parse_object, read_file
 from ...errors import InputError
 from ...shards.published import Published
 from .avss_classes import BACKGROUND, CLASSES
-from .avss_leaks import leak_findings, span_of
-from .clip_list import by_split
+from .avss_leaks import ClipSpan, leak_findings, span_of
+from .clip_list import values_by_split
 from .names import read_split
 from .packed import PackedRows
+from .path_series import Series
 from .paths import Folders, annotation_file, printable, unsafe_name
 from .specification import (
     MOST_MASK_CLASSES,
-    ClipSpecification,
     Collection,
     CollectionEntry,
     Sampling,
+    clip_values,
 )
-from .tables import TableRow, read_table
+from .tables import Table, TableRow, read_table
 from .text_files import escaped
 
 SECONDS = 10
@@ -45,6 +46,12 @@ CLASS_FILE = "label2idx.json"
 FRAMES = {"v1s": 5, "v1m": 5, "v2": 10}
 """Frames of a clip by subset."""
 
+# Names of a clip's pictures and masks, by their number.
+_PICTURES, _MASKS = (
+    tuple(tuple(f"{number}{suffix}" for number in range(count)) for count in range(SECONDS + 1))
+    for suffix in (".jpg", ".png")
+)
+_MOST_KNOWN = 4096  # different rows but for the id
 _COLUMNS = {name: (name,) for name in ("uid", "a_obj", "split", "label")}
 _MOST_NAMED = 5
 
@@ -74,15 +81,14 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     rows = read_rows(path)
     classes = read_classes(annotation_file(raw, raw / CLASS_FILE, allow_links=allow_links))
     disk = _Disk(raw, allow_links, classes)
-    clips = by_split(map(disk.specify, rows))
-    spans = (span_of(row.uid, row.split, multiple=row.subset == "v1m") for row in rows)
+    clips = values_by_split(map(disk.specify, rows))
     return Collection(
         name="avss",
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=classes,
         clips=clips,
-        findings=(*disk.findings(), *_class_findings(rows, classes), *leak_findings(spans)),
+        findings=(*disk.findings(), *_class_findings(rows, classes), *leak_findings(_Spans(rows))),
         published=COLLECTION.published,
     )
 
@@ -101,18 +107,31 @@ def read_rows(path: Path) -> PackedRows[Row]:
     table = read_table(
         path, columns=_COLUMNS, hint=f"RAW must be the AVSBench-semantic folder, with {ANNOTATIONS} in it"
     )
-    rows = PackedRows(map(_parse, table), make=Row._make)
+    rows = PackedRows(_parsed(table), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no rows below its header")
     return rows
 
 
-def _parse(row: TableRow) -> Row:
+def _parsed(table: Table) -> Iterator[Row]:
+    known: dict[tuple[str, ...], tuple[str, str, tuple[str, ...]]] = {}  # of the cells but the id
+    for line, (uid, *said) in table.cells():
+        cells = tuple(said)
+        if cells not in known:
+            if len(known) == _MOST_KNOWN:
+                known.clear()
+            known[cells] = _parse(table.row(line, (uid, *said)))
+        split, subset, objects = known[cells]
+        yield Row(escaped(uid), split, subset, objects)
+
+
+def _parse(row: TableRow) -> tuple[str, str, tuple[str, ...]]:
+    """Return split, subset and objects of a row."""
     split, subset = read_split(row["split"], row.where), row["label"]
     if subset not in FRAMES:
         raise InputError(f"{row.where}: label is {printable(subset)!r}, must be one of {', '.join(FRAMES)}")
     objects = tuple(printable(escaped(name.strip())) for name in row["a_obj"].split("_"))
-    return Row(escaped(row["uid"]), split, subset, tuple(filter(None, objects)))
+    return split, subset, tuple(filter(None, objects))
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -143,6 +162,17 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+class _Spans(Iterable[ClipSpan]):
+    """The spans of the clips, made anew each time: packing them takes longer."""
+
+    def __init__(self, rows: PackedRows[Row]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[ClipSpan]:
+        rows = self._rows.values()
+        return (span_of(uid, split, multiple=subset == "v1m") for uid, split, subset, _ in rows)
+
+
 @dataclass
 class _Disk:
     """Folders of the clips.
@@ -164,33 +194,33 @@ class _Disk:
     def __post_init__(self) -> None:
         self._folders = Folders(self.raw, allow_links=self.allow_links)
 
-    def specify(self, row: Row) -> ClipSpecification:
-        """Return the clip of a row."""
-        fields = self._fields.get((row.subset, row.objects))
+    def specify(self, row: Row) -> tuple[Any, ...]:
+        """Return the clip of a row, as its fields."""
+        uid, split, subset, objects = row
+        fields = self._fields.get((subset, objects))
         if fields is None:
-            known = [name for name in dict.fromkeys(row.objects) if name in self.classes]
-            fields = self._fields[row.subset, row.objects] = {"subset": row.subset, "objects": known}
-        problem = unsafe_name(row.uid, "uid")
+            known = [name for name in dict.fromkeys(objects) if name in self.classes]
+            fields = self._fields[subset, objects] = {"subset": subset, "objects": known}
+        folder = f"{subset}/{uid}"
+        problem = unsafe_name(uid, "uid")
         if problem is not None:
-            source = printable(row.folder)
-            return ClipSpecification(printable(row.uid), row.split, source, fields=fields, problem=problem)
-        frames = FRAMES[row.subset]
-        files, folders = self._folders.names(row.folder)
+            return clip_values(printable(uid), split, printable(folder), fields=fields, problem=problem)
+        frames = FRAMES[subset]
+        files, folders = self._folders.names(folder)
         kind: Literal["colours", "indices"] = "colours"
         if "labels_rgb" not in folders and "labels_semantic" in folders:
             kind = "indices"
             self._indexed += 1
         masks = self._masks(row, "labels_rgb" if kind == "colours" else "labels_semantic")
-        self._more += len(masks) > row.masks
+        self._more += len(masks[1]) > row.masks
         self._silent += "audio.wav" not in files
-        folder = row.folder
-        return ClipSpecification(
-            key=row.uid,
-            split=row.split,
+        return clip_values(
+            key=uid,
+            split=split,
             source=folder,
             fields=fields,
             masks=masks,
-            pictures=tuple([f"{folder}/frames/{number}.jpg" for number in range(frames)]),
+            pictures=(f"{folder}/frames/", _PICTURES[frames]),
             sound=f"{folder}/audio.wav" if "audio.wav" in files else None,
             annotated_seconds=frames,
             frames=0 if frames == SAMPLING.frames else frames,
@@ -211,22 +241,22 @@ class _Disk:
         if self._silent:
             yield f"{self._silent} clips have no audio.wav"
 
-    def _masks(self, row: Row, kind: str) -> tuple[str, ...]:
+    def _masks(self, row: Row, kind: str) -> Series:
         """Return the masks by frame, empty for a frame without: those published, and others that exist."""
         folder = f"{row.folder}/{kind}"
-        wanted = [f"{folder}/{number}.png" for number in range(FRAMES[row.subset])]
-        if row.masks == len(wanted):
-            return tuple(wanted)
+        published = _MASKS[row.masks]
+        if row.masks == FRAMES[row.subset]:
+            return f"{folder}/", published
         there, _ = self._folders.names(folder)
-        if not any(path.rpartition("/")[2] in there for path in wanted[row.masks :]):
-            return tuple(wanted[: row.masks])
-        masks = [path if path.rpartition("/")[2] in there else "" for path in wanted]
-        return tuple(masks[: 1 + max(number for number, path in enumerate(masks) if path)])
+        found = [name if name in there else "" for name in _MASKS[FRAMES[row.subset]]]
+        if any(found[row.masks :]):
+            return f"{folder}/", tuple(found[: 1 + max(n for n, name in enumerate(found) if name)])
+        return f"{folder}/", published
 
 
-def _class_findings(rows: Sequence[Row], classes: tuple[str, ...]) -> Iterator[str]:
+def _class_findings(rows: PackedRows[Row], classes: tuple[str, ...]) -> Iterator[str]:
     """Yield notes on objects that are no classes, and on classes that a split has no clip of."""
-    objects = Counter((row.split, row.objects) for row in rows)
+    objects = Counter((split, names) for _, split, _, names in rows.values())
     odd: Counter[str] = Counter()
     for (_, names), count in objects.items():
         for name in names:

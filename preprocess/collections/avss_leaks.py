@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +10,9 @@ from typing import NamedTuple
 
 from ...shards.schema import SPLITS
 from .avs_ms3 import video_of
-from .packed import HashList, PackedRows
+from .packed import HashList
 
-_MILLISECONDS = re.compile(r"(.+)_([0-9]{1,12})_([0-9]{1,12})")
+_MOST_DIGITS = 12
 
 
 class ClipSpan(NamedTuple):
@@ -36,18 +35,24 @@ def span_of(uid: str, split: str, *, multiple: bool) -> ClipSpan:
     """
     if multiple:
         return ClipSpan(video_of(uid), split, None, None, multiple=True)
-    timed = _MILLISECONDS.fullmatch(uid)
-    if timed is None:
+    parts = uid.rsplit("_", 2)
+    if len(parts) != 3 or not (parts[0] and all(map(_is_milliseconds, parts[1:]))):
         return ClipSpan(uid, split, None, None, multiple=False)
-    return ClipSpan(timed[1], split, int(timed[2]), int(timed[3]), multiple=False)
+    return ClipSpan(parts[0], split, int(parts[1]), int(parts[2]), multiple=False)
+
+
+def _is_milliseconds(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 def leak_findings(spans: Iterable[ClipSpan]) -> Iterator[str]:
-    """Yield notes on videos in two splits: of v1s and v2, with overlapping clips, and of v1m."""
-    packed = PackedRows(spans, make=ClipSpan._make)
+    """Yield notes on videos in two splits: of v1s and v2, with overlapping clips, and of v1m.
+
+    `spans` are iterated over several times.
+    """
     shared: dict[str, int] = defaultdict(int)
     overlapping = 0
-    for clips in _of_several(packed):
+    for clips in _of_several(spans):
         single = [clip for clip in clips if not clip.multiple]
         for pair in combinations(sorted({clip.split for clip in single}), 2):
             shared[" and ".join(sorted(pair, reverse=True))] += 1
@@ -60,12 +65,12 @@ def leak_findings(spans: Iterable[ClipSpan]) -> Iterator[str]:
             f"videos of v1s and v2 that clips of two splits are cut from: {said}; in {overlapping} pairs of "
             "such clips the seconds overlap"
         )
-    wanted = {span.video for span in packed if span.multiple and span.split != "train"}
-    training = [span for span in packed if span.split == "train" and span.video in wanted]
+    wanted = {span.video for span in spans if span.multiple and span.split != "train"}
+    training = [span for span in spans if span.split == "train" and span.video in wanted] if wanted else []
     trained = {span.video for span in training if span.multiple}
     trained_single = {span.video for span in training if not span.multiple}
     for split in ("val", "test"):
-        multiple = [span for span in packed if span.multiple and span.split == split]
+        multiple = [span for span in spans if span.multiple and span.split == split] if wanted else []
         within = sum(span.video in trained for span in multiple)
         across = sum(span.video in trained_single for span in multiple)
         if within or across:
@@ -75,11 +80,10 @@ def leak_findings(spans: Iterable[ClipSpan]) -> Iterator[str]:
             )
 
 
-def _of_several(spans: PackedRows[ClipSpan]) -> Iterable[list[ClipSpan]]:
+def _of_several(spans: Iterable[ClipSpan]) -> Iterable[list[ClipSpan]]:
     """Return the clips of each video that has several; the others can share nothing."""
     hashes = HashList()
-    for span in spans:
-        hashes.add(span.video)
+    hashes.add_all(span.video for span in spans)
     repeated = hashes.repeated()
     by_video: dict[str, list[ClipSpan]] = defaultdict(list)
     for span in spans if repeated else ():

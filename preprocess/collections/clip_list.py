@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from ...shards.schema import SPLITS
 from .packed import HashList, PackedRows
-from .specification import ClipSpecification, field_values
+from .path_series import all_paths, is_series
+from .specification import ClipSpecification, check_values, field_values
 
-SOURCE = tuple(ClipSpecification.__dataclass_fields__).index("source")
-"""Place of a clip's source among its values."""
-END_SECONDS = tuple(ClipSpecification.__dataclass_fields__).index("end_seconds")
-"""Place of the end of a span."""
-
+_place = [each.name for each in fields(ClipSpecification)].index
+KEY, SPLIT, SOURCE, END_SECONDS = map(_place, ("key", "split", "source", "end_seconds"))
+"""Places of some fields of a clip among its values."""
+_MASKS, _PICTURES = map(_place, ("masks", "pictures"))
 _CLIPS_PER_BLOCK = 2048  # many, because objects that clips share are packed once a block
 
 
 def _make(values: tuple[Any, ...]) -> ClipSpecification:
+    if is_series(values[_MASKS]) or is_series(values[_PICTURES]):
+        whole = list(values)
+        whole[_MASKS], whole[_PICTURES] = all_paths(values[_MASKS]), all_paths(values[_PICTURES])
+        return ClipSpecification(*whole)
     return ClipSpecification(*values)
 
 
 class ClipList(PackedRows[ClipSpecification]):
-    """Clips in any order, packed."""
+    """Clips in any order, packed.
+
+    Clips that are added as their values (`clip_values`) are checked when a block of them is packed: those at
+    the end when the list is read or closed.
+    """
+
+    values_of = staticmethod(field_values)
 
     def __init__(self, clips: Iterable[ClipSpecification] = ()) -> None:
         self._keys = HashList()
         self._runs: list[tuple[str, int]] = []
         super().__init__(clips, make=_make, rows_per_block=_CLIPS_PER_BLOCK)
 
-    def values_of(self, row: ClipSpecification) -> tuple[Any, ...]:
-        """Return the fields of a clip."""
-        return field_values(row)
+    @classmethod
+    def of_values(cls, rows: Iterable[tuple[Any, ...]]) -> ClipList:
+        """Return the list of clips with these fields. Raises ValueError as `ClipSpecification`."""
+        clips = cls()
+        clips.extend_values(rows)
+        clips.close()
+        return clips
 
-    def append(self, row: ClipSpecification) -> None:
-        """Add a clip at the end."""
-        self._keys.add(row.key)
-        if self._runs and self._runs[-1][0] == row.split:
-            self._runs[-1] = (row.split, self._runs[-1][1] + 1)
-        else:
-            self._runs.append((row.split, 1))
-        super().append(row)
+    def close(self) -> None:
+        """Check and pack the clips that are not packed yet."""
+        if not self._open:
+            return
+        check_values(self._open)
+        self._keys.add_all(map(itemgetter(KEY), self._open))
+        for split, run in groupby(map(itemgetter(SPLIT), self._open)):
+            before, count = self._runs.pop() if self._runs and self._runs[-1][0] == split else (split, 0)
+            self._runs.append((before, count + sum(1 for _ in run)))
+        super().close()
 
     def join(self, other: ClipList) -> None:
         """Add the clips of another list, which is not used after that."""
@@ -55,10 +76,12 @@ class ClipList(PackedRows[ClipSpecification]):
     @property
     def keys_differ(self) -> bool:
         """True when all keys are different; False when two may be the same."""
+        self.close()
         return self._keys.all_different()
 
     def counts(self) -> dict[str, int]:
         """Return the number of clips of each split."""
+        self.close()
         found = dict.fromkeys(SPLITS, 0)
         for split, count in self._runs:
             found[split] += count
@@ -66,6 +89,7 @@ class ClipList(PackedRows[ClipSpecification]):
 
     def ranges(self) -> dict[str, range] | None:
         """Return the places of each split's clips; None when those of a split do not follow each other."""
+        self.close()
         found = {split: range(0) for split in SPLITS}
         start = 0
         for split, count in self._runs:
@@ -76,6 +100,18 @@ class ClipList(PackedRows[ClipSpecification]):
         return found
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the search for circles of objects, which looks at the same million tuples again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def packed(clips: Iterable[ClipSpecification]) -> ClipList:
     """Return clips as a `ClipList`."""
     return clips if isinstance(clips, ClipList) else ClipList(clips)
@@ -83,9 +119,20 @@ def packed(clips: Iterable[ClipSpecification]) -> ClipList:
 
 def by_split(clips: Iterable[ClipSpecification]) -> ClipList:
     """Return the clips in the order of the splits; within a split the order is unchanged."""
+    return values_by_split(map(field_values, clips))
+
+
+def values_by_split(rows: Iterable[tuple[Any, ...]]) -> ClipList:
+    """Return clips, given as their fields (`clip_values`), as `by_split`.
+
+    Raises ValueError as `ClipSpecification`.
+    """
     parts = {split: ClipList() for split in SPLITS}
-    for clip in clips:
-        parts[clip.split].append(clip)
+    add = {split: part.append_values for split, part in parts.items()}
+    for values in rows:
+        if values[SPLIT] not in add:
+            check_values([values])
+        add[values[SPLIT]](values)
     first, *others = parts.values()
     for other in others:
         first.join(other)

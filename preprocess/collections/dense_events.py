@@ -18,6 +18,7 @@ from .text_files import check_utf8, escaped
 
 _SECOND = re.compile(r"[0-9]{1,6}")
 _MOST_NAMED = 8
+_MOST_KNOWN = 4096  # different rows but for the name
 Span = tuple[int, int, int]
 """Class, onset and offset, in whole seconds, the offset exclusive."""
 
@@ -37,6 +38,10 @@ class DenseRows:
     seconds: int
     rows: dict[str, list[Span]] = field(default_factory=dict)
     unlisted: Counter[str] = field(default_factory=Counter)
+
+    def spans(self, name: str) -> tuple[Span, ...]:
+        """Return the rows of a clip, in order."""
+        return tuple(self.rows.get(name, ()))
 
     def marked(self, name: str) -> npt.NDArray[np.bool_]:
         """Return the seconds that the rows of a clip mark: bool `[seconds, classes]`.
@@ -106,11 +111,17 @@ def read_dense(
     columns = ("filename", "onset", "offset", "event_labels")
     index = {name: place for place, name in enumerate(classes)}
     found = DenseRows(len(classes), seconds)
-    for row in read_table(path, columns={name: (name,) for name in columns}, hint=hint):
-        span = _span(row, index)
-        name = printable(escaped(row["filename"]))
+    table = read_table(path, columns={name: (name,) for name in columns}, hint=hint)
+    known: dict[tuple[str, ...], Span] = {}  # of the cells but the name
+    for line, (name, *said) in table.cells():
+        cells = tuple(said)
+        if cells not in known:
+            if len(known) == _MOST_KNOWN:
+                known.clear()
+            known[cells] = _span(table.row(line, (name, *said)), index)
+        name = printable(escaped(name))
         if name in names:
-            found.rows.setdefault(name, []).append(span)
+            found.rows.setdefault(name, []).append(known[cells])
         else:
             found.unlisted[name] += 1
     return found

@@ -54,10 +54,11 @@ def read_annotations(raw: Path, faults: Faults, *, allow_links: bool) -> Annotat
     tables, tracks, others = _files(raw, names.paths)
     unused: list[str] = []
     for path in tables:
-        rows, more = read_event_table(annotation_file(raw, path, allow_links=allow_links), faults)
+        file = annotation_file(raw, path, allow_links=allow_links)
+        rows, more = read_event_table(file, faults)
         unused += more
         for row in rows:
-            _add_row(annotation, names, row, faults)
+            _add_row(annotation, names, row, str(file), faults)
     in_tables = {path: rows[0].where for path, rows in annotation.events.items() if rows and tracks}
     for recording, paths in tracks.items():
         if recording in in_tables:
@@ -99,21 +100,26 @@ def _nothing_annotated(raw: Path, names: RecordingNames, annotation: Annotation)
     return f"{where} names {printable(name)!r}, and there is no such video, as in all other rows{hint}"
 
 
-def _add_row(annotation: Annotation, names: RecordingNames, row: TableEvent, faults: Faults) -> None:
+def _add_row(
+    annotation: Annotation, names: RecordingNames, row: TableEvent, file: str, faults: Faults
+) -> None:
+    line, filename, said, event = row
     try:
-        path = names.find(row.filename)
-        split = split_of(row.split) or ""
+        path = names.find(filename)
+        split = (split_of(said) or "") if said else ""
         if path is None:
-            annotation.missing.setdefault(row.filename, (split or "train", row.where))
+            annotation.missing.setdefault(filename, (split or "train", f"{file}:{line}"))
             return
         if split:
-            annotation.splits.add(path, split, row.where)
+            annotation.splits.add(path, split, f"{file}:{line}")
     except InputError as error:
-        faults.add(row.where, str(error).removeprefix(f"{row.where}: "))
+        faults.add(f"{file}:{line}", str(error).removeprefix(f"{file}:{line}: "))
         return
-    events = annotation.events.setdefault(path, EventList())
-    if row.event is not None:
-        events.append(row.event)
+    events = annotation.events.get(path)
+    if events is None:
+        events = annotation.events[path] = EventList()
+    if event is not None:
+        events.add(file, line, *event)
 
 
 def _files(raw: Path, recordings: tuple[str, ...]) -> tuple[list[Path], dict[str, list[Path]], list[Path]]:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, NoReturn, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from ...errors import InputError
 from .names import class_key, class_name
 from .paths import printable
@@ -35,6 +38,7 @@ _CLOCK = re.compile(r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]?\d(?:[.,]\d*)?)")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d{1,3})?")
 _MOST_NAMED = 8
 _MOST_SECONDS = 1_000_000_000
+_MOST_PLAIN = 9  # characters of a time that is surely below it
 
 
 class EventRow(NamedTuple):
@@ -73,12 +77,18 @@ class EventList(Sequence[EventRow]):
 
     def append(self, row: EventRow) -> None:
         """Add an event at the end."""
-        file, _, line = row.where.rpartition(":")
-        self._files.append(sys.intern(file))
-        self._lines.append(int(line))
-        self._times.extend((row.onset, row.offset))
-        self._labels.append(sys.intern(row.label))
-        self._modalities.append(row.modality)
+        where, *event = row
+        file, _, line = where.rpartition(":")
+        self.add(sys.intern(file), int(line), *event)
+
+    def add(self, file: str, line: int, onset: float, offset: float, label: str, modality: str) -> None:
+        """Add an event at the end; `file` and `line` are the parts of its `where`."""
+        self._files.append(file)
+        self._lines.append(line)
+        self._times.append(onset)
+        self._times.append(offset)
+        self._labels.append(sys.intern(label))
+        self._modalities.append(modality)
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -94,6 +104,21 @@ class EventList(Sequence[EventRow]):
     def __getitem__(self, index: slice) -> Sequence[EventRow]: ...
     def __getitem__(self, index: int | slice) -> EventRow | Sequence[EventRow]:
         return list(self)[index]
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """Onset and offset of each event, in seconds: `[events, 2]`."""
+        return np.array(self._times, dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The class of each event."""
+        return self._labels
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """The modality of each event."""
+        return self._modalities
 
     @property
     def latest(self) -> float:
@@ -139,6 +164,8 @@ def read_seconds(text: str, what: str) -> float:
     Raises InputError for other text, for a time below 0 and for one of 30 years.
     """
     text = text.strip()
+    if text.replace(".", "", 1).isdecimal() and len(text) <= _MOST_PLAIN:
+        return float(text)
     if ":" in text and (clock := _CLOCK.fullmatch(text)):
         hours, minutes, seconds = clock.groups()
         return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
@@ -192,15 +219,15 @@ def check_times(onset: float, offset: float) -> None:
         raise InputError(f"offset {offset:g} is before onset {onset:g}")
 
 
-def check_labels(rows: Iterable[EventRow], background: str) -> tuple[str, ...]:
-    """Return the names of all classes, sorted.
+def check_labels(recordings: Iterable[EventList], background: str) -> tuple[str, ...]:
+    """Return the names of all classes in the events of `recordings`, sorted.
 
     Raises InputError naming both rows when two names differ only in case, blanks or Unicode form, or when one
     is that of `background`.
     """
     first: dict[str, EventRow] = {}
     known: set[str] = set()
-    for row in rows:
+    for row in (row for rows in recordings if not known.issuperset(rows.labels) for row in rows):
         if row.label in known:
             continue
         known.add(row.label)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
-from .event_rows import EventRow, Faults, check_times, read_label, read_modality, read_seconds
+from .event_rows import Faults, check_times, read_label, read_modality, read_seconds
 from .names import read_split
 from .paths import is_video_name
-from .tables import Table, TableRow, read_table
+from .tables import Cells, Table, TableRow, read_table
 from .text_files import check_utf8
 
 COLUMNS = {
@@ -34,16 +34,16 @@ class TableEvent(NamedTuple):
     """One row: a recording, and what the row says of it.
 
     Attributes:
-        where: `FILE:LINE`.
+        line: the number of the row's line.
         filename: the recording as the row names it.
         split: empty where the row gives none.
-        event: None for a recording without events.
+        event: onset, offset, label and modality as of `EventRow`; None for a recording without events.
     """
 
-    where: str
+    line: int
     filename: str
     split: str
-    event: EventRow | None
+    event: tuple[float, float, str, str] | None
 
 
 def read_event_table(path: Path, faults: Faults) -> tuple[Iterator[TableEvent], tuple[str, ...]]:
@@ -56,11 +56,13 @@ def read_event_table(path: Path, faults: Faults) -> tuple[Iterator[TableEvent], 
 
 
 def _read_rows(table: Table, faults: Faults) -> Iterator[TableEvent]:
-    for row in table.rows(faults.add):
+    labels: dict[str, str] = {}
+    for line, cells in table.cells(faults.add):
         try:
-            yield _read(row)
+            yield _read(table.path, line, cells, labels)
         except InputError as error:
-            faults.add(row.where, str(error).removeprefix(f"{row.where}: "))
+            where = f"{table.path}:{line}"
+            faults.add(where, str(error).removeprefix(f"{where}: "))
 
 
 def is_event_table(path: Path) -> bool:
@@ -101,27 +103,31 @@ def _is_time(text: str) -> bool:
 
 
 def _has_event(row: TableRow) -> bool:
-    return any(row[name].casefold() not in ("", "nan", "none") for name in ("onset", "offset", "event_label"))
+    return _is_event(*(row[name] for name in ("onset", "offset", "event_label")))
 
 
-def _read(row: TableRow) -> TableEvent:
-    filename = row["filename"]
+def _is_event(*cells: str) -> bool:
+    return any(cell.casefold() not in ("", "nan", "none") for cell in cells)
+
+
+def _read(path: Path, line: int, cells: Cells, labels: dict[str, str]) -> TableEvent:
+    """Return the event of a row; `labels` are names of classes by their cells, which are added to it."""
+    filename, onset, offset, label, *more = cells
+    modality, split = more or ("", "")  # a table without a header has no more columns
     if not filename.isascii():
-        check_utf8(filename, row.where, "filename")
+        check_utf8(filename, f"{path}:{line}", "filename")
     if not filename:
         raise InputError("filename is empty")
-    split = row.get("split")
     if split:
-        read_split(split, row.where)
-    if not _has_event(row):
-        return TableEvent(row.where, filename, split, None)
-    onset = read_seconds(row["onset"], "onset")
-    offset = read_seconds(row["offset"], "offset")
-    check_times(onset, offset)
-    where = row.where
-    label = read_label(row["event_label"], where)
-    modality = read_modality(row.get("modality"))
-    return TableEvent(where, filename, split, EventRow(where, onset, offset, label, modality))
+        read_split(split, f"{path}:{line}")
+    if not onset[:1].isdigit() and not _is_event(onset, offset, label):
+        return TableEvent(line, filename, split, None)
+    begin, end = read_seconds(onset, "onset"), read_seconds(offset, "offset")
+    if end < begin:
+        check_times(begin, end)
+    if label not in labels:
+        labels[label] = read_label(label, f"{path}:{line}")
+    return TableEvent(line, filename, split, (begin, end, labels[label], read_modality(modality)))
 
 
 def unused_columns(unused: Iterator[str]) -> str:

@@ -9,12 +9,12 @@ Dimensions: T time steps, C classes.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .event_rows import AUDIBLE, MODALITIES, VISIBLE, EventRow
+from .event_rows import AUDIBLE, MODALITIES, VISIBLE, EventList
 from .windows import Span
 
 _HALF = 0.5
@@ -69,16 +69,56 @@ def _is_half_covered(onset: float, offset: float, step: Span) -> bool:
     return _covered(onset, offset, step) >= _HALF * (step[1] - step[0]) - _ROUNDING
 
 
-def step_events(
-    events: Iterable[EventRow], steps: Sequence[Span], classes: Sequence[str]
-) -> npt.NDArray[np.uint8]:
+def marked_ranges(
+    times: npt.NDArray[np.float64], steps: Sequence[Span]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the first and the last number plus 1 of the steps of many events, as `marked_steps`.
+
+    `times` are onset and offset of each event `[E, 2]`; both results are `[E]`, equal for no step.
+    """
+    onsets, offsets = times.T
+    starts, ends = np.array(steps, dtype=np.float64).T
+    long = np.flatnonzero(starts < ends)
+    after = np.searchsorted(long, np.arange(len(steps) + 1))  # of i: number of steps with a length below i
+    ends_at = np.concatenate([[0], long + 1])[after]  # of i: end of the last one of these, from 0
+
+    def covered(number: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        here: npt.NDArray[np.float64] = np.minimum(offsets, ends[number]) - np.maximum(onsets, starts[number])
+        return here
+
+    def is_half(number: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        half: npt.NDArray[np.bool_] = covered(number) >= _HALF * (ends[number] - starts[number]) - _ROUNDING
+        return half
+
+    first = np.maximum(np.searchsorted(starts, onsets, side="right") - 1, 0)
+    until = np.maximum(np.searchsorted(starts, offsets, side="left"), first)
+    until = np.where(until > first, np.maximum(ends_at[until], first), until)
+    last = np.maximum(until - 1, 0)
+    begin = np.where(is_half(first), first, first + 1)
+    end = np.where(is_half(last), until, until - 1)
+    # Of a short event the step that it covers most.
+    one, other = covered(first), covered(last)
+    most = np.maximum(one, other)
+    chosen = np.where(one >= most - _ROUNDING, first, last)
+    short = begin >= end
+    begin, end = np.where(short, chosen, begin), np.where(short, chosen + (most > 0), end)
+    end = np.where(first == until, begin, end)
+    # A point belongs to the step that it is in.
+    within = ends_at[first + 1] - 1
+    inside = (within >= 0) & (onsets >= starts[np.maximum(within, 0)])
+    is_point = onsets == offsets
+    begin = np.where(is_point, np.maximum(within, 0), begin)
+    return begin, np.where(is_point, begin + inside, end)
+
+
+def step_events(events: EventList, steps: Sequence[Span], classes: Sequence[str]) -> npt.NDArray[np.uint8]:
     """Return the events of each step: uint8 `[2, T, C]`, index 0 audible and 1 visible ones."""
     found = np.zeros((2, len(steps), len(classes)), dtype=np.uint8)
     index = {name: number for number, name in enumerate(classes)}
-    starts = [start for start, _ in steps]
-    for _, onset, offset, label, modality in events:
-        marked = marked_steps(onset, offset, steps, starts)
-        found[_ROWS[modality], marked.start : marked.stop, index[label]] = 1
+    begin, end = (each.tolist() for each in marked_ranges(events.times, steps))
+    labels = map(index.__getitem__, events.labels)
+    for modality, first, until, label in zip(events.modalities, begin, end, labels, strict=True):
+        found[_ROWS[modality], first:until, label] = 1
     return found
 
 

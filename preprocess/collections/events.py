@@ -33,7 +33,14 @@ from .event_windows import marked_steps, step_events, step_labels
 from .options import CollectionOptions, option
 from .paths import printable
 from .recordings import Lengths, ReadLengths, read_lengths
-from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
+from .specification import (
+    ClipSpecification,
+    Collection,
+    CollectionEntry,
+    Sampling,
+    clip_values,
+    field_values,
+)
 from .windows import Span, plan_windows, whole_seconds, window_spans
 
 _PARSING = "avvp"
@@ -146,7 +153,7 @@ def read_events(raw: Path, options: EventOptions, *, allow_links: bool, lengths:
             _check_inside(path, annotation.events[path], length, faults)
     faults.check()
     splits = annotation.splits.decide(paths)
-    classes = check_labels((row for rows in annotation.events.values() for row in rows), BACKGROUND)
+    classes = check_labels(annotation.events.values(), BACKGROUND)
     if not classes:
         raise InputError(f"{raw}: no recording has an event; label some first")
     evenly = Sampling(options.window_seconds, "evenly", "crop", options.window_seconds, 1.0)
@@ -167,11 +174,11 @@ def read_events(raw: Path, options: EventOptions, *, allow_links: bool, lengths:
         *((order[clip.split], clip.source, clip) for clip in others),
     ]
     sources.sort(key=lambda source: source[:2])
-    clips = ClipList(
-        clip
+    clips = ClipList.of_values(
+        values
         for _, _, one in sources
-        for clip in (
-            [one]
+        for values in (
+            [field_values(one)]
             if isinstance(one, ClipSpecification)
             else _clips(one.cut(options, sampling, classes), classes, task)
         )
@@ -251,12 +258,13 @@ def _reason_for_parsing(recording: _Recording) -> str | None:
     return f"{both} are in the same second, from {start:g} s"
 
 
-def _clips(recording: _Recording, classes: Sequence[str], task: str) -> Iterator[ClipSpecification]:
-    """Yield a clip for every window."""
+def _clips(recording: _Recording, classes: Sequence[str], task: str) -> Iterator[tuple[Any, ...]]:
+    """Yield a clip for every window, as its fields."""
     key = path_key(recording.path)
     problem = _unsafe(recording.path)
     parsing = task == _PARSING
     seconds = () if parsing else step_labels(recording.steps)
+    names: dict[tuple[int, ...], list[str]] = {}  # by labels: windows have few different ones
     for window in recording.windows:
         start, end = window
         labels: tuple[int, ...] = ()
@@ -264,17 +272,19 @@ def _clips(recording: _Recording, classes: Sequence[str], task: str) -> Iterator
         if parsing:
             found = recording.steps_of(window)
             tags: npt.NDArray[np.uint8] = np.asarray(found.any(axis=(0, 1)), dtype=np.uint8)
-            present = np.flatnonzero(tags).tolist()
+            present = [classes[number] for number in np.flatnonzero(tags).tolist()]
             members = (("events.npy", npy_bytes(np.ascontiguousarray(found))), ("tags.npy", npy_bytes(tags)))
         else:
             labels = seconds[int(start) : int(start) + recording.frames]
-            present = sorted(set(labels) - {len(classes)})
-        yield ClipSpecification(
+            if labels not in names:
+                names[labels] = [classes[number] for number in sorted(set(labels) - {len(classes)})]
+            present = names[labels]
+        yield clip_values(
             key=f"{key}-{int(start):05d}",
             split=recording.split,
             source=recording.path,
             labels=labels,
-            fields={"categories": [classes[number] for number in present], "start_seconds": start},
+            fields={"categories": present, "start_seconds": start},
             members=members,
             start_seconds=start,
             end_seconds=end,

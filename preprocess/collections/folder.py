@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
@@ -22,7 +23,7 @@ from .divisions import divided, path_key
 from .names import check_twins, class_name, looks_like_split, split_of
 from .own_files import by_parts, file_name, files_below, folder_of, is_hidden
 from .paths import count_suffixes, is_video_name, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import Collection, CollectionEntry, clip_values
 
 _MOST_NAMED = 5
 
@@ -89,14 +90,20 @@ COLLECTION = CollectionEntry(
 
 def _clips(by_class: dict[str, list[str]], classes: Sequence[str], layout: _Layout) -> ClipList:
     """Return the clips in the order of splits and sources. `by_class` is emptied."""
-    planned: list[tuple[str, str, int]] = []
+    planned: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
     for index, name in enumerate(classes):
-        planned += [(path, split, index) for path, split in _divide(by_class.pop(name), layout)]
-    planned.sort(key=lambda clip: (SPLITS.index(clip[1]), printable(clip[0])))
+        for path, split in _divide(by_class.pop(name), layout):
+            planned[split].append((path, index))
     names = tuple(map(printable, classes))
     labels = tuple((index,) * SECONDS for index in range(len(classes)))
     fields = tuple({"category": name} for name in names)
-    return ClipList(_specify(path, split, labels[index], fields[index]) for path, split, index in planned)
+    for clips in planned.values():
+        clips.sort(key=lambda clip: printable(clip[0]))
+    return ClipList.of_values(
+        _specify(path, split, labels[index], fields[index])
+        for split, clips in planned.items()
+        for path, index in clips
+    )
 
 
 def _layout(raw: Path, videos: Sequence[str]) -> _Layout:
@@ -221,12 +228,12 @@ def _fits(path: str, layout: _Layout) -> bool:
     return layout.split is None or split_of(path.split("/", 2)[layout.split]) is not None
 
 
-def _specify(path: str, split: str, labels: tuple[int, ...], fields: dict[str, str]) -> ClipSpecification:
+def _specify(path: str, split: str, labels: tuple[int, ...], fields: dict[str, str]) -> tuple[Any, ...]:
     source = printable(path)
     problem = None
     if source != path:
         problem = ("unsafe-path", f"{source!r} has bytes that are not UTF-8, or control characters")
-    return ClipSpecification(
+    return clip_values(
         key=path_key(path), split=split, source=source, labels=labels, fields=fields, problem=problem
     )
 

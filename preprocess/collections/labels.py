@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import InputError
 from ...shards.schema import SPLITS
@@ -25,7 +25,7 @@ from .divisions import divided, path_key, val_share, without_clips
 from .named_videos import NamedVideos
 from .names import check_twins, class_key, class_name, read_split
 from .paths import annotation_file, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import Collection, CollectionEntry, clip_values
 from .tables import Table, TableRow, read_table
 from .text_files import check_utf8
 
@@ -42,6 +42,7 @@ _COLUMNS = {
 _HINT = "write a table with the columns file and label, one row for each clip"
 # Every clip stores a byte for each class.
 _MOST_CLASSES = 10_000
+_MOST_KNOWN = 4096  # different labels and splits of rows
 
 
 class _Entry(NamedTuple):
@@ -66,15 +67,16 @@ class _Entries:
         place = self.places.get(source)
         return None if place is None else _Entry(self.lines[place], self.labels[place], self.splits[place])
 
-    def put(self, source: str, entry: _Entry) -> None:
-        """Add or replace the entry of a source."""
-        place = self.places.setdefault(source, len(self.labels))
-        if place < len(self.labels):
-            self.labels[place] = entry.labels
-            return
+    def add(self, source: str, entry: _Entry) -> None:
+        """Add the entry of a source that has none."""
+        self.places[source] = len(self.labels)
         self.lines.append(entry.line)
         self.labels.append(entry.labels)
         self.splits.append(entry.split)
+
+    def replace(self, source: str, labels: tuple[str, ...]) -> None:
+        """Replace the labels of a source."""
+        self.labels[self.places[source]] = labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,18 +99,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     folders = {source.rpartition("/")[0] for source in entries.places}
     findings = [*reader.findings(entries), *findings]
     del reader, table  # the text and the names of all files
-    order = sorted(entries.places, key=lambda source: (SPLITS.index(splits[entries.places[source]]), source))
-    clips = ClipList(
-        ClipSpecification(
-            key=path_key(source),
-            split=splits[place],
-            source=source,
-            fields=sets.fields(entries.labels[place], several=several),
-            members=sets.members(entries.labels[place]),
-        )
-        for source in order
-        for place in (entries.places[source],)
-    )
+    clips = ClipList.of_values(_specify(entries, splits, sets, several=several))
     return Collection(
         name="labels",
         task=COLLECTION.task,
@@ -119,6 +110,23 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         media_folders=tuple(sorted(folders)),
         features={"labels_per_clip": "several" if several else "one"},
     )
+
+
+def _specify(
+    entries: _Entries, splits: Sequence[str], sets: LabelSets, *, several: bool
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the clips, as their fields, in the order of split and source."""
+    places = entries.places
+    for split in SPLITS:
+        for source in sorted(source for source, place in places.items() if splits[place] == split):
+            labels = entries.labels[places[source]]
+            yield clip_values(
+                key=path_key(source),
+                split=split,
+                source=source,
+                fields=sets.fields(labels, several=several),
+                members=sets.members(labels),
+            )
 
 
 COLLECTION = CollectionEntry(
@@ -169,16 +177,22 @@ class _Reader:
         if self.several:
             self.separator = _separator(self.table)
         entries = _Entries()
-        for row in self.table:
-            labels = self._labels(row)
-            split = _split(row)
-            source = self.videos.find(row["file"], row.where)
+        known: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}  # of the cells but the first
+        for line, cells in self.table.cells():
+            row = self.table.row(line, cells)
+            if cells[1:] not in known:
+                if len(known) == _MOST_KNOWN:
+                    known.clear()
+                known[cells[1:]] = self._labels(row), _split(row)
+            labels, split = known[cells[1:]]
+            source = self.videos.known(cells[0]) or self.videos.find(cells[0], row.where)
             if source is None:
                 continue
             before = entries.get(source)
-            if before is not None:
-                labels = self._joined(source, row, labels, split, before)
-            entries.put(source, _Entry(before.line if before else _line(row), labels, split))
+            if before is None:
+                entries.add(source, _Entry(line, labels, split))
+            else:
+                entries.replace(source, self._joined(source, row, labels, split, before))
         self.videos.check_all_found()
         return entries
 
@@ -260,10 +274,6 @@ def _check_repeated(names: Sequence[str], row: TableRow) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise InputError(f"{row.where}: the label {repeated[0]!r} is given twice for {row['file']}")
-
-
-def _line(row: TableRow) -> int:
-    return int(row.where.rpartition(":")[2])
 
 
 def _split(row: TableRow) -> str:

@@ -11,24 +11,26 @@ position. Videos are `NAME.mp4` or `ID.mp4`, in one of `VIDEO_FOLDERS`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import InputError
 from ...shards.published import Published
 from .arrays import npy_bytes
 from .clip_list import ClipList
-from .dense_events import DenseRows, read_dense
+from .dense_events import DenseRows, Span, read_dense
 from .llp_files import hash_findings
 from .packed import PackedRows
 from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
-from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
+from .specification import Collection, CollectionEntry, Sampling, clip_values
 from .tables import read_table
 from .text_files import check_utf8, escaped
 
@@ -75,7 +77,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         (row for split, name in LISTS.items() for row in _read_list(files[name], split, repeated)),
         make=Listed._make,
     )
-    scored = {row.name for row in listed if row.split != "train"}
+    scored = {name for name, split, _ in listed.values() if split != "train"}
     dense = {
         modality: read_dense(files[name], CLASSES, names=scored, seconds=SECONDS, hint=_HINT)
         for modality, name in DENSE.items()
@@ -87,7 +89,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=CLASSES,
-        clips=ClipList(map(planner.specify, listed)),
+        clips=ClipList.of_values(itertools.starmap(planner.specify, listed.values())),
         findings=(
             *hash_findings(files.values()),
             *(f"{modality}: {finding}" for modality, rows in dense.items() for finding in rows.findings()),
@@ -124,16 +126,16 @@ def _read_list(path: Path, split: str, repeated: list[str]) -> Iterator[Listed]:
     )
     known: dict[str, tuple[tuple[int, ...], int]] = {}
     count = 0
-    for row in table:
+    for line, (name, text) in table.cells():
         count += 1
-        name = printable(escaped(row["filename"]))
-        text = row["event_labels"]
         if text not in known:
-            labels = [label.strip() for label in check_utf8(text, row.where, "label").split(",")]
+            where = f"{path}:{line}"
+            labels = [label.strip() for label in check_utf8(text, where, "label").split(",")]
             if unknown := [label for label in labels if label not in CLASSES]:
-                raise InputError(f"{row.where}: {printable(unknown[0])!r} is no class of LLP")
+                raise InputError(f"{where}: {printable(unknown[0])!r} is no class of LLP")
             known[text] = (tuple(sorted({CLASSES.index(label) for label in labels})), len(labels))
         tags, given = known[text]
+        name = printable(escaped(name))
         if len(tags) < given:
             repeated.append(name)
         yield Listed(name, split, tags)
@@ -156,29 +158,25 @@ class _Planner:
     videos: Mapping[str, VideoNames]
     folders: tuple[str, ...]
     _tags: dict[tuple[int, ...], tuple[str, bytes]] = field(default_factory=dict)
-    _events: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
+    _events: dict[tuple[tuple[Span, ...], ...], tuple[str, bytes]] = field(default_factory=dict)
 
-    def specify(self, row: Listed) -> ClipSpecification:
-        """Return the clip of a row."""
-        members: tuple[tuple[str, bytes], ...] = (self._tags_of(row.tags),)
-        if row.split != "train":
-            members = (*members, self._events_of(row.name))
-        source = (
-            self._find(row.name)
-            or self._find(row.name[:_ID_CHARACTERS])
-            or f"{self.folders[0]}/{row.name}.mp4"
-        )
-        key, match = clip_key(row.name), _NAME.fullmatch(row.name)
+    def specify(self, name: str, split: str, tags: tuple[int, ...]) -> tuple[Any, ...]:
+        """Return the clip of a row, as its fields."""
+        members: tuple[tuple[str, bytes], ...] = (self._tags_of(tags),)
+        if split != "train":
+            members = (*members, self._events_of(name))
+        source = self._find(name) or self._find(name[:_ID_CHARACTERS]) or f"{self.folders[0]}/{name}.mp4"
+        key, match = clip_key(name), _NAME.fullmatch(name)
         problem = unsafe_name(key, "file name")
         if problem is None and match is None:
-            message = f"file name {row.name!r} is not ID_START_END with an id of 11 characters"
+            message = f"file name {name!r} is not ID_START_END with an id of 11 characters"
             problem = ("bad-annotation", message)
-        fields: dict[str, str | float] = {"filename": row.name}
+        fields: dict[str, str | float] = {"filename": name}
         if match is not None:
-            fields |= {"video_id": match[1], "start_seconds": float(match[2])}
-        return ClipSpecification(
+            fields["video_id"], fields["start_seconds"] = match[1], float(match[2])
+        return clip_values(
             key=key,
-            split=row.split,
+            split=split,
             source=source,
             annotated_seconds=SECONDS,
             fields=fields,
@@ -201,13 +199,13 @@ class _Planner:
         return self._tags[tags]
 
     def _events_of(self, name: str) -> tuple[str, bytes]:
-        events = np.stack([self.dense[modality].marked(name) for modality in DENSE]).astype(np.uint8)
-        content = events.tobytes()
-        if content not in self._events:
+        spans = tuple([self.dense[modality].spans(name) for modality in DENSE])
+        if spans not in self._events:
             if len(self._events) == _MOST_REMEMBERED:
                 self._events.clear()
-            self._events[content] = ("events.npy", npy_bytes(events))
-        return self._events[content]
+            events = np.stack([self.dense[modality].marked(name) for modality in DENSE]).astype(np.uint8)
+            self._events[spans] = ("events.npy", npy_bytes(events))
+        return self._events[spans]
 
 
 def _findings(
@@ -215,23 +213,42 @@ def _findings(
 ) -> Iterator[str]:
     if repeated:
         yield f"{len(repeated)} clips name a class twice, which counts once, such as {repeated[0]}"
+    marks: dict[tuple[tuple[Span, ...], ...], _Marks] = {}
     for split in ("val", "test"):
         counts: Counter[str] = Counter()
         names: set[str] = set()
-        for row in listed:
-            if row.split != split:
+        for name, part, tags in listed.values():
+            if part != split:
                 continue
-            audible, visible = (dense[modality].marked(row.name) for modality in DENSE)
-            counts["silent"] += not audible.any()
-            counts["unseen"] += not visible.any()
-            classes = tuple(np.flatnonzero((audible | visible).any(0)).tolist())
-            counts["differ"] += classes != row.tags
-            if row.name not in names:
-                names.add(row.name)
-                counts["apart"] += not (audible & visible).any()
+            spans = tuple([dense[modality].spans(name) for modality in DENSE])
+            if spans not in marks:
+                if len(marks) == _MOST_REMEMBERED:
+                    marks.clear()
+                marks[spans] = _marks_of(*(dense[modality].marked(name) for modality in DENSE))
+            silent, unseen, apart, classes = marks[spans]
+            counts["silent"] += silent
+            counts["unseen"] += unseen
+            counts["differ"] += classes != tags
+            if name not in names:
+                names.add(name)
+                counts["apart"] += apart
         yield (
             f"{split}: {counts['silent']} clips without audible, {counts['unseen']} without visible, "
             f"{counts['apart']} without audio-visual events"
         )
         if differ := counts["differ"]:
             yield f"{split}: the classes of {differ} clips are not those of their events; both are kept"
+
+
+class _Marks(NamedTuple):
+    """Facts of a clip's events: no audible ones, no visible ones, none that is both, and the classes."""
+
+    silent: bool
+    unseen: bool
+    apart: bool
+    classes: tuple[int, ...]
+
+
+def _marks_of(audible: npt.NDArray[np.bool_], visible: npt.NDArray[np.bool_]) -> _Marks:
+    classes = tuple(np.flatnonzero((audible | visible).any(0)).tolist())
+    return _Marks(not audible.any(), not visible.any(), not (audible & visible).any(), classes)

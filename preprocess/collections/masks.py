@@ -22,7 +22,7 @@ from typing import Any
 from ...errors import InputError
 from ...shards.schema import SPLITS
 from .avsbench import SAMPLING, SECONDS
-from .clip_list import by_split
+from .clip_list import values_by_split
 from .divisions import path_key
 from .mask_classes import read_mask_classes
 from .mask_names import MaskName, read_names
@@ -30,7 +30,7 @@ from .mask_splits import SETS, TABLE, VideoTable, decide_splits, plain_name, rea
 from .options import CollectionOptions, option
 from .own_files import OwnVideos, folder_of
 from .paths import folder_names, printable
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import ClipSpecification, Collection, CollectionEntry, clip_values
 
 ANNOTATIONS, VIDEOS, PICTURES = "Annotations", "videos", "JPEGImages"
 FRAME_RATE = 30.0
@@ -67,7 +67,7 @@ def read(raw: Path, *, allow_links: bool = False, options: MaskOptions | None = 
     videos = disk.find_videos(folders)
     table = read_video_table(raw, allow_links=allow_links)
     splits = decide_splits(raw, videos, table, allow_links=allow_links)
-    clips = by_split(
+    clips = values_by_split(
         clip
         for name in sorted(folders)
         if plain_name(name) in splits
@@ -181,8 +181,8 @@ class _Disk:
 
     def clips(
         self, name: str, folder: str, video: str | None, split: str, rate: float
-    ) -> Iterator[ClipSpecification]:
-        """Yield the clips of one video."""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the clips of one video, as their fields."""
         masks, others = read_names(self.names(folder), frame_rate=rate, where=str(self.raw / folder))
         for other in others:
             self._note("files in folders of masks are no PNG pictures and were left out", f"{folder}/{other}")
@@ -251,15 +251,18 @@ def _by_second(masks: Sequence[MaskName]) -> dict[int, MaskName]:
 
 def _of_five_seconds(
     clip: ClipSpecification, folder: str, start: int, chosen: Sequence[MaskName | None], rate: float
-) -> ClipSpecification:
-    """Return the clip of the seconds from `start` on; `chosen` are their masks, None for a second without."""
+) -> tuple[Any, ...]:
+    """Return the clip of the seconds from `start` on, as its fields.
+
+    `chosen` are the masks of these seconds, None for a second without.
+    """
     times = [start + second + _OFFSET if mask is None else mask.seconds for second, mask in enumerate(chosen)]
     numbered = any(mask is not None and mask.number is not None for mask in chosen)
     numbers = [
         round(time * rate) if mask is None or mask.number is None else mask.number
         for time, mask in zip(times, chosen, strict=True)
     ]
-    return ClipSpecification(
+    return clip_values(
         split=clip.split,
         source=clip.source,
         problem=clip.problem,
@@ -271,7 +274,7 @@ def _of_five_seconds(
             "start": start,
             "annotated": [place for place, mask in enumerate(chosen) if mask is not None],
         },
-        masks=tuple("" if mask is None else f"{folder}/{mask.file}" for mask in chosen),
+        masks=(f"{folder}/", tuple(["" if mask is None else mask.file for mask in chosen])),
         start_seconds=float(start),
         end_seconds=float(start + SECONDS),
         frame_seconds=tuple(times),

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from ...shards.published import Published
@@ -24,7 +25,7 @@ from .names import class_key
 from .packed import HashList
 from .paths import VideoNames, annotation_file, printable, unsafe_name, videos_by_name
 from .question_texts import QuestionTexts
-from .specification import ClipSpecification, Collection, CollectionEntry, Sampling
+from .specification import Collection, CollectionEntry, Sampling, clip_values
 
 SAMPLING = Sampling(frames=10, frame_times="evenly", resize="squash", windows=10, window_seconds=1.95)
 # Table 8 of the STG-CMA paper, and constants of its release.
@@ -56,7 +57,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     for split in SPLITS:
         videos, texts = tally.read(files[split], split)
         for video, questions in zip(videos, texts.lists(videos.values()), strict=True):
-            clips.append(_specify(video, split, questions, places, folders, again=video in seen))
+            clips.append_values(_specify(video, split, questions, places, folders, again=video in seen))
         seen.update(videos)
     if not clips:
         raise InputError(f"{files['train'].parent} holds no questions in avqa-train.json, -val or -test")
@@ -155,15 +156,19 @@ class _Tally:
         return videos, texts
 
     def _note(self, question: Question, *, training: bool) -> None:
-        self._templates.add(question.template)
-        self._counts["long"] += len(question.words) > MAX_WORDS
-        self._counts["unmarked"] += not question.marked
+        _, _, _, template, words, answer, marked = question
+        self._templates.add(template)
+        if len(words) > MAX_WORDS:
+            self._counts["long"] += 1
+        if not marked:
+            self._counts["unmarked"] += 1
         if training:
-            self.words.update(dict.fromkeys(question.words))
-            self.answers.setdefault(question.answer)
+            if not self.words.keys() >= set(words):
+                self.words.update(dict.fromkeys(words))
+            self.answers.setdefault(answer)
         else:
-            self._counts["unknown words"] += any(word not in self.words for word in question.words)
-            self._counts["unknown answers"] += question.answer not in self.answers
+            self._counts["unknown words"] += not self.words.keys() >= set(words)
+            self._counts["unknown answers"] += answer not in self.answers
 
     def findings(self, clips: ClipList) -> Iterator[str]:
         """Yield notes for the user."""
@@ -204,9 +209,9 @@ def _specify(
     folders: tuple[str, ...],
     *,
     again: bool,
-) -> ClipSpecification:
+) -> tuple[Any, ...]:
     expected = f"{folders[0]}/{video}.mp4" if folders[0] else f"{video}.mp4"
-    return ClipSpecification(
+    return clip_values(
         key=f"{video}_{split}" if again else video,
         split=split,
         source=printable(_path_of(video, places) or expected),

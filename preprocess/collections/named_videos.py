@@ -62,6 +62,17 @@ class NamedVideos:
         self._folders: dict[str, str] = {}  # as rows spell them, to what is on disk
         self._unknown: list[tuple[str, PurePosixPath]] = []
 
+    def known(self, text: str) -> str | None:
+        """Return what `find` returns for a plain path in a folder that it knows; None for others.
+
+        It takes a third of the time: most of a million rows are such paths.
+        """
+        asked, slash, name = text.rpartition("/")
+        folder = self._folders.get(asked + slash)
+        if folder is None or not text.isascii() or not text.isprintable() or "\\" in text or ":" in text:
+            return None
+        return folder + name if name in self._listed[folder].names and is_video_name(name) else None
+
     def find(self, text: str, where: str) -> str | None:
         r"""Return the path of the video `text`, relative to the raw folder; None where there is no such file.
 

@@ -101,9 +101,13 @@ class OwnVideos:
         Raises InputError naming `where`, `FILE:LINE`, when the name is that of several videos, and for one
         like `/` that no file has.
         """
-        if PurePosixPath(name.replace("\\", "/")).name in ("", ".."):
-            raise InputError(f"{where}: video is {printable(name)!r}, must be the name of a file")
-        wanted = unicodedata.normalize("NFC", str(PurePosixPath(name.replace("\\", "/"))))
+        wanted = name
+        if "/" in name or "\\" in name or name in ("", ".", ".."):
+            path = PurePosixPath(name.replace("\\", "/"))
+            if path.name in ("", ".."):
+                raise InputError(f"{where}: video is {printable(name)!r}, must be the name of a file")
+            wanted = str(path)
+        wanted = _composed(wanted)
         videos = self._named(file_name(wanted))
         anywhere = videos if "/" not in wanted else []
         for found in ([path for path in videos if self._is_exact(path, wanted)], anywhere):

@@ -6,6 +6,7 @@ machine. Packing and unpacking a row takes a few microseconds.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import pickle
 import zlib
@@ -27,7 +28,12 @@ class PackedRows(Sequence[Row], Generic[Row]):
     """A sequence of tuples that is appended to and read; `make` turns the tuple of values into a row.
 
     Reading in order unpacks every block once.
+
+    Attributes:
+        values_of: returns the values that are packed for a row.
     """
+
+    values_of: Callable[[Row], tuple[Any, ...]] = staticmethod(tuple)  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -45,20 +51,28 @@ class PackedRows(Sequence[Row], Generic[Row]):
         self._last: tuple[int, list[tuple[Any, ...]]] = (-1, [])
         self.extend(rows)
 
-    def values_of(self, row: Row) -> tuple[Any, ...]:
-        """Return the values that are packed for a row."""
-        return tuple(row)  # type: ignore[arg-type]
-
     def append(self, row: Row) -> None:
         """Add a row at the end."""
-        self._open.append(self.values_of(row))
-        if len(self._open) == self._rows_per_block:
-            self.close()
+        self.append_values(self.values_of(row))
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Add rows at the end."""
-        for row in rows:
-            self.append(row)
+        self.extend_values(map(self.values_of, rows))
+
+    def append_values(self, values: tuple[Any, ...]) -> None:
+        """Add a row, given as the values that are packed for it."""
+        self._open.append(values)
+        if len(self._open) == self._rows_per_block:
+            self.close()
+
+    def extend_values(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows, each given as the values that are packed for it."""
+        remaining = iter(rows)
+        # In blocks: a call for each of a million rows takes as long as packing them.
+        while block := list(itertools.islice(remaining, self._rows_per_block - len(self._open))):
+            self._open += block
+            if len(self._open) == self._rows_per_block:
+                self.close()
 
     def close(self) -> None:
         """Pack the rows that are not packed yet because they do not fill a block."""
@@ -159,6 +173,10 @@ class HashList:
     def add(self, value: Hashable) -> None:
         """Add a value."""
         self._hashes.append(hash(value))
+
+    def add_all(self, values: Iterable[Hashable]) -> None:
+        """Add values."""
+        self._hashes.extend(map(hash, values))
 
     def extend(self, other: HashList) -> None:
         """Add the values of another list."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -129,8 +130,16 @@ class Folders:
         files: set[str] = set()
         folders: set[str] = set()
         place = f"{self._raw}/{folder}"
-        if not self._allow_links and not self._is_inside(folder, place):
-            return files, folders
+        if not self._allow_links:
+            try:
+                linked = stat.S_ISLNK(os.lstat(place).st_mode)
+            except FileNotFoundError:
+                return files, folders
+            except (OSError, ValueError):
+                linked = False  # listing it says why
+            above = folder.rpartition("/")[0]
+            if _leads_out(self._raw, Path(place)) if linked else not self._is_inside(above):
+                return files, folders
         try:
             with os.scandir(place) as entries:
                 for entry in entries:
@@ -144,12 +153,10 @@ class Folders:
             raise InputError(f"{place} cannot be listed: {error.strerror}") from None
         return files, folders
 
-    def _is_inside(self, folder: str, place: str) -> bool:
-        above = folder.rpartition("/")[0]
+    def _is_inside(self, above: str) -> bool:
         if above not in self._inside:
             self._inside[above] = not _leads_out(self._raw, self._raw / above)
-        # os.path, for a million folders
-        return self._inside[above] if not os.path.islink(place) else not _leads_out(self._raw, Path(place))  # noqa: PTH114
+        return self._inside[above]
 
 
 class VideoNames(Mapping[str, str]):
@@ -197,6 +204,8 @@ def videos_by_name(raw: Path, folder: str, *, allow_links: bool = False) -> Vide
 
 def is_video_name(name: str) -> bool:
     """Tell whether the suffix of a file's name is that of a container that is read, in either case."""
+    if name.endswith(_USUAL):
+        return len(name) > len(_USUAL)
     stem, dot, suffix = name.rpartition(".")
     return bool(stem) and f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES
 

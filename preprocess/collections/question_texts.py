@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -18,11 +19,16 @@ def question_text(
 ) -> bytes:
     """Return a question as it stands in `KEY.qa.json`, as canonical JSON."""
     number = str(question_id) if type(question_id) is int else canonical_json(question_id).decode()
+    rest = _without_id(tuple(kind), template, tuple(words))
+    return f'{{"answer":{encode_basestring(answer)},"question_id":{number},{rest}'.encode()
+
+
+@lru_cache(maxsize=4096)  # many questions of a collection are the same words
+def _without_id(kind: tuple[str, ...], template: str, words: tuple[str, ...]) -> str:
     return (
-        f'{{"answer":{encode_basestring(answer)},"question_id":{number},'
         f'"template":{encode_basestring(template)},"type":[{",".join(map(encode_basestring, kind))}],'
         f'"words":[{",".join(map(encode_basestring, words))}]}}'
-    ).encode()
+    )
 
 
 class QuestionTexts:
@@ -37,7 +43,7 @@ class QuestionTexts:
         if video >= len(self._bytes):
             self._bytes.extend([0] * (video + 1 - len(self._bytes)))
         self._bytes[video] += len(text) + 1
-        self._rows.append((video, text))
+        self._rows.append_values((video, text))
 
     def lists(self, order: Iterable[int]) -> Iterator[bytes]:
         """Yield the JSON list of the questions about each video in `order`, in the order of adding.

@@ -13,8 +13,9 @@ the training questions are the vocabulary.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -23,16 +24,17 @@ from ...errors import InputError
 from ...shards.schema import SPLITS
 from ...strict_json import strict_json
 from .avqa_questions import MAX_WORDS, PAD, plain_words
-from .clip_list import by_split
+from .clip_list import values_by_split
 from .divisions import divided, path_key, without_clips
 from .json_records import read_records
 from .music_avqa import SAMPLING
-from .names import class_key, read_split
+from .names import read_split
 from .own_files import OwnVideos, file_name, folder_of
 from .packed import HashList, PackedRows
 from .paths import annotation_file, printable
+from .question_notes import Notes, note_alike
 from .question_texts import QuestionTexts, question_text
-from .specification import ClipSpecification, Collection, CollectionEntry
+from .specification import Collection, CollectionEntry, clip_values
 from .text_files import check_utf8, stream_lines
 
 FILES = ("questions.jsonl", "questions.json")
@@ -40,6 +42,7 @@ FIELDS = ("video", "question", "answer", "type", "split")
 UNTYPED = "other"
 """The type of questions without one."""
 
+_KNOWN_FIELDS = frozenset(FIELDS)
 _REQUIRED = 3  # of `FIELDS`
 _MOST_SHOWN = 80
 _MOST_UNUSED = 8  # names of fields in the notes
@@ -68,20 +71,26 @@ class Row(NamedTuple):
         return question_text(
             question_id=self.line,
             kind=(self.type,),
-            template=" ".join(self.words),
+            template=_single_text(self.words),
             words=self.words[:MAX_WORDS],
             answer=self.answer,
         )
+
+
+@lru_cache(maxsize=4096)
+def _single_text(words: tuple[str, ...]) -> str:
+    return " ".join(words)
 
 
 def read(raw: Path, *, allow_links: bool = False) -> Collection:
     """Read the questions under `raw`. Raises InputError naming the file and line at fault."""
     path = annotation_file(raw, _question_file(raw), allow_links=allow_links)
     notes = Notes()
-    rows = PackedRows(_read_rows(path, notes), make=Row._make)
+    hashes = HashList()
+    rows = PackedRows(_read_rows(path, notes, hashes), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no questions")
-    _note_repeated(rows, notes, path)
+    _note_repeated(rows, hashes.repeated(), notes, path)
     videos = OwnVideos(raw)
     if not videos.paths:
         raise InputError(
@@ -104,7 +113,7 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
         task=COLLECTION.task,
         sampling=SAMPLING,
         classes=(),
-        clips=by_split(_specify(group, text, hints.get(group.source, "")) for group, text in made),
+        clips=values_by_split(_specify(group, text, hints.get(group.source, "")) for group, text in made),
         findings=(
             *notes.findings(),
             *missing,
@@ -150,23 +159,6 @@ class _Group:
     count: int = 0
 
 
-@dataclass
-class Notes:
-    """Notes for the user, with the number of questions and the first of them."""
-
-    _texts: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, text: str, where: str) -> None:
-        """Count a question for the note `text`."""
-        self._texts.setdefault(text, []).append(where)
-
-    def findings(self) -> Iterator[str]:
-        """Yield each note as a line."""
-        for text, places in self._texts.items():
-            first = places[0].rpartition(":")[2]
-            yield f"{len(places)} questions {text} (first: line {first})"
-
-
 def _question_file(raw: Path) -> Path:
     found = [raw / name for name in FILES if (raw / name).is_file()]
     if len(found) > 1:
@@ -174,15 +166,17 @@ def _question_file(raw: Path) -> Path:
     return found[0] if found else raw / FILES[0]
 
 
-def _read_rows(path: Path, notes: Notes) -> Iterator[Row]:
+def _read_rows(path: Path, notes: Notes, hashes: HashList) -> Iterator[Row]:
+    """Yield the questions; hashes of video and words are added to `hashes`."""
     unused: dict[str, None] = {}
     for line, record in _records(path):
         where = f"{path}:{line}"
         row = _parse(record, where, line)
-        if others := [name for name in record if name not in FIELDS]:
-            _note_unused(others, unused, notes, where)
+        if not record.keys() <= _KNOWN_FIELDS:
+            _note_unused([name for name in record if name not in FIELDS], unused, notes, where)
         if len(row.words) > MAX_WORDS:
             notes.add(f"are longer than {MAX_WORDS} words and were cut", where)
+        hashes.add((row.video, row.words))
         yield row
 
 
@@ -196,20 +190,17 @@ def _note_unused(others: Sequence[str], unused: dict[str, None], notes: Notes, w
         notes.add("have other fields, which are not used", where)
 
 
-def _note_repeated(rows: PackedRows[Row], notes: Notes, path: Path) -> None:
-    """Note the questions that are asked about their video before."""
-    hashes = HashList()
-    for row in rows:
-        hashes.add((row.video, row.words))
-    repeated = hashes.repeated()
-    asked: dict[tuple[str, tuple[str, ...]], Row] = {}
-    for row in rows if repeated else ():
-        if hash((row.video, row.words)) not in repeated:
+def _note_repeated(rows: PackedRows[Row], repeated: set[int], notes: Notes, path: Path) -> None:
+    """Note the questions that were asked about their video; `repeated` are hashes of video and words."""
+    asked: dict[tuple[str, tuple[str, ...]], tuple[Any, ...]] = {}
+    for values in rows.values() if repeated else ():
+        line, video, words, answer, *_ = values
+        if hash((video, words)) not in repeated:
             continue
-        before = asked.setdefault((row.video, row.words), row)
-        if before is not row:
-            same = "the same answer" if before.answer == row.answer else "another answer"
-            notes.add(f"repeat an earlier one about the same video, with {same}", f"{path}:{row.line}")
+        before = asked.setdefault((video, words), values)
+        if before is not values:
+            same = "the same answer" if before[3] == answer else "another answer"
+            notes.add(f"repeat an earlier one about the same video, with {same}", f"{path}:{line}")
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -235,28 +226,37 @@ def _parse(record: dict[str, Any], where: str, line: int) -> Row:
         if name not in record:
             fields = ", ".join(map(printable, record))[:_MOST_SHOWN] or "none"
             raise InputError(f"{where}: {name} is missing; the fields are {fields}")
-    texts = {name: _text(record, name, where) for name in FIELDS}
-    for name in FIELDS[:_REQUIRED]:
-        if not texts[name]:
-            raise InputError(f"{where}: {name} is empty")
-    words = tuple(filter(None, plain_words(texts["question"])))  # none is left by a blank before the mark
+    texts = [_text(record, name, where) for name in FIELDS]
+    video, question, answer, kind, split = texts
+    if not all(texts[:_REQUIRED]):
+        raise InputError(f"{where}: {FIELDS[texts.index('')]} is empty")
+    words = _words(question)
     if not words:
-        raise InputError(f"{where}: question {texts['question']!r} has no words")
-    split = read_split(texts["split"], where) if texts["split"] else None
-    return Row(line, texts["video"], words, texts["answer"], texts["type"] or UNTYPED, split)
+        raise InputError(f"{where}: question {question!r} has no words")
+    return Row(line, video, words, answer, kind or UNTYPED, read_split(split, where) if split else None)
+
+
+@lru_cache(maxsize=4096)  # often thousands of questions are the same words
+def _words(question: str) -> tuple[str, ...]:
+    return tuple(filter(None, plain_words(question)))  # none is left by a blank before the mark
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:
     """Return a field as text: composed (NFC), blanks count once; empty for one that is left out or null."""
     value = record.get(name)
+    if type(value) is str and value.isascii() and value.isprintable():
+        return value.strip() if name == "video" else _single_blanks(value)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} is {str(value)[:_MOST_SHOWN]}, must be a text in double quotes")
-    if value.isascii() and value.isprintable():
-        return value.strip() if name == "video" else " ".join(value.split())
     text = unicodedata.normalize("NFC", check_utf8(value, where, name))
     return printable(text.strip() if name == "video" else " ".join(text.split()))
+
+
+@lru_cache(maxsize=4096)  # as of `_words`; equal texts are one object, which takes less when it is packed
+def _single_blanks(text: str) -> str:
+    return " ".join(text.split())
 
 
 @dataclass
@@ -275,33 +275,31 @@ class _Groups:
     _other: str = ""
     _given: bool = False
 
-    def where(self, row: Row) -> str:
-        """Return `FILE:LINE` of a question."""
-        return f"{self.path}:{row.line}"
-
-    def add(self, rows: Iterable[Row], videos: OwnVideos) -> None:
+    def add(self, rows: PackedRows[Row], videos: OwnVideos) -> None:
         """Find the video of every row. Raises InputError when none is there, and for too many questions."""
-        for row in rows:
-            group = self.named.get(row.video)
+        for values in rows.values():
+            line, video, *_, split = values
+            group = self.named.get(video)
             if group is None:
-                where = self.where(row)
-                found = videos.find(row.video, where=where)
-                key = (PurePosixPath(row.video).as_posix() if found is None else found, found is not None)
-                group = self.groups.setdefault(key, _Group(*key, where, row.split or "", len(self.groups)))
-                self.named[row.video] = group
+                where = f"{self.path}:{line}"
+                found = videos.find(video, where=where)
+                key = (PurePosixPath(video).as_posix() if found is None else found, found is not None)
+                group = self.groups.setdefault(key, _Group(*key, where, split or "", len(self.groups)))
+                self.named[video] = group
             group.count += 1
-            if group.count == _MOST_QUESTIONS + 1:
+            if group.count > _MOST_QUESTIONS:
                 raise InputError(
-                    f"{self.where(row)}: {group.source} has more than {_MOST_QUESTIONS:,} questions, "
+                    f"{self.path}:{line}: {group.source} has more than {_MOST_QUESTIONS:,} questions, "
                     "the most that a video may have"
                 )
-            self._given = self._given or row.split is not None
-            if row.split is None:
-                self._without = self._without or self.where(row)
-            elif row.split != group.split and not self._other:
-                line = group.where.rpartition(":")[2]
+            if split is None:
+                self._without = self._without or f"{self.path}:{line}"
+                continue
+            self._given = True
+            if split != group.split and not self._other:
+                first = group.where.rpartition(":")[2]
                 self._other = (
-                    f"{self.where(row)}: split is {row.split} for {row.video!r}, which line {line} puts "
+                    f"{self.path}:{line}: split is {split} for {video!r}, which line {first} puts "
                     f"into {group.split}; all questions about a video belong to one split"
                 )
         if not any(group.there for group in self.groups.values()):
@@ -338,40 +336,29 @@ def _vocabulary(
     words: dict[str, None] = {}
     answers: dict[str, None] = {}
     types: dict[str, None] = {}
-    for row in rows:
-        types.setdefault(row.type)
-        if groups.named[row.video].split == "train":
-            words.update(dict.fromkeys(row.words))
-            answers.setdefault(row.answer)
+    for _, video, asked, answer, kind, _ in rows.values():
+        types.setdefault(kind)
+        if groups.named[video].split == "train":
+            if not words.keys() >= set(asked):
+                words.update(dict.fromkeys(asked))
+            answers.setdefault(answer)
     texts = QuestionTexts()
     for row in rows:
-        group = groups.named[row.video]
+        _, video, asked, answer, _, _ = row
+        group = groups.named[video]
         texts.add(group.number, row.text())
         if group.split == "train":
             continue
-        if not words.keys() >= set(row.words):
-            notes.add(f"of val and test hold words unseen in training, which become {PAD}", groups.where(row))
-        if row.answer not in answers:
-            notes.add(
-                "of val and test have answers unseen in training: they cannot be right", groups.where(row)
-            )
+        if not words.keys() >= set(asked):
+            where = f"{groups.path}:{row.line}"
+            notes.add(f"of val and test hold words unseen in training, which become {PAD}", where)
+        if answer not in answers:
+            where = f"{groups.path}:{row.line}"
+            notes.add("of val and test have answers unseen in training: they cannot be right", where)
     training = (row for row in rows if groups.named[row.video].split == "train")
-    _note_alike("answer", answers, ((row.answer, groups.where(row)) for row in training), notes)
-    _note_alike("type", types, ((row.type, groups.where(row)) for row in rows), notes)
+    note_alike("answer", answers, ((row.answer, f"{groups.path}:{row.line}") for row in training), notes)
+    note_alike("type", types, ((row.type, f"{groups.path}:{row.line}") for row in rows), notes)
     return list(words), list(answers), list(types), texts
-
-
-def _note_alike(
-    what: str, different: Mapping[str, None], texts: Iterable[tuple[str, str]], notes: Notes
-) -> None:
-    """Note the `texts`, each with its `FILE:LINE`, that differ from an earlier one in form only."""
-    if len({class_key(text) for text in different}) == len(different):
-        return
-    seen: dict[str, str] = {}
-    for text, where in texts:
-        if seen.setdefault(class_key(text), text) != text:
-            named = f"the {what} {text[:_MOST_SHOWN]!r}"
-            notes.add(f"have {named}, which differs from another in case or blanks only", where)
 
 
 def _missing(groups: Iterable[_Group], videos: OwnVideos) -> Iterator[str]:
@@ -384,14 +371,14 @@ def _missing(groups: Iterable[_Group], videos: OwnVideos) -> Iterator[str]:
         )
 
 
-def _specify(group: _Group, questions: bytes, hint: str) -> ClipSpecification:
+def _specify(group: _Group, questions: bytes, hint: str) -> tuple[Any, ...]:
     shown = printable(group.source)
     problem = None
     if not group.there:
         problem = ("missing", f"{Path(group.where).name} names {shown!r}, which is not in RAW{hint}")
     elif shown != group.source:
         problem = ("unsafe-path", f"{shown!r} has bytes that are not UTF-8, or control characters")
-    return ClipSpecification(
+    return clip_values(
         key=path_key(group.source),
         split=group.split,
         source=shown,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 from ...errors import InputError
@@ -222,16 +222,66 @@ class ClipSpecification:
     @property
     def plan_text(self) -> str:
         """Everything that decides the clip's sample, as JSON; members by their hash."""
-        return PlanText().of(field_values(self))
+        return PlanText().lines([field_values(self)]).rstrip("\n")
 
 
-_field_values = attrgetter(*(each.name for each in fields(ClipSpecification)))
+# In C: a million clips are packed and hashed by it.
+field_values: Callable[[ClipSpecification], tuple[Any, ...]] = attrgetter(
+    *(each.name for each in fields(ClipSpecification))
+)
+"""Return all fields of a clip, in their order."""
+
+_NO_FIELDS: Mapping[str, Any] = {}
 
 
-def field_values(clip: ClipSpecification) -> tuple[Any, ...]:
-    """Return all fields of a clip, in their order."""
-    values: tuple[Any, ...] = _field_values(clip)
-    return values
+def clip_values(
+    key: str,
+    split: str,
+    source: str,
+    labels: tuple[int, ...] = (),
+    event_end_seconds: int = 0,
+    fields: Mapping[str, Any] = _NO_FIELDS,
+    masks: tuple[str, ...] = (),
+    members: tuple[tuple[str, bytes], ...] = (),
+    pictures: tuple[str, ...] = (),
+    sound: str | None = None,
+    annotated_seconds: int = 0,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    frames: int = 0,
+    windows: int = 0,
+    frame_seconds: tuple[float, ...] = (),
+    frame_numbers: tuple[int, ...] = (),
+    mask_kind: MaskKind = "binary",
+    mask_classes: int = 0,
+    problem: tuple[str, str] | None = None,
+) -> tuple[Any, ...]:
+    """Return the fields of a clip in their order, unchecked, in a fifth of the time of `ClipSpecification`.
+
+    For readers of a million clips: a `ClipList` checks them a block at a time.
+    """
+    return (
+        key, split, source, labels, event_end_seconds, fields, masks, members, pictures, sound,
+        annotated_seconds, start_seconds, end_seconds, frames, windows, frame_seconds, frame_numbers,
+        mask_kind, mask_classes, problem,
+    )  # fmt: skip
+
+
+_checked_values = itemgetter(
+    *map(
+        [each.name for each in fields(ClipSpecification)].index,
+        ("split", "start_seconds", "end_seconds", "mask_kind", "mask_classes", "problem"),
+    )
+)
+
+
+def check_values(rows: Sequence[tuple[Any, ...]]) -> None:
+    """Raise ValueError as `ClipSpecification` when one of the clips with the fields `rows` has a fault.
+
+    Of clips with equal values of the checked fields one is checked.
+    """
+    for row in dict(zip(map(_checked_values, rows), rows, strict=True)).values():
+        ClipSpecification(*row)
 
 
 def plan_hash(clips: Iterable[ClipSpecification]) -> str:

@@ -7,22 +7,26 @@ line ends, blank lines, and Excel's first line `sep=;` are accepted.
 from __future__ import annotations
 
 import csv
+import functools
+import itertools
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...errors import InputError
 from .paths import printable
 from .text_files import opened_text
 
 DELIMITERS = ",;\t"
+Cells = tuple[str, ...]
 
 _MOST_SHOWN = 200
 _MOST_COMPARED = 100
+_LINES_AT_ONCE = 2048
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*', re.IGNORECASE)
 
@@ -39,7 +43,7 @@ class TableRow:
 
     __slots__ = ("_cells", "_path", "_places", "line")
 
-    def __init__(self, path: str, line: int, cells: list[str], places: Mapping[str, int | None]) -> None:
+    def __init__(self, path: Path, line: int, cells: Cells, places: Mapping[str, int]) -> None:
         self._path, self.line, self._cells, self._places = path, line, cells, places
 
     @property
@@ -48,8 +52,7 @@ class TableRow:
         return f"{self._path}:{self.line}"
 
     def __getitem__(self, column: str) -> str:
-        place = self._places[column]
-        return "" if place is None else self._cells[place].strip()
+        return self._cells[self._places[column]]
 
     def get(self, column: str) -> str:
         """Return a cell; empty for a column that was not asked for."""
@@ -87,27 +90,60 @@ class Table:
 
     def __iter__(self) -> Iterator[TableRow]:
         """Yield the rows. Raises InputError for one with more or fewer cells than the table has columns."""
-
-        def refuse(where: str, fault: str) -> NoReturn:
-            raise InputError(f"{where}: {fault}")
-
-        return self.rows(refuse)
+        return self.rows(_refuse)
 
     def rows(self, refuse: Callable[[str, str], None]) -> Iterator[TableRow]:
         """Yield the rows that can be used; call `refuse(where, fault)` for the others."""
-        path, width, places = str(self.path), len(self._header), self._places
+        return itertools.starmap(self.row, self.cells(refuse))
+
+    def row(self, line: int, cells: Cells) -> TableRow:
+        """Return the row that `cells` yields."""
+        return TableRow(self.path, line, cells, self._columns)
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self._places)}
+
+    def cells(self, refuse: Callable[[str, str], None] | None = None) -> Iterator[tuple[int, Cells]]:
+        """Yield number and cells of each row, as `rows`; the cells in the order of the asked columns.
+
+        It takes a quarter of the time, for tables of a million rows. Without `refuse`, raises InputError for
+        a row that cannot be used.
+        """
+        refuse = refuse or _refuse
+        width, chosen = len(self._header), tuple(self._places.values())
         try:
-            for line, cells in _records(self.path, self._delimiter):
-                if line <= self._header_lines:
-                    continue
-                if len(cells) == 1 and places.get(self._lone) == 0:
-                    cells = cells + [""] * (width - 1)
-                if len(cells) != width and (fault := self._wrong_width(cells)):
-                    refuse(f"{path}:{line}", fault)
-                else:
-                    yield TableRow(path, line, cells, places)
+            for first, records in _blocks(self.path, self._delimiter):
+                skipped = max(self._header_lines + 1 - first, 0)
+                first, records = first + skipped, records[skipped:]
+                if set(map(len, records)) == {width}:
+                    columns = tuple(zip(*records, strict=True))
+                    if all(map(str.strip, columns[0])):  # else a row may be blank
+                        stripped = (
+                            itertools.repeat("") if place is None else map(str.strip, columns[place])
+                            for place in chosen
+                        )
+                        numbers = range(first, first + len(records))
+                        yield from zip(numbers, zip(*stripped, strict=False), strict=False)
+                        continue
+                yield from self._each(first, records, refuse)
         except _NotCsvError as error:
             refuse(error.where, error.fault)
+
+    def _each(
+        self, first: int, records: Sequence[list[str]], refuse: Callable[[str, str], None]
+    ) -> Iterator[tuple[int, Cells]]:
+        """Yield the rows among the records that follow each other from the line `first` on."""
+        width, places = len(self._header), self._places
+        for line, cells in enumerate(records, first):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) == 1 and places.get(self._lone) == 0:
+                cells = cells + [""] * (width - 1)
+            if len(cells) != width and (fault := self._wrong_width(cells)):
+                refuse(f"{self.path}:{line}", fault)
+            else:
+                yield line, tuple("" if place is None else cells[place].strip() for place in places.values())
 
     def _wrong_width(self, cells: Sequence[str]) -> str:
         """Return the fault of a row with another number of cells, or nothing."""
@@ -176,18 +212,52 @@ def read_table(
     return Table(path, unused, delimiter, line, places, titles, lone)
 
 
+def _refuse(where: str, fault: str) -> NoReturn:
+    raise InputError(f"{where}: {fault}")
+
+
+def _blocks(path: Path, delimiter: str) -> Iterator[tuple[int, list[list[str]]]]:
+    """Yield all records in blocks, blank ones included, each with the number of its first line.
+
+    Every record of a block is one line.
+    """
+    first = 1
+    with opened_text(path, hint="it was there before") as text:
+        while lines := list(itertools.islice(text, _LINES_AT_ONCE)):
+            try:
+                records = list(_reader(lines, delimiter))
+            except csv.Error:
+                break  # also where a cell of several lines crosses the end of the block
+            if len(records) != len(lines):
+                break
+            yield first, records
+            first += len(lines)
+        for line, cells in _numbered(itertools.chain(lines, text), delimiter, path, first):
+            yield line, [cells]
+
+
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records that are not blank, each with the number of its first line."""
-    line = 1
+    with opened_text(path, hint="it was there before") as text:
+        for line, cells in _numbered(text, delimiter, path, 1):
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+
+
+def _numbered(text: Iterable[str], delimiter: str, path: Path, first: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of lines from the number `first` on, each with the number of its first line."""
+    line = first
+    lines = _reader(text, delimiter)
     try:
-        with opened_text(path, hint="it was there before") as text:
-            lines = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
-            for cells in lines:
-                if cells and (cells[0].strip() or any(cell.strip() for cell in cells)):
-                    yield line, cells
-                line = lines.line_num + 1
+        for cells in lines:
+            yield line, cells
+            line = first + lines.line_num
     except csv.Error as error:
         raise _NotCsvError(f"{path}:{line}", f"not a row of a CSV file ({error})") from None
+
+
+def _reader(text: Iterable[str], delimiter: str) -> Any:
+    return csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
 
 
 def _first(path: Path, delimiter: str, skipped: int) -> tuple[int, list[str]]:

@@ -10,21 +10,22 @@ The collection has no val split: 5 % of the YouTube ids in train are used as val
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import InputError
 from ...shards.published import Published
 from .ave import SAMPLING
 from .clip_labels import LabelSets
-from .clip_list import ClipList, by_split
+from .clip_list import ClipList, values_by_split
 from .divisions import hash_position
 from .names import check_twins, class_name, split_of
 from .packed import PackedRows
 from .paths import annotation_file, printable, unsafe_name, videos_by_name
-from .specification import ClipSpecification, Collection, CollectionEntry
-from .tables import TableRow, read_table
+from .specification import Collection, CollectionEntry, clip_values
+from .tables import read_table
 from .text_files import check_utf8, escaped
 
 ANNOTATIONS = "vggsound.csv"
@@ -54,23 +55,11 @@ def read(raw: Path, *, allow_links: bool = False) -> Collection:
     rows = PackedRows(read_rows(path), make=Row._make)
     if not rows:
         raise InputError(f"{path} holds no rows")
-    classes = tuple(sorted({row.label for row in rows}))
+    classes = tuple(sorted({label for _, _, label, _ in rows.values()}))
     check_twins(classes, path)
     disk = _Disk(raw, allow_links=allow_links)
-    sets = LabelSets(classes)
-    moved = 0 if any(row.split == "val" for row in rows) else VAL_SHARE
-    clips = by_split(
-        ClipSpecification(
-            key=f"{row.video}_{row.start:06d}",
-            split="val" if row.split == "train" and hash_position(row.video) < moved else row.split,
-            source=disk.source(row),
-            fields=sets.fields((row.label,)),
-            members=sets.members((row.label,)),
-            annotated_seconds=SECONDS,
-            problem=unsafe_name(row.video, "YouTube id"),
-        )
-        for row in rows
-    )
+    moved = 0 if any(split == "val" for _, _, _, split in rows.values()) else VAL_SHARE
+    clips = values_by_split(_specify(rows, disk, LabelSets(classes), moved))
     return Collection(
         name="vggsound",
         task=COLLECTION.task,
@@ -98,22 +87,48 @@ def read_rows(path: Path) -> Iterator[Row]:
     table = read_table(
         path, columns=_COLUMNS, header=False, hint=f"RAW must be a folder with {ANNOTATIONS} and video/*.mp4"
     )
-    for number, row in enumerate(table):
-        if number == 0 and split_of(row["split"]) is None and _START.fullmatch(row["start"]) is None:
-            continue  # a header line, which some copies have
-        yield _parse(row)
+    labels: dict[str, str] = {}
+    for number, (line, (video, start, label, split)) in enumerate(table.cells()):
+        seconds, known = _seconds(start), split_of(split)
+        if seconds is None or known is None or label not in labels:
+            if number == 0 and known is None and seconds is None:
+                continue  # a header line, which some copies have
+            labels[label] = _check(f"{path}:{line}", start, label, split)
+        yield Row(printable(escaped(video)), seconds or 0, labels[label], known or "")
 
 
-def _parse(row: TableRow) -> Row:
-    start, split = _START.fullmatch(row["start"]), split_of(row["split"])
-    if start is None:
-        raise InputError(f"{row.where}: start is {printable(row['start'])!r}, must be whole seconds")
-    if split is None:
-        raise InputError(f"{row.where}: split is {printable(row['split'])!r}, must be train or test")
-    label = printable(class_name(check_utf8(row["label"], row.where, "label")))
-    if not label:
-        raise InputError(f"{row.where}: the label is empty")
-    return Row(printable(escaped(row["video"])), int(start[1]), label, split)
+def _check(where: str, start: str, label: str, split: str) -> str:
+    """Return the class of a row. Raises InputError naming `where` when a cell cannot be used."""
+    if _seconds(start) is None:
+        raise InputError(f"{where}: start is {printable(start)!r}, must be whole seconds")
+    if split_of(split) is None:
+        raise InputError(f"{where}: split is {printable(split)!r}, must be train or test")
+    name = printable(class_name(check_utf8(label, where, "label")))
+    if not name:
+        raise InputError(f"{where}: the label is empty")
+    return name
+
+
+@lru_cache(maxsize=1024)
+def _seconds(text: str) -> int | None:
+    """Return whole seconds; None for other text."""
+    found = _START.fullmatch(text)
+    return None if found is None else int(found[1])
+
+
+def _specify(rows: PackedRows[Row], disk: _Disk, sets: LabelSets, moved: float) -> Iterator[tuple[Any, ...]]:
+    """Yield the clips of all rows, as their fields."""
+    for video, start, label, split in rows.values():
+        labels = (label,)
+        yield clip_values(
+            key=f"{video}_{start:06d}",
+            split="val" if moved and split == "train" and hash_position(video) < moved else split,
+            source=disk.source(video, start),
+            fields=sets.fields(labels),
+            members=sets.members(labels),
+            annotated_seconds=SECONDS,
+            problem=unsafe_name(video, "YouTube id"),
+        )
 
 
 class _Disk:
@@ -130,24 +145,22 @@ class _Disk:
         self._videos = {folder: videos for folder, videos in listed.items() if videos}
         self.folders = tuple(folder.rstrip("/") for folder in self._videos)
 
-    def source(self, row: Row) -> str:
+    def source(self, video: str, start: int) -> str:
         """Return the path of a clip's file; that of the first usual name where there is none."""
-        names = (
-            f"{row.video}_{row.start:06d}",
-            f"{row.video}_{row.start}",
-            f"{row.video}_{row.start}_{row.start + SECONDS}",
-        )
+        usual = f"{video}_{start:06d}"
         for folder, videos in self._videos.items():
-            for name in names:
+            if found := videos.get(usual):
+                return f"{folder}{found}"
+            for name in (f"{video}_{start}", f"{video}_{start}_{start + SECONDS}"):
                 if name in videos:
                     return folder + videos[name]
-        return f"{next(iter(self._videos), _FOLDERS[0])}{names[0]}.mp4"
+        return f"{next(iter(self._videos), _FOLDERS[0])}{usual}.mp4"
 
 
-def _findings(rows: Sequence[Row], clips: ClipList, moved: float) -> Iterator[str]:
+def _findings(rows: PackedRows[Row], clips: ClipList, moved: float) -> Iterator[str]:
     if moved:
         count = clips.counts()["val"]
         yield f"no val split: {count:,} training clips, {moved:.0%} of the YouTube ids, are used as val"
-    tested = {row.video for row in rows if row.split == "test"}
-    if both := len({row.video for row in rows if row.split != "test" and row.video in tested}):
+    tested = {video for video, _, _, split in rows.values() if split == "test"}
+    if both := len({video for video, _, _, split in rows.values() if split != "test" and video in tested}):
         yield f"{both:,} YouTube videos have clips in training and in test"

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import InputError
 from ...shards.storage import Location
 from ..collections import COLLECTIONS
-from ..collections.clip_list import END_SECONDS, packed
+from ..collections.clip_list import END_SECONDS, collector_paused, packed
 from ..collections.preflight import inspect
 from ..collections.specification import Collection, FeatureSettings
 from ..media.probe import MAX_DURATION_SECONDS
@@ -106,7 +106,8 @@ def _prepared(name: str, raw: Location, options: Options) -> Iterator[_Request]:
         entry.check_raw(url, name)
         folder = folder.absolute() if options.engine == "ray" else folder
         more = {} if chosen is None else {"options": chosen}
-        collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
+        with collector_paused():
+            collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
         if longest := _longest(collection):
             options = for_recordings(options, longest)
         if options.limit is not None:

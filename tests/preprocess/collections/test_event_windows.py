@@ -1,9 +1,11 @@
 """Windows of recordings: the seconds that an event marks, and the task that follows from them."""
 
+import itertools
+
 import numpy as np
 import pytest
 from stgcma.errors import InputError
-from stgcma.preprocess.collections.event_windows import marked_steps
+from stgcma.preprocess.collections.event_windows import marked_ranges, marked_steps
 from stgcma.preprocess.collections.events import EventOptions
 
 from .event_recordings import HEADER, flags, labels_of, read, write
@@ -131,3 +133,16 @@ def test_marked_steps_are_those_of_a_search_over_all():
         onset = int(rng.integers(0, int(edges[-1] * 8) + 1)) / 8
         offset = onset + int(rng.integers(1, 60)) / 8
         assert list(marked_steps(onset, offset, steps)) == covered_by_search(onset, offset, steps)
+
+
+def test_many_events_mark_the_steps_that_each_marks_alone():
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        edges = np.cumsum(rng.choice([0.25, 0.5, 1.0, 1.0], size=8))
+        edges = np.append(edges, [edges[-1]] * int(rng.integers(0, 3)))  # padding
+        steps = list(itertools.pairwise([0.0, *edges.tolist()]))
+        onsets = rng.integers(0, 48, size=30) / 8
+        times = np.stack([onsets, onsets + rng.choice([0, 0, 1 / 8, 1 / 4, 1 / 3, 1, 2.7], size=30)], axis=1)
+        begin, end = marked_ranges(times, steps)
+        for (onset, offset), first, until in zip(times.tolist(), begin, end, strict=True):
+            assert list(marked_steps(onset, offset, steps)) == list(range(first, until))

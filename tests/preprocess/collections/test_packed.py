@@ -1,6 +1,7 @@
 """Packed sequences of rows and clips behave as tuples of them."""
 
 import hashlib
+import inspect
 import io
 import json
 import pickle
@@ -9,15 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from stgcma.preprocess.collections import question_texts
+from stgcma.preprocess.collections import clip_list, question_texts
 from stgcma.preprocess.collections.arrays import npy_bytes
-from stgcma.preprocess.collections.clip_list import ClipList, by_split
+from stgcma.preprocess.collections.clip_list import ClipList, by_split, values_by_split
 from stgcma.preprocess.collections.event_rows import EventList, EventRow
 from stgcma.preprocess.collections.own_files import OwnVideos
 from stgcma.preprocess.collections.packed import HashList, PackedRows
 from stgcma.preprocess.collections.paths import VideoNames
 from stgcma.preprocess.collections.question_texts import QuestionTexts, question_text
-from stgcma.preprocess.collections.specification import ClipSpecification, plan_hash
+from stgcma.preprocess.collections.specification import (
+    ClipSpecification,
+    clip_values,
+    field_values,
+    plan_hash,
+)
 from stgcma.preprocess.pipeline.shard_result import ShardResult
 from stgcma.shards.schema import ClipRecord, QuarantineRecord, canonical_json
 
@@ -203,3 +209,41 @@ def test_finished_shards_are_read_in_both_forms():
         content["written"] = [json.loads(canonical_json(row._asdict())) for row in written]
         assert ShardResult.from_json(content) == result
         assert list(result.packed().written) == list(written)
+
+
+def test_clips_given_as_values_are_checked_like_objects(monkeypatch):
+    """Defaults and order are those of ClipSpecification, and a block names its first clip at fault."""
+
+    def parameters(function):
+        each = list(inspect.signature(function).parameters.values())
+        return [(p.name, p.default) for p in each if p.name != "fields"], [p.name for p in each]
+
+    assert parameters(clip_values) == parameters(ClipSpecification)
+    assert clip_values("k", "val", "a.mp4", frames=3) == field_values(
+        ClipSpecification("k", "val", "a.mp4", frames=3)
+    )
+    monkeypatch.setattr(clip_list, "_CLIPS_PER_BLOCK", 4)
+    good = [clip_values(f"k{n}", "train", "a.mp4") for n in range(9)]
+    for bad, said in (
+        (clip_values("x", "dev", "a.mp4"), "split of x is 'dev'"),
+        (clip_values("x", "val", "a.mp4", start_seconds=2.0), "span of x starts at 2.0 s and has no end"),
+        (clip_values("x", "val", "a.mp4", start_seconds=2.0, end_seconds=1.0), "span of x is 2.0 to 1.0"),
+        (clip_values("x", "val", "a.mp4", mask_kind="indices"), "mask_classes of x is 0"),
+        (clip_values("x", "val", "a.mp4", problem=("odd", "it is")), "problem of x has the reason 'odd'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ClipList.of_values([*good, bad])
+        with pytest.raises(ValueError, match=said):
+            values_by_split([*good, bad]).close()
+
+
+def test_paths_as_beginning_and_ends_are_those_of_the_clip():
+    ends = ("0.png", 'ö".png')
+    given = [("a/b_", ends), ("a/ö_", ("0.png", "")), ()]
+    whole = [("a/b_0.png", 'a/b_ö".png'), ("a/ö_0.png", ""), ()]
+    rows = [clip_values("k", "val", "v", masks=one, pictures=two) for one in given for two in given]
+    clips = [ClipSpecification("k", "val", "v", masks=one, pictures=two) for one in whole for two in whole]
+    packed = ClipList.of_values(rows)
+    assert packed == clips
+    assert pickle.loads(pickle.dumps(packed[2:5])) == tuple(clips[2:5])
+    assert plan_hash(packed) == plan_hash(clips)

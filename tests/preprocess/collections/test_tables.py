@@ -2,6 +2,7 @@
 
 import pytest
 from stgcma.errors import InputError
+from stgcma.preprocess.collections import tables
 from stgcma.preprocess.collections.tables import read_table
 
 COLUMNS = {"file": ("file", "filename"), "label": ("label", "labels"), "split": ("split",)}
@@ -61,6 +62,24 @@ def test_rows_without_a_header_have_the_given_order(table):
 def test_the_line_of_a_row_is_its_first(table):
     opened = table('file,label\n\na.mp4,"dog\nbarking"\n\nb.mp4,rain\n')
     assert [row.where.rpartition(":")[2] for row in opened] == ["3", "6"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_rows_are_the_same_whatever_is_read_at_once(table, monkeypatch, at_once):
+    monkeypatch.setattr(tables, "_LINES_AT_ONCE", at_once)
+    content = 'sep=,\n\nfile,label\na,b\n\n ,\n"c","d\n\ne"\nf, g \n,h\ni,j,\n'
+    opened = table(content)
+    assert [(row.line, row["file"], row["label"], row["split"]) for row in opened] == [
+        (4, "a", "b", ""),
+        (7, "c", "d\n\ne", ""),
+        (10, "f", "g", ""),
+        (11, "", "h", ""),
+        (12, "i", "j", ""),
+    ]
+    noted = []
+    opened = table("file,label\na,b\nc\nd,e\n" + 'f,"g\n')
+    assert [line for line, _ in opened.cells(lambda where, fault: noted.append((where, fault)))] == [2, 4]
+    assert [where.rpartition(":")[2] for where, _ in noted] == ["3", "5"]
 
 
 @pytest.mark.parametrize(
