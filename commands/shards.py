@@ -11,7 +11,7 @@ from ..console import progress, table
 from ..errors import StgcmaError
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import OUT_FOLDER_OPTION, Json, MaxFailed, Out, read_share
+from .options import OUT_FOLDER_OPTION, Json, MaxFailed, Out, read_share, usable_cores
 
 if TYPE_CHECKING:
     from ..shards.statistics import SplitStatistics, Statistics
@@ -29,6 +29,10 @@ def shards_verify(
     sources: Annotated[
         str | None,
         typer.Option(help="Also compare the source files in this folder or URL.", metavar="RAW"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Number of worker processes; by default one for each core.", min=1),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -48,6 +52,7 @@ def shards_verify(
             on_total=lambda total: bar.update(row, total=total),
             on_bytes=lambda size: bar.advance(row, size),
             sources=sources,
+            workers=workers or usable_cores(),
         )
     if json_:
         typer.echo(strict_json(result.to_json(out), indent=2))

@@ -9,13 +9,14 @@ from typing import Any
 
 from ..errors import StgcmaError
 from .members import (
+    all_finite,
+    annotated_of,
     decode_picture,
     flags_fault,
+    lengths_of,
     open_picture,
-    read_annotated,
     read_array,
     read_description,
-    read_lengths,
     read_questions,
 )
 from .schema import ClipRecord, ClipStatistics, DatasetInfo, question_types
@@ -27,6 +28,7 @@ _NOT_DESCRIBED = frozenset(
     {"bytes", "sha256", "source_files", "source_bytes", "source_sha256", *ClipStatistics._fields}
 )
 _START_OF_SCAN = b"\xff\xda"  # the marker that ends the headers of a JPEG picture
+_SCALE = 8  # the largest at which libjpeg decodes
 _SMALL_BYTES = 4096
 _MOST_KNOWN = 4096
 
@@ -123,11 +125,15 @@ def _decoding(content: bytes, name: str) -> tuple[Any, ...]:
 
 
 def _decodes(content: bytes, mode: str, size: tuple[int, int], arguments: tuple[Any, ...]) -> bool:
-    """Tell whether a JPEG picture of known mode and size can be decoded."""
+    """Tell whether a JPEG picture of known mode and size can be decoded.
+
+    All coefficients are decoded, to pixels of 8×8: the same damage is found in two thirds of the time.
+    """
     from PIL import Image
 
+    small = tuple(-(-side // _SCALE) for side in size)
     try:
-        Image.frombytes(mode, size, content, "jpeg", *arguments)
+        Image.frombytes(mode, small, content, "jpeg", *arguments, _SCALE, 0)
     except (OSError, ValueError):
         return False
     return True
@@ -153,9 +159,13 @@ def clip_faults(
     except TarMemberError as fault:
         yield f"is not a readable part of a tar: {fault}"
         return
-    yield from _description_faults(contents.get("json"), record)
+    description, unreadable = _description(contents.get("json"))
+    if unreadable:
+        yield unreadable
+    else:
+        yield from _description_faults(description, record)
     if shapes is not None:
-        shapes, description_fault = _clip_shapes(contents.get("json"), shapes)
+        shapes, description_fault = _clip_shapes(description, unreadable, shapes)
         if description_fault:
             yield description_fault
         lacking, allowed = checked.names(contents, record.split, shapes)
@@ -168,17 +178,27 @@ def clip_faults(
                 yield f"has {name}, which does not belong to task {shapes.task}"
 
 
-def _clip_shapes(description: bytes | None, shapes: Shapes) -> tuple[Shapes, str]:
+def _description(content: bytes | None) -> tuple[dict[str, Any], str]:
+    """Return the content of `KEY.json`, and the fault for which it cannot be read or ""."""
+    if content is None:
+        return {}, "has no description, KEY.json"
+    try:
+        return read_description(content), ""
+    except StgcmaError as error:
+        return {}, f"has a description that cannot be read: {error}"
+
+
+def _clip_shapes(description: dict[str, Any], unreadable: str, shapes: Shapes) -> tuple[Shapes, str]:
     """Return the shapes with what one clip's description says of it, and the fault in that or ""."""
     members = TASK_MEMBERS.get(shapes.task)
-    if members is None or description is None:
+    if members is None or unreadable:
         return shapes, ""
     try:
         if members.lengths:
-            lengths = read_lengths(description, {"frames": shapes.frames, "windows": shapes.windows})
+            lengths = lengths_of(description, {"frames": shapes.frames, "windows": shapes.windows})
             shapes = replace(shapes, frames=lengths["frames"], windows=lengths["windows"])
         if members.masks:
-            shapes = replace(shapes, annotated=read_annotated(description, shapes.frames))
+            shapes = replace(shapes, annotated=annotated_of(description, shapes.frames))
     except StgcmaError as error:
         return shapes, f"has a description that cannot be read: {error}"
     return shapes, ""
@@ -189,15 +209,7 @@ def first_key(extent: bytes) -> str:
     return extent[:100].split(b"\0")[0].split(b".")[0].decode(errors="replace")
 
 
-def _description_faults(content: bytes | None, record: ClipRecord) -> Iterator[str]:
-    if content is None:
-        yield "has no description, KEY.json"
-        return
-    try:
-        described = read_description(content)
-    except StgcmaError as error:
-        yield f"has a description that cannot be read: {error}"
-        return
+def _description_faults(described: dict[str, Any], record: ClipRecord) -> Iterator[str]:
     for name, given in zip(ClipRecord._fields, record, strict=True):
         value = list(given) if isinstance(given, tuple) else given
         if name not in _NOT_DESCRIBED and described.get(name) != value:
@@ -247,7 +259,7 @@ def _array_faults(name: str, array: Any, shapes: Shapes) -> Iterator[str]:
         if array.dtype != np.float16 or not fits or not 0 < array.shape[1] <= most:
             wanted = f"float16 [{shapes.windows}, 1 to {most}, {bins}]"
             yield f"has {name} as {array.dtype} {list(array.shape)}, expected {wanted}"
-        elif not np.isfinite(array).all():
+        elif not all_finite(array):
             yield f"has {name} with values that are not finite"
     elif name == "label.npy":
         in_range = array.size > 0 and array.min() >= 0 and array.max() < shapes.classes

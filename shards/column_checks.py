@@ -24,7 +24,7 @@ from .columns import (
     read_index,
 )
 from .manifest import MOST_TABLE_BYTES
-from .members import read_array
+from .members import all_finite, read_array
 from .schema import QUARANTINE_FILE, ClipRecord, is_shard_name
 from .storage import Store
 from .table_checks import Fault
@@ -179,7 +179,7 @@ def _clip_faults(extent: bytes, member: str, row: ColumnRecord) -> Iterator[str]
                 yield f"has the member {name}, which is not of the column"
                 continue
             array = read_array(content, suffix)
-            if array.dtype != np.float16 or not np.isfinite(array).all():
+            if array.dtype != np.float16 or not all_finite(array):
                 yield f"has {suffix} that is not finite float16"
     except (TarMemberError, StgcmaError) as error:
         yield f"is not readable: {error}"

@@ -7,13 +7,12 @@ damage is reported once, and where it is.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError, one_line
-from .clip_checks import Checked, Shapes, clip_faults, expected_shapes, first_key
+from .clip_checks import expected_shapes
 from .column_checks import column_faults
 from .columns import COLUMN_FOLDER
 from .files import PARTIAL_SUFFIX
@@ -27,10 +26,10 @@ from .schema import (
     ClipRecord,
     SourceFile,
 )
+from .shard_checks import ShardChecks, ShardTask
 from .source_checks import open_sources, recorded_sources, source_faults
 from .storage import Location, Store, open_store
 from .table_checks import Fault, Tables, check_agreement, check_tables
-from .writer import end_of_archive
 
 OnBytes = Callable[[int], None]
 
@@ -65,6 +64,7 @@ def verify(
     on_total: OnBytes = lambda _: None,
     on_bytes: OnBytes = lambda _: None,
     sources: Location | None = None,
+    workers: int = 1,
 ) -> Verification:
     """Compare every byte of a shard directory with its hashes.
 
@@ -73,8 +73,11 @@ def verify(
         on_total: called with the number of bytes to read.
         on_bytes: called with the number of bytes of each part that was read.
         sources: the raw folder; the files that the clips were made of are then compared, too.
+        workers: the most processes that check shards. The result is the same for any number. With more than
+            one, a script that calls this needs `if __name__ == "__main__":`.
 
     Raises:
+        StgcmaError: when one of the processes dies.
         InputError: when `location` holds no part of a shard directory, `sources` is no folder, or the
             manifest records no source files.
     """
@@ -97,7 +100,7 @@ def verify(
     clips = 0
     if tables.manifest is not None:
         clips = len(tables.manifest)
-        faults += _check_shards(store, tables, sizes, on_bytes)
+        faults += _check_shards(store, tables, sizes, on_bytes, workers)
         faults += column_faults(store, sizes, tables.manifest, on_bytes)
     if raw is not None:
         faults += [Fault(raw.where(name), what) for name, what in source_faults(recorded, raw, on_bytes)]
@@ -133,72 +136,29 @@ def _is_left(name: str) -> bool:
     return name.startswith(".") or name.endswith(PARTIAL_SUFFIX)
 
 
-def _check_shards(store: Store, tables: Tables, sizes: dict[str, int], on_bytes: OnBytes) -> Iterator[Fault]:
+def _check_shards(
+    store: Store, tables: Tables, sizes: dict[str, int], on_bytes: OnBytes, workers: int
+) -> Iterator[Fault]:
     by_shard: dict[str, list[ClipRecord]] = {}
     for record in tables.manifest or ():
         by_shard.setdefault(record.shard, []).append(record)
     owners = {record.key: record.shard for record in tables.manifest or ()}
     shapes = expected_shapes(tables.info) if tables.info is not None else None
-    checked = Checked()
     present = {name.removeprefix(f"{SHARD_FOLDER}/") for name in sizes if name.startswith(f"{SHARD_FOLDER}/")}
-    for shard in sorted(present | by_shard.keys()):
-        name = f"{SHARD_FOLDER}/{shard}"
-        if shard not in present:
-            yield Fault(name, f"is missing, {MANIFEST_FILE} names it")
-        elif shard not in by_shard:
-            yield Fault(name, _LEFT if _is_left(name) else f"is extra, {MANIFEST_FILE} does not name it")
-            on_bytes(sizes[name])
-        else:
-            yield from _check_shard(
-                store, name, by_shard[shard], sizes[name], owners, shapes, checked, on_bytes
-            )
-
-
-def shard_faults(store: Store, name: str, records: Sequence[ClipRecord]) -> Iterator[Fault]:
-    """Yield the faults of the shard `name`, of which `records` are the manifest's rows."""
-    size = store.size_bytes(name)
-    if size is None:
-        yield Fault(name, f"is missing, {MANIFEST_FILE} names it")
-    else:
-        yield from _check_shard(store, name, records, size, {}, None, Checked(), lambda _: None)
-
-
-def _check_shard(
-    store: Store,
-    name: str,
-    records: Sequence[ClipRecord],
-    size: int,
-    owners: dict[str, str],
-    shapes: Shapes | None,
-    checked: Checked,
-    on_bytes: OnBytes,
-) -> Iterator[Fault]:
-    end = sum(record.bytes for record in records)
-    closing = end_of_archive(end)
-    if size != end + len(closing):
-        yield Fault(name, f"is {size} bytes long, {end + len(closing)} were written")
-    try:
-        opened = store.open(name)
-    except InputError as error:
-        yield Fault(name, f"cannot be read: {error}")
-        return
-    with opened as stream:
-        for record in records:
-            extent = stream.read(record.bytes)
-            on_bytes(len(extent))
-            if len(extent) < record.bytes:
-                yield Fault(name, f"is cut: it ends within {record.key}")
-                return
-            if hashlib.sha256(extent).hexdigest() != record.sha256:
-                key = first_key(extent)
-                if f"{SHARD_FOLDER}/{owners.get(key, record.shard)}" != name:
-                    yield Fault(name, f"holds {key}, which belongs in {owners[key]}")
-                    return
-                yield Fault(name, f"{record.key} is damaged, its hash is not the one in {MANIFEST_FILE}")
-                continue
-            for what in clip_faults(extent, record, shapes, checked):
-                yield Fault(name, f"{record.key} {what}")
-        rest = stream.read(len(closing) + 1)  # no more, whatever follows
-        on_bytes(max(size - end, 0))
-    if rest != closing:
-        yield Fault(name, "its end is damaged: zeros up to a whole record are expected after the last clip")
+    tasks = (
+        ShardTask(f"{SHARD_FOLDER}/{shard}", by_shard[shard], sizes[f"{SHARD_FOLDER}/{shard}"])
+        for shard in sorted(present & by_shard.keys())
+    )
+    # A key in two shards is rare, and then the order of the rows decides.
+    unique = len(owners) == len(tables.manifest or ())
+    check = ShardChecks(store, shapes, owners)
+    with check.results(tasks, workers if unique else 1, on_bytes) as results:
+        for shard in sorted(present | by_shard.keys()):
+            name = f"{SHARD_FOLDER}/{shard}"
+            if shard not in present:
+                yield Fault(name, f"is missing, {MANIFEST_FILE} names it")
+            elif shard not in by_shard:
+                yield Fault(name, _LEFT if _is_left(name) else f"is extra, {MANIFEST_FILE} does not name it")
+                on_bytes(sizes[name])
+            else:
+                yield from next(results)

@@ -184,7 +184,7 @@ class _Planner:
         if kind not in self._kinds:
             inside, outside = self._index[category], len(self.classes)
             labels = tuple(inside if start <= second < end else outside for second in range(SECONDS))
-            fields = {"category": category, "start_seconds": start, "end_seconds": end}
+            fields: dict[str, str | int] = {"category": category, "start_seconds": start, "end_seconds": end}
             self._kinds[kind] = labels, fields
         labels, fields = self._kinds[kind]
         name = self._videos.get(video)

@@ -77,9 +77,9 @@ class EventList(Sequence[EventRow]):
 
     def append(self, row: EventRow) -> None:
         """Add an event at the end."""
-        where, *event = row
+        where, onset, offset, label, modality = row
         file, _, line = where.rpartition(":")
-        self.add(sys.intern(file), int(line), *event)
+        self.add(sys.intern(file), int(line), onset, offset, label, modality)
 
     def add(self, file: str, line: int, onset: float, offset: float, label: str, modality: str) -> None:
         """Add an event at the end; `file` and `line` are the parts of its `where`."""

@@ -297,9 +297,9 @@ class _Groups:
                 continue
             self._given = True
             if split != group.split and not self._other:
-                first = group.where.rpartition(":")[2]
+                before = group.where.rpartition(":")[2]
                 self._other = (
-                    f"{self.path}:{line}: split is {split} for {video!r}, which line {first} puts "
+                    f"{self.path}:{line}: split is {split} for {video!r}, which line {before} puts "
                     f"into {group.split}; all questions about a video belong to one split"
                 )
         if not any(group.there for group in self.groups.values()):

@@ -15,6 +15,7 @@ from ...shards.schema import SPLITS
 from ..media.reasons import REASONS
 from .options import CollectionOptions
 from .packed import PackedRows
+from .path_series import Series
 from .plan_text import PlanText, hash_of_rows
 
 FRAME_PIXELS = 224
@@ -241,9 +242,9 @@ def clip_values(
     labels: tuple[int, ...] = (),
     event_end_seconds: int = 0,
     fields: Mapping[str, Any] = _NO_FIELDS,
-    masks: tuple[str, ...] = (),
+    masks: tuple[str, ...] | Series = (),
     members: tuple[tuple[str, bytes], ...] = (),
-    pictures: tuple[str, ...] = (),
+    pictures: tuple[str, ...] | Series = (),
     sound: str | None = None,
     annotated_seconds: int = 0,
     start_seconds: float = 0.0,

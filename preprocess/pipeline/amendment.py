@@ -15,7 +15,7 @@ from ...console import message
 from ...errors import StgcmaError
 from ...shards.additions import Addition, Sums, shard_numbers
 from ...shards.schema import MANIFEST_FILE, QUARANTINE_FILE, SHARD_FOLDER, ClipRecord, place_of
-from ...shards.verification import shard_faults
+from ...shards.shard_checks import shard_faults
 from .finished import Tables, failed_clips, fbank_sums_of, sorted_out, wrong_sizes
 from .former import Former, FormerShards
 from .layout import Layout

@@ -31,9 +31,9 @@ from ...shards.schema import (
     QuarantineRecord,
     shard_name,
 )
+from ...shards.shard_checks import shard_faults
 from ...shards.storage import Location, Store, open_store
 from ...shards.table_checks import DUPLICATE_KEY
-from ...shards.verification import shard_faults
 from ...shards.writer import end_of_archive
 from .shard_plan import ShardTask
 from .shard_result import ShardResult

@@ -4,13 +4,16 @@ import dataclasses
 import hashlib
 import io
 import json
+import multiprocessing
 import random
 import shutil
 import tarfile
 
 import numpy as np
 import pytest
-from stgcma.errors import InputError
+from PIL import Image
+from stgcma.errors import InputError, StgcmaError
+from stgcma.shards import clip_checks, shard_checks
 from stgcma.shards.manifest import (
     dataset_bytes,
     read_dataset,
@@ -20,6 +23,7 @@ from stgcma.shards.manifest import (
     write_manifest,
     write_quarantine,
 )
+from stgcma.shards.members import all_finite, decode_picture
 from stgcma.shards.schema import QuarantineRecord, content_sha256
 from stgcma.shards.verification import verify
 from stgcma.shards.writer import end_of_archive
@@ -369,3 +373,73 @@ def test_what_is_no_shard_directory_is_a_wrong_request(tmp_path):
         check(tmp_path)
     with pytest.raises(InputError, match="nowhere is not a shard directory"):
         check(tmp_path / "nowhere")
+
+
+def test_several_processes_find_what_one_finds(directory, monkeypatch):
+    """Faults, their order and the bytes are the same, and a clip out of place is named."""
+    monkeypatch.setattr(shard_checks, "LEAST_BYTES_A_WORKER", 1)
+    folder = directory()
+    shards = sorted((folder / "shards").iterdir())
+    content = bytearray(shards[0].read_bytes())
+    content[1000] ^= 1
+    shards[0].write_bytes(content)
+    other = shards[-1].read_bytes()
+    shards[-1].write_bytes(shards[1].read_bytes())
+    shards[1].write_bytes(other)
+    (folder / "shards" / "train-000099.tar").write_bytes(b"x")
+    counted = []
+    for workers in (1, 2):
+        counted.append([])
+        result = verify(folder, on_bytes=counted[-1].append, workers=workers)
+        if workers == 1:
+            alone = result
+    assert result == alone
+    assert len(result.faults) > 3
+    assert any("which belongs in" in fault.what for fault in result.faults)
+    assert sum(counted[0]) == sum(counted[1])
+
+
+def test_processes_end_with_the_one_that_verifies(directory, monkeypatch):
+    monkeypatch.setattr(shard_checks, "LEAST_BYTES_A_WORKER", 1)
+    folder = directory()
+
+    def interrupt(_):
+        if multiprocessing.active_children():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(folder, on_bytes=interrupt, workers=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_damaged_picture_is_found_at_any_scale():
+    """A frame with a known header is decoded at an eighth of its size, and the damage found is the same."""
+    rng = random.Random(3)
+    noise = np.random.default_rng(3).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "JPEG", quality=50)
+    content = stream.getvalue()
+    known = clip_checks._decoding(content, "frame_00.jpg")
+    begin = content.find(b"\xff\xda")
+    found = 0
+    for _ in range(60):
+        damaged = bytearray(content[: rng.choice([len(content), rng.randrange(begin, len(content))])])
+        for _ in range(rng.randrange(4)):
+            damaged[rng.randrange(begin, len(damaged))] = rng.choice([0, 255, rng.randrange(256)])
+        whole = True
+        try:
+            decode_picture(bytes(damaged), "frame_00.jpg")
+        except StgcmaError:
+            whole = False
+        assert clip_checks._decodes(bytes(damaged), *known) == whole
+        found += not whole
+    assert 5 < found < 60
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_values_that_are_not_finite_are_found(value):
+    array = np.full((2, 3, 4), -65504.0, np.float16)
+    assert all_finite(array)
+    array[1, 2, 3] = value
+    assert not all_finite(array)
+    assert not all_finite(np.asfortranarray(array))
