@@ -131,7 +131,7 @@ def _decodes(content: bytes, mode: str, size: tuple[int, int], arguments: tuple[
     """
     from PIL import Image
 
-    small = tuple(-(-side // _SCALE) for side in size)
+    small = (-(-size[0] // _SCALE), -(-size[1] // _SCALE))
     try:
         Image.frombytes(mode, small, content, "jpeg", *arguments, _SCALE, 0)
     except (OSError, ValueError):
