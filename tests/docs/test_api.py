@@ -46,18 +46,19 @@ def test_examples_run(block):
     assert result.failed == 0, "".join(said)
 
 
-@pytest.mark.parametrize("exported", EXPORTED)
-def test_public_names_are_documented(exported):
-    package, _, name = exported.partition(":")
-    value = getattr(import_module(package), name)
-    if isinstance(value, Registry):
-        return
-    if isclass(value) or isfunction(value):
-        text = getdoc(value) or ""
-        assert not text.startswith(f"{name}("), f"{exported} has no docstring but a dataclass's"
-    else:
-        text = load("api_page").attribute_docstring(import_module(package), name)
-    assert text, f"{exported} is not documented"
+def test_public_names_are_documented(subtests):
+    for exported in EXPORTED:
+        with subtests.test(exported):
+            package, _, name = exported.partition(":")
+            value = getattr(import_module(package), name)
+            if isinstance(value, Registry):
+                continue
+            if isclass(value) or isfunction(value):
+                text = getdoc(value) or ""
+                assert not text.startswith(f"{name}("), f"{exported} has no docstring but a dataclass's"
+            else:
+                text = load("api_page").attribute_docstring(import_module(package), name)
+            assert text, f"{exported} is not documented"
 
 
 def test_a_docstring_becomes_markdown():

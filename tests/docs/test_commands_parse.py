@@ -50,9 +50,7 @@ def stgcma_words(command):
     return None
 
 
-@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
-def test_every_line_of_a_shell_block_is_a_command(block, monkeypatch):
-    monkeypatch.setattr("stgcma.hub.fetch.local_run", Path)  # options that name a run on the Hub fetch it
+def check_block(block):
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
     for line in block.commands:
         words = stgcma_words(line)
@@ -65,6 +63,13 @@ def test_every_line_of_a_shell_block_is_a_command(block, monkeypatch):
             assert set(arguments) <= TARGETS, line
         elif not program.startswith(".venv/"):
             assert program in ELSEWHERE or shutil.which(program), f"{program} is not known"
+
+
+def test_every_line_of_a_shell_block_is_a_command(monkeypatch, subtests):
+    monkeypatch.setattr("stgcma.hub.fetch.local_run", Path)  # options that name a run on the Hub fetch it
+    for name, block in BLOCKS.items():
+        with subtests.test(name):
+            check_block(block)
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

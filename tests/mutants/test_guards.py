@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,23 +15,31 @@ _SPEC.loader.exec_module(run)
 GUARDS = run.read_guards()
 
 
-@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_a_guard_is_there_and_can_be_taken_out(guard):
-    source = (run.ROOT / guard.file).read_text(encoding="utf-8")
-    without = guard.removed(source)
-    assert ast.dump(ast.parse(without)) != ast.dump(ast.parse(source))
+@cache
+def text_of(file):
+    return (run.ROOT / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_the_tests_of_a_guard_are_there(guard):
-    assert guard.tests
-    for test in guard.tests:
-        file, _, name = test.partition("::")
-        assert (run.ROOT / file).is_file(), test
-        if name:
-            assert re.search(
-                rf"^def {name}\(", (run.ROOT / file).read_text(encoding="utf-8"), re.MULTILINE
-            ), test
+@cache
+def dump_of(file):
+    return ast.dump(ast.parse(text_of(file)))
+
+
+def test_a_guard_is_there_and_can_be_taken_out(subtests):
+    for guard in GUARDS:
+        with subtests.test(guard.name):
+            without = guard.removed(text_of(guard.file))
+            assert ast.dump(ast.parse(without)) != dump_of(guard.file)
+
+
+def test_the_tests_of_a_guard_are_there(subtests):
+    for guard in GUARDS:
+        with subtests.test(guard.name):
+            assert guard.tests
+            for test in guard.tests:
+                file, _, name = test.partition("::")
+                assert (run.ROOT / file).is_file(), test
+                assert not name or re.search(rf"^def {name}\(", text_of(file), re.MULTILINE), test
 
 
 def test_guards_are_many_and_have_names_of_their_own():
