@@ -60,6 +60,7 @@ lint: $(READY_TO_TEST)
 	@# The type checker wants the folder to carry the package's name, whatever the clone is called.
 	@mkdir -p $(VENV)/typing && ln -sfn $(CURDIR) $(VENV)/typing/stgcma
 	cd $(VENV)/typing && MYPYPATH=. ../bin/mypy --config-file $(CURDIR)/pyproject.toml
+	$(BIN)/python docs/generate.py --check
 	$(MKDOCS)
 
 format: $(READY_TO_TEST)

@@ -1,7 +1,7 @@
 """Write the generated documentation: `commands.md`, `api.md`, and the table of presets in `model.md`.
 
-Run it with `make docs` after a change of the command line, the public Python API or a preset. A test fails
-while a page is stale.
+Run it with `make docs` after a change of the command line, the public Python API or a preset. `make lint`
+fails while a page is stale (`python docs/generate.py --check`).
 """
 
 from __future__ import annotations
@@ -184,11 +184,14 @@ def _preset_rows() -> Iterator[str]:
 
 
 def main() -> None:
-    """Write the pages, and print the names of those that changed."""
-    for path, text in pages().items():
-        if not path.is_file() or path.read_text("utf-8") != text:
+    """Write the pages, and print the names of those that changed; with `--check`, exit with 1 instead."""
+    check = sys.argv[1:] == ["--check"]
+    stale = {p: t for p, t in pages().items() if not p.is_file() or p.read_text("utf-8") != t}
+    for path, text in stale.items():
+        if not check:
             path.write_text(text, "utf-8")
-            sys.stdout.write(f"{path.relative_to(FOLDER.parent)}\n")
+        sys.stdout.write(f"{path.name}{' is stale: run `make docs`' if check else ''}\n")
+    sys.exit(int(check and bool(stale)))
 
 
 if __name__ == "__main__":

@@ -81,10 +81,12 @@ def _prepared(memory_bytes: int | None = None) -> Callable[[], None] | None:
     # A worker that is killed must not leave its ffmpeg behind. The library is loaded before the fork.
     if not sys.platform.startswith("linux"):
         return None
-    prctl = ctypes.CDLL(None).prctl
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
         if memory_bytes is not None:
             cap_memory(memory_bytes)
 

@@ -18,9 +18,23 @@ _PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
 _DEFINED = re.compile(r"(_?[A-Z][A-Za-z]\w+|[a-z_]\w*\(\))")
 
 
-def test_generated_parts_are_those_of_the_code():
-    for path, text in load("generate").pages().items():
-        assert path.read_text("utf-8") == text, f"{path.name} is stale: run `make docs`"
+def test_stale_pages_are_named_or_written(tmp_path, monkeypatch, capsys):
+    generate = load("generate")
+    fresh, stale, missing = (tmp_path / name for name in ("fresh.md", "stale.md", "missing.md"))
+    fresh.write_text("1")
+    stale.write_text("0")
+    monkeypatch.setattr(generate, "pages", lambda: dict.fromkeys((fresh, stale, missing), "1"))
+    named = "stale.md{0}\nmissing.md{0}\n"
+    for arguments, status, said in (
+        (["--check"], 1, named.format(" is stale: run `make docs`")),
+        ([], 0, named.format("")),
+        (["--check"], 0, ""),
+    ):
+        monkeypatch.setattr("sys.argv", ["generate.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            generate.main()
+        assert (ended.value.code, capsys.readouterr().out) == (status, said)
+    assert stale.read_text() == missing.read_text() == "1"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

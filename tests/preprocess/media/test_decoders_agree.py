@@ -87,8 +87,8 @@ def test_sparse_frames_are_those_of_a_full_decode(clip, name):
     times = np.array([first + float((value - pts[0]) * time_base) for value in pts])
     rng = np.random.default_rng(0)
     everything = np.arange(len(pts))
-    choices = [everything, everything[-1:], everything[:1], everything[::7], everything[1::2]]
-    choices += [rng.integers(0, len(pts), size) for size in (1, 2, 3, 5, 10)]
+    choices = [everything, everything[-1:], everything[::7], everything[1::2]]
+    choices += [rng.integers(0, len(pts), size) for size in (1, 3, 10)]
     for choice in choices:
         frames = pyav.read_frames(path, lambda _, c=choice: c)
         np.testing.assert_allclose(frames.times_seconds, times[choice], atol=1e-6)

@@ -101,3 +101,12 @@ def test_an_ffmpeg_dies_with_its_parent_and_has_its_memory():
         check=True,
     )
     assert done.stdout.split() == [str(int(signal.SIGKILL)), str(400 * MEBIBYTE)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_an_ffmpeg_whose_parent_died_before_it_could_ask_ends(monkeypatch):
+    gone = 1 << 30  # no process has this number
+    with monkeypatch.context() as patched:
+        patched.setattr("os.getpid", lambda: gone)
+        prepared = _prepared()
+    assert subprocess.run(["sleep", "5"], preexec_fn=prepared, check=False).returncode == 1
