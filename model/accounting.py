@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,9 +22,9 @@ from .config import ModelConfig, option_names
 from .network import STGCMA
 from .presets import preset_config
 from .records import InputSpec
+from .undrawn import Undrawn
 
 _ADAM_STATES = 2
-_FILLING = frozenset({"normal_", "uniform_", "erfinv_", "mul_", "add_", "clamp_"})
 
 
 @dataclass(frozen=True)
@@ -100,19 +99,8 @@ def _size(tensors: dict[str, Any]) -> int:
 
 
 def _on_meta(config: ModelConfig) -> STGCMA:
-    with torch.device("meta"), _NoFilling():
+    with torch.device("meta"), Undrawn():
         return STGCMA(config, backbone_device="meta")
-
-
-class _NoFilling(TorchFunctionMode):
-    """Leaves out the drawing of weights: tensors on the meta device have no values."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], _types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if getattr(func, "__name__", "") in _FILLING:
-            return args[0] if args else kwargs["tensor"]  # as torch.nn.init passes it
-        return func(*args, **(kwargs or {}))
 
 
 def _inputs(config: ModelConfig, device: str, *, training: bool) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from ..checks import check_choice
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
 from ..records import BackboneConfig, Family
+from ..undrawn import undrawn
 from .flat import FlatEncoder
 
 _BLOCK_NAMES = {
@@ -62,20 +63,21 @@ class ClipConfig(BackboneConfig):
 
 def clip_backbone(record: Any, *, device: str) -> Any:
     """Build timm's CLIP image tower of a record, without the projection, on `device`."""
-    backbone = VisionTransformer(
-        img_size=record.image_size,
-        patch_size=record.patch,
-        embed_dim=record.width,
-        depth=record.depths[0],
-        num_heads=record.heads[0],
-        num_classes=0,
-        pre_norm=True,
-        norm_layer=partial(nn.LayerNorm, eps=1e-5),
-        act_layer=record.activation,
-        drop_path_rate=record.drop_path,
-        weight_init="skip",
-        device=device,
-    )
+    with undrawn(device):
+        backbone = VisionTransformer(
+            img_size=record.image_size,
+            patch_size=record.patch,
+            embed_dim=record.width,
+            depth=record.depths[0],
+            num_heads=record.heads[0],
+            num_classes=0,
+            pre_norm=True,
+            norm_layer=partial(nn.LayerNorm, eps=1e-5),
+            act_layer=record.activation,
+            drop_path_rate=record.drop_path,
+            weight_init="skip",
+            device=device,
+        )
     # timm's default depends on a global switch and on the environment; set here, it depends on neither.
     for block in backbone.blocks:
         block.attn.fused_attn = True

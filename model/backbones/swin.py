@@ -23,6 +23,7 @@ from ..checks import check_integer
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
 from ..records import FRAME_MASK, BackboneConfig, Family
+from ..undrawn import undrawn
 from .encoder import Encoded, Encoder, audio_kernel, make_adapters
 
 _MOST_WINDOW = 32
@@ -66,19 +67,20 @@ class SwinConfig(BackboneConfig):
 
 def swin_backbone(record: Any, *, device: str) -> Any:
     """Build Swin as timm has it, without the classifier, on `device`."""
-    backbone = SwinTransformer(
-        img_size=record.image_size,
-        patch_size=record.patch,
-        embed_dim=record.width,
-        depths=record.depths,
-        num_heads=record.heads,
-        window_size=record.window,
-        num_classes=0,
-        norm_layer=partial(nn.LayerNorm, eps=1e-5),
-        drop_path_rate=record.drop_path,
-        weight_init="skip",
-        device=device,
-    )
+    with undrawn(device):
+        backbone = SwinTransformer(
+            img_size=record.image_size,
+            patch_size=record.patch,
+            embed_dim=record.width,
+            depths=record.depths,
+            num_heads=record.heads,
+            window_size=record.window,
+            num_classes=0,
+            norm_layer=partial(nn.LayerNorm, eps=1e-5),
+            drop_path_rate=record.drop_path,
+            weight_init="skip",
+            device=device,
+        )
     # timm counts Swin's fused attention as experimental, behind a global switch; set here, it needs none.
     for stage in backbone.layers:
         for block in stage.blocks:

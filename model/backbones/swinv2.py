@@ -24,6 +24,7 @@ from ..adapters.base import Attended
 from ..config import ModelConfig
 from ..noise import replace_drop_paths
 from ..records import Family
+from ..undrawn import undrawn
 from .swin import SwinBlock, SwinConfig, SwinEncoder
 from .timm_records import FRAME_SIDE, TimmRecords, published_facts
 
@@ -59,17 +60,18 @@ def _is_swin_v2(name: str) -> bool:
 
 def _build(record: SwinV2Config, **options: Any) -> Any:
     """Build timm's model of a record, without the classifier."""
-    return timm.create_model(
-        record.timm_name,
-        num_classes=0,
-        img_size=record.image_size,
-        patch_size=record.patch,
-        embed_dim=record.width,
-        depths=record.depths,
-        num_heads=record.heads,
-        window_size=record.window,
-        **options,
-    )
+    with undrawn(options.get("device")):
+        return timm.create_model(
+            record.timm_name,
+            num_classes=0,
+            img_size=record.image_size,
+            patch_size=record.patch,
+            embed_dim=record.width,
+            depths=record.depths,
+            num_heads=record.heads,
+            window_size=record.window,
+            **options,
+        )
 
 
 @lru_cache(maxsize=64)

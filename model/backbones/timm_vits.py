@@ -12,6 +12,7 @@ from torch import nn
 
 from ...errors import InputError
 from ..noise import replace_drop_paths
+from ..undrawn import undrawn
 from .timm_records import FRAME_SIDE, published_facts
 
 # Rotary positions that move at random while training would disturb the frozen features.
@@ -39,7 +40,8 @@ def build_timm_vit(name: str, *, pretrained: bool = False, **options: Any) -> An
     eva = timm.models.is_model_in_modules(name, ["eva"])
     options |= _EVA_OPTIONS if eva else {}
     try:
-        backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        with undrawn(options.get("device")):
+            backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     except (AssertionError, TypeError, ValueError) as error:
         if pretrained:
             raise
