@@ -158,7 +158,8 @@ class FrozenBlock(ABC):
         That takes less memory: nothing is kept of the attention and of the MLP, which is the largest part.
         """
         budget = _SLICE_VALUES.get(x.device.type, _DEFAULT_SLICE_VALUES)
-        if x.requires_grad or x.numel() <= budget or torch.compiler.is_compiling():
+        # A traced program that compared the number of values would hold for some numbers of clips only.
+        if torch.compiler.is_compiling() or x.requires_grad or x.numel() <= budget:
             return self.run_mlp(self.run_attention(x))
         y = torch.empty(0)
         for rows, block in self.slices(budget):
