@@ -55,16 +55,16 @@ def test_every_family_has_a_backbone_here():
     assert {name.split("-")[0] for name in BACKBONES} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("task", list(HEADS))
 def test_every_task_on_every_backbone(task, backbone, tmp_path):
     check(model_of(task, backbone), tmp_path)
 
 
-@pytest.mark.parametrize("backbone", ["vit", "swin"])
+@pytest.mark.parametrize(("backbone", "task"), [("vit", "avs"), ("swin", "ave")])  # one large head is enough
 @pytest.mark.parametrize("adapter", [name for name in ADAPTERS if name != "stg-cma"])
-def test_every_adapter(adapter, backbone, tmp_path):
-    check(model_of("avs", backbone, adapter), tmp_path)
+def test_every_adapter(adapter, backbone, task, tmp_path):
+    check(model_of(task, backbone, adapter), tmp_path)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
