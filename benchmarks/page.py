@@ -39,22 +39,33 @@ TABLE = ("| what | ours | baseline | | ours ÷ baseline | target | |", "|---|--:
 
 
 def page(content: dict[str, Any]) -> str:
-    """Markdown of a run's `machine`, `figures` and `curves`, and of `gpu`; `quick` says which kind it was."""
-    figures = [figure for measured in content["figures"].values() for figure in measured]
+    """Markdown of a run's `figures` and `curves`, of which machine they are, and of `gpu`."""
     return "\n".join(
         (
             *HEAD,
             *(("**A quick run: few clips, few rounds, small models.**", "") if content["quick"] else ()),
-            _machine(content["machine"]),
-            "",
-            *TABLE,
-            *map(_row, figures),
-            "",
-            *_remarks(figures),
-            *_growth(content["curves"]),
+            *_tables(content),
+            *_growth(content),
             *section(content.get("gpu")),
         )
     )
+
+
+def _tables(content: dict[str, Any]) -> Iterator[str]:
+    """A table for each machine, the one that was measured last first."""
+    newest: dict[str, str] = {}
+    for measured in content["measured"].values():
+        told = _machine(measured["machine"])
+        newest[told] = max(newest.get(told, ""), measured["date"])
+    for told in sorted(newest, key=lambda each: newest[each], reverse=True):
+        parts = [
+            name for name in content["figures"] if _machine(content["measured"][name]["machine"]) == told
+        ]
+        if parts:
+            figures = [figure for name in parts for figure in content["figures"][name]]
+            days = " and ".join(sorted({content["measured"][name]["date"] for name in parts}))
+            yield from (f"## Measured on {days}", "", told, "", *TABLE, *map(_row, figures), "")
+            yield from _remarks(figures)
 
 
 def compared(figure: dict[str, Any]) -> str:
@@ -94,9 +105,12 @@ def _remarks(figures: list[dict[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _growth(curves: list[dict[str, Any]]) -> Iterator[str]:
+def _growth(content: dict[str, Any]) -> Iterator[str]:
+    curves = content["curves"]
     if curves:
-        yield from ("## Growth", "", "Each point is measured once, in a process of its own.", "")
+        measured = content["measured"]["growth"]
+        told = f"Measured on {measured['date']}, each point once, in a process of its own."
+        yield from ("## Growth", "", told, _machine(measured["machine"]), "")
     for curve in curves:
         about = f"{curve['title']}: seconds and memory over {curve['axis']}"
         yield from (f"![{about}](images/growth-{curve['name']}.svg)", "", EXPLAINED[curve["name"]], "")

@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [--quick] [--out FOLDER] [NAME …]
 
-With names, only those are measured, and the others' figures stay as the JSON has them; of another machine or
-other versions nothing can stay, and they are refused. A quick run is for trying: few clips and rounds, small
-models; it goes to build/benchmarks.
+With names, only those are measured, and the others' figures stay as the JSON has them, with their machine,
+versions and day: a figure and its baseline are always of one run. A quick run is for trying: few clips and
+rounds, small models; it goes to build/benchmarks, and does not mix with whole ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import platform
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,13 @@ def main() -> None:
     out = options.out or (ROOT / "build" / "benchmarks" if options.quick else ROOT / "docs")
     (out / "images").mkdir(parents=True, exist_ok=True)
     file = out / "benchmarks.json"
-    content: dict[str, Any] = {"machine": _machine(), "quick": options.quick, "figures": {}, "curves": []}
-    before = json.loads(file.read_text()) if file.is_file() else content
-    if "gpu" in before:
-        content["gpu"] = before["gpu"]  # of a machine of its own
-    if all(before.get(what) == content[what] for what in ("machine", "quick")):
+    content: dict[str, Any] = {"quick": options.quick, "figures": {}, "curves": [], "measured": {}}
+    if file.is_file():
+        before = json.loads(file.read_text())
+        if before["quick"] != options.quick:
+            sys.exit(f"{file} is of another kind of run; choose another --out")
         content = before
-    elif options.names:
-        sys.exit(f"{file} is of another machine, other versions or another kind of run; choose another --out")
+    machine = _machine()
     failed = []
     for name in options.names or NAMES:
         started = time.monotonic()
@@ -66,7 +66,9 @@ def main() -> None:
             failed.append(name)
             continue
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-        content["figures"] = {each: content["figures"][each] for each in NAMES if each in content["figures"]}
+        content["measured"][name] = {"date": date.today().isoformat(), "machine": machine}
+        for part in ("figures", "measured"):
+            content[part] = {each: content[part][each] for each in NAMES if each in content[part]}
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         (out / "benchmarks.md").write_text(page(content))
     print(out / "benchmarks.md")
