@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import groupby
@@ -13,12 +13,13 @@ from typing import Any
 from ...shards.schema import SPLITS
 from .packed import HashList, PackedRows
 from .path_series import all_paths, is_series
-from .specification import ClipSpecification, check_values, field_values
+from .specification import PLAN_HASH, ClipSpecification, check_values, field_values, plan_hash
 
 _place = [each.name for each in fields(ClipSpecification)].index
 KEY, SPLIT, SOURCE, END_SECONDS = map(_place, ("key", "split", "source", "end_seconds"))
 """Places of some fields of a clip among its values."""
 _MASKS, _PICTURES = map(_place, ("masks", "pictures"))
+_KEYS_DIFFER = "keys_differ"
 _CLIPS_PER_BLOCK = 2048  # many, because objects that clips share are packed once a block
 
 
@@ -42,6 +43,7 @@ class ClipList(PackedRows[ClipSpecification]):
     def __init__(self, clips: Iterable[ClipSpecification] = ()) -> None:
         self._keys = HashList()
         self._runs: list[tuple[str, int]] = []
+        self._latest_end = 0.0
         super().__init__(clips, make=_make, rows_per_block=_CLIPS_PER_BLOCK)
 
     @classmethod
@@ -61,6 +63,8 @@ class ClipList(PackedRows[ClipSpecification]):
         for split, run in groupby(map(itemgetter(SPLIT), self._open)):
             before, count = self._runs.pop() if self._runs and self._runs[-1][0] == split else (split, 0)
             self._runs.append((before, count + sum(1 for _ in run)))
+        ends: Iterable[float] = filter(None, map(itemgetter(END_SECONDS), self._open))
+        self._latest_end = max(self._latest_end, max(ends, default=0.0))
         super().close()
 
     def join(self, other: ClipList) -> None:
@@ -72,12 +76,38 @@ class ClipList(PackedRows[ClipSpecification]):
         self._packed += other._packed
         self._keys.extend(other._keys)
         self._runs += other._runs
+        self._latest_end = max(self._latest_end, other._latest_end)
 
     @property
     def keys_differ(self) -> bool:
         """True when all keys are different; False when two may be the same."""
         self.close()
-        return self._keys.all_different()
+        return self.remembered(_KEYS_DIFFER, self._keys.all_different)
+
+    @property
+    def latest_end(self) -> float:
+        """The latest end of a span, in seconds; 0 when all clips are whole files."""
+        self.close()
+        return self._latest_end
+
+    def to_stored(self) -> tuple[dict[str, Any], list[bytes]]:
+        """Return values for JSON and blocks, from which `of_stored` makes the same list.
+
+        Raises ValueError when a field of a clip is no plain value.
+        """
+        plan_hash(self)
+        _ = self.keys_differ
+        content, blocks = self.stored((PLAN_HASH, _KEYS_DIFFER))
+        return content | {"runs": self._runs, "latest_end": self._latest_end}, blocks
+
+    @classmethod
+    def of_stored(cls, content: Mapping[str, Any], blocks: list[bytes]) -> ClipList:
+        """Return a stored list, to which nothing may be added: hashes of the keys are not stored."""
+        clips = cls()
+        clips.restore(content, blocks)
+        clips._runs = [(split, count) for split, count in content["runs"]]
+        clips._latest_end = content["latest_end"]
+        return clips
 
     def counts(self) -> dict[str, int]:
         """Return the number of clips of each split."""

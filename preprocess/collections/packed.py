@@ -6,19 +6,21 @@ machine. Packing and unpacking a row takes a few microseconds.
 
 from __future__ import annotations
 
+import io
 import itertools
 import operator
 import pickle
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 Row = TypeVar("Row")
+Value = TypeVar("Value")
 
 _ROWS_PER_BLOCK = 256
 _LEVEL = 1  # of compression; higher ones are slower and save little
@@ -33,6 +35,8 @@ class PackedRows(Sequence[Row], Generic[Row]):
         values_of: returns the values that are packed for a row.
     """
 
+    # The bytes were packed by this process, unless they were stored.
+    _loads: Callable[[bytes], list[tuple[Any, ...]]] = staticmethod(pickle.loads)
     values_of: Callable[[Row], tuple[Any, ...]] = staticmethod(tuple)  # type: ignore[assignment]
 
     def __init__(
@@ -49,6 +53,7 @@ class PackedRows(Sequence[Row], Generic[Row]):
         self._packed = 0
         self._open: list[tuple[Any, ...]] = []
         self._last: tuple[int, list[tuple[Any, ...]]] = (-1, [])
+        self._remembered: dict[str, tuple[int, Any]] = {}  # each with the number of rows that it is of
         self.extend(rows)
 
     def append(self, row: Row) -> None:
@@ -87,8 +92,7 @@ class PackedRows(Sequence[Row], Generic[Row]):
             return self._open
         at, values = self._last
         if at != number:
-            # The bytes were packed by this process.
-            values = pickle.loads(zlib.decompress(self._blocks[number]))  # noqa: S301
+            values = self._loads(zlib.decompress(self._blocks[number]))
             self._last = (number, values)
         return values
 
@@ -104,6 +108,31 @@ class PackedRows(Sequence[Row], Generic[Row]):
             chosen = block[start - first : stop - first]
             yield from chosen
             start += len(chosen)
+
+    def remembered(self, name: str, make: Callable[[], Value]) -> Value:
+        """Return a value that follows from the rows, made anew when rows were added."""
+        count, value = self._remembered.get(name, (-1, None))
+        if count != len(self):
+            value = make()
+            self._remembered[name] = (len(self), value)
+        return cast("Value", value)
+
+    def stored(self, names: Iterable[str]) -> tuple[dict[str, Any], list[bytes]]:
+        """Return everything that `restore` needs: values for JSON, those `remembered` as `names`, and blocks.
+
+        Raises ValueError when a row holds other than plain values.
+        """
+        self.close()
+        for block in self._blocks:
+            plain_loads(zlib.decompress(block))
+        known = {name: self._remembered[name][1] for name in names}
+        return {"starts": self._starts, "rows": self._packed, "known": known}, self._blocks
+
+    def restore(self, content: Mapping[str, Any], blocks: list[bytes]) -> None:
+        """Make an empty list that of `stored`. Rows hold plain values: nothing else in blocks is made."""
+        self._loads = plain_loads
+        self._starts, self._packed, self._blocks = list(content["starts"]), int(content["rows"]), blocks
+        self._remembered = {name: (self._packed, value) for name, value in content["known"].items()}
 
     def chosen(self, places: Sequence[int]) -> Iterator[Row]:
         """Yield the rows at `places`, in that order; all rows are held while the places are not ascending."""
@@ -136,6 +165,22 @@ class PackedRows(Sequence[Row], Generic[Row]):
         if not 0 <= place < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         return self._make(next(self.values(place, place + 1)))
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Makes tuples, lists, dicts, numbers and texts, and no object of a class."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
+
+
+def plain_loads(content: bytes) -> list[tuple[Any, ...]]:
+    """Return pickled rows of plain values. Raises ValueError for others, and for damage."""
+    try:
+        rows: list[tuple[Any, ...]] = _PlainUnpickler(io.BytesIO(content)).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"not packed rows: {error}") from None
+    return rows
 
 
 class PackedSlice(Sequence[Row], Generic[Row]):

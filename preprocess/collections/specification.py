@@ -285,9 +285,15 @@ def check_values(rows: Sequence[tuple[Any, ...]]) -> None:
         ClipSpecification(*row)
 
 
+PLAN_HASH = "plan_sha256"
+"""Name under which packed clips remember their hash."""
+
+
 def plan_hash(clips: Iterable[ClipSpecification]) -> str:
     """Return the hash of everything that decides the samples of planned clips."""
-    return hash_of_rows(clips.values() if isinstance(clips, PackedRows) else map(field_values, clips))
+    if isinstance(clips, PackedRows):
+        return clips.remembered(PLAN_HASH, lambda: hash_of_rows(clips.values()))
+    return hash_of_rows(map(field_values, clips))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from .plan import (
 )
 from .shard_chunks import CHUNKS_FOLDER
 from .shard_result import ShardResult
+from .stored_plan import STORED_PLAN_FILE
 
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{6}}\.tar")
 _PROGRESS_RECORD = re.compile(rf"{re.escape(PROGRESS_FOLDER)}/{_SHARD.pattern}\.json")
@@ -52,6 +53,7 @@ _PROGRESS_FILES = (
     SET_ASIDE_FILE,
     FORMER_FILE,
     DESCRIPTION_FILE,
+    STORED_PLAN_FILE,
     *(f"{PROGRESS_FOLDER}/{name}" for name in TABLES),
 )
 _CLEARING = {"clearing": True}  # in place of the plan while the former content is removed

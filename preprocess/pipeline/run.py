@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import InputError
 from ...shards.storage import Location
 from ..collections import COLLECTIONS
-from ..collections.clip_list import END_SECONDS, collector_paused, packed
+from ..collections.clip_list import collector_paused, packed
 from ..collections.preflight import inspect
 from ..collections.specification import Collection, FeatureSettings
 from ..media.probe import MAX_DURATION_SECONDS
@@ -25,6 +25,7 @@ from .options import Options
 from .raw_storage import ClipMaker, opened_raw
 from .shard_plan import limited
 from .source_changes import source_notes
+from .stored_plan import StoredPlan
 
 # Decoding the sound of a recording takes less than this share of its length, on a busy machine as well.
 _SECONDS_A_SECOND = 0.25
@@ -40,6 +41,8 @@ class _Request:
         features: settings that decide the bytes of the samples.
         folder: the raw folder, or an image of it.
         url: location of the collection, when `folder` is an image.
+        stored: where the collection is stored while its directory is made; None when it is not.
+        lines: of the check against the files, where they are known.
     """
 
     whole: Collection
@@ -49,6 +52,18 @@ class _Request:
     options: Options
     folder: Path
     url: str | None
+    stored: StoredPlan | None
+    lines: tuple[str, ...] | None
+
+    def preflight(self) -> Sequence[str]:
+        """Return the lines of the check against the files; store them with the collection."""
+        if self.lines is not None:
+            return self.lines
+        checked = inspect(self.whole, self.folder, allow_links=self.options.allow_links)
+        lines = tuple(checked.lines())
+        if self.stored is not None:
+            self.stored.keep(self.whole, lines)
+        return lines
 
 
 def preprocess(name: str, raw: Location, out: Location, options: Options | None = None) -> Outcome:
@@ -66,8 +81,8 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
         InputError: for a wrong request, a collection in another layout, or `out` with other content.
         StgcmaError: when `out` cannot be written.
     """
-    with _prepared(name, raw, options or Options()) as request:
-        links, options = request.options.allow_links, request.options
+    with _prepared(name, raw, options or Options(), out) as request:
+        options = request.options
         return build(
             request.collection,
             request.make,
@@ -75,7 +90,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             out,
             options,
             clips_per_shard=options.clips_per_shard,
-            preflight=lambda: inspect(request.whole, request.folder, allow_links=links).lines(),
+            preflight=request.preflight,
             # The files of an image are empty: `shards verify --sources` compares those behind a URL.
             sources=partial(source_notes, raw=request.folder, hashes=options.repair)
             if request.url is None
@@ -97,17 +112,28 @@ def plan(
 
 
 @contextmanager
-def _prepared(name: str, raw: Location, options: Options) -> Iterator[_Request]:
-    """Read the collection at `raw`, which is in use until the end."""
+def _prepared(name: str, raw: Location, options: Options, out: Location | None = None) -> Iterator[_Request]:
+    """Read the collection at `raw`, which is in use until the end; with `out`, it may be stored there."""
     entry = COLLECTIONS[name]
     chosen = entry.parse_options(options.collection)
     recorded = None if chosen is None else chosen.to_json()
     with opened_raw(raw, name) as (folder, url):
         entry.check_raw(url, name)
         folder = folder.absolute() if options.engine == "ray" else folder
-        more = {} if chosen is None else {"options": chosen}
-        with collector_paused():
-            collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
+        stored = None
+        if out is not None and url is None:
+            given = {"collection": name, "raw": str(folder), "allow_links": options.allow_links}
+            given["options"] = None if chosen is None else asdict(chosen)
+            stored = StoredPlan(out, folder, given, every_file=entry.needs_folder)
+        found = stored.load() if stored is not None and not options.overwrite else None
+        if found is None:
+            if stored is not None:
+                stored.begin()
+            more = {} if chosen is None else {"options": chosen}
+            with collector_paused():
+                collection = whole = entry.read(folder, allow_links=options.allow_links, **more)
+        else:
+            collection = whole = found.collection
         if longest := _longest(collection):
             options = for_recordings(options, longest)
         if options.limit is not None:
@@ -133,12 +159,13 @@ def _prepared(name: str, raw: Location, options: Options) -> Iterator[_Request]:
             **({"collection_options": recorded} if recorded else {}),
         }
         maker = ClipMaker(make, url, folder.parent)
-        yield _Request(whole, collection, maker, features, options, folder, url)
+        lines = None if found is None else found.preflight
+        yield _Request(whole, collection, maker, features, options, folder, url, stored, lines)
 
 
 def _longest(collection: Collection) -> float:
     """Return the latest end of a span of a recording; 0 when clips are whole files."""
-    return max((values[END_SECONDS] or 0.0 for values in packed(collection.clips).values()), default=0.0)
+    return packed(collection.clips).latest_end
 
 
 def for_recordings(options: Options, longest_seconds: float) -> Options:
