@@ -157,7 +157,8 @@ class _SplitFiles:
         self._known = self._known or {hash(_event(*row)) for row in self._annotations.values()}
         for line, row in read_rows(rows):
             if hash(_event(*row)) not in self._known:
-                raise InputError(f"{rows}:{line}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
+                where = f"{rows}:{line}"
+                raise InputError(f"{where}: {'&'.join(map(str, row))} is not a row of Annotations.txt")
             yield row
 
 
