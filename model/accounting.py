@@ -111,7 +111,7 @@ def _inputs(config: ModelConfig, device: str, *, training: bool) -> dict[str, Te
     return {
         name: torch.zeros(shape, device=device, dtype=dtypes[name])
         for name, shape in shapes.items()
-        # A mask of frames takes no memory, and the pass over marked frames has a size that depends on values.
+        # A mask of frames takes no memory: clips have all frames.
         if not specs[name].booleans and (training or not specs[name].optional)
     }
 

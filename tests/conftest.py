@@ -21,6 +21,7 @@ from stgcma.preprocess import Options, preprocess
 from stgcma.preprocess.media.ffmpeg_program import ffmpeg_executable
 from stgcma.preprocess.synthesis import ave, synthesize
 
+from .avvp_shards import write_avvp
 from .fork_server import ForkServer
 from .labelled_shards import write_labelled
 
@@ -227,6 +228,12 @@ def avc_shards(kept_shards, made_once) -> Path:
     """The kept clips of AVE with one label each."""
     make = functools.partial(write_labelled, kept_shards("ave"), several=False)
     return made_once("avc", lambda folder: make(folder / "out")) / "out"
+
+
+@pytest.fixture(scope="session")
+def avvp_shards(made_once) -> Path:
+    """Six clips of noise with events, and tags of two classes."""
+    return made_once("avvp", lambda folder: write_avvp(folder / "out")) / "out"
 
 
 @pytest.fixture(scope="session")

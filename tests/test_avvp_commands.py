@@ -1,6 +1,5 @@
 """AVVP through the commands: train, evaluate, report, inspect and predict, on shards of noise."""
 
-import io
 import json
 from html.parser import HTMLParser
 
@@ -9,61 +8,13 @@ import pytest
 from PIL import Image
 from stgcma.predict.avvp_picture import Bar, lanes_of
 from stgcma.predict.avvp_result import ParsedEvent, ParsedSecond, find_events, subtitles
-from stgcma.preprocess.collections.arrays import npy_bytes
-from stgcma.preprocess.collections.llp import CLASSES, SAMPLING
-from stgcma.preprocess.collections.specification import FeatureSettings
-from stgcma.shards.manifest import write_dataset, write_manifest, write_quarantine
-from stgcma.shards.schema import AudioStatistics, DatasetInfo, Sample
-from stgcma.shards.writer import write_shard
 from stgcma.train.evaluation import evaluate
 from stgcma.train.run import train
 
-COUNTS = {"train": 3, "val": 1, "test": 2}
-
-
-def sample(split, number):
-    """A clip of noise with two events; the second training clip has them by second, the others as tags."""
-    rng = np.random.default_rng([number, *split.encode()])
-    members = {}
-    for frame in range(SAMPLING.frames):
-        buffer = io.BytesIO()
-        coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
-        coarse.resize((224, 224)).save(buffer, "JPEG")
-        members[f"frame_{frame:02d}.jpg"] = buffer.getvalue()
-    members["fbank_128.npy"] = npy_bytes(rng.standard_normal((10, 98, 128)).astype(np.float16))
-    events = np.zeros((2, 10, len(CLASSES)), np.uint8)
-    events[0, 2:6, 0] = events[1, 4:9, 3] = 1
-    members["tags.npy"] = npy_bytes(events.any((0, 1)).astype(np.uint8))
-    if split != "train" or number == 1:
-        members["events.npy"] = npy_bytes(events)
-    key = f"{split}-{number}"
-    return Sample(key, members, {}, f"video/{key}.mp4", 10.0, 25.0, True, "pyav")
-
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("avvp") / "shards"
-    (folder / "shards").mkdir(parents=True)
-    records = []
-    for split, count in COUNTS.items():
-        clips = [sample(split, number) for number in range(count)]
-        records += write_shard(folder / "shards", split, 0, clips)
-    info = DatasetInfo(
-        name="llp",
-        task="avvp",
-        features=FeatureSettings(SAMPLING, ("clip",)).to_json(),
-        classes=CLASSES,
-        counts={split: {"written": count, "quarantined": 0} for split, count in COUNTS.items()},
-        audio={"fbank_128": AudioStatistics(0.0, 1.0)},
-        versions={},
-        plan_sha256="0" * 64,
-        files={
-            "manifest.parquet": write_manifest(folder, records),
-            "quarantine.parquet": write_quarantine(folder, []),
-        },
-    )
-    write_dataset(folder, info)
-    return folder
+def shards(avvp_shards):
+    return avvp_shards
 
 
 @pytest.fixture(scope="module")

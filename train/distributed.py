@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, StgcmaError
-from ..model.adapters.recomputation import recomputing
+from ..model.batch_norm import BatchNorm
 
 Floating = TypeVar("Floating", np.float32, np.float64)
 
@@ -158,39 +158,28 @@ def process_group() -> Iterator[ProcessGroup]:
     yield ProcessGroup(rank, size, device)
 
 
-class SharedBatchNorm(nn.BatchNorm1d):
+class SharedBatchNorm(BatchNorm):
     """Batch normalisation `[rows, C]` over the rows of all processes.
 
-    torch's SyncBatchNorm runs on GPUs only. `counted` is False while this process has only a padding clip.
+    torch's SyncBatchNorm runs on GPUs only. `is_counted` is False while this process has only a padding clip.
     """
 
-    counted = True
+    is_counted = True
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, counted: Tensor | None = None) -> Tensor:
         if not self.training:
             return super().forward(x)
+        if counted is None:
+            counted = torch.ones(1, dtype=torch.bool, device=x.device)
+        return self.over_counted(x, counted & self.is_counted)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Return the sums of `values` over all processes."""
         from torch.distributed.nn import functional
 
         all_reduce: Any = functional.all_reduce  # differentiable, and untyped
-        rows = x.float() * float(self.counted)
-        count = torch.full((1,), len(x) * float(self.counted), device=x.device)
-        sums = all_reduce(torch.cat([rows.sum(0), count]))
-        total = sums[-1].clamp(min=1)
-        mean = sums[:-1] / total
-        squares = (x.float() - mean).square().sum(0) * float(self.counted)
-        variance = all_reduce(squares) / total
-        if not recomputing():
-            self._update_statistics(mean.detach(), variance.detach(), float(total))
-        normed = (x.float() - mean) * torch.rsqrt(variance + self.eps)
-        scaled: Tensor = normed * self.weight + self.bias
-        return scaled.to(x.dtype)
-
-    @torch.no_grad()
-    def _update_statistics(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        norm: Any = self  # torch's types allow None for running statistics; the model's norms all have them
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * count / max(count - 1, 1), norm.momentum)
-        norm.num_batches_tracked.add_(1)
+        total: Tensor = all_reduce(values)
+        return total
 
 
 def share_batch_norms(model: nn.Module) -> list[SharedBatchNorm]:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import InputError
+from ..batch_norm import BatchNorm
 from ..checks import check_flag, check_integer
 from ..config import ModelConfig
 from ..records import AdapterConfig, AdapterMethod, BackboneConfig
 from .base import BlockAdapter, BlockSite, FrozenBlock
-from .batch_norm import BatchNorm
 from .exchange import cross_attend
 
 _MOST_LATENTS = 1024
@@ -132,14 +132,11 @@ def _grouped_linear(x: Tensor, weight: Tensor, groups: int) -> Tensor:
 
 
 def _normed(norm: BatchNorm | None, x: Tensor, keep: Tensor | None) -> Tensor:
-    """Normalise `[F, N, C]` over all tokens of the frames in `keep`; the others become zero in training."""
+    """Normalise `[F, N, C]` over all tokens of the frames in `keep`."""
     if norm is None:
         return x
-    if keep is None or not norm.training:
-        y: Tensor = norm(x.flatten(0, 1)).view(x.shape)
-        return y
-    normed = norm(x[keep].flatten(0, 1)).view(-1, *x.shape[1:])
-    return torch.zeros_like(x, dtype=normed.dtype).index_put((keep,), normed)
+    y: Tensor = norm(x.flatten(0, 1), keep).view(x.shape)
+    return y
 
 
 class LavishBlock(BlockAdapter):

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import InputError
 from ..backbones.encoder import Encoded
+from ..batch_norm import BatchNorm
 from ..checks import check_integer
 from ..config import ModelConfig
 from ..records import FRAME_MASK, Head, HeadConfig
@@ -148,7 +148,7 @@ class Tpavi(nn.Module):
         self.phi = nn.Linear(channels, inner)
         self.g = nn.Linear(channels, inner)
         self.out = nn.Linear(inner, channels)
-        self.batch_norm = nn.BatchNorm1d(channels)
+        self.batch_norm = BatchNorm(channels)
         self.norm = nn.LayerNorm(channels)
         nn.init.zeros_(self.batch_norm.weight)
         nn.init.zeros_(self.batch_norm.bias)
@@ -164,20 +164,10 @@ class Tpavi(nn.Module):
             counted = frame_mask[..., None].to(phi.dtype)
             kernel = (phi * counted).transpose(1, 2) @ g / counted.sum(1, keepdim=True)
         y = self.theta(x).view(B, -1, self.inner) @ kernel
-        z = self._normalise(self.out(y).view(x.shape), frame_mask)
+        y = self.out(y).flatten(0, 1)
+        z = self.batch_norm(y, None if frame_mask is None else frame_mask.flatten()).view(x.shape)
         normed: Tensor = self.norm(z + x)
         return normed
-
-    def _normalise(self, y: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """Apply the batch normalisation to `[B, T, H, W, C]`; padding frames become 0 while training."""
-        if frame_mask is None or not self.training:
-            normed: Tensor = self.batch_norm(y.flatten(0, 3)).view(y.shape)
-            return normed
-        frames = y[frame_mask]
-        found = self.batch_norm(frames.flatten(0, 2)).view(frames.shape)
-        padded = torch.zeros_like(y, dtype=found.dtype)
-        padded[frame_mask] = found
-        return padded
 
 
 class DilatedSum(nn.Module):

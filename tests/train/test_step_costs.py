@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from stgcma.errors import StgcmaError
-from stgcma.train import step, trainer
+from stgcma.train import TASKS, step, trainer
 from stgcma.train.distributed import ProcessGroup
 from stgcma.train.run import train
 from stgcma.train.step import OptimizerStep
@@ -111,7 +111,7 @@ def steps(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("task", ["ave", "avs", "avqa", "avc"])
+@pytest.mark.parametrize("task", list(TASKS))
 @pytest.mark.usefixtures("fused")
 def test_a_step_reads_once_from_the_device(task, kept_shards, small_config, tmp_path, steps):
     train(kept_shards(task), tmp_path / "run", small_config(task, "optim.epochs=1", "optim.batch_size=2"))
