@@ -39,7 +39,7 @@ def figures(scratch: Path, *, quick: bool) -> list[Figure]:
     few, start, memory = f"{FEW:,} clips", f"start of a loader of {MANY:,} clips", "memory of the same"
     return [
         Figure(
-            start, "s", few, *of_both(runs, "seconds"), 1.2,
+            start, "s", few, *of_both(runs, "seconds"), 1.1,
             note="a whole process, to the first batch; most of it are imports",
         ),
         Figure(f"{start}, without the imports", "s", few, *of_both(runs, "own_seconds")),
@@ -69,7 +69,7 @@ def _load(shards: str, began: float) -> dict[str, float]:
 
     imported, libraries = time.monotonic(), resident_bytes("VmRSS")
     dataset = ClipDataset(shards, "train", open_task(shards), DataConfig(), preset_config("ave-demo"), seed=0)
-    order = EpochOrder([place.shard for place in dataset.places], 4, seed=0)
+    order = EpochOrder(dataset.places.shards, 4, seed=0)
     loaded = batches(make_loader(dataset, order, workers=0))
     next(loaded)
     ready = time.monotonic()

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..console import progress
 from ..errors import InputError
 from ..shards.members import named_clip
-from ..shards.reader import ClipPlace, ClipReader, clip_places
+from ..shards.places import ClipPlace
+from ..shards.reader import ClipReader, clip_places
 from ..shards.schema import SPLITS, ClipRecord, DatasetInfo
 from ..shards.storage import LocalStore, Location, open_store
 from .histograms import histogram

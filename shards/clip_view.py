@@ -27,7 +27,8 @@ from .members import (
     read_questions,
     read_tags,
 )
-from .reader import ClipPlace, ClipReader, clip_places
+from .places import ClipPlace
+from .reader import ClipReader, clip_places
 from .schema import DatasetInfo
 from .storage import Location
 

@@ -16,7 +16,8 @@ from .columns import (
     read_column_quarantine,
     read_column_records,
 )
-from .reader import ClipPlace, ClipReader, places_of
+from .places import ClipPlace, places_of
+from .reader import ClipReader
 from .storage import Location
 
 

@@ -108,8 +108,8 @@ def read_columns(folder: Location, names: Sequence[str], *, split: str | None = 
     columns = read_table(
         open_store(folder), MANIFEST_FILE, ClipRecord, tuple(dict.fromkeys((*names, "split")))
     )
-    if split is None:
-        return [list(columns[name]) for name in names]
+    if split is None or set(columns["split"]) == {split}:
+        return [columns[name] for name in names]
     kept = [each == split for each in columns["split"]]
     return [list(itertools.compress(columns[name], kept)) for name in names]
 
@@ -291,7 +291,7 @@ def _values(column: Any, *, optional: bool) -> list[Any]:
             ]
         elif pyarrow.types.is_dictionary(chunk.type):
             words = chunk.dictionary.to_pylist()
-            values += [words[index] for index in chunk.indices.to_pylist()]
+            values += map(words.__getitem__, chunk.indices.to_pylist())
         else:
             values += chunk.to_pylist()
     return values
@@ -302,7 +302,8 @@ def _check_rows(columns: dict[str, list[Any]], where: str) -> None:
     for name in set(columns.get("shard", ())):
         if not is_shard_name(name):
             raise InputError(f"{where} names the shard {name[:100]!r}, expected a name like train-000000.tar")
-    for size in columns.get("bytes", ()):
+    sizes = columns.get("bytes", ())
+    for size in (min(sizes, default=1), max(sizes, default=1)):
         if not 0 < size <= MOST_CLIP_BYTES:
             raise InputError(f"{where} has a clip of {size} bytes, expected 1 to {MOST_CLIP_BYTES}")
     lists = [columns[name] for name in _SOURCES if name in columns]
@@ -310,5 +311,5 @@ def _check_rows(columns: dict[str, list[Any]], where: str) -> None:
         if len(set(map(len, row))) > 1:
             raise InputError(f"{where} has a clip whose {', '.join(_SOURCES)} differ in length")
     for name in _NUMBERS:
-        if not all(value is None or math.isfinite(value) for value in columns.get(name, ())):
+        if not all(map(math.isfinite, filter(None, columns.get(name, ())))):
             raise InputError(f"{where} has {name} that is not a finite number")

@@ -8,33 +8,28 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from ..errors import StgcmaError
 from .cache import ShardCache, open_kept
 from .manifest import read_columns
+from .places import ClipPlace, ClipPlaces, places_of
 from .schema import SHARD_FOLDER, SPLITS, ClipRecord
 from .storage import Location, ObjectStore, Store, open_store
 from .tar_members import TarMemberError, extent_members, parse_header, stream_members
 
 
-class ClipPlace(NamedTuple):
-    """Position of a clip: the bytes `[offset_bytes, offset_bytes + size_bytes)` of a shard."""
-
-    key: str
-    shard: str
-    offset_bytes: int
-    size_bytes: int
-    sha256: str
-
-
-def clip_places(records: Sequence[ClipRecord]) -> list[ClipPlace]:
+def clip_places(records: Sequence[ClipRecord]) -> ClipPlaces:
     """Return the position of each clip. `records` are all rows of their shards, in manifest order."""
-    rows = [(record.key, record.shard, record.bytes, record.sha256) for record in records]
-    return places_of(*zip(*rows, strict=True)) if rows else []
+    return places_of(
+        [record.key for record in records],
+        [record.shard for record in records],
+        [record.bytes for record in records],
+        [record.sha256 for record in records],
+    )
 
 
-def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[float]]:
+def split_places(folder: Location, split: str) -> tuple[ClipPlaces, list[float]]:
     """Return the positions of the clips of one split, in manifest order, and their lengths in seconds.
 
     Raises InputError when the manifest is damaged.
@@ -42,22 +37,6 @@ def split_places(folder: Location, split: str) -> tuple[list[ClipPlace], list[fl
     names = ("key", "shard", "bytes", "sha256", "seconds")
     *columns, seconds = read_columns(folder, names, split=split)
     return places_of(*columns), seconds
-
-
-def places_of(
-    keys: Sequence[str], shards: Sequence[str], sizes: Sequence[int], hashes: Sequence[str]
-) -> list[ClipPlace]:
-    """Return the positions of consecutive clips; the first clip of a shard is at its beginning."""
-    offsets: list[int] = []
-    names: list[str] = []  # one string a shard, not one a clip
-    shard, offset = "", 0
-    for name, size in zip(shards, sizes, strict=True):
-        if name != shard:
-            shard, offset = name, 0
-        names.append(shard)
-        offsets.append(offset)
-        offset += size
-    return list(map(ClipPlace, keys, names, offsets, sizes, hashes))
 
 
 def iterate_clips(

@@ -15,7 +15,8 @@ from .fbank_sums import add_sums, audio_statistics, sums_of_members, total_sums
 from .files import PARTIAL_SUFFIX, named_errors
 from .locking import exclusive, is_lock
 from .manifest import read_dataset, read_manifest, write_dataset, write_manifest, write_quarantine
-from .reader import ClipPlace, ClipReader, clip_places
+from .places import ClipPlace
+from .reader import ClipReader, clip_places
 from .schema import (
     DATASET_FILE,
     MANIFEST_FILE,

@@ -91,7 +91,7 @@ class ClipDataset(TaskDataset):
         if self.tokens is not None:
             self.without_column += self._leave_out(self.tokens)
             self._stored = StoredTokens(self.tokens, padded=FRAME_MASK in model.head_inputs)
-        self.places = list(compress(self._all_places, self._selected))
+        self.places = self._all_places.select(self._selected)
         self.usual_seconds = statistics.median(compress(seconds, self._selected))
         self.modalities = model.modalities
         self._model = model
@@ -114,9 +114,7 @@ class ClipDataset(TaskDataset):
         self._was_read = bytearray()
 
     def _select(self, where: str) -> dict[str, int]:
-        found = Where(where).select(
-            self.location, split=self.split, keys=[place.key for place in self._all_places]
-        )
+        found = Where(where).select(self.location, split=self.split, keys=self._all_places.keys)
         self._selected = found.selected
         clips = {"selected": sum(found.selected), "clips": len(found.selected), "unknown": found.unknown}
         if not clips["selected"]:
@@ -230,7 +228,7 @@ class ClipDataset(TaskDataset):
         """Return the number of questions of each clip, `[clips]`, read from the shards."""
         store = open_store(self.location)
         counts = []
-        for shard in dict.fromkeys(place.shard for place in self._all_places):
+        for shard in dict.fromkeys(self._all_places.shards):
             members = small_members(store, f"{SHARD_FOLDER}/{shard}", ("qa.json",))
             counts += [len(read_questions(content)) for _, content in members]
         if len(counts) != len(self._all_places):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def training_batches(
 
     Raises InputError when streamed shards are fewer than processes.
     """
-    shards = [place.shard for place in clips.places]
+    shards = clips.places.shards
     size = config.optim.batch_size
     if config.data.read == "indexed":
         order = EpochOrder(
@@ -92,14 +93,14 @@ def scoring_batches(
         order = ScoringOrder(len(clips), batch_size, rank=rank, world_size=world_size)
         return order, make_loader(clips, order, workers=config.data.workers or 0)
     workers = possible_workers(config.data.workers or 0)
-    shards = [place.shard for place in clips.places]
+    shards = clips.places.shards
     streams = Streams(batch_size * world_size, rank, world_size, max(workers, 1), padded=False)
     return _streamed(clips, shards, streams, questions=None, workers=workers)
 
 
 def _streamed(
     clips: ClipDataset,
-    shards: list[str],
+    shards: Sequence[str],
     streams: Streams,
     *,
     questions: npt.NDArray[np.int64] | None,

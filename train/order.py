@@ -71,7 +71,7 @@ class EpochOrder(Sampler[list[Item]]):
         if questions is None:
             self._questions[:] = ALL_QUESTIONS
         indices = {shard: index for index, shard in enumerate(sorted(set(shards)))}
-        self._shards = np.array([indices[shard] for shard in shards], dtype=np.int64)[self._clips]
+        self._shards = np.fromiter(map(indices.__getitem__, shards), np.int64, len(shards))[self._clips]
         self._batch_size = batch_size
         self._seed = seed
         self._micro_batches = micro_batches or MicroBatches()

@@ -49,7 +49,7 @@ def one_rank(setting: Setting, shards: str, folder: Path) -> dict[str, Any]:
         overrides = task.model_options() | setting.overrides("ave-demo")
         model = build_model("ave-demo", **overrides).to(setting.device).train()
         dataset = ClipDataset(shards, "train", task, config.data, model.config, seed=0)
-        order = EpochOrder([place.shard for place in dataset.places], 2, seed=0)
+        order = EpochOrder(dataset.places.shards, 2, seed=0)
         batch = next(batches(make_loader(dataset, order, workers=0))).to(torch.device(setting.device))
         objective = Objective(model, task, config.loss, "fp32")
         stepped: Any = objective

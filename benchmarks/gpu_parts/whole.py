@@ -74,7 +74,7 @@ def _step_alone(shards: str, config: RunConfig) -> dict[str, Any]:
     cast_frozen(model, DTYPES[config.train.precision], keep=False)
     dataset = ClipDataset(shards, "train", task, config.data, model.config, seed=0)
     size = config.optim.batch_size
-    order = EpochOrder([place.shard for place in dataset.places], size, seed=0)
+    order = EpochOrder(dataset.places.shards, size, seed=0)
     batch = next(batches(make_loader(dataset, order, workers=0))).to(torch.device(device))
     dataset.close()
     objective = Objective(model, task, config.loss, config.train.precision)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...errors import StgcmaError
 from ...shards.members import read_description
-from ...shards.reader import ClipPlace, ClipReader, clip_places
+from ...shards.places import ClipPlace
+from ...shards.reader import ClipReader, clip_places
 from ...shards.schema import canonical_json
 from ..collections.arrays import npy_bytes
 from ..collections.specification import ClipSpecification

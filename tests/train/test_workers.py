@@ -118,7 +118,7 @@ def test_a_batch_is_shared_where_there_is_room_and_packed_where_there_is_none(cl
 def test_a_worker_that_is_killed_is_an_error_and_no_wait(clips, monkeypatch, packed):
     if packed:
         monkeypatch.setattr(workers, "_HEADROOM_BYTES", 1 << 62)
-    clips.places = clips.places * 80  # more than the workers have read when one is gone
+    clips.places = [*clips.places] * 80  # more than the workers have read when one is gone
     source = loader(clips, workers=2)
     loaded = batches(source)
     next(loaded)
