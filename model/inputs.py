@@ -127,9 +127,14 @@ def normalise_frames(frames: Tensor, mean: Sequence[float], std: Sequence[float]
     return pixels.div_(255).sub_(means).div_(stds)
 
 
-def normalise_fbank(energies: Tensor, frames: int, mean: float, std: float) -> Tensor:
-    """Log-mel energies `[K, n, M]` → `[K, frames, M]`, `(x − mean) / (2·std)`, then cut or zero-padded."""
-    scaled = (energies - mean).div_(2 * std)
+def normalise_fbank(
+    energies: Tensor, frames: int, mean: float, std: float, *, in_place: bool = False
+) -> Tensor:
+    """Log-mel energies `[K, n, M]` → `[K, frames, M]`, `(x − mean) / (2·std)`, then cut or zero-padded.
+
+    `in_place` overwrites `energies`.
+    """
+    scaled = (energies.sub_(mean) if in_place else energies - mean).div_(2 * std)
     missing = frames - scaled.shape[1]
     return functional.pad(scaled, (0, 0, 0, missing)) if missing > 0 else scaled[:, :frames]
 

@@ -130,7 +130,7 @@ class Collate:
             if isinstance(clip, UnreadableClip):
                 return clip
             read.append(clip)
-        inputs = {name: torch.stack([clip.inputs[name] for clip in read]) for name in read[0].inputs}
+        inputs = {name: _joined([clip.inputs[name] for clip in read]) for name in read[0].inputs}
         task_inputs, targets = self.task.collate([clip.targets for clip in read])
         return Batch(
             keys=tuple(clip.key for clip in read),
@@ -141,6 +141,13 @@ class Collate:
             batch_slice=read[0].item.batch_slice,
             draws=tuple(clip.draw for clip in read if clip.draw is not None),
         )
+
+
+def _joined(clips: list[Tensor]) -> Tensor:
+    """Return the tensors of clips, stacked; frames `[T, 3, H, W]` as the decoder gives them stay so."""
+    if clips[0].dtype == torch.uint8 and clips[0].dim() == 4 and not clips[0].is_contiguous():
+        return torch.stack([frames.movedim(1, -1) for frames in clips]).movedim(-1, 2)
+    return torch.stack(clips)
 
 
 def make_loader(dataset: TaskDataset, order: Sampler[list[Item]], *, workers: int) -> DataLoader[Any]:

@@ -36,7 +36,7 @@ class DeviceAugmentation:
         return torch.stack([self._clip(frames, draw) for frames, draw in zip(video, draws, strict=True)])
 
     def _clip(self, frames: Tensor, draw: ClipDraw) -> Tensor:
-        frames = crop_and_resize(frames, draw.crop, self._pixels)
+        frames = crop_and_resize(frames.contiguous(), draw.crop, self._pixels)
         if draw.flip:
             frames = frames.flip(-1)
         for name, arguments in draw.operations:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..errors import InputError, StgcmaError
 from ..model.inputs import normalise_fbank
-from ..shards.members import frame_names, open_picture, read_energies
+from ..shards.jpeg_headers import check_jpeg
+from ..shards.members import frame_names, read_energies
 from ..shards.schema import DatasetInfo
 from .sections import DataConfig
 
@@ -25,7 +26,7 @@ class Normalisation:
 
 
 def decode_frames(members: dict[str, bytes]) -> Tensor:
-    """Decode the frames of a clip: `[T, 3, 224, 224]` uint8, which `run_model` normalises.
+    """Decode the frames of a clip: `[T, 3, 224, 224]` uint8, not contiguous, which `run_model` normalises.
 
     uint8 is a quarter of the bytes to send from the loader's processes to the device. Raises StgcmaError for
     a frame that is not a JPEG picture, or frames of different sizes.
@@ -34,7 +35,7 @@ def decode_frames(members: dict[str, bytes]) -> Tensor:
 
     frames = []
     for name in frame_names(members):
-        open_picture(members[name], name)  # checks the size in its header before pixels are decoded
+        check_jpeg(members[name], name)  # before pixels are decoded
         content = torch.frombuffer(bytearray(members[name]), dtype=torch.uint8)
         try:
             frames.append(decode_jpeg(content, mode=ImageReadMode.RGB))
@@ -42,7 +43,8 @@ def decode_frames(members: dict[str, bytes]) -> Tensor:
             raise StgcmaError(f"{name} is not a JPEG picture: {error}") from None
     if len({frame.shape for frame in frames}) != 1:
         raise StgcmaError(f"there are {len(frames)} frames of different sizes, expected frames of one size")
-    return torch.stack(frames)
+    # The decoder gives the colours of a pixel side by side; the device reorders them faster.
+    return torch.stack([frame.movedim(0, -1) for frame in frames]).movedim(-1, 1)
 
 
 def read_fbank(members: dict[str, bytes], fbank: str) -> npt.NDArray[np.float32]:
@@ -77,5 +79,9 @@ def normalisation_of(info: DatasetInfo, data: DataConfig, fbank: str, *, where: 
 
 
 def normalise(features: npt.NDArray[np.float32], frames: int, normalisation: Normalisation) -> Tensor:
-    """Log-mel energies `[K, n, mel bins]` → `[K, frames, mel bins]`, normalised, then cut or zero-padded."""
-    return normalise_fbank(torch.from_numpy(features), frames, normalisation.mean, normalisation.std)
+    """Log-mel energies `[K, n, mel bins]` → `[K, frames, mel bins]`, normalised, then cut or zero-padded.
+
+    `features` is overwritten.
+    """
+    energies = torch.from_numpy(features)
+    return normalise_fbank(energies, frames, normalisation.mean, normalisation.std, in_place=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from stgcma.errors import StgcmaError
+from stgcma.shards.jpeg_headers import check_jpeg
 from stgcma.shards.members import (
     open_picture,
     read_array,
@@ -141,3 +142,18 @@ def test_events_of_another_shape_or_value_are_refused(array, message):
 def test_tags_of_another_number_of_classes_are_refused():
     with pytest.raises(StgcmaError, match=r"tags\.npy is uint8 \[2\], expected uint8 \[3\]"):
         read_tags(npy(np.zeros(2, np.uint8)), classes=3)
+
+
+def test_a_picture_is_not_known_by_the_beginning_of_another():
+    """The comment looks like the beginning of the pixels; the size comes after it."""
+
+    def jpeg(side):
+        buffer = io.BytesIO()
+        Image.new("RGB", (side, side)).save(buffer, "JPEG", comment=b"\xff\xda" + bytes(20))
+        return buffer.getvalue()
+
+    small, large = jpeg(8), jpeg(600)
+    assert small[: small.find(b"\xff\xda") + 14] == large[: large.find(b"\xff\xda") + 14]
+    check_jpeg(small, "frame_00.jpg")
+    with pytest.raises(StgcmaError, match=r"frame_00\.jpg is 600×600, larger than 512"):
+        check_jpeg(large, "frame_00.jpg")
