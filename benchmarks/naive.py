@@ -2,8 +2,8 @@
 
 Every attention matrix of the adapted blocks is built (time, window, tokens, cross-modal), and TPAVI's; the
 modalities pass the frozen layers one after the other. It reads like the equations, so it is a test as well,
-but not of everything: the stems, the heads of AVE and AVQA (with AVQA's attention over time) and AVQA's
-frozen pass over the negative frames are the model's own here too.
+but not of everything: the stems and the heads of AVE and AVQA (with AVQA's attention over time) are the
+model's own here too. AVQA's negative frames pass timm's own backbone.
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ def naive_forward(model: STGCMA, **inputs: Tensor) -> dict[str, Tensor]:
         return avs_head(model.head, encoded, model.config.frames)
     if model.config.task == "avqa":
         negative = inputs.get("negative")
-        other = None if negative is None else encoder.encode_frozen(negative)
+        other = None if negative is None else frozen_tokens(encoder, negative)
         return model.head(encoded, inputs["question"], other, inputs.get("owner"))  # type: ignore[no-any-return]
     return model.head(encoded)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def frozen_tokens(encoder: Any, video: Tensor) -> Tensor:
+    """The tokens `[B, T, N, D]` of frames after timm's own backbone."""
+    tokens = encoder.backbone.forward_features(video.flatten(0, 1))
+    tokens = tokens.view(*video.shape[:2], -1, tokens.shape[-1])
+    return tokens[:, :, getattr(encoder, "prefix", 0) :]
 
 
 def attend(attn: Any, x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None) -> Tensor:

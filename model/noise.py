@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,6 +31,9 @@ class RowNoise(nn.Module):
 
     `of` names the items that the rows belong to, `clips` or `questions`; an item may have several rows, one
     after the other. Without a slice, the rows are the whole batch.
+
+    `offset`, where it is set by `share_offsets`, is the first item of the slice as a tensor: a compiled pass
+    reads it, where it would be compiled anew for each number.
     """
 
     def __init__(self, drop_prob: float, of: str = "clips") -> None:
@@ -37,6 +41,7 @@ class RowNoise(nn.Module):
         self.drop_prob = drop_prob
         self.of = of
         self.batch_slice: BatchSlice | None = None
+        self.offset: Tensor | None = None
 
     def extra_repr(self) -> str:
         return f"{self.drop_prob}"
@@ -49,6 +54,8 @@ class RowNoise(nn.Module):
             return x.new_empty((rows, *columns)).bernoulli_(keep).div_(keep)
         each = rows // part.count
         whole = x.new_empty((part.total * each, *columns)).bernoulli_(keep).div_(keep)
+        if self.offset is not None:
+            return whole.index_select(0, self.offset * each + torch.arange(rows, device=x.device))
         return whole[part.first * each : part.first * each + rows]
 
 
@@ -67,9 +74,15 @@ class DropPath(RowNoise):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[rows, ...]` → the same."""
-        if not self.training or self.drop_prob == 0:
-            return x
-        return x * self.draw_mask(x, (1,) * (x.dim() - 1))
+        mask = drop_mask(self, x)
+        return x if mask is None else x * mask
+
+
+def drop_mask(drop: nn.Module, x: Tensor) -> Tensor | None:
+    """Draw the mask with which a drop path multiplies an update of `x` `[rows, ...]`; None for no change."""
+    if not isinstance(drop, DropPath) or not drop.training or drop.drop_prob == 0:
+        return None
+    return drop.draw_mask(x, (1,) * (x.dim() - 1))
 
 
 def replace_drop_paths(backbone: nn.Module) -> None:
@@ -90,6 +103,21 @@ def set_batch_slices(
     Without `questions`, layers whose rows are questions use the slice of the clips.
     """
     slices = {"clips": clips, "questions": questions if questions is not None else clips}
+    offsets: dict[str, Tensor] = {}
     for module in model.modules():
         if isinstance(module, RowNoise):
             module.batch_slice = slices[module.of]
+            if module.offset is not None:
+                offsets[module.of] = module.offset
+    for of, offset in offsets.items():
+        part = slices[of]
+        offset.fill_(0 if part is None else part.first)
+
+
+def share_offsets(model: nn.Module, device: torch.device) -> None:
+    """Let every `RowNoise` layer of `model` read the beginning of its slice from a tensor on `device`."""
+    shared: dict[str, Tensor] = {}
+    for module in model.modules():
+        if isinstance(module, RowNoise):
+            start = torch.zeros((), dtype=torch.int64, device=device)
+            module.offset = shared.setdefault(module.of, start)

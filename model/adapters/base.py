@@ -157,7 +157,7 @@ class FrozenBlock(ABC):
 
         That takes less memory: nothing is kept of the attention and of the MLP, which is the largest part.
         """
-        budget = _SLICE_VALUES.get(x.device.type, _DEFAULT_SLICE_VALUES)
+        budget = slice_budget(x)
         # A traced program that compared the number of values would hold for some numbers of clips only.
         if torch.compiler.is_compiling() or x.requires_grad or x.numel() <= budget:
             return self.run_mlp(self.run_attention(x))
@@ -337,6 +337,11 @@ class FrozenBlock(ABC):
             is_frame = self.frame_mask.repeat_interleave(tokens, 0)[:, None, None]
             masks.append(is_frame if bias is None else bias.masked_fill(~is_frame, -torch.inf))
         return masks
+
+
+def slice_budget(x: Tensor) -> int:
+    """Return the number of values of a slice of `x` for passes without a gradient."""
+    return _SLICE_VALUES.get(x.device.type, _DEFAULT_SLICE_VALUES)
 
 
 def project_qkv(x: Tensor, attn: Any) -> tuple[Tensor, ...]:

@@ -132,17 +132,26 @@ class Encoder(nn.Module, ABC):
             parameter.requires_grad_(True)
 
     def run_block(
-        self, adapter: nn.Module, x: Tensor, frozen: FrozenBlock, side_pass: SidePass | None = None
+        self,
+        adapter: nn.Module,
+        x: Tensor,
+        frozen: FrozenBlock,
+        side_pass: SidePass | None = None,
+        *,
+        is_wide: bool = False,
     ) -> Tensor:
         """Compute an adapted block, and show its output to the `side_pass`.
 
         With `checkpointing`, only the block's input is kept for the backward pass. The generators are
         rewound for the second run, so DropPath drops the same rows again; adapters can tell the second run
-        from the first with `recomputing()`.
+        from the first with `recomputing()`. A block that `is_wide`, with far more activations than others for
+        the same arithmetic, is always computed so, but by a compiler, which decides for itself what to keep.
         """
-        if not (self.config.checkpointing and self.training and torch.is_grad_enabled()):
+        compiling = torch.compiler.is_compiling()
+        twice = self.config.checkpointing or (is_wide and not compiling)
+        if not (twice and self.training and torch.is_grad_enabled()):
             y: Tensor = adapter(x, frozen)
-        elif torch.compiler.is_compiling():  # a compiler takes no contexts
+        elif compiling:  # a compiler takes no contexts
             y = checkpoint(adapter, x, frozen, use_reentrant=False)
         else:
             y = checkpoint(adapter, x, frozen, use_reentrant=False, context_fn=_contexts)
