@@ -23,6 +23,7 @@ from ..shards.schema import DatasetInfo
 from ..shards.storage import Location, absolute
 from ..versions import git_revision, package_versions
 from .automatic import resolve
+from .compilation import check_compile
 from .config import RunConfig, architecture, check_schedule
 from .data import ClipDataset, open_task
 from .distributed import ProcessGroup, process_group
@@ -82,7 +83,7 @@ def train(
         group.check_equal([float(finished)], "different summaries")
         if finished:
             return _read_summary(run, group)
-        _check_settings(config)
+        _check_settings(config, group)
         set_tf32(allowed=config.train.tf32)
         model = _build_model(task, config, group)
         load_initial(model, run, initial, resume=resume)
@@ -113,9 +114,10 @@ def train(
             return trainer.fit()
 
 
-def _check_settings(config: RunConfig) -> None:
-    """Raise InputError for a schedule without decay, or a tracker that is not installed."""
+def _check_settings(config: RunConfig, group: ProcessGroup) -> None:
+    """Raise InputError for a schedule without decay, or what the device or the installation lacks."""
     check_schedule(config.optim)
+    check_compile(config, group.device)
     for name in config.train.trackers:
         TRACKERS[name].check_installed(name)
 

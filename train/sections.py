@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..errors import InputError
 from .trackers import TRACKERS
@@ -47,6 +47,11 @@ def _known_trackers(value: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(value)) < len(value):
         raise ValueError("a tracker is named twice")
     return value
+
+
+def _compile_mode(value: Any) -> Any:
+    """Return the mode for booleans, which earlier versions had, and as which YAML reads `on` and `off`."""
+    return {True: "default", False: "off"}[value] if isinstance(value, bool) else value
 
 
 # timm's names of RandAugment's settings, e.g. magnitude 7 in 4 layers.
@@ -154,8 +159,9 @@ class TrainConfig(Section):
     accumulate: int = Field(default=1, ge=1)
     # Let matrix products and convolutions in fp32 round their factors to TF32 (10 bits), on GPUs that can.
     tf32: bool = False
-    # torch.compile the model's forward and backward passes.
-    compile: bool = False
+    # torch.compile the model in training and in scoring after each epoch; `graphs`: and replay each pass as a
+    # CUDA graph.
+    compile: Annotated[Literal["off", "default", "graphs"], BeforeValidator(_compile_mode)] = "off"
     # Save the whole state every so many steps, and after every epoch.
     save_every_steps: int = Field(default=500, ge=1)
     # Where losses and scores can be watched. All but TensorBoard also get pictures and the machine's load.

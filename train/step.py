@@ -18,6 +18,7 @@ from ..errors import StgcmaError
 from ..model import STGCMA
 from ..model.noise import BatchSlice, set_batch_slices
 from .batch import Batch
+from .compilation import compile_model
 from .config import RunConfig
 from .device_augmentation import DeviceAugmentation
 from .distributed import ProcessGroup, share_batch_norms
@@ -132,8 +133,8 @@ class OptimizerStep:
         self._weights = task.weights(config.loss)
         self._summed = task.summed_losses(config.loss)
         self._norms = share_batch_norms(model) if group.is_distributed else []
-        if config.train.compile:
-            model.compile()
+        self._compiled = compile_model(model, config, group)
+        self._batch_size = config.optim.batch_size
         self._augment = DeviceAugmentation(model.config.backbone)
         self._objective = Objective(model, task, config.loss, config.train.precision)
         self._module: nn.Module = self._objective
@@ -241,8 +242,10 @@ class OptimizerStep:
         torch.manual_seed(seed)  # the same for every micro-batch: each draws the noise of the whole batch
         if self._micro_batches.total > 1:
             set_batch_slices(self._model, clips=batch.batch_slice, questions=questions)
+        if self._compiled is not None:
+            self._compiled.whole_step = batch.batch_slice.total == self._batch_size
         for norm in self._norms:
-            norm.counted = not batch.is_padding
+            norm.is_counted = not batch.is_padding
         inputs = batch.inputs
         if batch.draws:
             inputs = {**inputs, "video": self._augment(inputs["video"], batch.draws)}

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+
 _RECOMPUTING: ContextVar[bool] = ContextVar("recomputing", default=False)
 
 
 def recomputing() -> bool:
-    """Return whether a block is being computed a second time, so that its buffers must not change."""
-    return _RECOMPUTING.get()
+    """Return whether a block is being computed a second time, so that its buffers must not change.
+
+    Never while a compiler traces: it computes again what changes nothing, and knows no context variables.
+    """
+    return not torch.compiler.is_compiling() and _RECOMPUTING.get()
 
 
 @contextmanager

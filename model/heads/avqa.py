@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.amp import autocast_mode
 from torch.nn import functional
 
+from ..adapters.base import has_autocast
 from ..backbones.encoder import Encoded
 from ..checks import check_integer
 from ..config import ModelConfig
@@ -199,12 +199,7 @@ class QuestionEncoder(nn.Module):
         """Word ids `[B, words]` → `[B, 512]`."""
         # Fourteen words cost nothing in float32, and not every device has an LSTM in float16.
         device = question.device.type
-        whole = (
-            torch.autocast(device, enabled=False)
-            if autocast_mode.is_autocast_available(device)
-            else nullcontext()
-        )
-        with whole:
+        with torch.autocast(device, enabled=False) if has_autocast(device) else nullcontext():
             _, (hidden, cell) = self.lstm(torch.tanh(self.embedding(question)))
             # Not `hidden[0]`: while torch.export traces, torch's LSTM has one leading dimension more.
             last = torch.cat([hidden.flatten(0, -2), cell.flatten(0, -2)], dim=-1)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
 from stgcma.model.adapters.exchange import cross_attend
+from stgcma.model.heads import HEADS
 from stgcma.model.heads.avs import Tpavi
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -150,6 +151,23 @@ def test_is_traced_as_one_graph(helpers):
     inputs = helpers.draw_inputs(model.config)
     traced = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(traced(**inputs)["logits"], model(**inputs)["logits"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("task", list(HEADS))
+def test_every_head_is_one_graph_in_training(helpers, monkeypatch, task):
+    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", True)  # as in training
+    model = build_from_config(
+        ModelConfig.from_dict(helpers.swin_fields(task=task, depths=(1, 1, 1, 1)))
+    ).train()
+    inputs = helpers.draw_inputs(model.config, negative=True)
+    outputs = []
+    for run in (torch.compile(model, fullgraph=True, backend="eager"), model):
+        torch.manual_seed(0)
+        outputs.append(run(**inputs))
+    for name, output in outputs[0].items():
+        torch.testing.assert_close(output, outputs[1][name], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
