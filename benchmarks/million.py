@@ -1,10 +1,12 @@
 """A million clips from plan to finished directory, with a stub in place of decoding.
 
-The clips of a run are a picture, an fbank and a label that are the same for all. The run is killed when half
-of its shards are made, and repeated; then the directory is verified. Each is a process of its own.
+The clips are empty files of the collection `labels`; their samples are a picture and an fbank that are the
+same for all, or ten of them of usual size with STGCMA_FRAMES=10. The run is killed when half of its shards
+are made, and repeated; then the directory is verified. Each is a process of its own.
 
     python benchmarks/million.py build CLIPS OUT [UNTIL]    # makes OUT, or kills itself after UNTIL shards
-    python benchmarks/million.py verify OUT                 # both print seconds and bytes as JSON
+    python benchmarks/million.py verify OUT [WORKERS]       # both print seconds and bytes as JSON
+    python benchmarks/million.py whole CLIPS OUT            # all of it, and removes OUT
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from measurement import Figure, measured_apart, resident_bytes
 from PIL import Image
+from planning import write_labels
 
 if TYPE_CHECKING:
     from stgcma.preprocess.collections.specification import ClipSpecification, Collection
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from stgcma.shards.schema import Sample
 
 FEW, MANY = 100_000, 1_000_000
-CLIPS_PER_SHARD = 512
-SPLITS = ("train",) * 8 + ("val", "test")
+FRAMES = int(os.environ.get("STGCMA_FRAMES", "1"))
+CLIPS_PER_SHARD = 512 if FRAMES == 1 else 128
 
 
 def figures(scratch: Path, *, quick: bool) -> list[Figure]:
@@ -68,38 +71,48 @@ def _whole(out: Path, clips: int) -> dict[str, float]:
     run["clip_seconds"] = (half["seconds"] + run["seconds"]) / clips
     run |= measured_apart(__file__, "verify", out)
     shutil.rmtree(out)
+    shutil.rmtree(out.with_name(f"{out.name}-raw"))
     return run
 
 
-def _collection(clips: int) -> Collection:
-    from stgcma.preprocess.collections.clip_list import by_split
-    from stgcma.preprocess.collections.specification import ClipSpecification, Collection, Sampling
+def _read(raw: Path, out: Path) -> tuple[Collection, Callable[[], Iterable[str]]]:
+    """Return the collection as `preprocess` does, with clips of one frame, and what is done before work."""
+    from stgcma.preprocess.collections import COLLECTIONS
+    from stgcma.preprocess.collections.clip_list import collector_paused
+    from stgcma.preprocess.collections.preflight import inspect
+    from stgcma.preprocess.collections.specification import Sampling
+    from stgcma.preprocess.pipeline import raw_state
+    from stgcma.preprocess.pipeline.stored_plan import StoredPlan
 
-    return Collection(
-        name="folder",
-        task="ave",
-        sampling=Sampling(1, "evenly", "crop", 1, 1.0),
-        classes=("Bell", "Background"),
-        clips=by_split(
-            ClipSpecification(
-                f"v{number * 7919 % 10**9:09d}-", SPLITS[number % 10], f"{number}.mp4", labels=(0,)
-            )
-            for number in range(clips)
-        ),
-    )
+    raw_state.SETTLED_SECONDS = 0.0  # the files were written just now
+    stored = StoredPlan(out, raw, {"raw": str(raw)}, every_file=False)
+    found = stored.load()
+    if found is not None:
+        known = found.preflight
+        return found.collection, lambda: known
+    stored.begin()
+    with collector_paused():
+        collection = COLLECTIONS["labels"].read(raw)
+    collection = replace(collection, sampling=Sampling(FRAMES, "evenly", "crop", FRAMES, 1.0))
+
+    def preflight() -> tuple[str, ...]:
+        lines = tuple(inspect(collection, raw).lines())
+        stored.keep(collection, lines)
+        return lines
+
+    return collection, preflight
 
 
 @cache
 def _members() -> dict[str, bytes]:
-    picture, fbank, label = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    Image.new("RGB", (224, 224), (90, 120, 160)).save(picture, "JPEG")
-    np.save(fbank, np.ones((1, 2, 128), np.float16))
-    np.save(label, np.zeros(1, np.int16))
-    return {
-        "frame_00.jpg": picture.getvalue(),
-        "fbank_128.npy": fbank.getvalue(),
-        "label.npy": label.getvalue(),
-    }
+    noise = np.random.default_rng(0).integers(0, 12, (224, 224, 3))
+    waves = 128 + 90 * np.sin(np.arange(224) / 9)[:, None, None] * np.cos(np.arange(224) / 7)[None, :, None]
+    pixels = (waves + noise).astype(np.uint8) if FRAMES > 1 else np.full((224, 224, 3), 120, np.uint8)
+    picture, fbank = io.BytesIO(), io.BytesIO()
+    Image.fromarray(pixels).save(picture, "JPEG", quality=95)
+    np.save(fbank, np.ones((FRAMES, 102 if FRAMES > 1 else 2, 128), np.float16))
+    frames = {f"frame_{number:02d}.jpg": picture.getvalue() for number in range(FRAMES)}
+    return frames | {"fbank_128.npy": fbank.getvalue()}
 
 
 @dataclass
@@ -114,7 +127,8 @@ class _Stub:
         self.first = self.first or time.monotonic()
         sums = {"fbank_128": (256.0, 256.0, 256)}
         return Sample(
-            clip.key, _members(), {"n": 1}, clip.source, 1.0, 25.0, True, "pyav", fbank_sums=sums
+            clip.key, _members() | dict(clip.members), dict(clip.fields), clip.source, 1.0, 25.0, True,
+            "pyav", fbank_sums=sums,
         )  # fmt: skip
 
 
@@ -149,6 +163,9 @@ def _build(clips: int, out: Path, until: int) -> None:
     from stgcma.preprocess.pipeline.build import build
     from stgcma.preprocess.pipeline.options import Options
 
+    raw = out.with_name(f"{out.name}-raw")
+    if not raw.exists():
+        write_labels(raw, clips)
     began = time.monotonic()
     stub = _Stub()
 
@@ -161,24 +178,28 @@ def _build(clips: int, out: Path, until: int) -> None:
         }
         print(json.dumps(content), flush=True)
 
-    collection = _collection(clips)
+    collection, preflight = _read(raw, out)
     features = FeatureSettings(collection.sampling, ("clip",)).to_json()
     engine = _Engine(until, tell)
     options = Options(features=("clip",))
-    build(collection, stub, features, out, options, engine=engine, clips_per_shard=CLIPS_PER_SHARD)
+    build(
+        collection, stub, features, out, options,
+        preflight=preflight, engine=engine, clips_per_shard=CLIPS_PER_SHARD,
+    )  # fmt: skip
     tell()
 
 
-def _verify(out: Path) -> None:
+def _verify(out: Path, workers: int) -> None:
     from stgcma.shards.verification import verify
 
     began = time.monotonic()
-    result = verify(out)
+    result = verify(out, workers=workers)
     seconds = time.monotonic() - began
     if result.faults:
         raise RuntimeError(str(result.faults[:3]))
     content = {
         "verify_seconds": seconds,
+        "verify_cpu_seconds": time.process_time() + sum(os.times()[2:4]),
         "verified_megabytes_a_second": result.bytes / seconds / 1e6,
         "verify_bytes": resident_bytes("VmHWM"),
         "directory_bytes": result.bytes,
@@ -190,4 +211,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "build":
         _build(int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 0)
     elif sys.argv[1] == "verify":
-        _verify(Path(sys.argv[2]))
+        _verify(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else os.cpu_count() or 1)
+    elif sys.argv[1] == "whole":
+        print(json.dumps(_whole(Path(sys.argv[3]), int(sys.argv[2]))))

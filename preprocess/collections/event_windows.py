@@ -70,14 +70,15 @@ def _is_half_covered(onset: float, offset: float, step: Span) -> bool:
 
 
 def marked_ranges(
-    times: npt.NDArray[np.float64], steps: Sequence[Span]
+    times: npt.NDArray[np.float64], steps: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the first and the last number plus 1 of the steps of many events, as `marked_steps`.
 
-    `times` are onset and offset of each event `[E, 2]`; both results are `[E]`, equal for no step.
+    `times` are onset and offset of each event `[E, 2]`, `steps` start and end of each step `[T, 2]`; both
+    results are `[E]`, equal for no step.
     """
     onsets, offsets = times.T
-    starts, ends = np.array(steps, dtype=np.float64).T
+    starts, ends = np.ascontiguousarray(steps.T)
     long = np.flatnonzero(starts < ends)
     after = np.searchsorted(long, np.arange(len(steps) + 1))  # of i: number of steps with a length below i
     ends_at = np.concatenate([[0], long + 1])[after]  # of i: end of the last one of these, from 0
@@ -111,8 +112,13 @@ def marked_ranges(
     return begin, np.where(is_point, begin + inside, end)
 
 
-def step_events(events: EventList, steps: Sequence[Span], classes: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """Return the events of each step: uint8 `[2, T, C]`, index 0 audible and 1 visible ones."""
+def step_events(
+    events: EventList, steps: npt.NDArray[np.float64], classes: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """Return the events of each step: uint8 `[2, T, C]`, index 0 audible and 1 visible ones.
+
+    `steps` are start and end of each `[T, 2]`.
+    """
     found = np.zeros((2, len(steps), len(classes)), dtype=np.uint8)
     index = {name: number for number, name in enumerate(classes)}
     begin, end = (each.tolist() for each in marked_ranges(events.times, steps))

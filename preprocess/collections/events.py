@@ -41,7 +41,7 @@ from .specification import (
     clip_values,
     field_values,
 )
-from .windows import Span, plan_windows, whole_seconds, window_spans
+from .windows import Span, plan_windows, second_edges, window_spans
 
 _PARSING = "avvp"
 
@@ -100,10 +100,10 @@ class _Source:
     def cut(self, options: EventOptions, sampling: Sampling, classes: Sequence[str]) -> _Recording:
         """Return the recording in windows."""
         windows = window_spans(self.length, options.window_seconds, hop_seconds=options.hop)
-        seconds = whole_seconds(self.length)
+        seconds = second_edges(self.length)
         if len(seconds) < sampling.frames:
             (only,) = plan_windows(self.length, options.window_seconds, sampling)
-            seconds = only.steps
+            seconds = np.array(only.steps)
         steps = step_events(self.events, seconds, classes)
         return _Recording(self.path, self.split, self.events, windows, sampling.frames, seconds, steps)
 
@@ -115,7 +115,7 @@ class _Recording:
     Attributes:
         windows: their spans.
         frames: number of time steps T of a window.
-        seconds: the time steps of all windows: seconds, or those of the only window.
+        seconds: the time steps of all windows: seconds, or those of the only window: start and end `[T, 2]`.
         steps: the events of these steps: uint8 `[2, seconds, C]`.
     """
 
@@ -124,7 +124,7 @@ class _Recording:
     events: EventList
     windows: Sequence[Span]
     frames: int
-    seconds: Sequence[Span]
+    seconds: npt.NDArray[np.float64]
     steps: npt.NDArray[np.uint8]
 
     def steps_of(self, window: Span) -> npt.NDArray[np.uint8]:
@@ -247,7 +247,7 @@ def _reason_for_parsing(recording: _Recording) -> str | None:
         return None
     step = int(several[0])
     first: dict[str, EventRow] = {}
-    seconds = recording.seconds
+    seconds: list[Span] = [(start, end) for start, end in recording.seconds.tolist()]
     starts = [start for start, _ in seconds]
     for row in recording.events:
         if step in marked_steps(row.onset, row.offset, seconds, starts):

@@ -43,6 +43,7 @@ UNTYPED = "other"
 """The type of questions without one."""
 
 _KNOWN_FIELDS = frozenset(FIELDS)
+_REQUIRED_FIELDS = frozenset(FIELDS[:3])
 _REQUIRED = 3  # of `FIELDS`
 _MOST_SHOWN = 80
 _MOST_UNUSED = 8  # names of fields in the notes
@@ -222,10 +223,10 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parse(record: dict[str, Any], where: str, line: int) -> Row:
-    for name in FIELDS[:_REQUIRED]:
-        if name not in record:
-            fields = ", ".join(map(printable, record))[:_MOST_SHOWN] or "none"
-            raise InputError(f"{where}: {name} is missing; the fields are {fields}")
+    if not record.keys() >= _REQUIRED_FIELDS:
+        name = next(name for name in FIELDS if name not in record)
+        fields = ", ".join(map(printable, record))[:_MOST_SHOWN] or "none"
+        raise InputError(f"{where}: {name} is missing; the fields are {fields}")
     texts = [_text(record, name, where) for name in FIELDS]
     video, question, answer, kind, split = texts
     if not all(texts[:_REQUIRED]):
@@ -244,19 +245,22 @@ def _words(question: str) -> tuple[str, ...]:
 def _text(record: dict[str, Any], name: str, where: str) -> str:
     """Return a field as text: composed (NFC), blanks count once; empty for one that is left out or null."""
     value = record.get(name)
-    if type(value) is str and value.isascii() and value.isprintable():
-        return value.strip() if name == "video" else _single_blanks(value)
+    if type(value) is str and name != "video" and (plain := _plain(value)) is not None:
+        return plain
     if value is None:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} is {str(value)[:_MOST_SHOWN]}, must be a text in double quotes")
+    if value.isascii() and value.isprintable():
+        return value.strip()
     text = unicodedata.normalize("NFC", check_utf8(value, where, name))
     return printable(text.strip() if name == "video" else " ".join(text.split()))
 
 
 @lru_cache(maxsize=4096)  # as of `_words`; equal texts are one object, which takes less when it is packed
-def _single_blanks(text: str) -> str:
-    return " ".join(text.split())
+def _plain(text: str) -> str | None:
+    """Return a text with single blanks; None where it is not plain ASCII."""
+    return " ".join(text.split()) if text.isascii() and text.isprintable() else None
 
 
 @dataclass

@@ -59,6 +59,13 @@ def whole_seconds(length_seconds: float) -> tuple[Span, ...]:
     return (*[(float(second), second + 1.0) for second in range(count - 1)], (count - 1.0, length_seconds))
 
 
+def second_edges(length_seconds: float) -> npt.NDArray[np.float64]:
+    """Return start and end of the seconds that `whole_seconds` returns: `[seconds, 2]`."""
+    edges = np.arange(_count_seconds(length_seconds) + 1, dtype=np.float64)
+    edges[-1] = length_seconds
+    return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
 def _count_seconds(length_seconds: float) -> int:
     return max(math.floor(length_seconds + 0.5), 1)
 

@@ -143,6 +143,6 @@ def test_many_events_mark_the_steps_that_each_marks_alone():
         steps = list(itertools.pairwise([0.0, *edges.tolist()]))
         onsets = rng.integers(0, 48, size=30) / 8
         times = np.stack([onsets, onsets + rng.choice([0, 0, 1 / 8, 1 / 4, 1 / 3, 1, 2.7], size=30)], axis=1)
-        begin, end = marked_ranges(times, steps)
+        begin, end = marked_ranges(times, np.array(steps))
         for (onset, offset), first, until in zip(times.tolist(), begin, end, strict=True):
             assert list(marked_steps(onset, offset, steps)) == list(range(first, until))
