@@ -6,7 +6,7 @@ are made, and repeated; then the directory is verified. Each is a process of its
 
     python benchmarks/million.py build CLIPS OUT [UNTIL]    # makes OUT, or kills itself after UNTIL shards
     python benchmarks/million.py verify OUT [WORKERS]       # both print seconds and bytes as JSON
-    python benchmarks/million.py whole CLIPS OUT            # all of it, and removes OUT
+    python benchmarks/million.py whole CLIPS OUT            # all of it, as rows of a table; removes OUT
 """
 
 from __future__ import annotations
@@ -73,6 +73,19 @@ def _whole(out: Path, clips: int) -> dict[str, float]:
     shutil.rmtree(out)
     shutil.rmtree(out.with_name(f"{out.name}-raw"))
     return run
+
+
+def _show(run: dict[str, float]) -> None:
+    """Print the rows of the table in docs/performance.md."""
+    rows = {
+        "time a clip, both runs": f"{run['clip_seconds'] * 1e3:.2f} ms",
+        "memory of the coordinating process": f"{run['bytes'] / 2**20:.0f} MiB",
+        "from the start of the repeated run to its first new clip": f"{run['resume_seconds']:.1f} s",
+        "directory": f"{run['directory_bytes'] / 1e9:.2f} GB",
+        "verification": f"{run['verify_seconds']:.0f} s, {run['verify_cpu_seconds']:.0f} CPU-s",
+    }
+    for name, value in rows.items():
+        print(f"| {name} | {value} |")
 
 
 def _read(raw: Path, out: Path) -> tuple[Collection, Callable[[], Iterable[str]]]:
@@ -213,4 +226,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "verify":
         _verify(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else os.cpu_count() or 1)
     elif sys.argv[1] == "whole":
-        print(json.dumps(_whole(Path(sys.argv[3]), int(sys.argv[2]))))
+        _show(_whole(Path(sys.argv[3]), int(sys.argv[2])))

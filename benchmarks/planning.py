@@ -4,7 +4,7 @@ The videos are empty files: nothing is opened. Planning is everything before the
 the check against the files: reading the annotations, the plan's hash, the division into shards.
 
     python benchmarks/planning.py plan NAME RAW              # plans RAW and prints seconds and bytes as JSON
-    python benchmarks/planning.py all ROWS SCRATCH [NAME …]  # a line for each collection; removes its files
+    python benchmarks/planning.py all ROWS SCRATCH [NAME …]  # a row of a table for each; removes its files
 """
 
 from __future__ import annotations
@@ -281,9 +281,10 @@ def main() -> None:
         result = measured_apart(__file__, "plan", name, raw)
         if "STGCMA_KEEP" not in os.environ:
             shutil.rmtree(raw)
+        print(f"{name}: {result['clips']:,} clips, plan {result['plan']}", file=sys.stderr)
         print(
-            f"{name:<11} {result['seconds']:6.1f} s, {result['cpu_seconds']:6.1f} CPU-s, "
-            f"{result['bytes'] / 2**20:6.0f} MiB, {result['clips']:,} clips, {result['plan']}",
+            f"| `{name}` | {result['seconds']:.1f} s | {result['cpu_seconds']:.1f} CPU-s | "
+            f"{result['bytes'] / 2**20:.0f} MiB |",
             flush=True,
         )
 

@@ -56,7 +56,7 @@ class OwnVideos:
     def __init__(self, raw: Path, *, folders: Sequence[str] = ("videos",)) -> None:
         self.paths: list[str] = []
         others: Counter[str] = Counter()
-        first: dict[str, str] = {}  # files of each suffix, in the order of `by_parts`
+        first: dict[str, str] = {}  # key of the first file of each suffix
         for path in files_below(raw):
             if is_hidden(path):
                 continue
@@ -65,9 +65,9 @@ class OwnVideos:
             else:
                 suffix = suffix_of(path)
                 others[suffix] += 1
-                first[suffix] = min(first.get(suffix, path), path, key=by_parts)
+                first[suffix] = min(first.get(suffix, key := by_parts(path)), key)
         self.paths.sort(key=by_parts)
-        order = sorted(others, key=lambda suffix: by_parts(first[suffix]))
+        order = sorted(others, key=first.__getitem__)
         self.unused = counted_suffixes({suffix: others[suffix] for suffix in order})
         self._starts = tuple(f"{folder}/" for folder in folders)
         # One path, or a list where several videos have that name. Names without suffix are indexed alone.

@@ -19,7 +19,7 @@ from .raw_storage import ANNOTATION_SUFFIXES
 
 # File systems count time in steps of up to two seconds, and a file server's clock may differ.
 SETTLED_SECONDS = 60.0
-_MOST_PATHS = 2_000_000
+_MOST_PATHS = 300_000  # finding and comparing more takes as long as reading a collection again
 _Stat = tuple[int, ...]
 
 

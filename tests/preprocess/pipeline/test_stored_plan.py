@@ -136,6 +136,13 @@ def test_other_options_and_other_code_are_seen(raw, kept, monkeypatch):
         assert stored(raw).load() is None
 
 
+def test_a_raw_of_very_many_folders_is_read_again(raw, monkeypatch):
+    monkeypatch.setattr(raw_state, "_MOST_PATHS", 4)  # RAW, two links, and the folder behind one
+    assert raw_state.raw_state(raw, every_file=False) is not None
+    (raw / "more").mkdir()
+    assert raw_state.raw_state(raw, every_file=False) is None
+
+
 def test_a_change_just_now_is_not_trusted(raw, monkeypatch):
     monkeypatch.setattr(raw_state, "SETTLED_SECONDS", 60.0)
     plan = stored(raw)
