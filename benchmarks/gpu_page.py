@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gpu_goals import goals
+
 PARTS = {
     "right": "Right results",
     "step": "One training step",
@@ -25,6 +27,7 @@ def section(gpu: dict[str, Any] | None) -> Iterator[str]:
             "no loader beside a GPU, no evaluation, no interruption, no full memory. `make bench-gpu`",
             "measures all of it in eight minutes; `benchmarks/gpu.md` in the repository says what it needs.",
             "",
+            *goals({}),
         )
         return
     machine = gpu["machine"]
@@ -32,6 +35,7 @@ def section(gpu: dict[str, Any] | None) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     yield f"{card}; {machine['cores']} cores; {machine['date']}; Python {machine['python']}, {versions}."
     yield ""
+    yield from goals(gpu["parts"])
     for part, title in PARTS.items():
         content = gpu["parts"].get(part)
         yield from (f"### {title}", "")

@@ -118,6 +118,31 @@ def test_the_page_shows_every_part_and_a_dry_run_is_not_published(dry_run, tmp_p
 
 
 @pytest.mark.usefixtures("benchmarks")
+def test_goals_and_the_forecast_are_computed_from_the_steps():
+    import gpu_goals
+
+    step, naive = (
+        "ave-clip-l14-base, bf16, {}, 1 clips, stgcma",
+        "ave-clip-l14-base, bf16, eager, 1 clips, naive",
+    )
+    rows = [
+        {"name": step.format("eager"), "seconds": 0.054, "peak_bytes": 2 * 2**30},
+        {"name": step.format("CUDA graphs"), "seconds": 0.018},
+        {"name": step.format("compiled"), "failed": "RuntimeError: no"},
+        {"name": naive, "seconds": 0.108, "peak_bytes": 8 * 2**30},
+    ]
+    text = "\n".join(gpu_goals.goals({"step": {"rows": rows}}))
+    assert "every preset, bf16 | 0.50 (`ave-clip-l14-base`) |" in text
+    assert "every preset, bf16 | 0.25 (`ave-clip-l14-base`) |" in text
+    assert "the batch of Table 9 | 2.0 GiB (`ave-clip-l14-base`) |" in text
+    # 3,339 clips, 20 times, 54 and 18 ms each.
+    assert "epochs, bf16, eager | 1.00 h |" in text
+    assert "epochs, bf16, CUDA graphs | 0.33 h |" in text
+    assert text.count("not measured yet") == 3
+    assert "\n".join(gpu_goals.goals({})).count("not measured yet") == 8
+
+
+@pytest.mark.usefixtures("benchmarks")
 def test_a_published_run_stands_beside_the_cpus_figures(tmp_path):
     import gpu_publish
     import page

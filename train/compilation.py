@@ -75,12 +75,7 @@ def compile_model(model: STGCMA, config: RunConfig, group: ProcessGroup) -> Comp
     """
     if config.train.compile == "off":
         return None
-    import torch._dynamo
-
-    torch._dynamo.reset()  # what was compiled for another training of this process counts towards a limit
-    # Gradients are averaged by DistributedDataParallel's own hooks; else the passes would be cut into pieces.
-    torch._dynamo.config.optimize_ddp = False
-    torch._dynamo.config.allow_rnn = True  # the LSTM that reads AVQA's questions
+    prepare_compiler()
     share_offsets(model, group.device)
     disable: Any = torch.compiler.disable
     for module in model.modules():
@@ -92,6 +87,16 @@ def compile_model(model: STGCMA, config: RunConfig, group: ProcessGroup) -> Comp
     passes = CompiledPasses(model, clips, options=compiler_options(graphs=graphs), graphs=graphs)
     model._compiled_call_impl = passes
     return passes
+
+
+def prepare_compiler() -> None:
+    """Set the compiler up for a model, and forget the passes of other models."""
+    import torch._dynamo
+
+    torch._dynamo.reset()  # what was compiled before counts towards a limit
+    # Gradients are averaged by DistributedDataParallel's own hooks; else the passes would be cut into pieces.
+    torch._dynamo.config.optimize_ddp = False
+    torch._dynamo.config.allow_rnn = True  # the LSTM that reads AVQA's questions
 
 
 def compiler_options(*, graphs: bool) -> dict[str, Any]:

@@ -97,19 +97,18 @@ def test_no_pass_is_compiled_anew(case, kept_shards, small_config, tmp_path, gra
     settings += ("model.depths=[2]",) if task == "ave" else ()
     train(kept_shards(task), tmp_path / "run", small_config(task, *settings, "train.compile=default"))
     assert all(compiled for training, compiled in passes if training)
-    assert (len(graphs), breaks()) == (1, {})  # one clip is scored, not two
+    scored = [compiled for training, compiled in passes if not training]  # one clip, and micro-batches of one
+    assert (len(graphs), breaks()) == (1 + any(scored), {})
     train(kept_shards(task), tmp_path / "plain", small_config(task, *settings))
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("task", ["ave", "avs"])
-def test_the_real_compiler_draws_the_same_noise(task, kept_shards, small_config, tmp_path):
+def test_the_real_compiler_draws_the_same_noise(kept_shards, small_config, tmp_path):
     settings = (*DROPPING, "optim.batch_size=2")
     for name in ("off", "default"):
-        train(kept_shards(task), tmp_path / name, small_config(task, *settings, f"train.compile={name}"))
-        torch._dynamo.reset()
+        train(kept_shards("ave"), tmp_path / name, small_config("ave", *settings, f"train.compile={name}"))
     assert losses(tmp_path / "default") == pytest.approx(losses(tmp_path / "off"), rel=1e-3)
     weights = tmp_path / "default" / "checkpoints" / "last"
     assert not any("_orig_mod" in path.read_text(errors="ignore") for path in weights.iterdir())
