@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +32,16 @@ def decode_frames(members: dict[str, bytes]) -> Tensor:
     uint8 is a quarter of the bytes to send from the loader's processes to the device. Raises StgcmaError for
     a frame that is not a JPEG picture, or frames of different sizes.
     """
-    from torchvision.io import ImageReadMode, decode_jpeg
+    from torchvision.io import ImageReadMode
 
+    # The operation behind torchvision's `decode_jpeg`, whose own checks take 7 % of its time.
+    decode: Any = torch.ops.image.decode_jpeg
     frames = []
     for name in frame_names(members):
         check_jpeg(members[name], name)  # before pixels are decoded
         content = torch.frombuffer(bytearray(members[name]), dtype=torch.uint8)
         try:
-            frames.append(decode_jpeg(content, mode=ImageReadMode.RGB))
+            frames.append(decode(content, ImageReadMode.RGB.value, False))
         except RuntimeError as error:
             raise StgcmaError(f"{name} is not a JPEG picture: {error}") from None
     if len({frame.shape for frame in frames}) != 1:
