@@ -100,7 +100,11 @@ class StoredPlan:
             "state": {"sha256": state.sha256, "newest_ns": state.newest_ns},
         }
         line = json.dumps(described).encode()
-        if _collection(json.loads(line)["collection"], ClipList()) != replace(collection, clips=ClipList()):
+        try:
+            read = parse_object(line, where=STORED_PLAN_FILE)
+        except InputError:
+            return  # it could not be read again
+        if _collection(read["collection"], ClipList()) != replace(collection, clips=ClipList()):
             return  # it holds values that JSON does not keep
         parts = (line, b"\n", state.paths, *blocks)
         digest = hashlib.sha256()
@@ -116,7 +120,7 @@ class StoredPlan:
         if head["request"] != self._request or head["sha256"] != hashlib.sha256(body).hexdigest():
             return None
         line, _, rest = body.partition(b"\n")
-        described = json.loads(line)
+        described = parse_object(line, where=STORED_PLAN_FILE)
         parts, at = [], 0
         for size in described["sizes"]:
             parts.append(rest[at : at + size])
