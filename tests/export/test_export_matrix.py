@@ -25,7 +25,7 @@ BACKBONES = {
 }
 # Options of heads; a field that a task does not have is left out.
 OF_TASKS = {"avs": {"mask_channels": 8}, "avss": {"mask_channels": 8}}
-OF_ADAPTERS = {"stg-cma": {"adapter_ratio": 0.25}}
+OF_ADAPTERS = {"stg-cma": {"adapter_ratio": 0.25}, "lavish": {"groups": 1}}
 MODALITIES = ("av-nofusion", "video", "audio")
 
 
