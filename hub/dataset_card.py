@@ -10,6 +10,7 @@ from ..pages.tasks import VIEWS
 from ..shards.columns import column_counts
 from ..shards.schema import SHARD_FOLDER
 from .card_text import UNKNOWN_LICENSE, render_card
+from .collection_form import NOT_PUBLISHED_TAG, other_than_published
 from .library import hub_library
 from .names import HubName
 
@@ -24,14 +25,16 @@ def dataset_card(location: Path, name: HubName, *, license_: str) -> bytes:
     `license_` is the Hub's name of the collection's licence, or `unknown`.
     """
     account = read_account(location)
+    other = other_than_published(account.info)
     names = VIEWS[account.info.task].filter_names(account.info)
     return render_card(
-        _front_matter(name, account, license_),
+        _front_matter(name, account, license_, other=other),
         "dataset_card.md.j2",
         title=name.repo.partition("/")[2],
         name=str(name),
         url=str(name).replace("hf:", "hf://", 1),
         account=account,
+        other=other,
         info=account.info,
         columns=column_counts(location),
         names=names[:_MOST_CLASSES],
@@ -42,16 +45,17 @@ def dataset_card(location: Path, name: HubName, *, license_: str) -> bytes:
     )
 
 
-def _front_matter(name: HubName, account: ShardAccount, license_: str) -> Any:
+def _front_matter(name: HubName, account: ShardAccount, license_: str, *, other: str) -> Any:
     files = [
         {"split": _SPLIT_NAMES[split.name], "path": f"{SHARD_FOLDER}/{split.name}-*.tar"}
         for split in account.splits
         if split.name in _SPLIT_NAMES and split.written
     ]
+    collection = [NOT_PUBLISHED_TAG] if other else [f"collection:{account.info.name}"]
     return hub_library().DatasetCardData(
         license=license_,
         pretty_name=name.repo.partition("/")[2],
         task_categories=[VIEWS[account.info.task].hub_task],
-        tags=["audio-visual", "webdataset", "stgcma", f"collection:{account.info.name}"],
+        tags=["audio-visual", "webdataset", "stgcma", *collection],
         configs=[{"config_name": "default", "data_files": files}],
     )

@@ -16,6 +16,7 @@ from ..shards.schema import SPLITS, DatasetInfo
 from ..train.results import EvaluationResult
 from ..train.run_folder import RunFolder
 from .card_text import render_card
+from .collection_form import NOT_PUBLISHED_TAG, other_than_published
 from .library import hub_library
 from .names import HubName
 from .run_files import evaluations_of
@@ -49,11 +50,19 @@ def model_card(
     split, result = next(iter(scores.items()))
     account = read_runs([run.path], split)[0]
     info, view = run.read_dataset(), VIEWS[account.config.task]
+    other = other_than_published(info)
     config, source = describe_checkpoint(run.best)
     backbone = {"timm_name": None, "weights": None, "file_sha256": None} | source
     return render_card(
         _front_matter(
-            name, account, scores, license_=license_, shards=shards, config=config, backbone=backbone
+            name,
+            account,
+            scores,
+            license_=license_,
+            shards=shards,
+            config=config,
+            backbone=backbone,
+            other=other,
         ),
         "model_card.md.j2",
         title=name.repo.partition("/")[2],
@@ -64,7 +73,8 @@ def model_card(
         result=result,
         score_label=view.label_of(result.score_name),
         selected_on=account.selected_on,
-        published=published_scores(account.config, account.collection),
+        published=[] if other else published_scores(account.config, account.collection),
+        other=other,
         protocol=PROTOCOL,
         backbone=backbone,
         adapter=config.adapter.method,
@@ -89,14 +99,17 @@ def _front_matter(
     shards: str,
     config: ModelConfig,
     backbone: dict[str, Any],
+    other: str,
 ) -> Any:
     library = hub_library()
     task = VIEWS[run.config.task].hub_task
     results = [
         library.EvalResult(
             task_type=task,
-            dataset_type=run.collection,
-            dataset_name=run.collection,
+            dataset_type=f"{run.collection}-form" if other else run.collection,
+            dataset_name=f"in the form of {run.collection}, not the published one: {other}"
+            if other
+            else run.collection,
             dataset_split=split,
             metric_type=metric,
             metric_name=VIEWS[run.config.task].label_of(metric),
@@ -110,7 +123,10 @@ def _front_matter(
         license=license_,
         library_name="stgcma",
         pipeline_tag=task,
-        tags=["audio-visual", "adapters", f"task:{run.config.task}", f"adapter:{config.adapter.method}"],
+        tags=[
+            *("audio-visual", "adapters", f"task:{run.config.task}", f"adapter:{config.adapter.method}"),
+            *([NOT_PUBLISHED_TAG] if other else []),
+        ],
         datasets=[shards.partition("datasets/")[2].partition("@")[0]] if shards else None,
         base_model=_base_model(backbone),
         model_name=name.repo.partition("/")[2],

@@ -57,7 +57,9 @@ def test_the_card_has_the_scores(packed, scored):
     score = json.loads((run / "evaluation-test.json").read_text())["score"]
     assert (data.license, data.library_name, data.pipeline_tag) == ("mit", "stgcma", "video-classification")
     (result,) = data.eval_results
-    assert (result.dataset_type, result.dataset_split, result.metric_type) == ("ave", "test", "accuracy")
+    assert (result.dataset_type, result.dataset_split, result.metric_type) == ("ave-form", "test", "accuracy")
+    assert result.dataset_name.startswith("in the form of ave, not the published one: ")
+    assert "data:not-the-published-collection" in data.tags
     assert result.metric_value == pytest.approx(score, abs=1e-4)
     for part in (
         "chosen on **val**",
@@ -65,6 +67,10 @@ def test_the_card_has_the_scores(packed, scored):
         "b9273f902f904ae3",
         "MiB for evaluation",
         "2, 1, 1",
+        "**Not the published collection.**",
+        " of 29 classes, 4 of 4,143 clips",
+        "was chosen on val, ",
+        "| test, 1 clip | score |",
     ):
         assert part in text
 

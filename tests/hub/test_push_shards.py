@@ -44,7 +44,14 @@ def test_shards_are_pushed_and_read_by_their_address(pushed, hub, clips, stgcma,
     data = DatasetCard(text).data
     assert (data.license, data.task_categories) == ("cc-by-4.0", ["video-classification"])
     assert [each["split"] for each in data.configs[0]["data_files"]] == ["train", "validation", "test"]
-    for part in ("| train | 2 | 0 | 3,339 |", "b9273f902f904ae3", f"stgcma train {URL} ", "log-mel energies"):
+    assert "data:not-the-published-collection" in data.tags
+    for part in (
+        "4 of 4,143 clips",
+        "| train | 2 | 0 | 3,339 |",
+        "b9273f902f904ae3",
+        f"stgcma train {URL} ",
+        "log-mel energies",
+    ):
         assert part in text, part
 
     verified = stgcma("shards", "verify", URL)
