@@ -53,13 +53,17 @@ class RawState:
 def raw_state(raw: Path, *, every_file: bool) -> RawState | None:
     """Return the state of RAW; None when there are too many folders and links to compare them quickly.
 
-    With `every_file`, files that are no annotations count as well.
+    With `every_file`, files that are no annotations count as well. None as well where a file system does not
+    tell that names were added to a folder, and where a folder cannot be listed although it may be.
     """
     paths = []
-    for path in _paths(str(raw), every_file=every_file):
-        paths.append(path)
-        if len(paths) > _MOST_PATHS:
-            return None
+    try:
+        for path in _paths(str(raw), every_file=every_file):
+            paths.append(path)
+            if len(paths) > _MOST_PATHS:
+                return None
+    except OSError:
+        return None
     sha256, newest = _states(raw, paths)
     joined = "\0".join(paths).encode("utf-8", "surrogateescape")
     return RawState(zlib.compress(joined, 1), sha256, newest)
@@ -67,7 +71,7 @@ def raw_state(raw: Path, *, every_file: bool) -> RawState | None:
 
 def _paths(raw: str, *, every_file: bool) -> Iterator[str]:
     """Yield all folders and links below `raw`, also behind links, and annotation files."""
-    remaining, seen = [""], set()
+    remaining, seen, untold = [""], set(), _fuse_devices()
     while remaining:
         folder = remaining.pop()
         yield folder
@@ -76,17 +80,41 @@ def _paths(raw: str, *, every_file: bool) -> Iterator[str]:
             if (found.st_dev, found.st_ino) in seen:
                 continue
             seen.add((found.st_dev, found.st_ino))
+            if found.st_dev in untold:
+                raise OSError(f"the times of {folder} do not tell what is added to it")
             with os.scandir(f"{raw}/{folder}") as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.is_symlink():
                         yield path
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         remaining.append(path)
                     elif every_file or os.path.splitext(entry.name)[1].lower() in ANNOTATION_SUFFIXES:  # noqa: PTH122
                         yield path
-        except OSError:
-            continue  # a folder that cannot be listed
+        except PermissionError:
+            continue  # when that changes, the folder's state does
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that may not be entered
+        return False
+
+
+def _fuse_devices() -> frozenset[int]:
+    """Return the devices of file systems that are programs, as of buckets: their folders have any times."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    found = set()
+    for line in lines:
+        mount, _, system = line.partition(" - ")
+        major, _, minor = mount.split()[2].partition(":")
+        if system.split()[0].split(".")[0] == "fuse":  # `fuseblk` is a disk
+            found.add(os.makedev(int(major), int(minor)))
+    return frozenset(found)
 
 
 def _states(raw: Path, paths: Iterable[str]) -> tuple[str, int]:

@@ -123,6 +123,41 @@ def test_folders_that_link_to_each_other_end(raw):
     assert state.holds(raw)
 
 
+def test_a_link_to_itself_hides_nothing_beside_it(raw):
+    for name in ("a", "m", "z"):
+        (raw / name).symlink_to(name)
+    for name in ("b.csv", "n.csv", "y.csv"):
+        (raw / name).write_text("1")
+    paths = zlib.decompress(raw_state.raw_state(raw, every_file=False).paths).decode().split("\0")
+    assert {"a", "m", "z", "b.csv", "n.csv", "y.csv", "clips", "labels.csv"} <= set(paths)
+
+
+def test_folders_whose_times_tell_nothing_are_read_again(raw, monkeypatch):
+    device = (raw.parent / "disk").stat().st_dev
+    line = f"27 1 {os.major(device)}:{os.minor(device)} / /mnt\\040x rw,nosuid shared:7 - {{}} bucket rw\n"
+    read = raw_state.Path.read_text
+    for system, is_told in (("ext4", True), ("fuseblk", True), ("fuse", False), ("fuse.gcsfuse", False)):
+        text = line.format(system)
+        monkeypatch.setattr(
+            raw_state.Path,
+            "read_text",
+            lambda path, text=text, **more: text if str(path).startswith("/proc/") else read(path, **more),
+        )
+        assert (raw_state.raw_state(raw, every_file=False) is not None) == is_told, system
+
+
+def test_a_folder_that_fails_to_be_listed_is_not_passed_over(raw, monkeypatch):
+    scan = os.scandir
+
+    def fail(folder):
+        if str(folder).endswith("clips"):
+            raise OSError(5, "Input/output error")
+        return scan(folder)
+
+    monkeypatch.setattr(raw_state.os, "scandir", fail)
+    assert raw_state.raw_state(raw, every_file=False) is None
+
+
 def test_other_options_and_other_code_are_seen(raw, kept, monkeypatch):
     assert stored(raw, allow_links=True).load() is None
     assert stored(raw).load().collection == kept
