@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import StgcmaError
+from .jpeg_headers import is_up_to_scan
 from .members import (
     all_finite,
     annotated_of,
@@ -112,7 +113,7 @@ class Checked:
         if faults:
             return
         if name.endswith(".jpg"):
-            if len(self._headers) < _MOST_KNOWN:
+            if len(self._headers) < _MOST_KNOWN and is_up_to_scan(header):
                 self._headers[header] = _decoding(content, name)
         elif len(content) <= _SMALL_BYTES and len(self._members) < _MOST_KNOWN:
             self._members.add(key)

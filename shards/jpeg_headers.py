@@ -22,16 +22,21 @@ def check_jpeg(content: bytes, name: str) -> None:
         open_picture(content, name)
 
 
+def is_up_to_scan(header: bytes) -> bool:
+    """Tell whether the bytes of a JPEG picture before the first `FF DA` are all those before its first scan.
+
+    They are not where that marker also occurs inside of a segment, as in that of a thumbnail.
+    """
+    at, scan = 2, len(header)
+    while at < scan - 1 and header[at] == 0xFF and header[at + 1] in _SEGMENTS:
+        at += 2 + int.from_bytes(header[at + 2 : at + 4])
+    return at == scan and header.startswith(b"\xff\xd8")
+
+
 @lru_cache(maxsize=64)
 def _is_sound_header(header: bytes) -> bool:
-    """Tell whether the bytes of a JPEG picture to the end of its scan's header are as they should be.
-
-    Where the marker of the scan also occurs inside of a segment, they are not all that is before the pixels.
-    """
-    at, scan = 2, len(header) - _SCAN_HEADER_BYTES
-    while at < scan and header[at] == 0xFF and header[at + 1] in _SEGMENTS:
-        at += 2 + int.from_bytes(header[at + 2 : at + 4])
-    if at != scan or not header.startswith(b"\xff\xd8"):
+    """Tell whether the bytes of a JPEG picture to the end of its scan's header are as they should be."""
+    if not is_up_to_scan(header[:-_SCAN_HEADER_BYTES]):
         return False
     try:
         open_picture(header, "header.jpg")

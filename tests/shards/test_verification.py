@@ -436,6 +436,24 @@ def test_a_damaged_picture_is_found_at_any_scale():
     assert 5 < found < 60
 
 
+@pytest.mark.parametrize(("side", "mode"), [(220, "RGB"), (224, "L")])
+def test_a_picture_is_not_known_by_its_thumbnail(side, mode):
+    """Size and mode of a frame are not those of another with the same first segment, which holds `FF DA`."""
+    segment = b"\xff\xe5\x00\x0a" + b"thumb\xff\xda\x00"
+    shapes = clip_checks.Shapes(task="ave", frames=1, fbanks={}, windows=1, classes=2, pixels=224)
+    checked = clip_checks.Checked()
+
+    def faults(side, mode):
+        stream = io.BytesIO()
+        Image.new(mode, (side, side)).save(stream, "JPEG")
+        content = stream.getvalue()
+        return list(checked.content_faults("frame_00.jpg", content[:2] + segment + content[2:], shapes))
+
+    assert faults(224, "RGB") == []
+    assert len(faults(side, mode)) == 1
+    assert faults(224, "RGB") == []
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_values_that_are_not_finite_are_found(value):
     array = np.full((2, 3, 4), -65504.0, np.float16)
