@@ -38,7 +38,7 @@ def staged(out: Path, name: str) -> Iterator[Path]:
             )
         try:
             for left in folder.iterdir():  # by a process that was killed
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # while it is locked, so that nobody else uses it
@@ -47,6 +47,8 @@ def staged(out: Path, name: str) -> Iterator[Path]:
 
 def _claim(folder: Path) -> int | None:
     """Make a folder, and return a descriptor that locks it; None when another process has locked it."""
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link, and its content would be removed; remove the link")
     while True:
         folder.mkdir(exist_ok=True)
         try:

@@ -95,6 +95,24 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         assert list(folder.iterdir()) == []
 
 
+def test_nothing_is_removed_through_a_link(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").write_text("x")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".a.partial").symlink_to(other)
+    with pytest.raises(InputError, match="is a link"), staged(out, "a"):
+        pass
+    assert (other / "file").exists()
+    (out / ".a.partial").unlink()
+    (out / ".a.partial").mkdir()
+    (out / ".a.partial" / "left").symlink_to(other)
+    with staged(out, "a") as folder:
+        assert list(folder.iterdir()) == []
+    assert (other / "file").exists()
+
+
 def test_a_place_that_takes_no_files_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match=f"{tmp_path / 'out'} is a file; choose another folder"):
