@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # Of a clip's video stream. Longer ones are read twice.
 _MOST_BYTES = 32 << 20
+_PACKET_BYTES = 512  # of memory beside the content; a file may have millions of packets of a byte
 
 
 class KeptPackets:
@@ -18,7 +19,7 @@ class KeptPackets:
 
     Attributes:
         container: the open file.
-        packets: those that `add` was called with; None once they have more than 32 MiB.
+        packets: those that `add` was called with; None once they take more than 32 MiB.
     """
 
     container: Any
@@ -30,7 +31,7 @@ class KeptPackets:
 
     def add(self, packet: Any) -> None:
         """Keep a packet."""
-        self._bytes += packet.size
+        self._bytes += packet.size + _PACKET_BYTES
         if self._bytes > _MOST_BYTES:
             self.packets = None
         elif self.packets is not None:
