@@ -41,48 +41,51 @@ def forecast_hours(rows: Rows, mode: str) -> float | None:
 
 def _against_naive(field: str) -> Callable[[Rows], str]:
     def worst(rows: Rows) -> str:
-        values = {row["name"]: row[field] for row in rows if row.get(field)}
-        ratios = {
-            name.partition(",")[0]: value / naive
-            for name, value in values.items()
-            if ", bf16, eager, " in name
-            and name.endswith(", stgcma")
-            and (naive := values.get(name.replace(", stgcma", ", naive")))
-        }
+        values = {row["name"]: row.get(field) for row in rows}
+        ratios = {}
+        for name, value in values.items():
+            if ", bf16, eager, " in name and name.endswith(", stgcma"):
+                naive = values.get(name.replace(", stgcma", ", naive"))
+                ratios[name.partition(",")[0]] = value / naive if value and naive else None
         return _extreme(ratios, max, "{:.2f}")
 
     return worst
 
 
-def _extreme(values: dict[str, float], choose: Callable[..., str], form: str) -> str:
-    """The largest or the smallest value with its name; empty without any."""
-    if not values:
+def _extreme(values: dict[str, float | None], choose: Callable[..., str], form: str) -> str:
+    """The largest or the smallest value with its preset, and the presets without one; empty without any."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
         return ""
-    name = choose(values, key=lambda each: values[each])
-    return f"{form.format(values[name])} (`{name}`)"
+    name = choose(known, key=lambda each: known[each])
+    without = ", ".join(f"`{each}`" for each in values if each not in known)
+    extreme = f"{form.format(known[name])} (`{name}`), of {len(known)} presets"
+    return f"{extreme}; none for {without}" if without else extreme
 
 
 def _smallest_share(rows: Rows) -> str:
     shares = {
-        row["name"].partition(",")[0]: row["share_of_product_rate"]
+        row["name"].partition(",")[0]: row.get("share_of_product_rate")
         for row in rows
-        if "largest batch" in row["name"] and row.get("share_of_product_rate")
+        if "largest batch" in row["name"]
     }
     return _extreme(shares, min, "{:.0%}")
 
 
 def _largest_peak(rows: Rows) -> str:
     peaks = {
-        row["name"].partition(",")[0]: row["peak_bytes"] / GIB
+        row["name"].partition(",")[0]: row["peak_bytes"] / GIB if row.get("peak_bytes") else None
         for row in rows
-        if ", bf16, eager, " in row["name"] and row["name"].endswith("stgcma") and row.get("peak_bytes")
+        if ", bf16, eager, " in row["name"] and row["name"].endswith("stgcma")
     }
     return _extreme(peaks, max, "{:.1f} GiB")
 
 
 def _lost_to_loading(rows: Rows) -> str:
     shares = [
-        row["loader_share"] for row in rows if row["name"] == "train, 16 workers" and row.get("loader_share")
+        row["loader_share"]
+        for row in rows
+        if row["name"] == "train, 16 workers" and row.get("loader_share") is not None
     ]
     return f"{shares[0]:.0%}" if shares else ""
 

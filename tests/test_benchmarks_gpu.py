@@ -132,14 +132,33 @@ def test_goals_and_the_forecast_are_computed_from_the_steps():
         {"name": naive, "seconds": 0.108, "peak_bytes": 8 * 2**30},
     ]
     text = "\n".join(gpu_goals.goals({"step": {"rows": rows}}))
-    assert "every preset, bf16 | 0.50 (`ave-clip-l14-base`) |" in text
-    assert "every preset, bf16 | 0.25 (`ave-clip-l14-base`) |" in text
-    assert "the batch of Table 9 | 2.0 GiB (`ave-clip-l14-base`) |" in text
+    assert "every preset, bf16 | 0.50 (`ave-clip-l14-base`), of 1 presets |" in text
+    assert "every preset, bf16 | 0.25 (`ave-clip-l14-base`), of 1 presets |" in text
+    assert "the batch of Table 9 | 2.0 GiB (`ave-clip-l14-base`), of 1 presets |" in text
     # 3,339 clips, 20 times, 54 and 18 ms each.
     assert "epochs, bf16, eager | 1.00 h |" in text
     assert "epochs, bf16, CUDA graphs | 0.33 h |" in text
     assert text.count("not measured yet") == 3
     assert "\n".join(gpu_goals.goals({})).count("not measured yet") == 8
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_goals_name_the_presets_that_have_no_figure():
+    """A preset whose step did not fit says nothing for the goal that every preset fits."""
+    import gpu_goals
+
+    small, large = (f"{name}, bf16, eager, 1 clips, " for name in ("ave-clip-b16-base", "avqa-swin-l"))
+    rows = [
+        {"name": f"{small}stgcma", "seconds": 0.05, "peak_bytes": 2 * 2**30},
+        {"name": f"{small}naive", "seconds": 0.1, "peak_bytes": 8 * 2**30},
+        {"name": f"{large}stgcma", "failed": "OutOfMemoryError: no"},
+    ]
+    whole = [{"name": "train, 16 workers", "loader_share": 0.0}]
+    text = "\n".join(gpu_goals.goals({"step": {"rows": rows}, "whole": {"rows": whole}}))
+    only = "(`ave-clip-b16-base`), of 1 presets; none for `avqa-swin-l` |"
+    assert f"naive one's time, every preset, bf16 | 0.50 {only}" in text
+    assert f"the batch of Table 9 | 2.0 GiB {only}" in text
+    assert "16 workers | 0% |" in text
 
 
 @pytest.mark.usefixtures("benchmarks")
