@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any
 
 from ..console import progress
 from ..errors import InputError
-from ..shards.files import named_errors, publish, sync_folder
-from ..shards.staging import put_in_place, staged
+from ..shards.files import PARTIAL_SUFFIX, named_errors, publish, sync_folder
+from ..shards.staging import staged
 from .files import RUN_PATTERNS, SHARD_PATTERNS, SPACE_PATTERNS, is_pushed_file
 from .library import hub_errors, hub_library, web_address
 from .names import HubName
 from .pushed_file import PushedFile
 
 _FILES_AT_ONCE = 32
+_SCRATCH = "push"
 
 
 def push_patterns(name: HubName) -> tuple[str, ...]:
@@ -116,10 +118,12 @@ def write_folder(files: Sequence[PushedFile], folder: Path) -> None:
 
     Raises InputError when the folder holds files.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    left = f".{_SCRATCH}{PARTIAL_SUFFIX}"  # by a push that was killed
+    if folder.exists() and (not folder.is_dir() or any(path.name != left for path in folder.iterdir())):
         raise InputError(f"{folder} holds other files; choose an empty or new folder")
     target = folder.absolute()
-    with staged(target.parent, target.name) as scratch:
+    fixed = folder.exists() and (any(folder.iterdir()) or _is_fixed(target))
+    with staged(target, _SCRATCH) if fixed else staged(target.parent, target.name) as scratch:
         whole = scratch / target.name
         for file in files:
             path = whole / file.name
@@ -131,10 +135,24 @@ def write_folder(files: Sequence[PushedFile], folder: Path) -> None:
                     _copy(file.content, path)
         with named_errors(folder):
             try:
-                whole.rename(target)  # in the place of an empty folder, too
-            except OSError:  # of a mounted folder
-                put_in_place(whole, target)
-            sync_folder(target.parent)
+                if not fixed:
+                    whole.rename(target)  # in the place of an empty folder, too
+            except OSError:  # of a link to an empty folder
+                fixed = True
+            for path in whole.iterdir() if fixed else ():
+                path.rename(target / path.name)
+            sync_folder(target if fixed else target.parent)
+
+
+def _is_fixed(folder: Path) -> bool:
+    """Tell whether no other folder can take the place of this empty one.
+
+    Another file system is mounted there, the folder above cannot be written, or it is the current one, in
+    which a shell would go on to show the old folder.
+    """
+    above = folder.parent
+    mounted = folder.stat().st_dev != above.stat().st_dev
+    return mounted or folder.samefile(Path.cwd()) or not os.access(above, os.W_OK)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -231,6 +231,27 @@ def test_a_push_to_a_folder_can_be_repeated_after_a_failure(packed, tmp_path, mo
     assert [path.name for path in target.parent.iterdir()] == ["copy"]
 
 
+def test_the_current_folder_is_filled_and_not_replaced(packed, tmp_path, monkeypatch):
+    """Nor is a mounted folder, or one in a folder that cannot be written."""
+    target = tmp_path / "copy"
+    (target / ".push.partial").mkdir(parents=True)  # by a push that was killed
+    before = target.stat().st_ino
+    monkeypatch.chdir(target)
+    write_folder(packed, Path())
+    assert {path.name for path in target.iterdir()} == {file.name for file in packed}
+    assert target.stat().st_ino == before
+
+
+def test_an_empty_folder_is_filled_whose_parent_cannot_be_written(packed, tmp_path, monkeypatch):
+    target = tmp_path / "copy"
+    target.mkdir()
+    monkeypatch.setattr("stgcma.hub.push.os.access", lambda path, _mode: path != tmp_path)
+    before = target.stat().st_ino
+    write_folder(packed, target)
+    assert {path.name for path in target.iterdir()} == {file.name for file in packed}
+    assert target.stat().st_ino == before
+
+
 def test_the_folder_of_a_push_is_a_run(packed, clips, stgcma, tmp_path):
     write_folder(packed, tmp_path / "copy")
     scored = stgcma("evaluate", tmp_path / "copy", "--shards", clips, "--json")
