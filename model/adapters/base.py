@@ -23,7 +23,6 @@ Three kinds of methods are served:
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -148,9 +147,13 @@ class FrozenBlock(ABC):
 
     def edited(self: _Block, edit: Edit) -> _Block:
         """Return the same block with `edit` in place of its layers."""
-        block = copy.copy(self)
+        block = self.copied()
         block.edit = edit
         return block
+
+    @abstractmethod
+    def copied(self: _Block) -> _Block:
+        """Return the same block, built anew without `edit`: a compiler traces no `copy.copy`."""
 
     def run(self, x: Tensor) -> Tensor:
         """Apply the frozen block to `x`, a few frames at a time where no gradient runs through it.

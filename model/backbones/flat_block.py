@@ -63,6 +63,16 @@ class FlatBlock(FrozenBlock):
         self.rotary = list(rotary) if rotary is not None else [None] * len(spans)
         self.after_attention, self.after_mlp = layer_scale(block, 1), layer_scale(block, 2)
 
+    def copied(self) -> FlatBlock:
+        return type(self)(
+            self.block,
+            self.spans,
+            prefix=self.prefix,
+            class_token=self.class_token,
+            rotary=self.rotary,
+            frame_mask=self.frame_mask,
+        )
+
     def slices(self, budget: int) -> Iterator[tuple[slice, FlatBlock]]:
         first, width = 0, self.block.norm1.weight.numel()
         for span, rotary in zip(self.spans, self.rotary, strict=True):

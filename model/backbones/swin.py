@@ -231,6 +231,16 @@ class SwinBlock(FrozenBlock):
         )
         self.shape, self.modalities = shape, modalities
 
+    def copied(self) -> SwinBlock:
+        return type(self)(
+            self.block,
+            self.shape,
+            steps=self.steps,
+            modalities=self.modalities,
+            parallel=self.parallel,
+            frame_mask=self.frame_mask,
+        )
+
     def slices(self, budget: int) -> Iterator[tuple[slice, SwinBlock]]:
         frames, *grid = self.shape
         most = max(1, budget // math.prod(grid))

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from stgcma.model import ModelConfig, build_from_config
+from stgcma.model.adapters import ADAPTERS
 from stgcma.model.adapters.exchange import cross_attend
+from stgcma.model.backbones.encoder import Encoder
 from stgcma.model.heads import HEADS
 from stgcma.model.heads.avs import Tpavi
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -94,6 +96,30 @@ def test_checkpointing_is_exact_with_drop_path(helpers, family):
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
+@pytest.mark.parametrize("family", ["swin_fields", "swinv2_fields"])
+def test_the_first_stage_is_computed_again_exactly(helpers, family, monkeypatch):
+    """Without `checkpointing`, too; against a model that keeps all activations."""
+    fields = getattr(helpers, family)(drop_path=0.5, depths=(2, 1, 1, 1))
+    run_block = Encoder.run_block
+    runs, results = [], []
+    for wide in (True, False):
+        torch.manual_seed(0)
+        model = helpers.teach(build_from_config(ModelConfig.from_dict(fields))).train()
+        for stage in model.encoder.adapters:
+            for adapter in stage:
+                adapter.register_forward_pre_hook(lambda module, _: runs.append(module))
+        with monkeypatch.context() as patched:
+            if not wide:
+                patched.setattr(Encoder, "run_block", lambda *args, **_: run_block(*args))
+            torch.manual_seed(3)
+            model(**helpers.draw_inputs(model.config))["logits"].sum().backward()
+        results.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+        runs.append(None)
+    assert [runs.index(None), len(runs) - runs.index(None) - 2] == [7, 5]  # two blocks again, and none
+    assert results[0].keys() == results[1].keys()
+    assert all(torch.equal(gradient, results[1][name]) for name, gradient in results[0].items())
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("backend", [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH])
 def test_unscaled_logits_do_not_overflow_in_half_precision(dtype, backend):
@@ -156,8 +182,8 @@ def test_is_traced_as_one_graph(helpers):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("task", list(HEADS))
-def test_every_head_is_one_graph_in_training(helpers, monkeypatch, task):
-    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", True)  # as in training
+@torch._dynamo.config.patch(allow_rnn=True)  # as in training; monkeypatch removes the setting afterwards
+def test_every_head_is_one_graph_in_training(helpers, task):
     model = build_from_config(
         ModelConfig.from_dict(helpers.swin_fields(task=task, depths=(1, 1, 1, 1)))
     ).train()
@@ -168,6 +194,19 @@ def test_every_head_is_one_graph_in_training(helpers, monkeypatch, task):
         outputs.append(run(**inputs))
     for name, output in outputs[0].items():
         torch.testing.assert_close(output, outputs[1][name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", list(ADAPTERS))
+def test_every_adapter_is_one_graph_in_training(helpers, adapter):
+    options = {"depths": (1,), "drop_path": 0.0, "adapter": adapter}
+    model = helpers.teach(build_from_config(ModelConfig.from_dict(helpers.clip_fields(**options)))).train()
+    inputs = helpers.draw_inputs(model.config)
+    logits = []
+    for run in (torch.compile(model, fullgraph=True, backend="eager"), model):
+        torch.manual_seed(0)
+        logits.append(run(**inputs)["logits"])
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -100,7 +100,8 @@ def test_no_pass_is_compiled_anew(case, kept_shards, small_config, tmp_path, gra
     scored = [compiled for training, compiled in passes if not training]  # one clip, and micro-batches of one
     assert (len(graphs), breaks()) == (1 + any(scored), {})
     train(kept_shards(task), tmp_path / "plain", small_config(task, *settings))
-    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
+    rounding = 2e-3 if case == "bf16" else 1e-4  # half the last bit of bf16
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "plain"), rel=rounding)
 
 
 @pytest.mark.slow
