@@ -145,8 +145,7 @@ class OpenedRun:
             try:
                 result = work.predict(request.folder)
             except ClipError as error:
-                text = explained(called, error).replace(request.video.name, called.name)
-                raise UnusableVideoError(text) from None
+                raise UnusableVideoError(_for_people(explained(called, error), request, called)) from None
         tables = self._predictor.annotations(self._trained, [result], [request.filename])
         for table, content in tables.items():
             (request.folder / table).write_text(content, encoding="utf-8", newline="")
@@ -166,6 +165,12 @@ class OpenedRun:
         )
 
 
+def _for_people(text: str, request: Request, called: Path) -> str:
+    """Return the message of a video's error for a page that says that the video cannot be used."""
+    text = text.replace(request.video.name, called.name)
+    return text.replace(f"cannot be opened: {called.name}", "it is not readable as a video")
+
+
 def _zipped(folder: Path, name: str) -> Path:
     """Write all files of `folder` into a ZIP file beside it."""
     archive = folder.with_suffix(".zip")
@@ -176,14 +181,20 @@ def _zipped(folder: Path, name: str) -> Path:
     return archive
 
 
-def open_runs(runs: Sequence[str | Path], *, device: str = "auto") -> list[ServedRun]:
-    """Open trained runs. Raises InputError as `open_run` does, and when there is none or one occurs twice."""
+def open_runs(
+    runs: Sequence[str | Path], *, device: str = "auto", on_run: Callable[[str], None] = lambda _name: None
+) -> list[ServedRun]:
+    """Open trained runs; `on_run` is called with the name of each before it is loaded.
+
+    Raises InputError as `open_run` does, and when there is none or one occurs twice.
+    """
     if not runs:
         raise InputError("RUN is missing: name at least one run folder")
-    return [
-        OpenedRun(name, open_run(Path(run), device=device))
-        for run, name in zip(runs, run_names(runs), strict=True)
-    ]
+    opened: list[ServedRun] = []
+    for run, name in zip(runs, run_names(runs), strict=True):
+        on_run(name)
+        opened.append(OpenedRun(name, open_run(Path(run), device=device)))
+    return opened
 
 
 def run_names(runs: Sequence[str | Path]) -> list[str]:

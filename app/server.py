@@ -85,11 +85,12 @@ def serve(
 
         def ready() -> None:
             on_address(address)
+            message("Ctrl-C ends the server")
             if open_browser:
                 webbrowser.open(address)
 
         app = application(
-            open_runs(runs, device=device),
+            open_runs(runs, device=device, on_run=lambda name: message(f"loading {name}")),
             examples=found,
             limits=limits,
             access=access,

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..console import table
+from ..console import message, table
 from ..export import FORMATS
+from ..export.target import checked_target
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import CheckpointPreset, FoundWeights, Json, OtherShards, fetched_run
+from .options import CheckpointPreset, CheckpointShards, FoundWeights, Json, fetched_run
 
 _FILE_HELP = f"The file to write; its ending is the format: {', '.join(f'.{name}' for name in FORMATS)}."
 
@@ -28,9 +29,11 @@ def export(
             help="The run folder, hf:ORG/NAME, or a checkpoint folder.", metavar="RUN", callback=fetched_run
         ),
     ],
-    file: Annotated[Path, typer.Argument(help=_FILE_HELP, metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help=_FILE_HELP, metavar="FILE", callback=checked_target, is_eager=True)
+    ],
     preset: CheckpointPreset = None,
-    shards: OtherShards = None,
+    shards: CheckpointShards = None,
     weights: FoundWeights = None,
     json_: Json = False,
 ) -> None:
@@ -47,7 +50,7 @@ def export(
     from ..export import export as write
     from ..export.service import TOLERANCE
 
-    done = write(run, file, preset=preset, shards=shards, weights=weights)
+    done = write(run, file, preset=preset, shards=shards, weights=weights, on_step=message)
     if json_:
         typer.echo(strict_json(done.to_json(), indent=2))
         return
@@ -58,9 +61,8 @@ def export(
     ]
     table(("", "name", "type", "shape"), rows)
     for check in done.checks:
-        typer.echo(
-            f"{check.clips} clips: largest difference from the model {check.largest_difference:.1e} "
-            f"(allowed {TOLERANCE:g})"
-        )
+        clips = "1 clip" if check.clips == 1 else f"{check.clips} clips"
+        difference = f"largest difference from the model {check.largest_difference:.1e}"
+        typer.echo(f"{clips}: {difference} (allowed {TOLERANCE:g})")
     for path in done.files:
         typer.echo(f"{path} ({mebibytes(path.stat().st_size)})")

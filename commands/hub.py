@@ -10,7 +10,7 @@ import typer
 from ..console import table
 from ..errors import InputError
 from ..strict_json import strict_json
-from .options import FoundWeights, Json, OtherShards
+from .options import CardShards, FoundWeights, Json
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def push(
     license_: Annotated[
         str | None, typer.Option("--license", help="The Hub's name of the licence, such as apache-2.0.")
     ] = None,
-    shards: OtherShards = None,
+    shards: CardShards = None,
     weights: FoundWeights = None,
     message: Annotated[str | None, typer.Option(help="The commit's message.", metavar="TEXT")] = None,
     allow: Annotated[
@@ -56,13 +56,15 @@ def push(
     """
     from ..hub.names import parse_name
     from ..hub.packing import PackOptions, pack
-    from ..hub.push import push_patterns, send, write_folder
+    from ..hub.push import check_empty, push_patterns, send, write_folder
 
     name = parse_name(target).at(revision)
     if space:
         name = name.as_space()
     if not source.is_dir():
         raise InputError(f"{source} is not a folder; name a run folder or a shard directory")
+    if to is not None:
+        check_empty(to)  # before every file is read
     options = PackOptions(license=license_, shards=shards, weights=weights, allowed=tuple(allow or ()))
     files = pack(source, name, options)
     listed = [{"file": file.name, "bytes": file.size_bytes} for file in files]

@@ -96,6 +96,22 @@ OtherShards = Annotated[
         "--shards", help="A shard directory in place of the run's; --model may need it.", metavar="OUT"
     ),
 ]
+CheckpointShards = Annotated[
+    str | None,
+    typer.Option(
+        "--shards",
+        help="A shard directory with the classes of a checkpoint that does not record them.",
+        metavar="OUT",
+    ),
+]
+CardShards = Annotated[
+    str | None,
+    typer.Option(
+        "--shards",
+        help="Shards of the run's data, where they have moved; a data set on the Hub is linked in the card.",
+        metavar="OUT",
+    ),
+]
 
 # Preprocessing.
 Workers = Annotated[int, typer.Option("--workers", help="Number of worker processes.", callback=_positive)]

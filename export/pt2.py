@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ class Pt2(FileFormat):
         torch.export.save(program, path, extra_files={DESCRIPTION: to_text(description)})
 
     def open(self, path: Path, *, outputs: Sequence[str]) -> Runner:  # noqa: ARG002
-        module: Any = torch.export.load(path).module()
+        with warnings.catch_warnings():
+            # torch reads weights from bytes and copies them; nothing writes to the bytes.
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            module: Any = torch.export.load(path).module()
         return lambda inputs: module(**inputs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from ..errors import InputError, StgcmaError
+from ..errors import StgcmaError
 from ..shards.files import named_errors, sync_folder
 from ..shards.schema import DatasetInfo
-from ..shards.staging import check_folder, put_in_place, staged
+from ..shards.staging import put_in_place, staged
 from ..shards.storage import Location
 from ..train.inputs import normalisation_of
 from ..train.objective import set_tf32
@@ -22,11 +23,16 @@ from . import FORMATS
 from .base import FileFormat, Runner
 from .description import Description, describe
 from .program import DeployedModel, draw_clips, expected, trace
+from .target import checked_target
 
 TOLERANCE = 1e-4
 """Largest difference of an output between file and model, relative to the larger of 1 and the value."""
 # Numbers of clips, and lengths of fbanks beyond what the model reads; the traced numbers are others.
 _CHECKED = ((1, -3), (3, 5))
+
+
+def _ignore(_: str) -> None:
+    """Do nothing with a line about a step."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ def export(
     preset: str | None = None,
     shards: Location | None = None,
     weights: str | Path | None = None,
+    on_step: Callable[[str], None] = _ignore,
 ) -> Exported:
     """Write a trained model to `file`, in the format of its ending, and compare it with the model.
 
@@ -95,6 +102,7 @@ def export(
         preset: of a checkpoint that does not record its training data, as in `open_trained`.
         shards: likewise.
         weights: path of the backbone's weights, if not the one that the checkpoint records.
+        on_step: called with a line before each step that may take long.
 
     Raises InputError for another ending, a package that is missing, or a run that cannot be used;
     StgcmaError when the file disagrees with the model, which then leaves no file.
@@ -102,20 +110,15 @@ def export(
     path = Path(file)
     format_ = _format_of(path)
     format_.check_installed()
+    on_step(f"loading {run}")
     trained = open_trained(run, preset=preset, shards=shards, weights=weights)
     set_tf32(allowed=False)
-    return write_checked(prepare(_deployed(trained), trained.info), format_, path)
+    on_step("tracing the model")
+    return write_checked(prepare(_deployed(trained), trained.info), format_, path, on_step=on_step)
 
 
 def _format_of(path: Path) -> FileFormat:
-    ending = path.suffix.removeprefix(".")
-    if ending not in FORMATS:
-        known = " or ".join(f".{name}" for name in FORMATS)
-        raise InputError(f"FILE {path} ends in {path.suffix or 'no suffix'!r}, must end in {known}")
-    if path.is_dir():
-        raise InputError(f"FILE {path} is a folder, a file is needed")
-    check_folder(path.parent)
-    return FORMATS[ending]
+    return FORMATS[checked_target(path).suffix.removeprefix(".")]
 
 
 def _deployed(trained: Trained) -> DeployedModel:
@@ -157,12 +160,16 @@ def prepare(deployed: DeployedModel, info: DatasetInfo) -> Prepared:
     return Prepared(trace(deployed), description, batches, wanted)
 
 
-def write_checked(prepared: Prepared, format_: FileFormat, path: Path) -> Exported:
+def write_checked(
+    prepared: Prepared, format_: FileFormat, path: Path, *, on_step: Callable[[str], None] = _ignore
+) -> Exported:
     """Write a traced model to `path`, and compare the file with the model; otherwise as `export`."""
     description = prepared.description
     with staged(path.parent, path.name) as folder:
         written = folder / path.name
+        on_step(f"writing {path.name}")
         format_.write(prepared.program, written, description=description)
+        on_step("comparing the file with the model")
         run = format_.open(written, outputs=tuple(description.outputs))
         checks = tuple(
             Check(clips, _compared(run, inputs, one, path))

@@ -113,14 +113,19 @@ def _send_large(api: Any, name: HubName, files: Sequence[PushedFile], operations
             bar.advance(row, sum(file.size_bytes for file in files[part]))
 
 
+def check_empty(folder: Path) -> None:
+    """Raise InputError when `folder` is a file, or holds files."""
+    left = f".{_SCRATCH}{PARTIAL_SUFFIX}"  # by a push that was killed
+    if folder.exists() and (not folder.is_dir() or any(path.name != left for path in folder.iterdir())):
+        raise InputError(f"{folder} holds other files; choose an empty or new folder")
+
+
 def write_folder(files: Sequence[PushedFile], folder: Path) -> None:
     """Write the files of a repository into a new or empty folder, which then holds all of them or none.
 
     Raises InputError when the folder holds files.
     """
-    left = f".{_SCRATCH}{PARTIAL_SUFFIX}"  # by a push that was killed
-    if folder.exists() and (not folder.is_dir() or any(path.name != left for path in folder.iterdir())):
-        raise InputError(f"{folder} holds other files; choose an empty or new folder")
+    check_empty(folder)
     target = folder.absolute()
     fixed = folder.exists() and (any(folder.iterdir()) or _is_fixed(target))
     with staged(target, _SCRATCH) if fixed else staged(target.parent, target.name) as scratch:

@@ -3,6 +3,7 @@
 
 const POLL_MILLISECONDS = 400;
 const MOST_POLL_FAILURES = 20;
+const NOTHING = "Nothing is predicted yet.";
 const settings = JSON.parse(document.body.dataset.settings);
 const one = (id) => document.getElementById(id);
 
@@ -285,6 +286,7 @@ async function predict() {
   deleteJob();
   clearOutcomes();
   setRunning(true);
+  one("empty").textContent = "The result will appear here.";
   showStep("Uploading", null);
   announce("Uploading");
   const video = chosen;
@@ -298,11 +300,13 @@ async function predict() {
     }
     const state = await follow(accepted);
     if (state.state === "cancelled") return finish("Cancelled.", null);
-    const said = state.outcomes.map((outcome) => `${outcome.run}: ${outcome.failure || outcome.headline}`);
+    const said = state.outcomes.map((outcome) => `${outcome.run}: ${outcome.failure ? failureText(outcome) : outcome.headline}`);
+    const begin = state.outcomes.every((outcome) => outcome.failure) ? "No result." : "Done.";
     if (chosen === video) addSubtitles(state);
-    finish(`Done. ${said.join(". ")}`, one("results"));
+    finish(`${begin} ${said.join(". ")}`, one("results"));
   } catch (error) {
     finish("", null);
+    one("empty").textContent = NOTHING;
     showError(error.message);
   }
 }
@@ -340,7 +344,7 @@ window.addEventListener("pagehide", deleteJob);
 function clearOutcomes() {
   one("outcomes").replaceChildren();
   one("empty").hidden = false;
-  one("empty").textContent = "Nothing is predicted yet.";
+  one("empty").textContent = NOTHING;
   one("player").replaceChildren();
 }
 
@@ -352,14 +356,18 @@ function showOutcomes(state) {
   }
 }
 
+function failureText(outcome) {
+  const reason = outcome.fault === "video" ? "This video cannot be used" : "The server could not predict it";
+  return `${reason}: ${outcome.failure}`;
+}
+
 function article(outcome, number) {
   const id = `result-${number}`;
   const title = element("h3", { id }, outcome.run);
   const made = element("article", { className: "result", "aria-labelledby": id }, title);
   made.append(element("p", { className: "soft small" }, `${outcome.task}, preset ${outcome.preset}`));
   if (outcome.failure) {
-    const reason = outcome.fault === "video" ? "This video cannot be used" : "The server could not predict it";
-    made.append(element("p", { className: "note" }, `${reason}: ${outcome.failure}`));
+    made.append(element("p", { className: "note" }, failureText(outcome)));
     return made;
   }
   made.append(element("p", { className: "headline" }, outcome.headline));

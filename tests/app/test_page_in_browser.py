@@ -161,6 +161,7 @@ def test_a_screen_reader_is_told_what_happens(open_page, runs):
     predict(page)
     page.get_by_role("status").get_by_text("Predicting").wait_for()
     assert page.get_by_role("progressbar", name="Progress").get_attribute("value") == "0.5"
+    assert page.locator("#empty").inner_text() == "The result will appear here."
     runs[0].go.set()
     page.get_by_role("status").get_by_text("Done. run-av: bell 0:02–0:05").wait_for()
     tree = page.locator("main").aria_snapshot()
@@ -175,6 +176,7 @@ def test_a_broken_file_and_a_fault_of_the_server_are_explained(open_page, runs):
     give(page, "broken.mp4")
     predict(page)
     page.get_by_text("This video cannot be used: it cannot be opened").wait_for()
+    page.get_by_role("status").get_by_text("No result. run-av: This video cannot be used").wait_for()
     assert page.get_by_role("button", name="Predict").is_enabled()
     give(page, "whole.mp4")
     predict(page)

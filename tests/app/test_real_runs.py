@@ -78,7 +78,7 @@ def test_broken_and_long_videos_are_explained(client, finished, encoded, tmp_pat
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video")
     for outcome in predicted(client, finished, broken, name="../<b>.mp4").values():
-        assert outcome["failure"].startswith("cannot be opened: <b>.mp4")
+        assert outcome["failure"].startswith("it is not readable as a video (")
     long = encoded("long.mkv", *picture(seconds=21, rate="2"), *H264)
     for outcome in predicted(client, finished, long).values():
         assert outcome["failure"] == "it lasts 0:21, longer than the 0:20 allowed"

@@ -10,7 +10,7 @@ import yaml
 from stgcma.app import AppLimits, space_files
 from stgcma.app import server as server_module
 from stgcma.app.examples import find_examples
-from stgcma.app.served_run import run_names
+from stgcma.app.served_run import open_runs, run_names
 from stgcma.app.server import serve
 from stgcma.errors import InputError
 
@@ -54,7 +54,8 @@ def test_on_loopback_no_token_is_needed(served, capsys):
     assert host == "127.0.0.1"
     assert found["address"] == f"http://127.0.0.1:{port}/"
     assert (access_of(found).token, access_of(found).loopback_only) == (None, True)
-    assert "stopped" in capsys.readouterr().err  # Ctrl-C is no error
+    told = capsys.readouterr().err
+    assert told.index("Ctrl-C ends the server") < told.index("stopped")  # Ctrl-C is no error
 
 
 def test_elsewhere_a_random_token_is_needed(served):
@@ -143,6 +144,17 @@ def test_the_command_passes_its_limits(stgcma, monkeypatch):
 )
 def test_runs_have_different_names(runs, names):
     assert run_names(runs) == names
+
+
+def test_a_run_is_named_before_it_is_loaded(monkeypatch):
+    def load(*_, **__):
+        raise InputError("no run")
+
+    monkeypatch.setattr("stgcma.app.served_run.open_run", load)
+    named = []
+    with pytest.raises(InputError, match="no run"):
+        open_runs(["a/run", "b/run"], on_run=named.append)
+    assert named == ["a/run"]
 
 
 def test_a_run_that_is_given_twice_is_refused():

@@ -1,6 +1,7 @@
 """Exported files say what they take, agree with the model, and are not left where they do not."""
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,6 +142,7 @@ def small():
     return DeployedModel(Mean(), Normalisation(-5, 4)).eval(), info_of(("a", "b", "c", "d"))
 
 
+@pytest.mark.filterwarnings("error:.*LeafSpec:FutureWarning")
 def test_onnx_files_name_their_dimensions(small, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     done = service.write_checked(service.prepare(*small), FORMATS["onnx"], tmp_path / "model.onnx")
@@ -157,7 +159,13 @@ def test_onnx_files_name_their_dimensions(small, tmp_path):
 
 
 def test_pt2_files_hold_their_description(small, tmp_path):
-    done = service.write_checked(service.prepare(*small), FORMATS["pt2"], tmp_path / "model.pt2")
+    steps = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*buffer is not writable")
+        done = service.write_checked(
+            service.prepare(*small), FORMATS["pt2"], tmp_path / "model.pt2", on_step=steps.append
+        )
+    assert steps == ["writing model.pt2", "comparing the file with the model"]
     assert [check.clips for check in done.checks] == [1, 3]
     texts = {DESCRIPTION: ""}
     torch.export.load(tmp_path / "model.pt2", extra_files=texts)
@@ -172,7 +180,9 @@ def test_the_command_writes_an_onnx_file(checkpoint, tmp_path, stgcma):
     shown = stgcma("export", checkpoint, tmp_path / "model.onnx")
     assert shown.status == 0, shown.stderr
     assert "allowed 0.0001" in shown.stdout
-    assert shown.stderr == ""
+    steps = [line.partition(" ")[0] for line in shown.stderr.splitlines()]
+    assert steps == ["loading", "tracing", "writing", "comparing"]
+    assert "1 clip: " in shown.stdout
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["stgcma"])
     assert {one.name: one.shape for one in session.get_inputs()} == {
@@ -289,9 +299,17 @@ def test_other_endings_and_missing_packages_are_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="file is a file; choose another folder"):
         service.export(tmp_path, tmp_path / "file" / "model.pt2")
+    with pytest.raises(InputError, match="absent does not exist; make this folder"):
+        service.export(tmp_path, tmp_path / "absent" / "model.pt2")
     monkeypatch.setattr("stgcma.export.onnx.find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(InputError, match=r"need onnxscript; pip install 'stgcma\[export\]'"):
         service.export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_the_command_checks_the_file_before_the_run(stgcma, tmp_path, monkeypatch):
+    monkeypatch.setattr("stgcma.commands.options.fetched_runs", None)  # is not called
+    shown = stgcma("export", "hf:ORG/NAME", tmp_path / "absent" / "model.onnx")
+    assert (shown.status, "absent does not exist" in shown.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("length", [1, 69, 70, 71, 200])

@@ -203,7 +203,9 @@ def test_links_to_a_cleared_cache_are_renewed():
 
 
 @pytest.mark.usefixtures("quick_pack")
-def test_the_files_can_be_listed_or_written_in_place_of_being_sent(run, hub, packed, stgcma, tmp_path):
+def test_the_files_can_be_listed_or_written_in_place_of_being_sent(
+    run, hub, packed, stgcma, tmp_path, monkeypatch
+):
     listed = stgcma("push", run, "hf:eva/dogs", "--dry-run")
     written = stgcma("push", run, "hf:eva/dogs", "--to", tmp_path / "copy")
     assert (listed.status, written.status, hub.requests) == (0, 0, [])
@@ -211,6 +213,7 @@ def test_the_files_can_be_listed_or_written_in_place_of_being_sent(run, hub, pac
     sent = {file.name: file.read() for file in packed}
     assert {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()} == sent
     assert all(name in listed.stdout for name in sent)
+    monkeypatch.setattr("stgcma.hub.packing.pack", None)  # is not called
     again = stgcma("push", run, "hf:eva/dogs", "--to", tmp_path / "copy")
     assert (again.status, "holds other files" in again.stderr) == (2, True)
 
