@@ -55,7 +55,12 @@ class CompiledPasses:
 
 
 def check_compile(config: RunConfig, device: torch.device) -> None:
-    """Raise InputError for CUDA graphs where they cannot be used."""
+    """Raise InputError where there is no C++ compiler, and for CUDA graphs where they cannot be used."""
+    if config.train.compile != "off" and not _has_compiler():
+        raise InputError(
+            f"train.compile is {config.train.compile}, which needs a C++ compiler (CXX, or g++); install one "
+            "or choose off"
+        )
     if config.train.compile != "graphs":
         return
     if device.type != "cuda":
@@ -66,6 +71,17 @@ def check_compile(config: RunConfig, device: torch.device) -> None:
             f"train.compile is graphs, which takes no train.accumulate={config.train.accumulate}; "
             "choose off or default, or accumulate 1"
         )
+
+
+def _has_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
 
 
 def compile_model(model: STGCMA, config: RunConfig, group: ProcessGroup) -> CompiledPasses | None:

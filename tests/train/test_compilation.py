@@ -115,6 +115,14 @@ def test_the_real_compiler_draws_the_same_noise(kept_shards, small_config, tmp_p
     assert not any("_orig_mod" in path.read_text(errors="ignore") for path in weights.iterdir())
 
 
+def test_a_compiler_is_needed(four_clips, small_config, tmp_path):
+    import torch._inductor.config as inductor
+
+    named = r"compile is default, which needs a C\+\+ compiler .* or choose off"
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(InputError, match=named):
+        train(four_clips, tmp_path / "run", small_config("ave", "train.compile=default"))
+
+
 def test_graphs_need_a_gpu_and_whole_steps(four_clips, small_config, tmp_path):
     config = small_config("ave", "train.compile=graphs")
     with pytest.raises(InputError, match=r"train\.compile is graphs, which needs a GPU; choose off or"):
