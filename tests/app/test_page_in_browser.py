@@ -175,7 +175,7 @@ def test_a_broken_file_and_a_fault_of_the_server_are_explained(open_page, runs):
     page = open_page()
     give(page, "broken.mp4")
     predict(page)
-    page.get_by_text("This video cannot be used: it cannot be opened").wait_for()
+    page.get_by_text("This video cannot be used: it cannot be opened", exact=True).wait_for()
     page.get_by_role("status").get_by_text("No result. run-av: This video cannot be used").wait_for()
     assert page.get_by_role("button", name="Predict").is_enabled()
     give(page, "whole.mp4")
@@ -184,7 +184,7 @@ def test_a_broken_file_and_a_fault_of_the_server_are_explained(open_page, runs):
     assert page.get_by_text("cannot be used").count() == 0
     runs[0].error = StgcmaError("no space left")
     predict(page)
-    page.get_by_text("The server could not predict it: no space left").wait_for()
+    page.get_by_text("The server could not predict it: no space left", exact=True).wait_for()
 
 
 def test_large_and_empty_files_are_not_sent(open_page, runs):
