@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "columns": {"figures", "preprocess", "shards", "model", "train"},
     "export": {"shards", "model", "train"},
     "app": {"figures", "shards", "model", "preprocess", "train", "predict", "pages"},
-    "hub": {"app", "figures", "shards", "model", "train", "pages"},
+    "hub": {"app", "figures", "shards", "model", "preprocess", "train", "pages"},
     "commands": {
         "app",
         "columns",

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import InputError
-from ..backbones.swin import trunk_names
+from ..backbones.swin_names import trunk_names
 from ..config import ModelConfig
 from .base import TABLE_SUFFIXES, Release, adapter_ratios, block_names, count
 

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 COMMANDS = Path(cli.__file__).parent / "commands"
 # Of a new model or of a trained one; to synthesise or to show; evaluated or shown; a file or a folder.
-TWO_MEANINGS = {"--weights", "--preset", "--clips", "--split", "--out", "--workers"}
+TWO_MEANINGS = {"--weights", "--preset", "--clips", "--split", "--out", "--workers", "--shards"}
 
 
 def declarations(path):

@@ -20,7 +20,7 @@ from stgcma.model import (
     load_model,
     save_checkpoint,
 )
-from stgcma.model.backbones import clip, swin
+from stgcma.model.backbones import clip, swin_names
 from torch import nn
 
 
@@ -43,7 +43,7 @@ def openai(config, tensors):
 
 def microsoft(config, tensors):
     """Microsoft's layout: a wrapper, a downsampling at the end of a stage, computed buffers, a classifier."""
-    inverse = {ours: theirs for theirs, ours in swin.trunk_names(config.backbone).items()}
+    inverse = {ours: theirs for theirs, ours in swin_names.trunk_names(config.backbone).items()}
     layout = {inverse[name]: tensor for name, tensor in tensors.items()}
     layout["layers.0.blocks.1.attn_mask"] = torch.zeros(1)
     layout["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(1, dtype=torch.int64)
