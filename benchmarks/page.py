@@ -53,19 +53,14 @@ def page(content: dict[str, Any]) -> str:
 
 def _tables(content: dict[str, Any]) -> Iterator[str]:
     """A table for each machine, the one that was measured last first."""
-    newest: dict[str, str] = {}
-    for measured in content["measured"].values():
-        told = _machine(measured["machine"])
-        newest[told] = max(newest.get(told, ""), measured["date"])
-    for told in sorted(newest, key=lambda each: newest[each], reverse=True):
-        parts = [
-            name for name in content["figures"] if _machine(content["measured"][name]["machine"]) == told
-        ]
-        if parts:
-            figures = [figure for name in parts for figure in content["figures"][name]]
-            days = " and ".join(sorted({content["measured"][name]["date"] for name in parts}))
-            yield from (f"## Measured on {days}", "", told, "", *TABLE, *map(_row, figures), "")
-            yield from _remarks(figures)
+    parts: dict[str, list[str]] = {}
+    for name in content["figures"]:
+        parts.setdefault(_machine(content["measured"][name]["machine"]), []).append(name)
+    days = {told: sorted({content["measured"][name]["date"] for name in parts[told]}) for told in parts}
+    for told in sorted(parts, key=lambda each: days[each][-1], reverse=True):
+        figures = [figure for name in parts[told] for figure in content["figures"][name]]
+        yield from (f"## Measured on {' and '.join(days[told])}", "", told, "")
+        yield from (*TABLE, *map(_row, figures), "", *_remarks(figures))
 
 
 def compared(figure: dict[str, Any]) -> str:

@@ -46,6 +46,18 @@ class SwinConfig(BackboneConfig):
     audio_stem: str = "mean"
     window: int = 7
 
+    @property
+    def timm_sizes(self) -> dict[str, Any]:
+        """The sizes as options of timm's classes."""
+        return {
+            "img_size": self.image_size,
+            "patch_size": self.patch,
+            "embed_dim": self.width,
+            "depths": self.depths,
+            "num_heads": self.heads,
+            "window_size": self.window,
+        }
+
     def _check_sizes(self) -> None:
         check_integer("window", self.window, most=_MOST_WINDOW)
         super()._check_sizes()
@@ -68,12 +80,7 @@ def swin_backbone(record: Any, *, device: str) -> Any:
     """Build Swin as timm has it, without the classifier, on `device`."""
     with undrawn(device):
         backbone = SwinTransformer(
-            img_size=record.image_size,
-            patch_size=record.patch,
-            embed_dim=record.width,
-            depths=record.depths,
-            num_heads=record.heads,
-            window_size=record.window,
+            **record.timm_sizes,
             num_classes=0,
             norm_layer=partial(nn.LayerNorm, eps=1e-5),
             drop_path_rate=record.drop_path,

@@ -64,12 +64,7 @@ def _build(record: SwinV2Config, **options: Any) -> Any:
         return timm.create_model(
             record.timm_name,
             num_classes=0,
-            img_size=record.image_size,
-            patch_size=record.patch,
-            embed_dim=record.width,
-            depths=record.depths,
-            num_heads=record.heads,
-            window_size=record.window,
+            **record.timm_sizes,
             **options,
         )
 
