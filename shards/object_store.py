@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import InputError, StgcmaError
 from . import files
-from .retries import Result, retried, retried_file
+from .retries import Result, RetriedFile, retried
 from .store import Store
 
 # fsspec's names of file systems with real folders, where a file is visible while it is written.
@@ -160,7 +160,8 @@ class ObjectStore(Store):
         """Open an object; every read is one request for its range."""
         with self._reaching(name):
             path = self.object_path(name)
-            return retried_file(self._asked(lambda: self.filesystem.open(path, "rb", cache_type="none")))
+            file = self._asked(lambda: self.filesystem.open(path, "rb", cache_type="none"))
+        return cast(BinaryIO, RetriedFile(file, lambda: self._reaching(name)))
 
     @contextlib.contextmanager
     def published(self, name: str) -> Iterator[BinaryIO]:

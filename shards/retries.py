@@ -6,7 +6,8 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, TypeVar, cast
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -47,11 +48,17 @@ def is_passing(error: BaseException) -> bool:
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status in _STATUSES or response.get("Error", {}).get("Code") in _CODES:
                 return True
-        if any(getattr(each, name, None) in _STATUSES for name in ("status", "code", "status_code")):
+        if _http_status(each) in _STATUSES:
             return True
         if any(pattern in str(each).casefold() for pattern in _PATTERNS):
             return True
     return False
+
+
+def _http_status(error: BaseException) -> int | None:
+    """Return the status that an HTTP client's error has, under its first name: others may be deprecated."""
+    found = (getattr(error, name, None) for name in ("status", "status_code", "code"))
+    return next((status for status in found if isinstance(status, int)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -83,10 +90,13 @@ def retried(request: Callable[[], Result]) -> Result:
 
 
 class RetriedFile(io.RawIOBase):
-    """A file of an fsspec file system whose reads are repeated after errors that pass."""
+    """A file of an fsspec file system whose reads are repeated after errors that pass.
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    `reaching` makes the context that the reads are done in: it turns the errors of drivers into one's own.
+    """
+
+    def __init__(self, file: Any, reaching: Callable[[], AbstractContextManager[None]]) -> None:
+        self._file, self._reaching = file, reaching
 
     def readable(self) -> bool:
         """Return True."""
@@ -112,7 +122,8 @@ class RetriedFile(io.RawIOBase):
             self._file.seek(at)
             return bytes(self._file.read(size))
 
-        return retried(read)
+        with self._reaching():
+            return retried(read)
 
     def readinto(self, buffer: Any) -> int:
         """Read bytes into a buffer; one request."""
@@ -124,8 +135,3 @@ class RetriedFile(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
-
-
-def retried_file(file: Any) -> BinaryIO:
-    """Return `file` with repeated reads."""
-    return cast(BinaryIO, RetriedFile(file))

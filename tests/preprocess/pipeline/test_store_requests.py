@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import s3fs
 from stgcma.columns import drop_column
-from stgcma.errors import InputError
+from stgcma.errors import InputError, StgcmaError
 from stgcma.shards import object_lock, retries
 from stgcma.shards.columns import column_counts, column_names
 from stgcma.shards.reader import iterate_clips
+from stgcma.shards.storage import open_store
 from stgcma.shards.verification import verify
 
 from ...columns.added import add
@@ -120,10 +121,19 @@ class Files(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class WholeFiles(Files):
+    """Serves files, always whole."""
+
+    def do_GET(self):
+        del self.headers["Range"]
+        super().do_GET()
+
+
 @pytest.fixture
-def web(tmp_path):
+def web(tmp_path, request):
     """The URL of a read-only server of the files below `tmp_path`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=tmp_path))
+    handler = partial(getattr(request, "param", Files), directory=tmp_path)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -145,6 +155,15 @@ def test_a_finished_directory_opens_behind_a_web_server(web, tmp_path, raw):
     assert [fault.file for fault in verify(url).faults] == [f"shards/{first.name}"]
     with pytest.raises(InputError, match="cannot be written: over http files can be read only"):
         build(f"{web}/new", raw, clips=12)
+
+
+@pytest.mark.parametrize("web", [WholeFiles], indirect=True)
+def test_a_web_server_without_ranges_is_named(web, tmp_path):
+    (tmp_path / "a").write_bytes(bytes(100))
+    with open_store(web).open("a") as stream:
+        stream.seek(50)
+        with pytest.raises(StgcmaError, match=rf"^{web}/a cannot be reached: .* support range requests"):
+            stream.read(10)
 
 
 def test_columns_are_found_behind_a_web_server(web, tmp_path, raw, stgcma):
