@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def fbank_sums(features: npt.NDArray[np.float16]) -> Sums:
     """Return the sums of an fbank member's values."""
     values = features.astype("float64")
-    return float(values.sum()), float((values * values).sum()), values.size
+    total = float(values.sum())
+    values *= values  # in place: a second array of megabytes costs four times as much as the sums
+    return total, float(values.sum()), values.size
 
 
 def sums_of_members(members: Iterable[tuple[str, bytes]]) -> dict[str, Sums]:
