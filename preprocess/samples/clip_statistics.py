@@ -48,17 +48,19 @@ def sound_statistics(waveform: npt.NDArray[np.float32]) -> tuple[float, float]:
     samples = np.rint(np.clip(waveform.astype(np.float64), -1, 1) * _FULL_SCALE).astype(np.int64)
     samples -= round(int(samples.sum()) / len(samples))
     whole = samples[: max(len(samples) // _BLOCK_SAMPLES, 1) * _BLOCK_SAMPLES]
-    blocks = [whole[at : at + _BLOCK_SAMPLES] for at in range(0, len(whole), _BLOCK_SAMPLES)]
-    silent = sum(_decibels(block) < SILENT_DB for block in blocks)
-    return round(_decibels(samples), 2), round(silent / len(blocks), 4)
-
-
-def _decibels(samples: npt.NDArray[np.int64]) -> float:
+    blocks = whole.reshape(-1, min(_BLOCK_SAMPLES, len(whole)))
+    squares = np.square(blocks).sum(axis=1).tolist()
+    silent = sum(_decibels(each, blocks.shape[1]) < SILENT_DB for each in squares)
     parts = np.array_split(samples, 1 + len(samples) // _MOST_SUMMED)
-    squares = sum(int(np.square(part).sum()) for part in parts)
+    loudness = _decibels(sum(int(np.square(part).sum()) for part in parts), len(samples))
+    return round(loudness, 2), round(silent / len(blocks), 4)
+
+
+def _decibels(squares: int, count: int) -> float:
+    """Return the root mean square of `count` samples in dBFS from the sum of their squares."""
     if squares == 0:
         return LEAST_LOUDNESS_DB
-    return max(10 * math.log10(squares / len(samples) / _FULL_SCALE**2), LEAST_LOUDNESS_DB)
+    return max(10 * math.log10(squares / count / _FULL_SCALE**2), LEAST_LOUDNESS_DB)
 
 
 def frame_steps(luma: npt.NDArray[np.uint8]) -> list[float]:
