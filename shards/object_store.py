@@ -111,13 +111,23 @@ class ObjectStore(Store):
         """
         if not self.lists_names:
             return self._names_in_manifest()
+        return sorted(map(self._relative, self._found(detail=False)))
+
+    def all_sizes(self) -> dict[str, int]:
+        """Return the sizes of all objects below, by name, with one listing; not for a web server."""
+        return {self._relative(name): int(each["size"]) for name, each in self._found(detail=True).items()}
+
+    def _relative(self, name: str) -> str:
+        return name[len(self._root) :].lstrip("/")
+
+    def _found(self, *, detail: bool) -> Any:
+        """Return the driver's names of all objects below; with `detail`, what it knows of each, by name."""
         with self._reaching(""):
             self.filesystem.invalidate_cache()
             try:
-                found = self._asked(lambda: self.filesystem.find(self._root))
+                return self._asked(lambda: self.filesystem.find(self._root, detail=detail))
             except FileNotFoundError as error:  # a missing folder is empty, a missing bucket is an error
                 raise InputError(f"{self._url} cannot be listed: {error}") from None
-        return sorted(name[len(self._root) :].lstrip("/") for name in found)
 
     def _names_in_manifest(self) -> list[str]:
         from .columns import unlisted_column_files

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from ..errors import InputError
 from .schema import ClipRecord, SourceFile
-from .storage import LocalStore, Location, Store, open_store
+from .storage import LocalStore, Location, ObjectStore, Store, open_store
 
 _CHUNK_BYTES = 1 << 20
 _KEYS_SHOWN = 3
@@ -47,14 +47,15 @@ def source_faults(
 ) -> Iterator[tuple[str, str]]:
     """Yield (file, fault) for every recorded file that is missing or was replaced.
 
-    Without `hashes` only sizes are compared, and no file is read.
+    Without `hashes` only sizes are compared, and no file is read. Objects are listed once.
     """
+    listed = store.all_sizes() if isinstance(store, ObjectStore) and store.lists_names else None
     for file, keys in files.items():
         clips = _clips(keys)
         if not _is_inside(file.name):
             yield file.name, f"leads out of the raw folder; {clips}"
             continue
-        size = store.size_bytes(file.name)
+        size = store.size_bytes(file.name) if listed is None else listed.get(file.name)
         if size is None:
             yield file.name, f"is missing; {clips}"
         elif size != file.bytes:

@@ -91,10 +91,7 @@ def preprocess(name: str, raw: Location, out: Location, options: Options | None 
             options,
             clips_per_shard=options.clips_per_shard,
             preflight=request.preflight,
-            # The files of an image are empty: `shards verify --sources` compares those behind a URL.
-            sources=partial(source_notes, raw=request.folder, hashes=options.repair)
-            if request.url is None
-            else None,
+            sources=partial(source_notes, raw=request.url or request.folder, hashes=options.repair),
         )
 
 

@@ -19,7 +19,7 @@ def source_notes(records: Iterable[ClipRecord], *, raw: Location, hashes: bool) 
 
     Args:
         records: the written clips; those whose sources are not recorded are left out.
-        raw: the raw folder.
+        raw: the raw folder, or its URL.
         hashes: read the files and compare their hashes, not only their sizes.
     """
     files: dict[SourceFile, list[str]] = {}

@@ -10,9 +10,11 @@ import pytest
 from stgcma.cli import main
 from stgcma.errors import InputError
 from stgcma.preprocess import preprocess
+from stgcma.preprocess.pipeline import run
 from stgcma.shards.locking import exclusive
 from stgcma.shards.manifest import read_quarantine
-from stgcma.shards.storage import open_store
+from stgcma.shards.schema import ClipRecord
+from stgcma.shards.storage import ObjectStore, open_store
 from stgcma.shards.verification import verify
 
 from .stand_in import build, contents
@@ -75,6 +77,29 @@ def test_other_collections_are_whole_wherever_they_are(name, broken, tmp_path, s
     upload(raw, f"{s3}/raw")
     preprocess(name, f"{s3}/raw", tmp_path / "from-url", REAL(workers=2))
     assert contents(tmp_path / "from-url") == contents(tmp_path / "out")
+
+
+def test_changed_sources_behind_a_url_are_named(ave, s3, tmp_path, monkeypatch):
+    """When clips are added; with one listing, not a request for each file."""
+    raw, _ = ave
+    upload(raw, f"{s3}/raw")
+    given = {}
+    monkeypatch.setattr(run, "build", lambda *_, **options: given.update(options))
+    preprocess("ave", f"{s3}/raw", tmp_path / "out", REAL(append=True))
+    same, longer, gone = (f"AVE/clip_{number}.mp4" for number in (0, 1, 2))
+    sizes = {name: (raw / name).stat().st_size for name in (same, longer, gone)}
+    record = ClipRecord("clip", "train", "train-000000.tar", 1, "", same, 1.0, 25.0, True, "pyav", ())
+    record = record._replace(
+        source_files=tuple(sizes), source_bytes=tuple(sizes.values()), source_sha256=("0" * 64,) * 3
+    )
+    store = open_store(f"{s3}/raw")
+    store.publish(longer, store.read(longer) + b"more")
+    store.remove(gone)
+    monkeypatch.setattr(ObjectStore, "size_bytes", None)
+    assert [note.partition(";")[0] for note in given["sources"]([record])] == [
+        f"{longer} is {sizes[longer] + 4} bytes long, {sizes[longer]} were read",
+        f"{gone} is missing",
+    ]
 
 
 def test_the_commands_take_urls(ave, s3, monkeypatch, capsys):
