@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...errors import InputError, StgcmaError
+from ...errors import InputError
 from ...shards.locking import KernelLock
 from ...shards.manifest import read_columns, read_quarantine
 from ...shards.storage import Location, open_store
@@ -21,6 +21,7 @@ from ..media.reasons import ClipError
 from .amendment import amendment_of
 from .build import planned_layout
 from .engines import MakeSample, open_pool
+from .finished import wrong_sizes
 from .former import Former, FormerShards
 from .layout import Layout
 from .options import Options
@@ -120,6 +121,8 @@ def forecast(
     """Decode some clips, spread evenly over the list, and return what the whole run is expected to cost.
 
     The clips are decoded in a separate process with the limits of the run; see `build` for the arguments.
+    Shards that are missing or cut count as not made; hashes are not compared.
+
     Raises InputError for a collection without clips, and for one that does not fit the content of `out`.
     """
     if not collection.clips:
@@ -192,7 +195,7 @@ def _layout(
     output: OutputFolder, collection: Collection, features: dict[str, Any], options: Options
 ) -> tuple[Former | None, Layout]:
     """Return the finished content of the directory, if any, and the layout that the run makes."""
-    if not _is_there(output.location):
+    if not open_store(output.location).names():
         options = dataclasses.replace(options, overwrite=True, append=False)
     former = None if options.overwrite else output.former()
     wanted = options.clips_per_shard
@@ -203,8 +206,8 @@ def _finished(
     output: OutputFolder, former: Former | None, layout: Layout, options: Options
 ) -> tuple[int, int]:
     """Return the numbers of shards and of clips of `layout` that the directory has."""
-    retry = options.retry_quarantined
-    if options.overwrite or not _is_there(output.location):
+    retry, store = options.retry_quarantined, open_store(output.location)
+    if options.overwrite or not store.names():
         return 0, 0
     shards, clips = 0, 0
     again: frozenset[str] = frozenset()
@@ -212,15 +215,17 @@ def _finished(
         work = former.shards() if former.begun else FormerShards()
         again = work.again
         kept = amendment_of(former, work).kept
-        shards = len({row.shard for result in kept for row in result.written})
-        clips = sum(len(result.written) + (0 if retry else len(result.quarantined)) for result in kept)
+        cut = wrong_sizes(store, ((row.shard, row.bytes) for result in kept for row in result.written))
+        whole = Counter(row.shard for result in kept for row in result.written if row.shard not in cut)
+        shards = len(whole)
+        clips = whole.total() + (0 if retry else sum(len(result.quarantined) for result in kept))
     elif output.is_complete():
-        (keys, names) = read_columns(output.location, ("key", "shard"))
+        keys, names, sizes = read_columns(output.location, ("key", "shard", "bytes"))
+        cut = wrong_sizes(store, zip(names, sizes, strict=True))
         failed = [] if retry else read_quarantine(output.location)
         there = {*keys, *(record.key for record in failed)}
-        return len(set(names)), sum(
-            clip.key in there for task in layout.tasks[0] or () for clip in task.clips
-        )
+        tasks = [task for task in layout.tasks[0] or () if task.name not in cut]
+        return len(set(names) - cut.keys()), sum(clip.key in there for task in tasks for clip in task.clips)
     new = [task for tasks in layout.tasks[layout.finished :] for task in tasks or ()]
     old = [task for tasks in layout.tasks[: layout.finished] for task in tasks or () if task.name in again]
     done = output.finished() if former is None or former.begun else {}
@@ -229,10 +234,3 @@ def _finished(
     if retry:
         clips -= sum(len(done[task.split, task.index].quarantined) for task in made)
     return shards + len(made), clips
-
-
-def _is_there(out: Location) -> bool:
-    try:
-        return bool(open_store(out).names())
-    except StgcmaError:
-        return False

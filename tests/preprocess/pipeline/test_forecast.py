@@ -3,6 +3,8 @@
 from unittest import mock
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from stgcma.errors import StgcmaError
 from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline import engines
 from stgcma.preprocess.pipeline.forecast import _spread, forecast
@@ -64,6 +66,22 @@ def test_finished_shards_and_clips_are_counted(raw, tmp_path, expected):
     assert contents(out) == before
     assert expected(out, overwrite=True).clips_left == 43
     assert expected(out, retry_quarantined=True).clips_left == 2  # two cannot be made
+    shard = out / "shards" / "train-000002.tar"
+    shard.write_bytes(shard.read_bytes()[:-1024])
+    (out / "shards" / "val-000000.tar").unlink()
+    cut = expected(out)
+    assert (cut.finished_shards, cut.clips_left) == (made.finished_shards - 2, 2 * CLIPS_PER_SHARD)
+
+
+def test_an_out_that_cannot_be_reached_is_named(expected, monkeypatch):
+    """The run would fail, too."""
+
+    def fails(*_, **__):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "find", fails)
+    with pytest.raises(StgcmaError, match=r"memory://out/ cannot be reached: Access Denied"):
+        expected("memory://out")
 
 
 def test_clips_that_cannot_be_made_cost_what_they_took(raw, tmp_path, expected):
@@ -122,6 +140,9 @@ def test_additions_are_counted(raw, tmp_path, expected, monkeypatch):
     build(out, raw, clips=17, append=True)
     made = expected(out, clips=17)
     assert (made.shards, made.finished_shards, made.finished_clips, made.clips_left) == (7, 7, 17, 0)
+    (out / "shards" / "val-000001.tar").unlink()
+    made = expected(out, clips=17)
+    assert (made.finished_shards, made.finished_clips, made.clips_left) == (6, 16, 1)
 
 
 def test_clips_of_the_sample_that_fail_are_reported(raw, tmp_path, expected):
