@@ -13,6 +13,7 @@ from ..errors import StgcmaError
 from ..shards.manifest import read_dataset
 from ..shards.storage import Location
 from ..train.results import EvaluationResult
+from ..train.run_folder import RunFolder
 from ..train.unseen import unseen_by_run
 from .charts import Chart, Series, line_chart
 from .confusion import confusion_table
@@ -138,20 +139,21 @@ def _read_shards(run: RunAccount) -> ShardAccount:
     if not (locations := [each for each in (run.result.shards, run.facts.shards) if each]):
         problems.append("the run was pushed, and does not say where its shards are")
     for location in dict.fromkeys(locations):
-        found, problem = _reach(partial(_same_data, location, wanted))
+        found, problem = _reach(partial(_same_data, location, wanted, run.folder))
         if found is not None:
             return found
         problems.append(problem)
-    if (unseen := unseen_by_run(run.folder)) is not None:
-        problems.append(unseen)
     raise StgcmaError("; ".join(problems))
 
 
-def _same_data(location: Location, fingerprint: str) -> ShardAccount:
-    found = read_dataset(location).data_fingerprint
+def _same_data(location: Location, fingerprint: str, run: RunFolder) -> ShardAccount:
+    info = read_dataset(location)
+    found = info.data_fingerprint
     if found != fingerprint:
+        unseen = unseen_by_run(run, info)
         raise StgcmaError(
             f"{location} holds other data now: {found[:12]}, the score was measured on {fingerprint[:12]}"
+            f"{'' if unseen is None else f'; {unseen}'}"
         )
     return read_account(location)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -77,12 +78,10 @@ def test_resuming_names_the_additions(run, shards, small_config):
 
 
 def test_a_report_names_the_additions(run, shards):
-    account = SimpleNamespace(
-        folder=run,
-        result=SimpleNamespace(
-            data_fingerprint=shards.data_fingerprint, shards=str(run.path.parent / "shards")
-        ),
-        facts=SimpleNamespace(shards=str(run.path.parent / "shards")),
-    )
-    with pytest.raises(StgcmaError, match=r"holds other data now: .* has not seen addition 2 \(3 train\)"):
-        report._read_shards(account)
+    for location in (str(run.path.parent / "shards"), f"memory://{uuid.uuid4().hex}"):
+        write_dataset(location, grown(shards, "a"))
+        about = {"shards": location, "data_fingerprint": shards.data_fingerprint}
+        run.write_json("run.json", about)
+        account = SimpleNamespace(folder=run, result=SimpleNamespace(**about), facts=SimpleNamespace(**about))
+        with pytest.raises(StgcmaError, match=r"other data now: .* has not seen addition 2 \(3 train\)"):
+            report._read_shards(account)
