@@ -15,6 +15,7 @@ from .preset_files import preset_names, read_preset
 from .sections import DataConfig, LossConfig, OptimConfig, Section, TrainConfig
 from .tasks import TASKS
 
+_CONDITION = ("data", "where")
 # The modality of every architecture preset.
 _OF_EVERY_PRESET = "av"
 
@@ -154,7 +155,21 @@ def _apply(content: dict[str, Any], setting: str) -> None:
         raise InputError(f"--set {path}: no section {section!r}{_suggest(section, list(sections))}")
     if known is not None and key not in known:
         raise InputError(f"--set {path}: {section} has no {key!r}{_suggest(key, known)}")
-    content.setdefault(section, {})[key] = _value(path, text)
+    value = _condition(text) if (section, key) == _CONDITION else _value(path, text)
+    content.setdefault(section, {})[key] = value
+
+
+def _condition(text: str) -> str | None:
+    """Return the text of a condition as it is: in YAML, a colon or `#` in it would mean something else.
+
+    Quotes around all of it are YAML's.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    quoted = isinstance(value, str) and text.strip()[0] in "'\""
+    return value if value is None or quoted else text
 
 
 def _value(path: str, text: str) -> Any:

@@ -47,6 +47,20 @@ def test_a_wrong_condition_is_a_wrong_setting():
     assert load_preset("ave-demo", ["data.where=motion > 0.1"]).data.of_all_clips().where is None
 
 
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [
+        ("source == 'a: b'", "source == 'a: b'"),
+        ("source == 'a #1'", "source == 'a #1'"),
+        ("'a' != key", "'a' != key"),
+        ('"motion > 0.1"', "motion > 0.1"),
+        ("null", None),
+    ],
+)
+def test_a_condition_is_not_read_as_yaml_but_for_quotes_around_it(text, condition):
+    assert load_preset("ave-demo", [f"data.where={text}"]).data.where == condition
+
+
 def test_a_manifest_that_changes_meanwhile_is_an_error(dataset, many, monkeypatch):
     monkeypatch.setattr(
         "stgcma.train.data.split_places", lambda *found: [each[1:] for each in split_places(*found)]
