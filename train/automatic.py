@@ -12,6 +12,7 @@ import torch
 from .config import RunConfig, replaced
 from .distributed import ProcessGroup
 from .run_folder import RunFolder
+from .sections import DataConfig
 
 _MOST_WORKERS = 16  # beyond that the disk or the GPU decides, and each takes memory
 _LONG_WAIT = 0.1
@@ -97,11 +98,14 @@ def idle_time(device: torch.device) -> IdleTime | None:
     return IdleTime(lambda: torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
 
 
-def waiting_note(share: float, workers: int) -> str | None:
+def waiting_note(share: float, data: DataConfig) -> str | None:
     """Return advice where a GPU was idle for a large share of an epoch; None where it was not."""
     if share < _LONG_WAIT:
         return None
+    # Most of a training clip's time in the loader is Pillow's augmentation.
+    augmenting = data.augment and data.augment_on == "loader"
     return (
-        f"the GPU was idle between steps for {100 * share:.0f} % of the first epoch, with {workers} loader "
-        "processes; more of them (data.workers) or a faster disk may help"
+        f"the GPU was idle between steps for {100 * share:.0f} % of the first epoch, with "
+        f"{data.workers or 0} loader processes; more of them (data.workers)"
+        f"{', data.augment_on=device' if augmenting else ''} or a faster disk may help"
     )

@@ -219,7 +219,7 @@ class Trainer:
         """After the first epoch, advise where the GPU waited for clips."""
         if idle is None or self.progress.epoch > 0 or not self.group.is_main:
             return
-        if note := waiting_note(idle.share(), self._config.data.workers or 0):
+        if note := waiting_note(idle.share(), self._config.data):
             message(note)
 
     def _step(self, micro_batches: list[Batch], row: TaskID) -> int:

@@ -9,6 +9,7 @@ from stgcma.train.config import load_preset, replaced
 from stgcma.train.distributed import ProcessGroup
 from stgcma.train.run import train
 from stgcma.train.run_folder import RunFolder
+from stgcma.train.sections import DataConfig
 from stgcma.train.trained import open_trained
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -125,6 +126,11 @@ def test_idle_time_is_that_between_steps(monkeypatch):
 
 
 def test_a_gpu_that_is_idle_is_named():
-    assert waiting_note(0.05, 4) is None
-    said = "the GPU was idle between steps for 40 % of the first epoch, with 4 loader processes; more of them"
-    assert waiting_note(0.4, 4).startswith(said)
+    assert waiting_note(0.05, DataConfig(workers=4)) is None
+    said = "the GPU was idle between steps for 40 % of the first epoch, with 4 loader processes; "
+    for settings, advice in (
+        ({"augment": True}, "more of them (data.workers), data.augment_on=device or a faster disk may help"),
+        ({"augment": True, "augment_on": "device"}, "more of them (data.workers) or"),
+        ({"augment": False}, "more of them (data.workers) or"),
+    ):
+        assert waiting_note(0.4, DataConfig(workers=4, **settings)).startswith(said + advice)
