@@ -106,6 +106,11 @@ def test_every_operation_that_timm_may_draw_is_there():
     assert set(ARGUMENTS) <= drawn
 
 
+def test_means_that_are_stated_are_within_the_goal():
+    """A level of 255, and two of those that rotate."""
+    assert {name for name, (mean, _) in STATED.items() if mean > (2 if name == "Rotate" else 1)} == set()
+
+
 @pytest.mark.parametrize("policy", ["rand-m7-n4-mstd0.5-inc1", "rand-m10-n6-inc1-p0.9"])
 def test_a_draw_is_what_the_loader_applies(policy):
     backbone = preset_config("ave-demo", image_size=32).backbone
