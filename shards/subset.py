@@ -28,7 +28,7 @@ from .schema import (
     canonical_json,
     fingerprint,
 )
-from .storage import LocalStore, Location, ObjectStore, Store, open_store
+from .storage import LocalStore, Location, ObjectStore, Store, absolute, open_store
 from .tar_members import extent_members
 from .where import Where
 from .writer import end_of_archive
@@ -93,6 +93,8 @@ def write_subset(
         raise InputError(
             f"where is {condition!r}, which selects none of the {len(records)} clips of {source}"
         )
+    if f"{absolute(target)}/".startswith(f"{absolute(source).rstrip('/')}/"):
+        raise InputError(f"NEW {target} is in OUT {source}, which holds no other files; choose another")
     subset = {"of": info.data_fingerprint, "where": condition}
     made = replace(
         info,

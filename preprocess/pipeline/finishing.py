@@ -29,7 +29,7 @@ from ...shards.schema import (
     place_of,
     shard_name,
 )
-from ...shards.storage import Location
+from ...shards.storage import Location, open_store
 from ..media.video import deciding_versions
 from .amendment import Amendment, amendment_of
 from .description import Description
@@ -137,6 +137,8 @@ def finish_parts(out: Location) -> Outcome:
         InputError: when no part was begun in `out`, or one is being made.
         StgcmaError: when shards are missing; it names them, and the parts that make them.
     """
+    if not open_store(out).names():
+        raise _no_parts(out)  # before a folder is made for a name that is mistyped
     with open_output(out) as output:
         if output.is_complete():
             output.end()
@@ -144,7 +146,7 @@ def finish_parts(out: Location) -> Outcome:
             return Outcome(read_dataset(out), dict(failures), was_complete=True)
         description = output.description()
         if description is None:
-            raise InputError(f"{output.location} holds no parts; make them with `stgcma preprocess`")
+            raise _no_parts(output.location)
         former = output.former()
         again = former.shards().again if former is not None else frozenset()
         places = {shard_name(*place): place for place in description.unfinished()}
@@ -157,6 +159,10 @@ def finish_parts(out: Location) -> Outcome:
         if former is not None:
             amendment, planned = amendment_of(former, former.shards()), former.planned()
         return finish(output, description.final_info, list(results.values()), planned or (), amendment)
+
+
+def _no_parts(out: Location) -> InputError:
+    return InputError(f"{out} holds no parts; make them with `stgcma preprocess`")
 
 
 def _in_order(place: tuple[str, int]) -> tuple[int, int]:

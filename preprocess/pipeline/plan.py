@@ -80,6 +80,7 @@ _CHANGED = {
     "clips": "the list of clips or their labels changed (the option append adds new ones to a finished OUT)",
     "classes": "the names of the classes changed",
     "vocabulary": "the vocabulary changed",
+    "features.subset": "it is a subset of another directory, which only `stgcma shards subset` writes",
 }
 
 

@@ -109,6 +109,21 @@ def test_other_content_is_left_alone(directory, tmp_path):
         write_subset(new, out, SOME)
 
 
+@pytest.mark.parametrize("below", ["", "new", "shards/new"])
+def test_a_subset_is_not_written_into_its_directory(directory, below):
+    out = directory()
+    before = files(out)
+    with pytest.raises(InputError, match=r"NEW .* is in OUT .*, which holds no other files"):
+        write_subset(out, out / below, SOME)
+    assert files(out) == before
+    store = open_store(f"memory://subsets-{uuid.uuid4().hex}/out")
+    for name, content in before.items():
+        store.publish(name, content)
+    with pytest.raises(InputError, match=r"NEW .* is in OUT .*, which holds no other files"):
+        write_subset(store.location, f"{store.location}/{below}", SOME)
+    assert write_subset(store.location, f"{store.location}-new", SOME).written == 3
+
+
 def test_an_unfinished_subset_of_other_clips_is_left_alone(directory, tmp_path, monkeypatch):
     out, new = directory(), tmp_path / "new"
     with monkeypatch.context() as patched:

@@ -64,6 +64,7 @@ def test_missing_shards_are_named_with_the_parts_that_make_them(tmp_path, raw, w
     out = tmp_path / "out"
     with pytest.raises(InputError, match="holds no parts; make them with `stgcma preprocess`"):
         finish_parts(out)
+    assert not out.exists()
     build(out, raw, part=(2, 3))
     (out / "shards" / "val-000000.tar").unlink()
     with pytest.raises(StgcmaError) as refused:

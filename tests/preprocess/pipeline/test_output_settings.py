@@ -9,6 +9,7 @@ from stgcma.errors import InputError, OtherSettingsError
 from stgcma.preprocess import Limits, Options, preprocess
 from stgcma.preprocess.pipeline.output import OutputFolder
 from stgcma.shards.manifest import read_dataset, write_dataset
+from stgcma.shards.subset import write_subset
 
 from . import stand_in
 from .stand_in import FEATURES, build, contents, faults, unfinish
@@ -204,6 +205,17 @@ def plan_of(tmp_path, monkeypatch, **options):
     with pytest.raises(PlannedError):
         preprocess("folder", raw.parent, tmp_path / "out", Options(**{"features": ("clip",), **options}))
     return plans[0]
+
+
+@pytest.mark.parametrize("option", ["append", "repair", "retry_quarantined"])
+def test_a_subset_is_made_by_its_command_alone(tmp_path, raw, option):
+    build(tmp_path / "out", raw, clips=12)
+    write_subset(tmp_path / "out", tmp_path / "new", "split == 'train'")
+    before = contents(tmp_path / "new")
+    what = "it is a subset of another directory, which only `stgcma shards subset` writes; choose another OUT"
+    with pytest.raises(OtherSettingsError, match=what):
+        build(tmp_path / "new", raw, clips=12, **{option: True})
+    assert contents(tmp_path / "new") == before
 
 
 def test_options_that_contradict_each_other_are_refused():
