@@ -45,7 +45,7 @@ PACKAGES = ("torch", "torchaudio", "torchvision", "timm", "av", "pyarrow", "webd
 def main() -> None:
     """Measures, prints, writes."""
     options = _options()
-    # Processes that are measured keep compiled files, as they do where nothing is set: else each compiles all.
+    # Measured processes keep compiled files, as they do where nothing is set: else each compiles all.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     out = options.out or (ROOT / "build" / "benchmarks" if options.quick else ROOT / "docs")
     (out / "images").mkdir(parents=True, exist_ok=True)
