@@ -9,7 +9,7 @@ import typer
 
 from ..console import table
 from ..errors import StgcmaError
-from ..figures import mebibytes, percent
+from ..figures import mebibytes, percent, short_duration
 from ..strict_json import strict_json
 from .options import (
     AdapterChoice,
@@ -37,8 +37,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..train.config import RunConfig
     from ..train.repeats import ScoredRuns, ScoredSeeds
     from ..train.results import EvaluationResult
+    from ..train.trainer import TrainSummary
 
 
 class SelectOn(StrEnum):
@@ -118,11 +120,16 @@ def train(
     if json_:
         typer.echo(strict_json(dataclasses.asdict(summary), indent=2))
         return
-    typer.echo(
+    typer.echo(_summary_line(summary, config))
+
+
+def _summary_line(summary: TrainSummary, config: RunConfig) -> str:
+    return (
         f"epoch {summary.best_epoch} of {summary.epochs} chosen: {summary.score_name} "
         f"{percent(summary.best_score, 1)} on {config.train.select_on}; {summary.trainable_parameters:,} of "
         f"{summary.total_parameters:,} parameters trained, {summary.items_per_second:.1f} clips/s, "
-        f"{mebibytes(summary.peak_memory_bytes)} at most, {summary.seconds:.0f} s"
+        f"{mebibytes(summary.peak_memory_bytes)} at most, {short_duration(summary.seconds)}, "
+        f"{short_duration(summary.seconds / config.optim.epochs)} an epoch"
     )
 
 

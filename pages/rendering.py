@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import InputError
-from ..figures import duration, mebibytes, number, percent
+from ..figures import duration, mebibytes, number, percent, short_duration
 from ..shards.files import named_errors, publish
 
 
@@ -26,6 +26,7 @@ def render(template: str, **content: Any) -> str:
         "percent": _percent,
         "number": number,
         "duration": duration,
+        "short_duration": short_duration,
         "mebibytes": mebibytes,
     }
     return environment.get_template(template).render(version=__version__, **content)

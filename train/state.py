@@ -46,6 +46,11 @@ class Progress:
     training_seconds: float = 0.0
     seconds: float = 0.0
 
+    @property
+    def scoring_seconds(self) -> float | None:
+        """Mean time of an epoch beside its steps, nearly all for scoring; None before an epoch is done."""
+        return (self.seconds - self.training_seconds) / self.epoch if self.epoch else None
+
     def to_state(self) -> dict[str, Any]:
         """Return the fields as state files store them: `sums` in place of `totals`."""
         fields = {name: value for name, value in asdict(self).items() if name != "totals"}

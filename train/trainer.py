@@ -22,6 +22,7 @@ from .loading import scoring_batches, training_batches
 from .memory import peak_bytes, reset_peak
 from .optim import learning_rates, make_optimizer, set_learning_rates
 from .order import MicroBatches
+from .pace import Pace
 from .run_folder import SUMMARY, RunFolder
 from .run_records import RecordWriter
 from .state import Progress, load_state, save_state
@@ -145,6 +146,7 @@ class Trainer:
         self._restore()
         epochs = self._config.optim.epochs
         self._started = time.monotonic() - self.progress.seconds
+        self._pace = Pace(scoring_seconds=self.progress.scoring_seconds)
         self._tracking = None
         if self.group.is_main:
             self._tracking = open_tracking(
@@ -174,6 +176,8 @@ class Trainer:
 
     def _epoch(self, name: str) -> None:
         """Train one epoch, score it, and write its records, checkpoints and state."""
+        is_whole = self.progress.batch == 0
+        self._pace.begin_epoch()
         row = self._bar.add_task(name, total=self._order.items, note="")
         self._bar.update(row, completed=self.progress.batch * self._config.optim.batch_size)
         self._train_epoch(row)
@@ -184,8 +188,20 @@ class Trainer:
         meter = score(self._model, self._task, self._scoring_loader, self.group, self._config.train.precision)
         loss, scores = self._finish_epoch(meter)
         self._bar.update(row, note=scores)  # the loss would not fit into a line of 80 columns
-        if self.group.is_main and not self._bar.console.is_terminal:
-            message(f"{name}: {loss} · {scores}")
+        time_taken = self._pace.end_epoch(**self._left(), is_whole=is_whole)
+        if self.group.is_main:
+            if not self._bar.console.is_terminal:
+                message(f"{name}: {loss} · {scores} · {time_taken}")
+            elif self._pace.epochs == 1:  # the rows of the bars show the rest
+                message(f"{name}: {time_taken}")
+
+    def _left(self) -> dict[str, int]:
+        """Return the steps of the run that are left, and the epochs that are not scored yet."""
+        epochs, state = self._config.optim.epochs, self.progress
+        return {
+            "steps_left": self._order.steps_until(epochs) - state.step,
+            "epochs_left": epochs - state.epoch,
+        }
 
     def _train_epoch(self, row: TaskID) -> None:
         """Train the remaining steps of the epoch, saving the state every `train.save_every_steps` steps."""
@@ -258,6 +274,9 @@ class Trainer:
         done = min(last.batch * self._config.optim.batch_size, self._order.items)
         note = f"loss {result.loss:.3f} · lr {last.rates['adapter_lr']:.1e}"
         self._bar.update(last.row, completed=done, note=note)
+        self._pace.count_step()
+        if (forecast := self._pace.first_forecast(**self._left())) and self.group.is_main:
+            message(forecast)
 
     def _finish_epoch(self, meter: Meter) -> tuple[str, str]:
         """Write the row and the checkpoints of the epoch, and begin the next.

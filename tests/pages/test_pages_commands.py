@@ -7,6 +7,7 @@ import shutil
 import fsspec
 import pytest
 import yaml
+from stgcma.figures import duration, short_duration
 from stgcma.pages.published import published_scores
 from stgcma.pages.views import best_and_worst, ranked_clips
 from stgcma.shards.manifest import read_manifest
@@ -37,6 +38,8 @@ def test_the_report_shows_what_the_run_folder_holds(stgcma, run_copy):
     summary = json.loads((run_copy / "summary.json").read_text())
     assert f"test accuracy {100 * scored['score']:.1f} %" in text
     assert f"{summary['best_epoch']} of 1" in text
+    for time_text in (duration(summary["seconds"]), short_duration(summary["seconds"])):
+        assert f" {time_text} " in text  # of the run, and of its one epoch
     assert f"{summary['peak_memory_bytes'] / 2**20:,.0f} MiB" in text
     assert f"{summary['trainable_parameters']:,}" in text
     assert "No score was published for ave-demo." in text

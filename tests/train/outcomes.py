@@ -1,6 +1,9 @@
-"""Comparison of runs to the bit."""
+"""Comparison of runs to the bit, and runs that are killed."""
 
+import pytest
 import torch
+from stgcma.train import trainer as training
+from stgcma.train.run import train
 
 LAST = "checkpoints/last/adapters.safetensors"
 
@@ -38,3 +41,19 @@ def equal(one, other):
 
 class KilledError(BaseException):
     """Stands for a kill: nothing in the program handles it."""
+
+
+def train_killed(shards, run, config, monkeypatch, *, after):
+    """Train, and be killed after the step `after`, before its state is saved."""
+    step = training.Trainer._step
+
+    def killed(trainer, *arguments):
+        stop = step(trainer, *arguments)
+        if trainer.progress.step == after:
+            raise KilledError
+        return stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "_step", killed)
+        with pytest.raises(KilledError):
+            train(shards, run, config)

@@ -5,11 +5,10 @@ import sys
 
 import pytest
 from stgcma.model import ADAPTERS
-from stgcma.train import trainer as training
 from stgcma.train.run import train
 
 from ..conftest import SMALL
-from .outcomes import KilledError, assert_same, outcome
+from .outcomes import assert_same, outcome, train_killed
 
 # Two clips: two steps an epoch.
 STEPS = ("train.save_every_steps=1", "optim.batch_size=1")
@@ -62,20 +61,9 @@ def check_killed_after(kills, steps, shards, config, tmp_path, monkeypatch):
     train(shards, tmp_path / "whole", config)
     expected = outcome(tmp_path / "whole")
     assert len(expected["steps"].splitlines()) == steps
-    step = training.Trainer._step
     for last in kills:
         run = tmp_path / f"killed-{last}"
-
-        def killed_after(trainer, *arguments, last=last):
-            stop = step(trainer, *arguments)
-            if trainer.progress.step == last:
-                raise KilledError
-            return stop
-
-        monkeypatch.setattr(training.Trainer, "_step", killed_after)
-        with pytest.raises(KilledError):
-            train(shards, run, config)
-        monkeypatch.setattr(training.Trainer, "_step", step)
+        train_killed(shards, run, config, monkeypatch, after=last)
         train(shards, run, config, resume=True)
         assert_same(outcome(run), expected)
 
