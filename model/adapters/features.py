@@ -133,12 +133,15 @@ class _FrozenMlp(torch.autograd.Function):
         ctx.mlp, ctx.rows = mlp, rows
         ctx.save_for_backward(inner)
         ctx.mark_non_differentiable(inner)
+        ctx.set_materialize_grads(False)  # or zeros in the size of the inner values are made as their gradient
         return z, inner
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dz: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dz: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         (inner,) = ctx.saved_tensors
+        if dz is None:
+            return None, None, None
         # Under autocast the forward pass was in half precision, and the backward pass is in the same.
         mlp = ctx.mlp
         fc1, fc2 = mlp.fc1.weight.to(inner.dtype), mlp.fc2.weight.to(inner.dtype)
