@@ -25,7 +25,8 @@ from .finished import wrong_sizes
 from .former import Former, FormerShards
 from .layout import Layout
 from .options import Options
-from .output import OutputFolder
+from .output import OutputFolder, checked_store
+from .plan import make_plan
 
 SAMPLED_CLIPS = 8
 
@@ -127,7 +128,7 @@ def forecast(
     """
     if not collection.clips:
         raise InputError(f"{collection.name} holds no clips")
-    output = OutputFolder(open_store(out), KernelLock())
+    output = OutputFolder(checked_store(out), KernelLock())
     former, layout = _layout(output, collection, features, options)
     shards, clips = _finished(output, former, layout, options)
     costs, failed = _decode(_spread(collection.clips, sampled), make, options)
@@ -198,8 +199,10 @@ def _layout(
     if not open_store(output.location).names():
         options = dataclasses.replace(options, overwrite=True, append=False)
     former = None if options.overwrite else output.former()
-    wanted = options.clips_per_shard
-    return former, planned_layout(output, former, collection, features, options, wanted)
+    layout = planned_layout(output, former, collection, features, options, options.clips_per_shard)
+    if not (options.overwrite or layout.finished):  # else it was checked with the former content
+        output.check_fits(make_plan(layout.info))
+    return former, layout
 
 
 def _finished(

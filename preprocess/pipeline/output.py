@@ -161,16 +161,23 @@ class OutputFolder:
         existing = None if overwrite or self.is_complete() else self._plan()
         if overwrite or existing == _CLEARING:
             self._clear()
-        elif self.is_complete():
-            # Results of other versions of stgcma differ in the format's version.
-            self._check_finished(_plan_of(read_dataset(self.location)), without_own_version(plan))
-        elif existing is not None:
-            check_same(existing, plan, self._decoders_of_records, where=self.location)
         else:
-            self._check_no_shards()
-            self._store.remove_folder(PROGRESS_FOLDER)  # of an unknown plan
+            self.check_fits(plan)
+            if existing is None and not self.is_complete():
+                self._store.remove_folder(PROGRESS_FOLDER)  # of an unknown plan
         if not self.is_complete():
             self._store.publish(PLAN_FILE, canonical_json(plan))
+
+    def check_fits(self, plan: dict[str, Any]) -> None:
+        """Raise InputError, naming the differences, unless what the folder holds is of `plan`."""
+        existing = None if self.is_complete() else self._plan()
+        if self.is_complete():
+            # Results of other versions of stgcma differ in the format's version.
+            self._check_finished(_plan_of(read_dataset(self.location)), without_own_version(plan))
+        elif existing is None:
+            self._check_no_shards()
+        elif existing != _CLEARING:
+            check_same(existing, plan, self._decoders_of_records, where=self.location)
 
     def reopen(self, plan: dict[str, Any], kept: Iterable[ShardResult]) -> None:
         """Turn a finished directory into an unfinished one in which the shards in `kept` are finished.
@@ -324,6 +331,22 @@ class OutputFolder:
                 self._store.remove(name)
 
 
+def checked_store(location: Location) -> Store:
+    """Return the store of an output folder.
+
+    Raises InputError when it is not a folder, cannot be written safely, or holds other files.
+    """
+    store = open_store(location)
+    if isinstance(store, ObjectStore):
+        store.check_writable()
+    if isinstance(store, LocalStore) and store.path.exists() and not store.path.is_dir():
+        raise InputError(f"OUT {store} is a file, a folder is needed")
+    foreign = [name for name in store.names() if not _is_ours(name)]
+    if foreign and not _is_dataset(store):
+        raise InputError(f"OUT {store} holds other files ({foreign[0]}, …); choose an empty or new folder")
+    return store
+
+
 @contextmanager
 def open_output(location: Location, part: Part | None = None) -> Iterator[OutputFolder]:
     """Open `location` for writing shards, and create it if necessary; one process at a time can have it open.
@@ -334,14 +357,7 @@ def open_output(location: Location, part: Part | None = None) -> Iterator[Output
     Raises:
         InputError: when it is not a folder, holds other files, or is open in another process.
     """
-    store = open_store(location)
-    if isinstance(store, ObjectStore):
-        store.check_writable()
-    if isinstance(store, LocalStore) and store.path.exists() and not store.path.is_dir():
-        raise InputError(f"OUT {store} is a file, a folder is needed")
-    foreign = [name for name in store.names() if not _is_ours(name)]
-    if foreign and not _is_dataset(store):
-        raise InputError(f"OUT {store} holds other files ({foreign[0]}, …); choose an empty or new folder")
+    store = checked_store(location)
     if isinstance(store, LocalStore):
         with named_errors(store.path):
             store.path.mkdir(parents=True, exist_ok=True)

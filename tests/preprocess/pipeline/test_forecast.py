@@ -4,12 +4,12 @@ from unittest import mock
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from stgcma.errors import StgcmaError
+from stgcma.errors import InputError, OtherSettingsError, StgcmaError
 from stgcma.preprocess.pipeline import build as building
 from stgcma.preprocess.pipeline import engines
 from stgcma.preprocess.pipeline.forecast import _spread, forecast
 from stgcma.preprocess.pipeline.options import Options
-from stgcma.preprocess.pipeline.output import OutputFolder, open_output
+from stgcma.preprocess.pipeline.output import OutputFolder
 from stgcma.preprocess.pipeline.raw_storage import ClipMaker
 from stgcma.preprocess.pipeline.shard_plan import plan_shards
 
@@ -21,7 +21,7 @@ from .stand_in import (
     build,
     contents,
     make_collection,
-    run_serial,
+    unfinish,
 )
 
 
@@ -39,6 +39,19 @@ def expected(raw):
             return forecast(make_collection(clips), make, FEATURES, out, options, sampled=3)
 
     return expected
+
+
+def stop_after(shards, monkeypatch):
+    """Stop a run after so many shards."""
+    record, recorded = OutputFolder.record, []
+
+    def stop(output, result):
+        record(output, result)
+        recorded.append(result)
+        if len(recorded) == shards:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(OutputFolder, "record", stop)
 
 
 def test_a_forecast_is_near_the_run_and_writes_nothing(raw, tmp_path, expected):
@@ -73,6 +86,22 @@ def test_finished_shards_and_clips_are_counted(raw, tmp_path, expected):
     assert (cut.finished_shards, cut.clips_left) == (made.finished_shards - 2, 2 * CLIPS_PER_SHARD)
 
 
+def test_what_the_run_refuses_is_refused(raw, tmp_path, expected):
+    out, other = tmp_path / "out", tmp_path / "other"
+    build(out, raw)
+    refused = pytest.raises(OtherSettingsError, match="the list of clips or their labels changed")
+    with refused:
+        expected(out, clips=12)
+    assert expected(out, clips=12, overwrite=True).clips_left == 12
+    unfinish(out)
+    with refused:
+        expected(out, clips=12)
+    other.mkdir()
+    (other / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"holds other files \(notes\.txt, …\)"):
+        expected(other)
+
+
 def test_an_out_that_cannot_be_reached_is_named(expected, monkeypatch):
     """The run would fail, too."""
 
@@ -94,14 +123,11 @@ def test_clips_that_cannot_be_made_cost_what_they_took(raw, tmp_path, expected):
     assert made.seconds == pytest.approx(43 * 2 / 3 * 2.0)
 
 
-def test_shards_of_an_unfinished_run_are_counted(raw, tmp_path, expected):
+def test_shards_of_an_unfinished_run_are_counted(raw, tmp_path, expected, monkeypatch):
     out = tmp_path / "out"
-    tasks = plan_shards(make_collection(43).clips, CLIPS_PER_SHARD)
-    with open_output(out) as output:
-        output.begin({"plan": 1}, overwrite=False)
-        with mock.patch.object(engines, "IMPORTS", ()):
-            for result in run_serial(tasks[:3], StandIn(raw), output.location, on_clip=lambda *_: None):
-                output.record(result)
+    stop_after(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        build(out, raw)
     before = contents(out)
     made = expected(out)
     assert (made.finished_shards, made.finished_clips, made.clips_left) == (3, 12, 31)
@@ -124,13 +150,7 @@ def test_additions_are_counted(raw, tmp_path, expected, monkeypatch):
     assert (made.finished_shards, made.finished_clips, made.clips_left) == (4, 12, 5)
     made = expected(out, clips=range(12, 17), append=True)
     assert (made.clips, made.shards, made.finished_clips, made.clips_left) == (17, 7, 12, 5)
-    record = OutputFolder.record
-
-    def stop(output, result):
-        record(output, result)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(OutputFolder, "record", stop)
+    stop_after(1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         build(out, raw, clips=17, append=True)
     made = expected(out, clips=17, append=True)
