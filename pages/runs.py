@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..console import message
 from ..errors import InputError
+from ..shards.storage import absolute
 from ..train.config import RunConfig
 from ..train.fields import damage_named, field
 from ..train.results import EvaluationResult, read_evaluation
@@ -152,7 +154,7 @@ def read_runs(paths: Sequence[Path], split: str) -> list[RunAccount]:
 def _read(path: Path, name: str, split: str) -> RunAccount:
     folder = RunFolder.open(path)
     evaluation = f"evaluation-{split}.json"
-    result = read_evaluation(folder, evaluation)
+    result = read_evaluation(folder, evaluation) or _of_grown_shards(folder, split)
     if result is None:
         there = (path / evaluation).is_file()
         what = f"'s {evaluation} is of an earlier checkpoint" if there else f" has no {evaluation}"
@@ -181,6 +183,21 @@ def _read(path: Path, name: str, split: str) -> RunAccount:
         cost=cost,
         result=result,
     )
+
+
+def _of_grown_shards(folder: RunFolder, split: str) -> EvaluationResult | None:
+    """Return the evaluation on the run's shards after clips were added to them; None without one.
+
+    Of several, the one of most clips.
+    """
+    shards = folder.read_json(RUN_FILE, texts=("shards",))["shards"]
+    files = sorted(path.name for path in folder.path.glob(f"evaluation-{split}-*.json"))
+    found = [each for each in (read_evaluation(folder, name) for name in files) if each is not None]
+    grown = [each for each in found if absolute(each.shards) == shards]
+    if not grown:
+        return None
+    message(f"{folder.path} was scored on its shards after they had grown; that score is shown")
+    return max(grown, key=lambda each: each.clips)
 
 
 def _read_epochs(folder: RunFolder, names: Sequence[str]) -> list[Epoch]:

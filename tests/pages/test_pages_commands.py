@@ -115,6 +115,18 @@ def test_shards_that_hold_other_data_are_not_shown(stgcma, run_copy):
     assert "the score was measured on 000000000000" in text
 
 
+def test_a_score_on_shards_that_had_grown_is_shown(stgcma, run_copy):
+    """As `evaluate` stores it; one on other shards is not the run's score."""
+    stored = (run_copy / "evaluation-test.json").rename(run_copy / "evaluation-test-0123456789ab.json")
+    result = stgcma("report", run_copy)
+    assert result.status == 0, result.stderr
+    assert "was scored on its shards after they had grown; that score is shown" in result.stderr
+    assert f"{100 * json.loads(stored.read_text())['score']:.1f} %" in text_of(run_copy / "report.html")
+    change(stored, shards="/nowhere/else")
+    result = stgcma("report", run_copy)
+    assert (result.status, "has no evaluation-test.json" in result.stderr) == (2, True)
+
+
 def test_the_clips_of_a_streamed_run_are_kept_nowhere(run_copy, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     url = f"memory://{tmp_path.name}"
