@@ -133,7 +133,8 @@ class _FrozenMlp(torch.autograd.Function):
         ctx.mlp, ctx.rows = mlp, rows
         ctx.save_for_backward(inner)
         ctx.mark_non_differentiable(inner)
-        ctx.set_materialize_grads(False)  # or zeros in the size of the inner values are made as their gradient
+        # Else zeros in the size of the inner values are made as their gradient.
+        ctx.set_materialize_grads(False)
         return z, inner
 
     @staticmethod
