@@ -147,9 +147,11 @@ class _FrozenMlp(torch.autograd.Function):
         mlp = ctx.mlp
         fc1, fc2 = mlp.fc1.weight.to(inner.dtype), mlp.fc2.weight.to(inner.dtype)
         derivative = _DERIVATIVES[type(mlp.act)]
-        dn = torch.empty(len(inner), fc1.shape[1], dtype=inner.dtype, device=inner.device)
+        dn = inner.new_empty(len(inner), fc1.shape[1])
+        hidden = inner.new_empty(max(ctx.rows), inner.shape[1])  # of one modality after the other
         for dn_m, dz_m, inner_m in zip(*(torch.split(t, ctx.rows) for t in (dn, dz, inner)), strict=True):
-            torch.mm(derivative(mlp.act, inner_m, dz_m @ fc2), fc1, out=dn_m)
+            of_inner = torch.mm(dz_m, fc2, out=hidden[: len(dz_m)])
+            torch.mm(derivative(mlp.act, inner_m, of_inner), fc1, out=dn_m)
         return dn, None, None
 
 
@@ -184,9 +186,9 @@ def _quick_gelu_backward(_: Any, x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _gelu_backward(act: Any, x: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient of GELU, in the form that the activation has."""
-    return torch.ops.aten.gelu_backward(  # type: ignore[no-any-return]
-        gradient, x, approximate=getattr(act, "approximate", "none")
+    """Write the gradient of GELU, in the form that the activation has, over that of its output."""
+    return torch.ops.aten.gelu_backward.grad_input(  # type: ignore[no-any-return]
+        gradient, x, approximate=getattr(act, "approximate", "none"), grad_input=gradient
     )
 
 
@@ -195,4 +197,6 @@ _DERIVATIVES: dict[type, Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.GELU: _gelu_backward,
     timm.layers.GELU: _gelu_backward,
 }
-"""Of the activations: the activation, its input, the gradient of its output → that of its input."""
+"""Of the activations: the activation, its input, the gradient of its output → that of its input.
+
+The gradient of the output may be overwritten."""
