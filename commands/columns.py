@@ -46,7 +46,8 @@ def add_column(
     out: Out,
     member: Member,
     raw: Annotated[
-        str | None, typer.Option(help="The collection that OUT was made of, a folder or URL.", metavar="RAW")
+        str | None,
+        typer.Option(help="Needed: the collection that OUT was made of, a folder or URL.", metavar="RAW"),
     ] = None,
     workers: Workers = 2,
     max_failed: MaxFailed = "5%",
