@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..model import STGCMA
 from ..model.noise import share_offsets
 from .config import RunConfig
-from .distributed import ProcessGroup, SharedBatchNorm
+from .distributed import ProcessGroup
 
 
 class CompiledPasses:
@@ -26,11 +26,10 @@ class CompiledPasses:
         graphs: passes are replayed as CUDA graphs.
 
     Attributes:
-        whole_step: False while the step in training has fewer clips than the others: noise of the whole step
-            is drawn, whose size is compiled as well.
+        in_training: False while a batch in training is computed without the compiler, whatever its size.
     """
 
-    whole_step = True
+    in_training = True
 
     def __init__(
         self, model: STGCMA, clips: frozenset[int], *, options: dict[str, Any], graphs: bool
@@ -49,9 +48,13 @@ class CompiledPasses:
         return self._compiled(**inputs)  # type: ignore[no-any-return]
 
     def _is_usual(self, inputs: dict[str, Any]) -> bool:
+        allowed = self.in_training or not self._model.training
+        return allowed and self.has_usual_size(inputs) and not inputs.get("explain")
+
+    def has_usual_size(self, inputs: dict[str, Any]) -> bool:
+        """Return True for inputs of which each has one of the usual numbers of clips, all the same."""
         sizes = {len(x) for x in inputs.values() if isinstance(x, Tensor)}
-        usual = len(sizes) == 1 and sizes <= self._clips and not inputs.get("explain")
-        return usual and (self.whole_step or not self._model.training)
+        return len(sizes) == 1 and sizes <= self._clips
 
 
 def check_compile(config: RunConfig, device: torch.device) -> None:
@@ -93,10 +96,6 @@ def compile_model(model: STGCMA, config: RunConfig, group: ProcessGroup) -> Comp
         return None
     prepare_compiler()
     share_offsets(model, group.device)
-    disable: Any = torch.compiler.disable
-    for module in model.modules():
-        if isinstance(module, SharedBatchNorm):
-            module.forward = disable(module.forward)  # type: ignore[method-assign]
     size, accumulate = config.optim.batch_size, config.train.accumulate
     clips = frozenset(-(-size // (group.size * parts)) for parts in (1, accumulate))
     graphs = config.train.compile == "graphs"

@@ -175,11 +175,29 @@ class SharedBatchNorm(BatchNorm):
 
     def summed(self, values: Tensor) -> Tensor:
         """Return the sums of `values` over all processes."""
-        from torch.distributed.nn import functional
-
-        all_reduce: Any = functional.all_reduce  # differentiable, and untyped
-        total: Tensor = all_reduce(values)
+        total: Tensor = _Summed.apply(values)  # type: ignore[no-untyped-call]
         return total
+
+
+class _Summed(torch.autograd.Function):
+    """The sums over all processes, of values and of their gradients, as an operation that can be compiled."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    from torch.distributed import _functional_collectives as collectives
+
+    untyped: Any = collectives
+    group = torch.distributed.group.WORLD
+    total: Tensor = untyped.wait_tensor(untyped.all_reduce(values.contiguous(), "sum", group))
+    return total
 
 
 def share_batch_norms(model: nn.Module) -> list[SharedBatchNorm]:

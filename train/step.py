@@ -57,6 +57,7 @@ class _Scope:
         counts: name to the count of each loss over the step.
         scored: the count of the score over the step.
         questions: the slice of the step's questions of each micro-batch of this rank; None without questions.
+        compiled: whether each micro-batch of this rank may be compiled.
         clips: keys of the step's clips, in the order of the ranks.
         stop_signal: the signal that a rank received, or 0.
     """
@@ -64,6 +65,7 @@ class _Scope:
     counts: dict[str, float]
     scored: float
     questions: list[BatchSlice | None]
+    compiled: list[bool]
     clips: list[str]
     stop_signal: int
 
@@ -168,6 +170,8 @@ class OptimizerStep:
             is_last = index == len(batches) - 1
             # The processes average their gradients once, in the backward pass of the last micro-batch.
             unsynced = self._group.is_distributed and not is_last
+            if self._compiled is not None:
+                self._compiled.in_training = scope.compiled[index]
             with self._module.no_sync() if unsynced else nullcontext():  # type: ignore[operator]
                 terms = self._backward(batch.to(self._group.device), questions, scope.counts, seed)
             sums = terms if sums is None else sums + terms
@@ -201,27 +205,37 @@ class OptimizerStep:
         names = [*self._weights, "score"]
         counted = [self._task.counts(batch.targets, batch.weight) for batch in batches]
         questions = [_question_count(batch) for batch in batches]
+        compiled = [self._has_usual_size(batch) for batch in batches]
         clips = [clip for batch in batches if not batch.is_padding for clip in batch.clips]
         rows = self._group.gather(
             [
                 float(stop_signal),
                 *(sum(count[name] for count in counted) for name in names),
                 *map(float, questions),
+                *map(float, compiled),
                 *map(float, clips),
                 *[_NO_CLIP] * (self._clips_each - len(clips)),
             ]
         )
-        ends = np.cumsum([1, len(names), len(questions)])
-        signals, counts, asked, taken = np.split(rows, ends, axis=1)
+        ends = np.cumsum([1, len(names), len(questions), len(compiled)])
+        signals, counts, asked, usual, taken = np.split(rows, ends, axis=1)
         *of_losses, scored = counts.sum(0).tolist()
         summed = dict.fromkeys(self._summed, 1.0)
         return _Scope(
             counts=dict(zip(self._weights, of_losses, strict=True)) | summed,
             scored=scored,
             questions=self._question_slices(questions, [int(count) for count in asked.ravel()]),
+            compiled=[
+                bool(flags.all()) for flags in usual.T
+            ],  # passes that sum over the processes do so in the same order
             clips=[self._key_of(int(clip)) for clip in taken.ravel() if clip != _NO_CLIP],
             stop_signal=int(signals.max()),
         )
+
+    def _has_usual_size(self, batch: Batch) -> bool:
+        """Return True for a batch of the usual size in a whole step, whose noise has a size as well."""
+        whole = batch.batch_slice.total == self._batch_size and not batch.is_padding
+        return whole and self._compiled is not None and self._compiled.has_usual_size(batch.inputs)
 
     def _question_slices(self, local: list[int], all_counts: list[int]) -> list[BatchSlice | None]:
         """Return the slices of this process's micro-batches.
@@ -242,8 +256,6 @@ class OptimizerStep:
         torch.manual_seed(seed)  # the same for every micro-batch: each draws the noise of the whole batch
         if self._micro_batches.total > 1:
             set_batch_slices(self._model, clips=batch.batch_slice, questions=questions)
-        if self._compiled is not None:
-            self._compiled.whole_step = batch.batch_slice.total == self._batch_size
         for norm in self._norms:
             norm.is_counted = not batch.is_padding
         inputs = batch.inputs

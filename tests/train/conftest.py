@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from stgcma.model import preset_config
 from stgcma.model.noise import BatchSlice
@@ -58,3 +60,14 @@ def few(four_clips, tmp_path_factory):
     out = tmp_path_factory.mktemp("few") / "out"
     write_shards(four_clips, out, FEW)
     return out
+
+
+@pytest.fixture
+def ranks(forks):
+    """Runs `stgcma ARGS…` in several processes that know each other as under torchrun."""
+
+    def run(*arguments, code=None, processes=2):
+        program = ["-c", code] if code else ["-m", "stgcma"]
+        return forks.run_ranks([sys.executable, *program, *arguments], processes=processes)
+
+    return run

@@ -7,9 +7,14 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from stgcma.errors import InputError
+from stgcma.export import export
 from stgcma.train import compilation
+from stgcma.train.evaluation import evaluate
 from stgcma.train.run import train
+
+from .outcomes import LAST, assert_same, outcome, train_killed
 
 DROPPING = ("optim.epochs=2", "optim.warmup_epochs=0", "model.drop_path=0.3")
 
@@ -113,6 +118,35 @@ def test_the_real_compiler_draws_the_same_noise(kept_shards, small_config, tmp_p
     assert losses(tmp_path / "default") == pytest.approx(losses(tmp_path / "off"), rel=1e-3)
     weights = tmp_path / "default" / "checkpoints" / "last"
     assert not any("_orig_mod" in path.read_text(errors="ignore") for path in weights.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_that_was_killed_ends_like_one_that_was_not(
+    four_clips, small_config, tmp_path, graphs, monkeypatch
+):
+    """In the middle of the second epoch."""
+    steps = ("optim.batch_size=1", "train.save_every_steps=1", "train.compile=default")
+    config = small_config("ave", *DROPPING, *steps)
+    train(four_clips, tmp_path / "whole", config)
+    assert len(graphs) == 2
+    train_killed(four_clips, tmp_path / "killed", config, monkeypatch, after=4)
+    train(four_clips, tmp_path / "killed", config, resume=True)
+    assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "whole"))
+
+
+def test_a_checkpoint_is_like_any_other(four_clips, small_config, tmp_path, graphs, monkeypatch):
+    settings = ("optim.epochs=1", "optim.batch_size=2")
+    train(four_clips, tmp_path / "plain", small_config("ave", *settings))
+    run = tmp_path / "compiled"
+    train(four_clips, run, small_config("ave", *settings, "train.compile=default"))
+    assert graphs
+    plain, compiled = (load_file(folder / LAST) for folder in (tmp_path / "plain", run))
+    assert {name: x.shape for name, x in compiled.items()} == {name: x.shape for name, x in plain.items()}
+    monkeypatch.setattr(torch, "compile", None)
+    (row,) = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    assert evaluate(run, split="val").score == pytest.approx(row["val_accuracy"], abs=1e-6)
+    assert export(run, tmp_path / "model.pt2").path.is_file()
 
 
 def test_a_compiler_is_needed(four_clips, small_config, tmp_path):

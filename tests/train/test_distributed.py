@@ -21,17 +21,6 @@ from ..conftest import SMALL
 LAST = "checkpoints/last/adapters.safetensors"
 
 
-@pytest.fixture
-def ranks(forks):
-    """Runs `stgcma ARGS…` in several processes that know each other as under torchrun."""
-
-    def run(*arguments, code=None, processes=2):
-        program = ["-c", code] if code else ["-m", "stgcma"]
-        return forks.run_ranks([sys.executable, *program, *arguments], processes=processes)
-
-    return run
-
-
 def options(task, *settings):
     chosen = [*SMALL[task], "data.workers=0", "optim.epochs=2", *settings]
     return [part for setting in chosen for part in ("--set", setting)]
