@@ -279,8 +279,10 @@ def run(arguments) -> None:
 
 
 def main() -> None:
+    sys.modules["wandb"] = None  # as in conftest.py
     for name in PRELOADED:
         __import__(name)
+    del sys.modules["wandb"]
     gc.collect()
     gc.freeze()  # a collection in a fork would write to, and so copy, the pages of all that was imported
     request = serve(socket.socket(fileno=int(sys.argv[1])))

@@ -44,9 +44,13 @@ BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def wheel(tmp_path_factory, made_once):
     """The wheel, built from the files that git tracks with the installed setuptools."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    (path,) = made_once("wheel", lambda out: build(tmp_path_factory.mktemp("source"), out)).glob("*.whl")
+    return path
+
+
+def build(source, out):
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
         if (ROOT / name).is_file():
@@ -55,8 +59,6 @@ def wheel(tmp_path_factory):
     command = [sys.executable, "-c", BUILD, str(out)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    (path,) = out.glob("*.whl")
-    return path
 
 
 @pytest.fixture(scope="module")

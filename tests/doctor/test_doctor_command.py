@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stgcma.doctor import decoding, diagnosis, gpu, packages, tools
+from stgcma.doctor import decoding, diagnosis, gpu, packages, tools, weights
 from stgcma.doctor.clips import CLIPS
 from stgcma.doctor.diagnosis import CHECKS, diagnose
 from stgcma.doctor.findings import Finding, Level
@@ -34,7 +34,7 @@ class PoolOfThisProcess:
 @pytest.mark.parametrize("isolated", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_this_machine_can_do_the_work(stgcma, monkeypatch, isolated):
     if not isolated:
-        for module in (decoding, gpu, packages, tools):
+        for module in (decoding, gpu, packages, tools, weights):
             monkeypatch.setattr(module, "IsolatedPool", PoolOfThisProcess)
     result = stgcma("doctor", "--json")
     found = json.loads(result.stdout)

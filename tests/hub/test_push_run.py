@@ -20,6 +20,9 @@ from stgcma.hub.push import write_folder
 from stgcma.model.tensor_files import file_sha256
 from stgcma.train.run_folder import RunFolder
 
+# One process for all: they share a packed run.
+pytestmark = pytest.mark.xdist_group("pushes of a run")
+
 DOGS = "models/eva/dogs"
 
 

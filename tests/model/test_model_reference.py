@@ -156,9 +156,17 @@ CASES_WITHOUT_TABLES = [
 ]
 
 
+# The quick cases have each entry that a release checkpoint may lack or not read, and each task.
+MORE_OF_THE_SAME = (6, 11, 12, 14, 16, 17, 20, 22)
+ALL_CASES = [(*case, True) for case in CASES] + [(*case, False) for case in CASES_WITHOUT_TABLES]
+
+
 @pytest.mark.parametrize(
     ("family", "overrides", "tables"),
-    [(*case, True) for case in CASES] + [(*case, False) for case in CASES_WITHOUT_TABLES],
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (number in MORE_OF_THE_SAME))
+        for number, case in enumerate(ALL_CASES)
+    ],
 )
 def test_configurations_are_read_off(helpers, tmp_path, family, overrides, tables):
     if family == "swin_fields":  # the release's Swin sees 224 × 224, and its AVS head has 256 channels

@@ -11,6 +11,9 @@ from stgcma.model.checkpoint import load_trained
 from stgcma.train.run import train
 from stgcma.train.trainer import Trainer
 
+# One process for all: they share a trained run.
+pytestmark = pytest.mark.xdist_group("init-from")
+
 ONE_EPOCH = ("optim.epochs=1", "optim.batch_size=2")
 
 

@@ -1,5 +1,7 @@
 """Small encoded clips of every tricky kind, made with ffmpeg when a test first asks for one."""
 
+from functools import cache
+
 import pytest
 
 SECONDS = 2
@@ -85,19 +87,19 @@ CLIPS = {
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory, ffmpeg):
-    """`clip("h264.mp4")` is the path of that clip."""
-    folder = tmp_path_factory.mktemp("clips")
+def clip(made_once, ffmpeg):
+    """`clip("h264.mp4")` is the path of that clip. Tests do not change it."""
 
+    @cache
     def path_of(name):
-        path = folder / name
-        if not path.exists():
+        def make(folder):
             arguments = [
                 path_of(word[1:-1]) if isinstance(word, str) and word.startswith("{") else word
                 for word in CLIPS[name]
             ]
-            ffmpeg(*arguments, path)
-        return path
+            ffmpeg(*arguments, folder / name)
+
+        return made_once(f"clip-{name}", make) / name
 
     return path_of
 

@@ -13,6 +13,9 @@ from stgcma.preprocess.media.video.frames import evenly
 
 from .conftest import AAC, H264, VP8, picture, tone
 
+# One process for all: they share two videos.
+pytestmark = pytest.mark.xdist_group("coverage")
+
 PACKET_BYTES = 188
 KEEP_ALL = ("-fps_mode", "passthrough")
 

@@ -119,7 +119,7 @@ def test_finished_shards_are_not_made_again(start, tmp_path, raw):
     assert {name: (out / "shards" / name).stat().st_ino for name in before} == before
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("workers", [*(pytest.param(few, marks=pytest.mark.slow) for few in (1, 2)), 4])
 def test_the_number_of_workers_changes_nothing(finish, tmp_path, raw, workers):
     build(tmp_path / "whole", raw)
     status, _, stderr = finish("run", tmp_path / "out", raw, "--workers", workers)

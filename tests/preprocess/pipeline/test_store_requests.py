@@ -89,12 +89,12 @@ def test_requests_of_a_shard(s3, faulty, raw, monkeypatch):
         return faults.requests
 
     written, read = {}, {}
-    for clips in (40, 80):
+    for clips in (8, 28):
         url = f"{s3}/{clips}"
         written[clips] = requests(lambda url=url, clips=clips: build(url, raw, clips=clips))
         read[clips] = requests(lambda url=url: list(iterate_clips(url)))
-    assert 3 <= (written[80] - written[40]) / 10 <= 4
-    assert (read[80] - read[40]) / 10 == 2
+    assert 3 <= (written[28] - written[8]) / 5 <= 4
+    assert (read[28] - read[8]) / 5 == 2
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

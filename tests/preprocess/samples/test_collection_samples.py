@@ -23,6 +23,9 @@ from stgcma.preprocess.synthesis import avs_s4 as synthetic_avs
 from stgcma.preprocess.synthesis import music_avqa as synthetic_avqa
 from stgcma.preprocess.synthesis.music_scene import SECONDS
 
+# One process for all: they share a collection.
+pytestmark = pytest.mark.xdist_group("samples of collections")
+
 FRAMES = (5, 224, 224, 3)
 
 

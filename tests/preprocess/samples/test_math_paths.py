@@ -23,6 +23,10 @@ PATHS = {
     "ffmpeg": ({}, X86_64_V2_FLAGS if is_x86() else 0),
     "three threads": (dict.fromkeys(THREADS, "3"), 0),
 }
+TOGETHER = (
+    {name: value for environment, _ in PATHS.values() for name, value in environment.items()},
+    max(features for _, features in PATHS.values()),
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +63,14 @@ def expected(clips):
     return found
 
 
+def test_the_bytes_are_the_same_on_all_other_paths_together(clips, expected):
+    assert members(clips, *TOGETHER) == expected
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_the_bytes_are_the_same(clips, expected, path):
+    """Names the library whose bytes differ."""
     assert members(clips, *PATHS[path]) == expected
 
 

@@ -12,6 +12,9 @@ from stgcma.preprocess.media.video import pyav
 from stgcma.preprocess.samples.sample import SampleMaker
 from stgcma.preprocess.samples.whole_video import DecodeRequest, decode_video, read_window
 
+# One process for all: they share the recordings.
+pytestmark = pytest.mark.xdist_group("spans")
+
 SETTINGS = FeatureSettings(ave.SAMPLING, ("clip",))
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=5:d=33.4")
 SWEEP = ("-f", "lavfi", "-i", "aevalsrc='0.4*sin(2*PI*t*(200+20*t))':s=22050:d=33.4")
