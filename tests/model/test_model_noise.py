@@ -166,8 +166,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1), (1, 2)])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "sizes"),
+    [
+        pytest.param(case, sizes, marks=[pytest.mark.slow] * (case != "clip" and sizes != (2, 1)))
+        for case in CASES
+        for sizes in ((1, 1, 1), (2, 1), (1, 2))
+    ],
+)
 def test_the_parts_of_a_batch_are_the_batch(helpers, case, sizes):
     family, overrides = CASES[case]
     model = build(helpers, family, **overrides)
