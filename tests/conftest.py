@@ -42,6 +42,17 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name each test's group to the scheduler of pytest-xdist, as part of its id.
+
+    pytest-xdist 3.8 writes the id into an attribute that pytest 9.2 does not read.
+    """
+    for item in items:
+        if "_nodeid" in vars(item):
+            item._id = type(item._id).parse(vars(item)["_nodeid"])
+
+
 def pytest_collection_finish() -> None:
     """Leave the libraries and the thousands of collected tests out of garbage collection: 6 % of the time."""
     if "wandb" in sys.modules and sys.modules["wandb"] is None:

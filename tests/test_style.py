@@ -88,6 +88,11 @@ def code_lines(text):
     return {number: lines[number - 1].strip() for number in sorted(numbers - docstrings)}
 
 
+def test_the_scheduler_is_told_the_group(request):
+    """Otherwise every process makes what the tests of a group share."""
+    assert request.node.nodeid.endswith("@style") == request.config.getoption("loadgroup", False)
+
+
 def test_code_is_told_from_comments_and_docstrings():
     text = '"""M."""\n\n# A comment.\ndef f():\n    """D.\n\n    D.\n    """\n    return """x\ny"""  # why\n'
     assert list(code_lines(text)) == [4, 9, 10]
