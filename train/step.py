@@ -225,9 +225,8 @@ class OptimizerStep:
             counts=dict(zip(self._weights, of_losses, strict=True)) | summed,
             scored=scored,
             questions=self._question_slices(questions, [int(count) for count in asked.ravel()]),
-            compiled=[
-                bool(flags.all()) for flags in usual.T
-            ],  # passes that sum over the processes do so in the same order
+            # Passes that sum over the processes do so in the same order.
+            compiled=[bool(flags.all()) for flags in usual.T],
             clips=[self._key_of(int(clip)) for clip in taken.ravel() if clip != _NO_CLIP],
             stop_signal=int(signals.max()),
         )
