@@ -26,7 +26,8 @@ H264 = ["-c:v", "libx264", "-bf", "3", "-g", "20", "-pix_fmt", "yuv420p", "-thre
 OPEN_GOP = [*H264, "-x264-params", "open-gop=1:keyint=12:bframes=3:b-pyramid=2:scenecut=0"]
 HEVC = ["-c:v", "libx265", "-tag:v", "hvc1", "-pix_fmt", "yuv420p", "-x265-params"]
 HEVC_OPTIONS = "pools=none:frame-threads=1:log-level=error:bframes=3:keyint=16"
-LIBVPX = ["-b:v", "200k", "-lag-in-frames", "10", "-auto-alt-ref", "1", "-cpu-used", "5"]
+# Several threads would wait for each other in loops: ten times the CPU time.
+LIBVPX = ["-b:v", "200k", "-lag-in-frames", "10", "-auto-alt-ref", "1", "-cpu-used", "5", "-threads", "1"]
 VP8 = ["-c:v", "libvpx", *LIBVPX]
 VP9 = ["-c:v", "libvpx-vp9", "-g", "20", *LIBVPX]
 AV1 = ["-c:v", "libsvtav1", "-preset", "9", "-g", "20", "-svtav1-params", "lp=1"]
