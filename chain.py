@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .console import message
+from .cores import usable_cores
 from .errors import InputError, OtherSettingsError
 from .pages.drawn_clips import draw_clips
 from .pages.report import write_report
@@ -177,7 +177,7 @@ def demo(
     """
     collection = collection_of(task)
     settings = DEMOS[collection]
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     clips = clips or settings.clips
     # Either name of a task's own collection finds the same files.
     short = next((name for name, one in TASKS.items() if one.collection == collection), collection)

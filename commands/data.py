@@ -211,7 +211,8 @@ def _forecast_lines(forecast: Forecast, out: str) -> Iterator[str]:
     if forecast.cpu_hours is not None and forecast.hours is not None:
         yield (
             f"{short_duration(3600 * forecast.cpu_hours)} of CPU time for these, "
-            f"{short_duration(3600 * forecast.hours)} with {forecast.workers} workers"
+            f"{short_duration(3600 * forecast.hours)} with {forecast.workers} "
+            f"worker{'' if forecast.workers == 1 else 's'}"
         )
     failures = ", ".join(f"{count} {reason}" for reason, count in sorted(forecast.failures.items()))
     failed = f", {sum(forecast.failures.values())} of which cannot be made: {failures}" if failures else ""

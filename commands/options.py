@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -41,11 +40,6 @@ def _positive(workers: int) -> int:
     if workers < 1:
         raise InputError(f"--workers is {workers}, must be at least 1")
     return workers
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fetched_run(run: Path | None) -> Path | None:

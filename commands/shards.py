@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import progress, table
+from ..cores import usable_cores
 from ..errors import StgcmaError
 from ..figures import mebibytes
 from ..strict_json import strict_json
-from .options import OUT_FOLDER_OPTION, Json, MaxFailed, Out, read_share, usable_cores
+from .options import OUT_FOLDER_OPTION, Json, MaxFailed, Out, read_share
 
 if TYPE_CHECKING:
     from ..shards.statistics import SplitStatistics, Statistics

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from ..cores import usable_cores
 from ..figures import mebibytes
 from .findings import Finding, Level
 
@@ -92,7 +93,7 @@ def _free_memory_bytes(root: Path) -> int | None:
 
 def check_cores(environment: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> Iterator[Finding]:
     """Check the cores that this process may use, and the OpenMP settings."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")
     limit = ""
     if quota.isdigit() and period.isdigit() and int(quota) < cores * int(period):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from ..cores import usable_cores
 from .config import RunConfig, replaced
 from .distributed import ProcessGroup
 from .run_folder import RunFolder
@@ -45,11 +46,6 @@ def loader_processes(device: torch.device) -> int:
     if device.type == "cpu":
         return 1
     return min(max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 1), _MOST_WORKERS)
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _computes_in_bf16(device: torch.device) -> bool:

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cores import usable_cores
 from ..errors import InputError
 from ..model import STGCMA, TrainedOn, load_model
 from ..model.checkpoint import ADAPTERS
@@ -15,7 +16,6 @@ from ..shards.manifest import read_dataset
 from ..shards.reader import split_places
 from ..shards.schema import AudioStatistics, DatasetInfo
 from ..shards.storage import Location
-from .automatic import usable_cores
 from .config import RunConfig, load_preset, replaced
 from .inputs import Normalisation
 from .run_folder import RunFolder

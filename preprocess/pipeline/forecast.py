@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import resource
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...cores import usable_cores
 from ...errors import InputError
 from ...shards.locking import KernelLock
 from ...shards.manifest import read_columns, read_quarantine
@@ -43,7 +43,7 @@ class Forecast:
             tried again.
         clips_left: clips that OUT lacks.
         cpu_hours, hours: for these clips; `hours` with `workers` processes.
-        workers: number of decoding processes, at most one for each core of this machine.
+        workers: number of decoding processes, at most one for each core that this process may use.
         sampled: number of clips that were decoded.
         failures: number of clips of the sample that could not be made, by reason.
         messages: of these clips, one each.
@@ -136,7 +136,7 @@ def forecast(
     left = count - clips
     workers = options.workers
     if options.engine == "local":
-        workers = min(workers, os.cpu_count() or workers)
+        workers = min(workers, usable_cores())
     made = count * len(costs) / (len(costs) + len(failed))  # failed clips take no space
     cpu = wall = None
     if costs:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stgcma import cores as usable
 from stgcma.train import automatic
 from stgcma.train.automatic import IdleTime, loader_processes, resolve, waiting_note
 from stgcma.train.config import load_preset, replaced
@@ -24,7 +25,7 @@ def machine(monkeypatch):
     """`machine(cores, bf16)` is the machine that is asked."""
 
     def of(cores, *, bf16):
-        monkeypatch.setattr(automatic.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        monkeypatch.setattr(usable.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
 
     return of
