@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .errors import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
     from rich.progress import Progress
@@ -105,3 +105,20 @@ def progress(unit: str, *, shown: bool = True) -> Progress:
         console=console,
         disable=not shown,
     )
+
+
+@contextlib.contextmanager
+def progress_of_total(unit: str, name: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Yield `begin(total)` and `advance(count)` of a bar as of `progress`, with one task.
+
+    Nothing is drawn before `begin`, nor when the work fails before it.
+    """
+    bar = progress(unit)
+    row = bar.add_task(name, total=None, note="")
+    with contextlib.ExitStack() as drawn:
+
+        def begin(total: int) -> None:
+            bar.update(row, total=total)
+            drawn.enter_context(bar)
+
+        yield begin, lambda count: bar.advance(row, count)

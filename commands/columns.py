@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import continued_by_repeating, message, progress
+from ..console import continued_by_repeating, message, progress_of_total
 from ..errors import InputError, TooManyFailuresError
 from ..strict_json import strict_json
 from .options import (
@@ -158,15 +158,8 @@ def subset(
     """
     from ..shards.subset import write_subset
 
-    with progress("clips") as bar:
-        row = bar.add_task("copy", total=None, note="")
-        made = write_subset(
-            out,
-            new,
-            where,
-            on_total=lambda total: bar.update(row, total=total),
-            on_clip=lambda: bar.advance(row, 1),
-        )
+    with progress_of_total("clips", "copy") as (begin, advance):
+        made = write_subset(out, new, where, on_total=begin, on_clip=lambda: advance(1))
     if json_:
         counts = {"counts": made.info.counts, "clips": made.clips, "unknown": made.unknown}
         typer.echo(strict_json({"out": str(new)} | counts, indent=2))

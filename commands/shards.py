@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import progress, table
+from ..console import progress_of_total, table
 from ..cores import usable_cores
 from ..errors import StgcmaError
 from ..figures import mebibytes
@@ -46,12 +46,11 @@ def shards_verify(
     """
     from ..shards.verification import verify
 
-    with progress("bytes") as bar:
-        row = bar.add_task("verify", total=None, note="")
+    with progress_of_total("bytes", "verify") as (begin, advance):
         result = verify(
             out,
-            on_total=lambda total: bar.update(row, total=total),
-            on_bytes=lambda size: bar.advance(row, size),
+            on_total=begin,
+            on_bytes=advance,
             sources=sources,
             workers=workers or usable_cores(),
         )

@@ -60,7 +60,7 @@ def test_verify_prints_a_line_a_fault_and_ends_with_status_1(shards, directory):
 def test_verify_of_nothing_is_status_2(shards, tmp_path):
     status, stdout, stderr = shards("verify", tmp_path)
     assert (status, stdout) == (2, "")
-    assert "is not a shard directory; make one with `stgcma preprocess`" in stderr
+    assert re.fullmatch(r"stgcma: .* is not a shard directory; make one with `stgcma preprocess`\n", stderr)
 
 
 def test_stats_count_against_what_is_published(shards, directory):
