@@ -99,7 +99,7 @@ def _head_step(preset: str, side: int, kind: str) -> Callable[[], None]:
     encoded = Encoded({"audio": torch.randn(1, frames, width << 3)}, {}, stages)
 
     def step() -> None:
-        made = avs_head(head, encoded) if kind == "naive" else head(encoded)
+        made = avs_head(head, encoded, frames) if kind == "naive" else head(encoded)
         made["mask_logits"].square().mean().backward()
 
     return step
