@@ -83,7 +83,7 @@ def timms_features(theirs, frames):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_untrained_equals_timms_model_bit_for_bit(helpers, kind):
-    # Inner widths are multiples of 32: the last values of a tensor that do not fill a vector get another SiLU.
+    # Inner widths are multiples of 32: values at the end that do not fill a vector get another SiLU.
     config = tiny(helpers, KINDS[kind], task="avqa", width=48)
     model = shake(build_from_config(config))
     inputs = helpers.draw_inputs(config)
