@@ -17,8 +17,9 @@ def compact_heap() -> bool:
     glibc raises that threshold by itself to 32 MB as tensors come and go. What a block frees then stays in
     the heap as holes between the tensors that are kept for the backward pass, and few later tensors fit:
     measured for one training step of `ave-swin-b-base` on a CPU, 5.4 GiB resident for 3.4 GiB of live
-    tensors, and with recomputation 3.9 GiB for 0.9. With a fixed threshold resident is what is live, in no
-    more time. Nothing is changed where the environment tunes the allocator (`MALLOC_*`, `GLIBC_TUNABLES`).
+    tensors, and with recomputation 3.9 GiB for 0.9. With a fixed threshold resident is what is live. The
+    system clears the pages of each new mapping: on some machines a third of a step's time (12.0 s became
+    18.9). Nothing is changed where the environment tunes the allocator (`MALLOC_*`, `GLIBC_TUNABLES`).
 
     Returns:
         True where the threshold was set; False where there is no glibc.
