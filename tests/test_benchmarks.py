@@ -126,7 +126,8 @@ def test_everything_is_measured_quickly(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads((tmp_path / "benchmarks.json").read_text())
     assert list(content["figures"]) == [
-        "preprocess", "loading", "streaming", "scale", "training_step", "forward", "small",
+        "preprocess", "planning", "million", "loading", "streaming", "scale", "training_step", "forward",
+        "small",
     ]  # fmt: skip
     checkpoint = content["figures"]["small"][0]
     assert checkpoint["met"], checkpoint
