@@ -170,11 +170,10 @@ class OutputFolder:
 
     def check_fits(self, plan: dict[str, Any]) -> None:
         """Raise InputError, naming the differences, unless what the folder holds is of `plan`."""
-        existing = None if self.is_complete() else self._plan()
         if self.is_complete():
             # Results of other versions of stgcma differ in the format's version.
             self._check_finished(_plan_of(read_dataset(self.location)), without_own_version(plan))
-        elif existing is None:
+        elif (existing := self._plan()) is None:
             self._check_no_shards()
         elif existing != _CLEARING:
             check_same(existing, plan, self._decoders_of_records, where=self.location)

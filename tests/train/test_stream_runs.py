@@ -11,10 +11,9 @@ from stgcma.train import loading
 from stgcma.train.distributed import ProcessGroup
 from stgcma.train.run import train
 from stgcma.train.sections import DataConfig
-from stgcma.train.trainer import Trainer
 
 from ..conftest import SMALL
-from .outcomes import KilledError, assert_same, outcome
+from .outcomes import assert_same, outcome, train_killed
 
 SETTINGS = (
     "data.read=streamed", "data.shuffle_buffer=4", "data.mixup=0.5",
@@ -38,18 +37,8 @@ def test_a_killed_run_ends_with_the_same_weights(
         assert sorted(keys) == [f"clip-{n:02d}" for n in range(8)]
     assert sum(row["epoch"] == epoch for row in steps) > 1
     last = 1 + sum(row["epoch"] < epoch for row in steps)
-    step, run = Trainer._step, tmp_path / "killed"
-
-    def killed_after(trainer, *arguments):
-        stop = step(trainer, *arguments)
-        if trainer.progress.step == last:
-            raise KilledError
-        return stop
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_step", killed_after)
-        with pytest.raises(KilledError):
-            train(few, run, config)
+    run = tmp_path / "killed"
+    train_killed(few, run, config, monkeypatch, after=last)
     train(few, run, config, resume=True)
     assert_same(outcome(run), expected)
 
